@@ -1,0 +1,2 @@
+//! (skeleton; its owner replaces this)
+#![no_std]

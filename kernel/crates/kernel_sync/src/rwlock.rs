@@ -1,0 +1,146 @@
+//! A spinning readers-writer lock, interrupts off while held. Writers wait for readers to
+//! leave; new readers wait while a writer holds it.
+
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::platform::{IrqState, platform};
+
+const WRITER: u32 = 1 << 31;
+
+/// Many readers or one writer, by spinning; for read-mostly tables and short sections.
+pub struct RwLock<T: ?Sized> {
+    state: AtomicU32,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: sharing the lock moves `T` (writers) and shares it (readers) between threads.
+unsafe impl<T: ?Sized + Send> Send for RwLock<T> {}
+// SAFETY: as above.
+unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
+
+impl<T> RwLock<T> {
+    /// An unlocked lock around `value`.
+    pub const fn new(value: T) -> Self {
+        Self { state: AtomicU32::new(0), value: UnsafeCell::new(value) }
+    }
+}
+
+impl<T: ?Sized> RwLock<T> {
+    /// Takes the lock to read.
+    #[inline]
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        let irq = (platform().irq_save)();
+        loop {
+            let state = self.state.load(Ordering::Relaxed);
+            if state & WRITER == 0
+                && self
+                    .state
+                    .compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+            {
+                return RwLockReadGuard { lock: self, irq };
+            }
+            core::hint::spin_loop();
+        }
+    }
+
+    /// Takes the lock to write.
+    #[inline]
+    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        let irq = (platform().irq_save)();
+        while self
+            .state
+            .compare_exchange_weak(0, WRITER, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            core::hint::spin_loop();
+        }
+        RwLockWriteGuard { lock: self, irq }
+    }
+}
+
+/// The right to read what an [`RwLock`] guards.
+#[must_use]
+pub struct RwLockReadGuard<'a, T: ?Sized> {
+    lock: &'a RwLock<T>,
+    irq: IrqState,
+}
+
+impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: a reader is counted in, so no writer exists until the guard is dropped.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.state.fetch_sub(1, Ordering::Release);
+        (platform().irq_restore)(self.irq);
+    }
+}
+
+/// The right to change what an [`RwLock`] guards.
+#[must_use]
+pub struct RwLockWriteGuard<'a, T: ?Sized> {
+    lock: &'a RwLock<T>,
+    irq: IrqState,
+}
+
+impl<T: ?Sized> Deref for RwLockWriteGuard<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the writer bit is ours until the guard is dropped.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the writer bit is ours until the guard is dropped.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.state.store(0, Ordering::Release);
+        (platform().irq_restore)(self.irq);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RwLock;
+    use std::sync::Arc;
+    use std::thread;
+
+    #[test]
+    fn readers_see_whole_writes() {
+        let pair = Arc::new(RwLock::new((0u64, 0u64)));
+        let writer = {
+            let pair = Arc::clone(&pair);
+            thread::spawn(move || {
+                for n in 1..=10_000 {
+                    let mut pair = pair.write();
+                    pair.0 = n;
+                    pair.1 = n;
+                }
+            })
+        };
+        for _ in 0..10_000 {
+            let pair = pair.read();
+            assert_eq!(pair.0, pair.1);
+        }
+        writer.join().unwrap();
+        assert_eq!(*pair.read(), (10_000, 10_000));
+    }
+}

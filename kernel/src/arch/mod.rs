@@ -1,0 +1,17 @@
+//! The architecture layer: the only code that knows which CPU it is on.
+//!
+//! [`traits`] is the contract; this file is the one switch. Everything above uses
+//! [`Arch`] (the type that implements [`Architecture`]) and the neutral types re-exported
+//! here, and is the same on every machine.
+
+mod traits;
+
+pub use traits::{
+    Architecture, BootInfo, CacheMode, FaultAccess, IrqHandler, MapError, Mapping, MemoryKind,
+    MemoryRegion, PAGE_SIZE, PageTable, PhysAddr, Protection, TrapFrame, UserFault,
+};
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+#[cfg(target_arch = "x86_64")]
+pub use x86_64::X86_64 as Arch;

@@ -1,0 +1,311 @@
+//! The contract between the kernel and a machine.
+//!
+//! Each architecture implements [`Architecture`] for one zero-sized type, which `arch/mod.rs`
+//! re-exports as `Arch`. All functions are associated functions: there is one machine. Each
+//! says what it guarantees and what may be running when it is called: "IRQs off" means that
+//! the caller has disabled interrupts on this CPU.
+
+use kernel_sync::IrqState;
+
+/// Bytes in a page, and in a physical frame, on every supported architecture.
+pub const PAGE_SIZE: usize = 4096;
+
+/// A physical address. May name RAM or a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct PhysAddr(pub u64);
+
+/// What firmware says of a range of physical memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryKind {
+    /// RAM that nothing uses.
+    Usable,
+    /// RAM that holds the kernel image or what the boot protocol passed.
+    Kernel,
+    /// RAM that holds ACPI tables; may be reclaimed when they have been read.
+    AcpiReclaimable,
+    /// Anything else: never touched.
+    Reserved,
+}
+
+/// One range of the firmware's memory map: `[start, start + length)` in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryRegion {
+    pub start: PhysAddr,
+    pub length: u64,
+    pub kind: MemoryKind,
+}
+
+/// What the boot code found, the same for every boot protocol.
+pub struct BootInfo {
+    /// The kernel command line; empty if there is none.
+    pub command_line: &'static str,
+    /// The memory map, ascending and free of overlaps, kernel image already carved out.
+    pub memory: &'static [MemoryRegion],
+    /// Where the ACPI root pointer is, on machines that have one.
+    pub rsdp: Option<PhysAddr>,
+    /// Where the device tree is, on machines that have one.
+    pub device_tree: Option<PhysAddr>,
+    /// Who started us, for the log: "PVH", "multiboot2".
+    pub protocol: &'static str,
+}
+
+bitflags::bitflags! {
+    /// What a page may be used for. Writable together with executable is refused
+    /// ([`MapError::WriteAndExecute`]), for the kernel and for users.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Protection: u8 {
+        const READ = 1;
+        const WRITE = 2;
+        const EXECUTE = 4;
+        /// Reachable from user mode. Without it, reachable from the kernel only.
+        const USER = 8;
+    }
+}
+
+/// How a mapping is cached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheMode {
+    /// Ordinary memory.
+    Normal,
+    /// Device registers: no caching, no reordering.
+    Device,
+}
+
+/// What a page-table entry says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    pub frame: PhysAddr,
+    pub protection: Protection,
+}
+
+/// Why a mapping could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapError {
+    /// No frame for a page table.
+    OutOfMemory,
+    /// The page is mapped already.
+    AlreadyMapped,
+    /// Writable and executable at once.
+    WriteAndExecute,
+    /// The address is not page-aligned or not in the range this table covers.
+    BadAddress,
+}
+
+/// A user address space's page tables. The kernel's half is shared by all of them.
+///
+/// Changes are visible to this CPU when a function returns (it flushes what it must if the
+/// table is active here); `flush_remote` work for other CPUs is the caller's.
+/// The caller serialises all calls on one table; the type is `Send`, not `Sync`.
+pub trait PageTable: Sized + Send {
+    /// A table with an empty user half and the kernel's half.
+    fn new() -> Result<Self, MapError>;
+    /// Maps one page. Intermediate tables come from the physical allocator.
+    fn map(&mut self, page: usize, frame: PhysAddr, protection: Protection)
+    -> Result<(), MapError>;
+    /// Removes a page and returns what was there.
+    fn unmap(&mut self, page: usize) -> Option<Mapping>;
+    /// Changes the protection of a mapped page; `false` if nothing is mapped there.
+    fn protect(&mut self, page: usize, protection: Protection) -> bool;
+    /// Points a mapped page to another frame with another protection (copy-on-write).
+    fn replace(&mut self, page: usize, frame: PhysAddr, protection: Protection) -> Option<Mapping>;
+    /// What is mapped at this page.
+    fn query(&self, page: usize) -> Option<Mapping>;
+    /// Calls `each` for every mapped user page in `[start, end)`, ascending, skipping empty
+    /// subtrees. `each` may change the protection by returning it.
+    fn for_each(
+        &mut self,
+        start: usize,
+        end: usize,
+        each: &mut dyn FnMut(usize, Mapping) -> Option<Protection>,
+    );
+    /// Frees every intermediate table that has become empty in `[start, end)`. The leaves must
+    /// have been unmapped.
+    fn prune(&mut self, start: usize, end: usize);
+    /// Makes this the address space of this CPU. IRQs off.
+    fn activate(&self);
+}
+
+/// How a user-mode access failed, decoded from the trap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultAccess {
+    Read,
+    Write,
+    Execute,
+}
+
+/// A fault that is handed to `mem` (page faults) or turned into a signal (the rest).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserFault {
+    /// Page fault at `address`. `present`: the page is mapped but forbids the access.
+    Page { address: usize, access: FaultAccess, present: bool },
+    /// Illegal or privileged instruction.
+    IllegalInstruction,
+    /// Integer division by zero or overflow, or a floating-point trap.
+    Arithmetic,
+    /// Breakpoint or single step.
+    Breakpoint,
+    /// Misaligned, non-canonical or otherwise impossible access.
+    Bus,
+}
+
+/// The user registers saved on entry to the kernel, at the top of the task's kernel stack.
+pub trait TrapFrame: Clone {
+    /// A frame that starts a program at `entry` with the stack pointer at `stack`, every other
+    /// register zero, interrupts on.
+    fn user(entry: usize, stack: usize) -> Self;
+    /// The system-call number and its six arguments, as the user passed them.
+    fn syscall(&self) -> (usize, [usize; 6]);
+    /// The value that the system call returns to the user.
+    fn set_return(&mut self, value: usize);
+    fn return_value(&self) -> usize;
+    fn instruction_pointer(&self) -> usize;
+    fn set_instruction_pointer(&mut self, address: usize);
+    fn stack_pointer(&self) -> usize;
+    fn set_stack_pointer(&mut self, address: usize);
+    /// Makes the user repeat the system call with its original arguments (`SA_RESTART`).
+    fn restart_syscall(&mut self, number: usize);
+    /// All registers in the order and layout of Linux's `struct pt_regs` for this machine,
+    /// for BPF contexts and signal frames.
+    fn pt_regs(&self) -> [u64; 21];
+    /// Came from user mode.
+    fn from_user(&self) -> bool;
+}
+
+/// A device interrupt's handler: runs in interrupt context, IRQs off, must not sleep.
+pub type IrqHandler = fn(argument: usize);
+
+/// A machine.
+pub trait Architecture {
+    /// What `uname -m` prints.
+    const NAME: &'static str;
+    /// The ELF machine number of its programs.
+    const ELF_MACHINE: u16;
+    /// User addresses are `[USER_START, USER_END)`.
+    const USER_START: usize;
+    const USER_END: usize;
+    /// Where all RAM is mapped, read-write, never executable (kernel text and constants are
+    /// not writable there either).
+    const DIRECT_MAP: usize;
+    /// Where `map_kernel` may map pages (kernel stacks, executable BPF code).
+    const KERNEL_MAP_START: usize;
+    const KERNEL_MAP_END: usize;
+
+    type Frame: TrapFrame;
+    type Table: PageTable;
+    /// Callee-saved registers and stack pointer of a task that is not running.
+    type Context: Send;
+    /// Floating-point and vector registers of a task.
+    type FpState: Send + Clone + Default;
+
+    // --- Start-up, in this order, all on the boot CPU, IRQs off ---
+
+    /// Descriptor tables, exception vectors, CPU features and protections (NX, SMEP/SMAP and
+    /// the like). After it, exceptions are reported. Needs no memory allocator.
+    fn init_cpu();
+    /// Final kernel page tables: text read-execute, constants read-only, the rest not
+    /// executable; the direct map. Needs the physical allocator.
+    fn init_paging(boot: &'static BootInfo);
+    /// Interrupt controllers, clock calibration, timer; device discovery tables. Needs the heap.
+    fn init_devices(boot: &'static BootInfo);
+
+    // --- This CPU ---
+
+    /// This CPU's number, from 0. Callable anywhere; stable only while the caller cannot migrate.
+    fn cpu_id() -> usize;
+    /// The pointer that `set_cpu_local` stored for this CPU.
+    fn cpu_local() -> *mut u8;
+    /// Stores this CPU's context pointer in its per-CPU register. IRQs off.
+    ///
+    /// # Safety
+    /// `pointer` stays valid for as long as the CPU runs.
+    unsafe fn set_cpu_local(pointer: *mut u8);
+    fn irq_save() -> IrqState;
+    fn irq_restore(state: IrqState);
+    fn irqs_enabled() -> bool;
+    fn irq_enable();
+    fn irq_disable();
+    /// Called with IRQs off: enables them and waits for one, atomically; returns with IRQs off.
+    fn wait_for_interrupt();
+    /// Hints that this is a spin loop.
+    fn relax();
+
+    // --- Tasks ---
+
+    /// A context that, when first switched to, calls `entry(argument)` on `stack_top` with IRQs off.
+    fn new_context(
+        stack_top: usize,
+        entry: extern "C" fn(usize) -> !,
+        argument: usize,
+    ) -> Self::Context;
+    /// Saves the running context in `from` and continues `to`. IRQs off. FP state, address space
+    /// and kernel stack pointer are switched by the caller.
+    ///
+    /// # Safety
+    /// `from` is the running task's, `to` a saved one; both outlive the switch.
+    unsafe fn switch(from: *mut Self::Context, to: *const Self::Context);
+    /// Sets the stack on which this CPU enters the kernel from user mode. IRQs off.
+    fn set_kernel_stack(top: usize);
+    /// Leaves the kernel: loads every register from `frame` and runs in user mode.
+    /// Called with IRQs off on the task's kernel stack.
+    fn enter_user(frame: &Self::Frame) -> !;
+    fn save_fp(state: &mut Self::FpState);
+    fn restore_fp(state: &Self::FpState);
+    /// The user's thread pointer (x86_64: FS base).
+    fn thread_pointer() -> usize;
+    fn set_thread_pointer(value: usize);
+
+    // --- Memory ---
+
+    /// Maps a page of the kernel, visible to every address space.
+    fn map_kernel(
+        page: usize,
+        frame: PhysAddr,
+        protection: Protection,
+        cache: CacheMode,
+    ) -> Result<(), MapError>;
+    fn unmap_kernel(page: usize) -> Option<PhysAddr>;
+    /// Maps `[start, start + length)` of device registers, and returns where.
+    fn map_device(start: PhysAddr, length: usize) -> Result<usize, MapError>;
+    /// Copies `length` bytes between kernel memory and user memory of the active address space;
+    /// one of the two is a user address, already checked to be below `USER_END`. Faults that
+    /// `mem` can resolve are resolved; on one that it cannot, stops.
+    /// Returns the number of bytes **not** copied. May sleep (demand paging): no locks held.
+    ///
+    /// # Safety
+    /// The kernel side is valid for `length` bytes.
+    unsafe fn copy_user(destination: usize, source: usize, length: usize) -> usize;
+    /// The same for kernel memory that may not be mapped, never resolving faults, callable in
+    /// any context (`probe_read_kernel`, and user memory in hooks that may not sleep).
+    ///
+    /// # Safety
+    /// `destination` is valid for `length` bytes.
+    unsafe fn copy_nofault(destination: *mut u8, source: usize, length: usize) -> usize;
+
+    // --- Time ---
+
+    /// Nanoseconds since boot, monotonic. Callable anywhere.
+    fn now_ns() -> u64;
+    /// Seconds since 1970-01-01 UTC from the machine's clock, read once at start-up.
+    fn boot_epoch_seconds() -> u64;
+    /// Programs this CPU's timer to interrupt once, at `deadline_ns` on `now_ns`'s scale (at once
+    /// if it has passed). Replaces the earlier deadline.
+    fn set_timer(deadline_ns: u64);
+    /// A random word from the CPU, where it has an instruction for that.
+    fn hardware_random() -> Option<u64>;
+
+    // --- Devices ---
+
+    /// Writes bytes to the boot console, polling. Callable anywhere, a panic included.
+    fn console_write(bytes: &[u8]);
+
+    // --- The end ---
+
+    /// Ends QEMU with `status` as the machine's exit status, or powers the machine off.
+    fn power_off(status: u8) -> !;
+    fn reboot() -> !;
+    /// After a panic: stops the machine with a failing status.
+    fn abort() -> !;
+    /// Return addresses of the current call chain, innermost first, into `out`; how many.
+    fn backtrace(out: &mut [usize]) -> usize;
+}

@@ -1,0 +1,4 @@
+//! x86_64.
+
+/// The x86_64 machine.
+pub struct X86_64;

@@ -1,0 +1,2 @@
+//! The orchestrator's command line.
+fn main() {}
