@@ -7,6 +7,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod bpf;
 mod errno;
+pub mod syscall;
 
 pub use errno::Errno;
