@@ -13,8 +13,8 @@ pub use traits::{
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
-#[cfg(target_arch = "x86_64")]
-pub use x86_64::X86_64 as Arch;
 /// The system-call numbers of this machine's Linux.
 #[cfg(target_arch = "x86_64")]
 pub use kernel_abi::syscall::x86_64 as numbers;
+#[cfg(target_arch = "x86_64")]
+pub use x86_64::X86_64 as Arch;
