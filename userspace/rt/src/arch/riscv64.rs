@@ -1,0 +1,127 @@
+//! RISC-V 64: `ecall`, the time register, and Linux's calling convention (a7; a0 to a5).
+
+use super::LegacyCalls;
+use core::arch::asm;
+use linux_raw_sys::general::kernel_sigaction;
+
+/// What `uname -m` prints on this machine.
+pub const NAME: &str = "riscv64";
+
+/// None: this architecture came after them.
+pub const LEGACY_CALLS: Option<LegacyCalls> = None;
+
+/// The body of `_start`: calls `$begin` with the stack pointer that the kernel set up.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! first_instructions_of_this_machine {
+    ($begin:path) => {
+        core::arch::naked_asm!(
+            ".option push",
+            ".option norelax",
+            "lla gp, __global_pointer$",
+            ".option pop",
+            "mv s0, zero",
+            "mv ra, zero",
+            "mv a0, sp",
+            "andi sp, sp, -16",
+            "call {begin}",
+            "ebreak",
+            begin = sym $begin
+        )
+    };
+}
+pub use crate::first_instructions_of_this_machine as first_instructions;
+
+/// Makes a system call; returns what the kernel returned, errors as `-errno`.
+///
+/// # Safety
+/// Whatever the call does to this process's memory and descriptors must be allowed.
+#[inline(always)]
+pub unsafe fn syscall(number: usize, arguments: [usize; 6]) -> isize {
+    let result;
+    // SAFETY: the registers are those of the convention; the effect is the caller's promise.
+    unsafe {
+        asm!(
+            "ecall",
+            in("a7") number,
+            inlateout("a0") arguments[0] as isize => result,
+            in("a1") arguments[1],
+            in("a2") arguments[2],
+            in("a3") arguments[3],
+            in("a4") arguments[4],
+            in("a5") arguments[5],
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// `clone` for a thread: the child runs `function(argument)` on the given stack and exits.
+///
+/// # Safety
+/// `stack_top` is 16-aligned and ends a writable area that lives as long as the thread; `tid`
+/// likewise.
+pub unsafe fn clone_thread(
+    flags: usize,
+    stack_top: usize,
+    tid: *mut i32,
+    function: extern "C" fn(usize),
+    argument: usize,
+) -> isize {
+    let stack = (stack_top - 16) as *mut usize;
+    // SAFETY: two words below the top of the caller's stack area.
+    unsafe {
+        stack.write(function as usize);
+        stack.add(1).write(argument);
+    }
+    let result;
+    // SAFETY: the parent continues as after any call; the child finds function and argument on
+    // its own stack and never returns to the caller.
+    unsafe {
+        asm!(
+            "ecall",
+            "bnez a0, 2f",
+            "ld t0, 0(sp)",
+            "ld a0, 8(sp)",
+            "addi sp, sp, 16",
+            "jalr t0",
+            "li a0, 0",
+            "li a7, 93",
+            "ecall",
+            "2:",
+            in("a7") linux_raw_sys::general::__NR_clone as usize,
+            inlateout("a0") flags as isize => result,
+            in("a1") stack,
+            in("a2") tid,
+            in("a3") 0,
+            in("a4") tid,
+            lateout("t0") _,
+            lateout("ra") _,
+        );
+    }
+    result
+}
+
+/// The kernel's structure for a signal's disposition; the kernel supplies the return trampoline.
+pub fn signal_action(handler: usize, flags: usize, mask: u64) -> kernel_sigaction {
+    // SAFETY: all fields are integers, nullable function pointers or arrays of integers.
+    let mut action: kernel_sigaction = unsafe { core::mem::zeroed() };
+    // SAFETY: an `Option` of a function pointer has the layout of an address, 0 being `None`.
+    unsafe {
+        (&raw mut action.sa_handler_kernel).cast::<usize>().write(handler);
+    }
+    action.sa_flags = flags as _;
+    action.sa_mask.sig[0] = mask as _;
+    action
+}
+
+/// The time register, scaled to nanoseconds (10 MHz on the machines at hand).
+#[inline(always)]
+pub fn counter() -> u64 {
+    let ticks: u64;
+    // SAFETY: reads a register that user mode may read.
+    unsafe {
+        asm!("rdtime {}", out(reg) ticks);
+    }
+    ticks.wrapping_mul(100)
+}

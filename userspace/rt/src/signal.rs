@@ -1,0 +1,43 @@
+//! Signal dispositions and masks.
+
+use crate::{Result, arch, syscall};
+use core::ptr::null_mut;
+use linux_raw_sys::general::{__NR_rt_sigaction, __NR_rt_sigprocmask};
+
+/// `SIG_DFL`.
+pub const DEFAULT: usize = 0;
+/// `SIG_IGN`.
+pub const IGNORE: usize = 1;
+
+/// `rt_sigaction`: sets what happens on a signal. `handler` is [`DEFAULT`], [`IGNORE`], or the
+/// address of an `extern "C" fn(i32)`, or of one with three arguments under `SA_SIGINFO`.
+///
+/// # Safety
+/// A handler's code must be fit to run between any two instructions of the program.
+pub unsafe fn set_handler(signal: i32, handler: usize, flags: usize, mask: u64) -> Result<()> {
+    let action = arch::signal_action(handler, flags, mask);
+    // SAFETY: the structure is the kernel's; sets of signals are eight bytes.
+    unsafe { syscall!(__NR_rt_sigaction, signal, &raw const action, null_mut::<u8>(), 8usize) }
+        .map(drop)
+}
+
+/// Ignores a signal.
+pub fn ignore(signal: i32) -> Result<()> {
+    // SAFETY: no code runs.
+    unsafe { set_handler(signal, IGNORE, 0, 0) }
+}
+
+/// Gives a signal its default effect.
+pub fn reset(signal: i32) -> Result<()> {
+    // SAFETY: no code of this program runs.
+    unsafe { set_handler(signal, DEFAULT, 0, 0) }
+}
+
+/// `rt_sigprocmask`: changes the set of blocked signals (bit n-1 is signal n), returns the old one.
+/// `how`: `SIG_BLOCK` 0, `SIG_UNBLOCK` 1, `SIG_SETMASK` 2.
+pub fn set_mask(how: usize, mask: u64) -> Result<u64> {
+    let mut old = 0u64;
+    // SAFETY: both sets are eight bytes.
+    unsafe { syscall!(__NR_rt_sigprocmask, how, &raw const mask, &raw mut old, 8usize) }?;
+    Ok(old)
+}
