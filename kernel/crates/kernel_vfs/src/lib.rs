@@ -1,2 +1,50 @@
-//! (skeleton; its owner replaces this)
+//! The virtual file system: what is common to all file systems, and nothing of any hardware.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`inode`] | the traits a file system implements: [`FileSystem`], [`Inode`] |
+//! | [`file`] | [`File`], an object behind a descriptor |
+//! | [`io`] | [`Sink`] and [`Source`]: where data goes and comes from |
+//! | [`block`] | [`BlockDevice`], what disks offer |
+//! | [`dentry`], `cache`, [`mount`] | the tree of names, its cache, what is mounted where |
+//! | [`open_file`], [`fd_table`], [`context`] | what a process has: descriptions, descriptors, directories |
+//! | [`types`], [`error`], [`clock`] | plain data |
+//!
+//! Paths and names are bytes, as in Linux. Nothing here panics, whatever users or disks say.
 #![no_std]
+#![forbid(unsafe_code)]
+#![deny(clippy::expect_used, clippy::indexing_slicing)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod block;
+mod cache;
+pub mod clock;
+pub mod context;
+pub mod dentry;
+pub mod error;
+pub mod fd_table;
+pub mod file;
+pub mod inode;
+pub mod io;
+pub mod mount;
+pub mod open_file;
+pub mod types;
+
+pub use block::{BlockDevice, MemoryDisk};
+pub use clock::{install_clock, now};
+pub use context::FsContext;
+pub use dentry::{Dentry, Name};
+pub use error::FsError;
+pub use fd_table::{DESCRIPTOR_LIMIT, FdTable};
+pub use file::{DirectoryEntry, DirectorySink, File};
+pub use inode::{FileSystem, Inode};
+pub use io::{Sink, SliceSink, SliceSource, Source};
+pub use mount::{Mount, MountFlags, MountRow, Vfs};
+pub use open_file::{OpenFile, Whence};
+pub use types::{
+    FileSystemStatistics, FileType, Identity, Metadata, NAME_MAX, NewNode, OFFSET_MAX, OpenFlags,
+    Ownership, PATH_MAX, Permissions, Readiness, SYMLINK_LIMIT, SetAttributes, Time,
+};

@@ -1,0 +1,252 @@
+//! The dentry cache: (directory, name) → dentry, or the knowledge that the name does not exist.
+//!
+//! A hash table of chains over a slab, so that a hit costs one hash, one or two comparisons and
+//! no allocation. The number of entries is bounded: beyond it a clock hand takes entries that
+//! were not used since its last round and that nothing else holds. The table is guarded by the
+//! lock of the [`Vfs`](crate::Vfs) that owns it; hits only need it shared.
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::hash::{BuildHasher, Hasher};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use foldhash::fast::FixedState;
+
+use crate::dentry::{Dentry, Name};
+
+const NONE: u32 = u32::MAX;
+
+/// What the cache knows of a name.
+pub(crate) enum Cached<'a> {
+    Found(&'a Arc<Dentry>),
+    /// The name does not exist.
+    Absent,
+    Unknown,
+}
+
+struct Slot {
+    hash: u32,
+    next: u32,
+    /// The directory's [`Dentry::id`].
+    parent: u64,
+    name: Name,
+    state: State,
+    /// Used since the hand was here.
+    referenced: AtomicBool,
+}
+
+enum State {
+    Free,
+    Absent,
+    Present(Arc<Dentry>),
+}
+
+/// The table.
+pub(crate) struct DentryCache {
+    hasher: FixedState,
+    /// First slot of each chain; the length is a power of two.
+    heads: Vec<u32>,
+    slots: Vec<Slot>,
+    free: u32,
+    used: usize,
+    capacity: usize,
+    hand: usize,
+}
+
+impl DentryCache {
+    /// A cache of at most `capacity` entries (more only while all are in use).
+    pub(crate) fn new(capacity: usize, seed: u64) -> Self {
+        let capacity = capacity.max(16);
+        Self {
+            hasher: FixedState::with_seed(seed),
+            heads: vec![NONE; capacity.next_power_of_two()],
+            slots: Vec::new(),
+            free: NONE,
+            used: 0,
+            capacity,
+            hand: 0,
+        }
+    }
+
+    #[inline]
+    fn hash(&self, parent: u64, name: &[u8]) -> u32 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_u64(parent);
+        hasher.write(name);
+        hasher.finish() as u32
+    }
+
+    #[inline]
+    fn chain(&self, hash: u32) -> usize {
+        hash as usize & (self.heads.len() - 1)
+    }
+
+    #[inline]
+    fn find(&self, hash: u32, parent: u64, name: &[u8]) -> Option<&Slot> {
+        let mut index = self.heads.get(self.chain(hash)).copied().unwrap_or(NONE);
+        while let Some(slot) = self.slots.get(index as usize) {
+            if slot.hash == hash && slot.parent == parent && slot.name.as_slice() == name {
+                return Some(slot);
+            }
+            index = slot.next;
+        }
+        None
+    }
+
+    /// What is known of `name` in the directory with this id.
+    #[inline]
+    pub(crate) fn get(&self, parent: u64, name: &[u8]) -> Cached<'_> {
+        match self.find(self.hash(parent, name), parent, name) {
+            Some(slot) => {
+                if !slot.referenced.load(Ordering::Relaxed) {
+                    slot.referenced.store(true, Ordering::Relaxed);
+                }
+                match &slot.state {
+                    State::Present(dentry) => Cached::Found(dentry),
+                    State::Absent => Cached::Absent,
+                    State::Free => Cached::Unknown,
+                }
+            }
+            None => Cached::Unknown,
+        }
+    }
+
+    /// Remembers `name` (`None`: that it does not exist), replacing what was known. What comes
+    /// back has to be dropped without the lock.
+    #[must_use]
+    pub(crate) fn insert(
+        &mut self,
+        parent: u64,
+        name: &[u8],
+        dentry: Option<Arc<Dentry>>,
+    ) -> Option<Arc<Dentry>> {
+        let hash = self.hash(parent, name);
+        let state = dentry.map_or(State::Absent, State::Present);
+        let mut index = self.heads.get(self.chain(hash)).copied().unwrap_or(NONE);
+        while let Some(slot) = self.slots.get_mut(index as usize) {
+            if slot.hash == hash && slot.parent == parent && slot.name.as_slice() == name {
+                return present(core::mem::replace(&mut slot.state, state));
+            }
+            index = slot.next;
+        }
+        let evicted = if self.used >= self.capacity { self.evict() } else { None };
+        self.add(hash, parent, name, state);
+        evicted
+    }
+
+    fn add(&mut self, hash: u32, parent: u64, name: &[u8], state: State) {
+        let chain = self.chain(hash);
+        let Some(head) = self.heads.get_mut(chain) else { return };
+        let slot = Slot {
+            hash,
+            next: *head,
+            parent,
+            name: Name::from_slice(name),
+            state,
+            referenced: AtomicBool::new(true),
+        };
+        let index = self.free;
+        if let Some(free) = self.slots.get_mut(index as usize) {
+            self.free = free.next;
+            *free = slot;
+            *head = index;
+        } else {
+            *head = self.slots.len() as u32;
+            self.slots.push(slot);
+        }
+        self.used += 1;
+    }
+
+    /// Takes the slot at `index` out of its chain.
+    fn take(&mut self, index: u32) -> State {
+        let Some(slot) = self.slots.get(index as usize) else { return State::Free };
+        let (chain, next) = (self.chain(slot.hash), slot.next);
+        let mut at = self.heads.get(chain).copied().unwrap_or(NONE);
+        if at == index {
+            if let Some(head) = self.heads.get_mut(chain) {
+                *head = next;
+            }
+        } else {
+            while let Some(before) = self.slots.get_mut(at as usize) {
+                if before.next == index {
+                    before.next = next;
+                    break;
+                }
+                at = before.next;
+            }
+        }
+        let free = self.free;
+        let Some(slot) = self.slots.get_mut(index as usize) else { return State::Free };
+        slot.next = free;
+        slot.name = Name::new();
+        // No dentry has this id, so a free slot matches nothing.
+        slot.parent = 0;
+        self.free = index;
+        self.used -= 1;
+        core::mem::replace(&mut slot.state, State::Free)
+    }
+
+    /// Makes room for one: the first entry from the hand on that is neither recently used nor
+    /// held. Looks at a bounded number of slots.
+    fn evict(&mut self) -> Option<Arc<Dentry>> {
+        for _ in 0..(2 * self.slots.len()).min(256) {
+            self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { 0 };
+            let Some(slot) = self.slots.get(self.hand) else { return None };
+            let evictable = match &slot.state {
+                State::Free => false,
+                State::Absent => true,
+                State::Present(dentry) => {
+                    Arc::strong_count(dentry) == 1 && dentry.covering_mount().is_none()
+                }
+            };
+            if evictable && !slot.referenced.swap(false, Ordering::Relaxed) {
+                return present(self.take(self.hand as u32));
+            }
+        }
+        None
+    }
+
+    /// Forgets `name`.
+    #[must_use]
+    pub(crate) fn remove(&mut self, parent: u64, name: &[u8]) -> Option<Arc<Dentry>> {
+        let hash = self.hash(parent, name);
+        let mut index = self.heads.get(self.chain(hash)).copied().unwrap_or(NONE);
+        while let Some(slot) = self.slots.get(index as usize) {
+            if slot.hash == hash && slot.parent == parent && slot.name.as_slice() == name {
+                return present(self.take(index));
+            }
+            index = slot.next;
+        }
+        None
+    }
+
+    /// Takes out every entry that nothing else holds and that `select` chooses. One pass: the
+    /// parents of what it takes become free only when that is dropped.
+    #[must_use]
+    pub(crate) fn purge(&mut self, select: impl Fn(&Dentry) -> bool) -> Vec<Arc<Dentry>> {
+        let mut out = Vec::new();
+        for index in 0..self.slots.len() {
+            let take = match self.slots.get(index).map(|slot| &slot.state) {
+                Some(State::Present(dentry)) => Arc::strong_count(dentry) == 1 && select(dentry),
+                _ => false,
+            };
+            if take {
+                out.extend(present(self.take(index as u32)));
+            }
+        }
+        out
+    }
+
+    /// Entries, for statistics and tests.
+    pub(crate) fn len(&self) -> usize {
+        self.used
+    }
+}
+
+fn present(state: State) -> Option<Arc<Dentry>> {
+    match state {
+        State::Present(dentry) => Some(dentry),
+        State::Absent | State::Free => None,
+    }
+}

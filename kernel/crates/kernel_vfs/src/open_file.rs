@@ -1,0 +1,212 @@
+//! [`OpenFile`]: an open file description, in the words of `open(2)`: the offset and the status
+//! flags that descriptors made by `dup` and `fork` share.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use kernel_sync::Mutex;
+
+use crate::dentry::Dentry;
+use crate::error::FsError;
+use crate::file::{DirectorySink, File};
+use crate::io::{Sink, Source};
+use crate::types::{FileType, Metadata, OFFSET_MAX, OpenFlags};
+
+/// Where a seek starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whence {
+    Start,
+    Current,
+    End,
+}
+
+/// An open file description.
+pub struct OpenFile {
+    file: Arc<dyn File>,
+    /// The name it was opened by; `None` for pipes, BPF objects and the like.
+    dentry: Option<Arc<Dentry>>,
+    flags: AtomicU32,
+    seekable: bool,
+    /// The offset. Held during reads and writes at the offset of seekable files, so that two
+    /// sharers never transfer the same bytes (POSIX, 2.9.7). A copy to or from user memory never
+    /// takes it, so that is safe although the copy may sleep.
+    position: Mutex<u64>,
+}
+
+impl OpenFile {
+    /// The flags that `fcntl(F_SETFL)` may change.
+    pub const CHANGEABLE: OpenFlags = OpenFlags::APPEND
+        .union(OpenFlags::NONBLOCK)
+        .union(OpenFlags::DIRECT)
+        .union(OpenFlags::NO_ATIME);
+
+    /// A description of `file`, opened by the name `dentry` if it has one. Flags that only matter
+    /// while opening are dropped.
+    pub fn new(file: Arc<dyn File>, dentry: Option<Arc<Dentry>>, flags: OpenFlags) -> Arc<Self> {
+        let transient = OpenFlags::CREATE
+            | OpenFlags::EXCLUSIVE
+            | OpenFlags::NO_TTY
+            | OpenFlags::TRUNCATE
+            | OpenFlags::CLOSE_ON_EXEC;
+        let flags = flags.difference(transient);
+        let seekable = file.seekable();
+        Arc::new(Self {
+            file,
+            dentry,
+            flags: AtomicU32::new(flags.bits()),
+            seekable,
+            position: Mutex::new(0),
+        })
+    }
+
+    /// The object behind it.
+    #[inline]
+    pub fn file(&self) -> &Arc<dyn File> {
+        &self.file
+    }
+
+    #[inline]
+    pub fn dentry(&self) -> Option<&Arc<Dentry>> {
+        self.dentry.as_ref()
+    }
+
+    /// Access mode and status flags.
+    #[inline]
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// Replaces the changeable status flags; others are ignored, as `F_SETFL` does.
+    pub fn set_status(&self, flags: OpenFlags) {
+        let keep = self.flags().difference(Self::CHANGEABLE);
+        self.flags.store((keep | flags & Self::CHANGEABLE).bits(), Ordering::Relaxed);
+    }
+
+    fn is_directory(&self) -> bool {
+        self.dentry.as_ref().is_some_and(|dentry| dentry.file_type() == FileType::Directory)
+    }
+
+    /// Reads at the offset and advances it.
+    #[inline]
+    pub fn read(&self, sink: &mut dyn Sink) -> Result<usize, FsError> {
+        let flags = self.flags();
+        if !flags.readable() {
+            return Err(FsError::BadDescriptor);
+        }
+        if self.seekable {
+            let mut position = self.position.lock();
+            let mut offset = *position;
+            let result = self.file.read(&mut offset, sink, flags);
+            *position = offset;
+            result
+        } else {
+            self.file.read(&mut 0, sink, flags)
+        }
+    }
+
+    /// Writes at the offset and advances it.
+    #[inline]
+    pub fn write(&self, source: &mut dyn Source) -> Result<usize, FsError> {
+        let flags = self.flags();
+        if !flags.writable() {
+            return Err(FsError::BadDescriptor);
+        }
+        if self.seekable {
+            let mut position = self.position.lock();
+            let mut offset = *position;
+            let result = self.file.write(&mut offset, source, flags);
+            *position = offset;
+            result
+        } else {
+            self.file.write(&mut 0, source, flags)
+        }
+    }
+
+    /// Reads at `offset`; the description's own offset stays.
+    pub fn read_at(&self, mut offset: u64, sink: &mut dyn Sink) -> Result<usize, FsError> {
+        let flags = self.flags();
+        if !self.seekable && !self.is_directory() {
+            return Err(FsError::IllegalSeek);
+        }
+        if !flags.readable() {
+            return Err(FsError::BadDescriptor);
+        }
+        self.file.read(&mut offset, sink, flags)
+    }
+
+    /// Writes at `offset`; the description's own offset stays. With `APPEND` it writes at the
+    /// end all the same, as Linux does (`pwrite(2)`, BUGS).
+    pub fn write_at(&self, mut offset: u64, source: &mut dyn Source) -> Result<usize, FsError> {
+        let flags = self.flags();
+        if !self.seekable && !self.is_directory() {
+            return Err(FsError::IllegalSeek);
+        }
+        if !flags.writable() {
+            return Err(FsError::BadDescriptor);
+        }
+        self.file.write(&mut offset, source, flags)
+    }
+
+    /// Moves the offset and returns it.
+    pub fn seek(&self, whence: Whence, by: i64) -> Result<u64, FsError> {
+        if self.flags().contains(OpenFlags::PATH) {
+            return Err(FsError::BadDescriptor);
+        }
+        if !self.seekable && !self.is_directory() {
+            return Err(FsError::IllegalSeek);
+        }
+        let mut position = self.position.lock();
+        let base = match whence {
+            Whence::Start => 0,
+            Whence::Current => *position,
+            Whence::End => self.file.size()?,
+        };
+        let target = base
+            .checked_add_signed(by)
+            .filter(|target| *target <= OFFSET_MAX)
+            .ok_or(FsError::InvalidArgument)?;
+        *position = target;
+        Ok(target)
+    }
+
+    /// The offset, for `/proc/PID/fdinfo`.
+    pub fn position(&self) -> u64 {
+        *self.position.lock()
+    }
+
+    /// Reports directory entries from the offset on, and advances it.
+    pub fn read_directory(&self, sink: &mut dyn DirectorySink) -> Result<(), FsError> {
+        if self.flags().contains(OpenFlags::PATH) {
+            return Err(FsError::BadDescriptor);
+        }
+        if !self.is_directory() {
+            return Err(FsError::NotDirectory);
+        }
+        if self.dentry.as_ref().is_some_and(|dentry| dentry.is_unlinked()) {
+            return Err(FsError::NotFound);
+        }
+        let mut position = self.position.lock();
+        self.file.read_directory(&mut position, sink)
+    }
+
+    /// What `fstat` tells: of the inode, or of the object itself.
+    pub fn metadata(&self) -> Result<Metadata, FsError> {
+        match &self.dentry {
+            Some(dentry) => dentry.inode().metadata(),
+            None => self.file.metadata(),
+        }
+    }
+
+    /// Sets the size of the file.
+    pub fn truncate(&self, size: u64) -> Result<(), FsError> {
+        let flags = self.flags();
+        if flags.contains(OpenFlags::PATH) {
+            return Err(FsError::BadDescriptor);
+        }
+        let dentry = self.dentry.as_ref().ok_or(FsError::InvalidArgument)?;
+        if dentry.file_type() != FileType::Regular || !flags.writable() {
+            return Err(FsError::InvalidArgument);
+        }
+        dentry.inode().truncate(size)
+    }
+}
