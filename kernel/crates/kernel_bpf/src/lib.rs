@@ -1,2 +1,19 @@
-//! (skeleton; its owner replaces this)
+//! The BPF engine: decode, verify, run.
+//!
+//! `bytes → insn → Program → verifier → Verified<Program> → interpreter → run(context)`.
+//! Nothing that the verifier has not accepted can be run, because only the verifier
+//! makes [`verifier::Verified`].
 #![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+#[macro_use]
+extern crate std;
+
+pub mod helper;
+pub mod hook;
+pub mod insn;
+pub mod map;
+pub mod prog_type;
+pub mod program;
+pub mod verifier;

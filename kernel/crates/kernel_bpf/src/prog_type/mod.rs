@@ -1,0 +1,135 @@
+//! Program types: what a program's context is, which helpers it may call, and what
+//! it may return, as tables of data.
+//!
+//! [`ProgType`] has Linux's numbers plus Lemma's own [`ProgType::LemmaHook`];
+//! [`decl`] finds the rules for a type and attach type. [`context`] has the shape of
+//! context tables, [`skb`] those of packets, [`helpers`] the lists of helpers.
+
+pub mod context;
+pub mod helpers;
+pub mod skb;
+mod table;
+
+use crate::hook::{self, HookDecl};
+use context::Context;
+
+/// `BPF_PROG_TYPE_LEMMA_HOOK`: outside the numbers that Linux uses.
+pub const LEMMA_HOOK_NUMBER: u32 = 0x4c00;
+
+/// The program types that the engine knows, with Linux's numbers
+/// (`enum bpf_prog_type`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(u32)]
+pub enum ProgType {
+    SocketFilter = 1,
+    Kprobe = 2,
+    SchedCls = 3,
+    SchedAct = 4,
+    Tracepoint = 5,
+    Xdp = 6,
+    PerfEvent = 7,
+    CgroupSkb = 8,
+    LwtIn = 10,
+    LwtOut = 11,
+    LwtXmit = 12,
+    RawTracepoint = 17,
+    /// Lemma's own: `expected_attach_type` names the hook.
+    LemmaHook = LEMMA_HOOK_NUMBER,
+}
+
+impl ProgType {
+    /// Every type.
+    pub const ALL: [ProgType; 13] = [
+        ProgType::SocketFilter,
+        ProgType::Kprobe,
+        ProgType::SchedCls,
+        ProgType::SchedAct,
+        ProgType::Tracepoint,
+        ProgType::Xdp,
+        ProgType::PerfEvent,
+        ProgType::CgroupSkb,
+        ProgType::LwtIn,
+        ProgType::LwtOut,
+        ProgType::LwtXmit,
+        ProgType::RawTracepoint,
+        ProgType::LemmaHook,
+    ];
+
+    /// The type with this number.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<ProgType> {
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+
+    /// The number in `union bpf_attr`.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self as u32
+    }
+
+    /// The name as bpftool prints it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            ProgType::SocketFilter => "socket_filter",
+            ProgType::Kprobe => "kprobe",
+            ProgType::SchedCls => "sched_cls",
+            ProgType::SchedAct => "sched_act",
+            ProgType::Tracepoint => "tracepoint",
+            ProgType::Xdp => "xdp",
+            ProgType::PerfEvent => "perf_event",
+            ProgType::CgroupSkb => "cgroup_skb",
+            ProgType::LwtIn => "lwt_in",
+            ProgType::LwtOut => "lwt_out",
+            ProgType::LwtXmit => "lwt_xmit",
+            ProgType::RawTracepoint => "raw_tracepoint",
+            ProgType::LemmaHook => "lemma_hook",
+        }
+    }
+}
+
+/// The rules for one program type at one attach type.
+#[derive(Clone, Copy, Debug)]
+pub struct TypeDecl {
+    pub name: &'static str,
+    pub context: Context,
+    pub helpers: &'static [&'static [i32]],
+    /// What a program may return, as a signed number; `None`: any number.
+    pub returns: Option<(i64, i64)>,
+    /// Whether the program may write to packet data.
+    pub packet_write: bool,
+    /// Whether an unprivileged loader may load it (Linux: socket filter and cgroup skb).
+    pub unprivileged: bool,
+    /// The hook, for Lemma's own type.
+    pub hook: Option<&'static HookDecl>,
+}
+
+impl TypeDecl {
+    /// Whether programs may call the helper with Linux's number.
+    #[must_use]
+    pub fn allows(&self, helper: i32) -> bool {
+        match self.hook {
+            Some(hook) => hook.allows(helper),
+            None => self.helpers.iter().any(|list| list.contains(&helper)),
+        }
+    }
+}
+
+/// The rules for a type; `None` when the attach type does not name a hook of
+/// Lemma's or is not one of the type's.
+#[must_use]
+pub fn decl(prog_type: ProgType, expected_attach_type: u32) -> Option<TypeDecl> {
+    if prog_type == ProgType::LemmaHook {
+        let hook = hook::by_attach_type(expected_attach_type)?;
+        return Some(TypeDecl {
+            name: hook.name,
+            context: hook.context,
+            helpers: hook.helpers,
+            returns: Some(hook.returns),
+            packet_write: false,
+            unprivileged: false,
+            hook: Some(hook),
+        });
+    }
+    table::decl(prog_type, expected_attach_type)
+}

@@ -1,0 +1,71 @@
+//! [`VerifyOptions`]: who loads, and how much work the verifier may do.
+
+/// How to verify. Start from [`VerifyOptions::cloud`] or [`VerifyOptions::embedded`].
+#[derive(Clone, Copy, Debug)]
+pub struct VerifyOptions {
+    /// The loader has no privilege: pointers may not leak, be compared or be stored
+    /// where user space can read them, and some helpers are out of reach.
+    pub unprivileged: bool,
+    /// Greatest number of instructions to explore.
+    pub max_processed: u64,
+    /// Greatest number of instructions (slots) of a program.
+    pub max_insns: usize,
+    /// Greatest number of states kept to prune with, over the whole program.
+    pub max_states: usize,
+    /// Every access must be aligned to its size (`BPF_F_STRICT_ALIGNMENT`).
+    pub strict_alignment: bool,
+    /// Use the embedded profile's budgets of hooks.
+    pub embedded: bool,
+    /// Refuses helpers that the kernel does not implement; `None`: those of the
+    /// program type are all there.
+    pub helper_available: Option<fn(i32) -> bool>,
+    /// As `log_level` of `BPF_PROG_LOAD`: bit 0 and 1 the explored instructions (2:
+    /// with states), bit 2 the statistics.
+    pub log_level: u32,
+    /// Keep, for each instruction, what was claimed of the registers before it (for
+    /// the checking interpreter; costs memory).
+    pub record_claims: bool,
+}
+
+impl VerifyOptions {
+    /// For the cloud profile: heap memory, a million instructions of work.
+    #[must_use]
+    pub const fn cloud() -> Self {
+        Self {
+            unprivileged: false,
+            max_processed: 1_000_000,
+            max_insns: 1_000_000,
+            max_states: 100_000,
+            strict_alignment: false,
+            embedded: false,
+            helper_available: None,
+            log_level: 0,
+            record_claims: false,
+        }
+    }
+
+    /// For the embedded profile: little work and few states.
+    #[must_use]
+    pub const fn embedded() -> Self {
+        Self {
+            max_processed: 50_000,
+            max_insns: 4_096,
+            max_states: 512,
+            embedded: true,
+            ..Self::cloud()
+        }
+    }
+
+    /// The same for an unprivileged loader, with Linux's limit of 4096 instructions.
+    #[must_use]
+    pub const fn for_unprivileged(self) -> Self {
+        let max_insns = if self.max_insns < 4096 { self.max_insns } else { 4096 };
+        Self { unprivileged: true, max_insns, ..self }
+    }
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self::cloud()
+    }
+}
