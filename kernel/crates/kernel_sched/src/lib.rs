@@ -1,2 +1,19 @@
-//! (skeleton; its owner replaces this)
+//! Scheduling decisions that need no hardware: who runs next, and who is to be woken when.
+//!
+//! [`RunQueue`] orders the runnable tasks of one CPU by virtual run time; [`TimerQueue`]
+//! orders sleepers by deadline. Both are generic over what they queue, allocate only when
+//! they are told to make room, and take logarithmic time. The kernel's `mcore` holds one of
+//! each per CPU, behind a lock.
 #![no_std]
+#![forbid(unsafe_code)]
+#![deny(clippy::expect_used)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod run_queue;
+mod timer_queue;
+
+pub use run_queue::{Entity, RunQueue, SLICE_NS, WAKE_UP_CREDIT_NS};
+pub use timer_queue::{TimerId, TimerQueue};
