@@ -1,2 +1,63 @@
-//! The orchestrator's command line.
-fn main() {}
+//! `cargo run`: builds Lemma and boots it, with this terminal as its console.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use lemma::cli::{Cli, RunArguments, Task};
+use lemma::qemu::Guest;
+use lemma::setup::{self, Tool};
+use lemma::workspace::{Workspace, say};
+use lemma::{bench, compile, console, toolchain};
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            say(format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<u8> {
+    let workspace = Workspace::locate()?;
+    match &cli.command {
+        None => boot(&workspace, &cli.run),
+        Some(Task::Build(arguments)) => {
+            arguments.options()?.build(&workspace)?;
+            Ok(0)
+        }
+        Some(Task::Setup) => {
+            toolchain::forget_failures(&workspace)?;
+            setup::require_all(&workspace, &Tool::ALL)?;
+            for target in [toolchain::Target::KernelX86, toolchain::Target::UserX86] {
+                say(toolchain::Toolchain::choose(&workspace, target)?.describe());
+            }
+            Ok(0)
+        }
+        Some(Task::Bench(arguments)) => bench::run(&workspace, arguments),
+        Some(Task::Clippy) => {
+            compile::clippy(&workspace)?;
+            Ok(0)
+        }
+    }
+}
+
+fn boot(workspace: &Workspace, arguments: &RunArguments) -> Result<u8> {
+    let built = arguments.options()?.build(workspace)?;
+    if arguments.debug {
+        let symbols = built.symbols.display();
+        say(format!("attach with: gdb {symbols} -ex 'target remote localhost:1234'"));
+    }
+    if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+        say("^A x ends the guest at once, ^D its shell");
+    }
+    let (guest, input, output) = Guest::start(workspace, &built.machine)?;
+    let outcome = console::connect(guest, input, output, arguments.time_limit())?;
+    if let Some(explanation) = outcome.explanation() {
+        say(explanation);
+    }
+    Ok(outcome.exit_code())
+}

@@ -1,0 +1,273 @@
+//! From options to a machine that can be started: kernel, programs, disk, in order.
+//!
+//! [`Options`] is what may be chosen; [`Options::build`] compiles and assembles everything,
+//! and gives the [`Machine`]. Neighbours: `cli` and `session` fill in the options;
+//! `compile` and `image` do the work.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::compile::{self, KernelVariant, Profile};
+use crate::image::{self, Contents, Geometry};
+use crate::machine::{Disk, Machine};
+use crate::setup::{self, Tool};
+use crate::workspace::{Workspace, say};
+
+/// What is built and booted.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which kernel.
+    pub kernel: KernelVariant,
+    /// The number of CPUs.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// A disk that keeps its changes.
+    pub disk: Option<PathBuf>,
+    /// More words for the kernel's command line.
+    pub append: Vec<String>,
+    /// BPF programs to compile and put into `/lib/bpf`.
+    pub bpf: Vec<PathBuf>,
+    /// Files to put on the disk, each with its path there.
+    pub copies: Vec<(PathBuf, String)>,
+    /// Count instructions instead of following the host's clock.
+    pub icount: bool,
+    /// Wait for a debugger.
+    pub debug: bool,
+    /// What init runs instead of the shell.
+    pub program: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            kernel: KernelVariant::default(),
+            cpus: 1,
+            memory_mib: 256,
+            disk: None,
+            append: Vec::new(),
+            bpf: Vec::new(),
+            copies: Vec::new(),
+            icount: false,
+            debug: false,
+            program: Vec::new(),
+        }
+    }
+}
+
+/// A machine that can be started, and where its kernel's symbols are.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// What QEMU is told.
+    pub machine: Machine,
+    /// The kernel with its debug information.
+    pub symbols: PathBuf,
+}
+
+impl Options {
+    /// Compiles what has changed and assembles the machine.
+    pub fn build(&self, workspace: &Workspace) -> Result<Built> {
+        // What cannot work says so before minutes of compiling.
+        let command_line = self.command_line()?;
+        if let Some(missing) = self
+            .bpf
+            .iter()
+            .chain(self.copies.iter().map(|(source, _)| source))
+            .find(|file| !file.is_file())
+        {
+            bail!("no such file: {}", missing.display());
+        }
+        setup::require_all(workspace, &Tool::ALL)?;
+        let mut added = self.copies.clone();
+        for source in &self.bpf {
+            let object = compile::bpf_object(workspace, source)?;
+            added.push((object.path, format!("/lib/bpf/{}", object.name)));
+        }
+        let kernel = compile::kernel(workspace, self.kernel)?;
+        let disk = self.prepare_disk(workspace, &added)?;
+        Ok(Built {
+            machine: Machine {
+                cpus: self.cpus,
+                memory_mib: self.memory_mib,
+                kernel: kernel.image,
+                command_line,
+                disk,
+                icount: self.icount,
+                debug: self.debug,
+            },
+            symbols: kernel.linked,
+        })
+    }
+
+    fn command_line(&self) -> Result<String> {
+        let mut words = self.append.clone();
+        if !self.program.is_empty() {
+            words.push("--".to_owned());
+            for word in &self.program {
+                if word.is_empty() || word.contains(|c: char| c.is_whitespace() || c == '"') {
+                    bail!(
+                        "`{word}`: a word for the guest cannot be empty or have blanks or quotes; use sh with a file (--copy)"
+                    );
+                }
+                words.push(word.clone());
+            }
+        }
+        let line = words.join(" ");
+        // The length that every architecture's boot protocol carries.
+        if line.len() > 1023 {
+            bail!("the kernel's command line is too long: {} characters of 1023", line.len());
+        }
+        Ok(line)
+    }
+
+    /// A fresh disk is an image with all that was added; a kept one is written into.
+    fn prepare_disk(&self, workspace: &Workspace, added: &[(PathBuf, String)]) -> Result<Disk> {
+        let Some(kept) = &self.disk else {
+            return Ok(Disk::Fresh(self.fresh_disk(workspace, added)?));
+        };
+        if kept.exists() {
+            if !kept.is_file() {
+                bail!("--disk {} is not a file", kept.display());
+            }
+            if !added.is_empty() {
+                image::add_files(workspace, kept, added)?;
+            }
+        } else {
+            let fresh = self.fresh_disk(workspace, added)?;
+            say(format!("making {}", kept.display()));
+            copy_sparse(&fresh, kept)?;
+        }
+        Ok(Disk::Kept(kept.clone()))
+    }
+
+    fn fresh_disk(&self, workspace: &Workspace, added: &[(PathBuf, String)]) -> Result<PathBuf> {
+        let mut contents = root_contents(workspace, self.kernel.dev)?;
+        for (source, target) in added {
+            contents.copy(target, source)?;
+        }
+        image::root_disk(workspace, &contents, geometry(self.kernel.profile))
+    }
+}
+
+const fn geometry(profile: Profile) -> Geometry {
+    match profile {
+        Profile::Cloud => Geometry { size_mib: 64, block_size: 4096 },
+        Profile::Embedded => Geometry { size_mib: 16, block_size: 1024 },
+    }
+}
+
+/// What every root disk has.
+fn root_contents(workspace: &Workspace, dev: bool) -> Result<Contents> {
+    let mut contents = Contents::default();
+    for folder in
+        ["/dev", "/proc", "/sys/fs/bpf", "/tmp", "/root", "/etc/bpf.d", "/mnt", "/lib/bpf"]
+    {
+        contents.folder(folder)?;
+    }
+    for program in compile::user_programs(workspace, dev)? {
+        let place = match program.name.as_str() {
+            "init" => "/sbin/init".to_owned(),
+            // The program that the measurements start again and again.
+            "hello" => "/hello".to_owned(),
+            name => format!("/bin/{name}"),
+        };
+        contents.copy(&place, &program.path)?;
+    }
+    for object in compile::bpf_examples(workspace)? {
+        contents.copy(&format!("/lib/bpf/{}", object.name), &object.path)?;
+    }
+    copy_tree(&mut contents, &workspace.root().join("userspace/root"), "")?;
+    // Read and written by the measurements.
+    contents.file("/mnt/data", (0..1_u32 << 18).flat_map(u32::to_le_bytes).collect::<Vec<_>>())?;
+    Ok(contents)
+}
+
+/// Files that are on the disk as they stand in the repository, such as `/etc/motd`.
+fn copy_tree(contents: &mut Contents, source: &Path, target: &str) -> Result<()> {
+    if !source.is_dir() {
+        return Ok(());
+    }
+    for entry in source.read_dir()? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).context("a strange name")?;
+        let place = format!("{target}/{name}");
+        if path.is_dir() {
+            copy_tree(contents, &path, &place)?;
+        } else {
+            contents.copy(&place, &path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies an image without writing its zeros.
+pub fn copy_sparse(source: &Path, target: &Path) -> Result<()> {
+    use std::io::{Read, Seek, SeekFrom, Write};
+    let mut from = std::fs::File::open(source)?;
+    let mut to = std::fs::File::create(target)
+        .with_context(|| format!("cannot create {}", target.display()))?;
+    let mut block = vec![0_u8; 1 << 16];
+    let mut length = 0;
+    loop {
+        let count = from.read(&mut block)?;
+        let Some(part) = block.get(..count).filter(|part| !part.is_empty()) else { break };
+        if part.iter().all(|byte| *byte == 0) {
+            to.seek(SeekFrom::Current(i64::try_from(count)?))?;
+        } else {
+            to.write_all(part)?;
+        }
+        length += count as u64;
+    }
+    to.set_len(length)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_carries_the_program() {
+        let options = Options {
+            append: vec!["loglevel=7".to_owned()],
+            program: vec!["usertests".to_owned(), "-v".to_owned()],
+            ..Options::default()
+        };
+        assert_eq!(options.command_line().unwrap(), "loglevel=7 -- usertests -v");
+    }
+
+    #[test]
+    fn words_that_would_change_are_refused() {
+        for word in ["two words", "", "a\tb", "\""] {
+            let options = Options { program: vec![word.to_owned()], ..Options::default() };
+            assert!(options.command_line().is_err(), "{word}");
+        }
+        let long = Options { append: vec!["x".repeat(1024)], ..Options::default() };
+        assert!(long.command_line().unwrap_err().to_string().contains("too long"));
+    }
+
+    #[test]
+    fn sparse_copies_are_equal() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut content = vec![0_u8; 300_000];
+        content[70_000] = 1;
+        content[299_999] = 2;
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        for content in [content, vec![0; 200_000], vec![]] {
+            std::fs::write(&from, &content).unwrap();
+            copy_sparse(&from, &to).unwrap();
+            assert_eq!(std::fs::read(&to).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn missing_files_are_named_before_anything_is_built() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace =
+            Workspace::at(folder.path().to_path_buf(), folder.path().join("out")).unwrap();
+        let options = Options { bpf: vec!["/no/such.c".into()], ..Options::default() };
+        let message = options.build(&workspace).unwrap_err().to_string();
+        assert_eq!(message, "no such file: /no/such.c");
+    }
+}

@@ -1,0 +1,389 @@
+//! Compiling: the kernel, the user programs, the BPF objects.
+//!
+//! Cargo decides what has changed in Rust code; BPF objects carry a fingerprint of their
+//! sources. Kernel and user programs have target folders of their own, so that they neither
+//! wait for the lock of the build that started us nor disturb it. Neighbours: `toolchain`
+//! says which compiler; `build` calls us in order; `image` takes what we made.
+
+use std::fs;
+use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::setup::{self, Tool};
+use crate::symbols;
+use crate::toolchain::{Target, Toolchain};
+use crate::workspace::{Workspace, fingerprint, say, write_atomically};
+
+/// What the kernel is compiled for: its limits and its allocation habits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum Profile {
+    /// Heap memory, a million verified instructions.
+    #[default]
+    Cloud,
+    /// Static pools, small limits, hard bounds.
+    Embedded,
+}
+
+impl Profile {
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cloud => "cloud",
+            Self::Embedded => "embedded",
+        }
+    }
+}
+
+/// One way to build the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KernelVariant {
+    /// Its profile.
+    pub profile: Profile,
+    /// Whether it has hook call sites; without them only to measure what they cost.
+    pub hooks: bool,
+    /// Unoptimised, with checks, for those who work on the kernel.
+    pub dev: bool,
+}
+
+impl Default for KernelVariant {
+    fn default() -> Self {
+        Self { profile: Profile::Cloud, hooks: true, dev: false }
+    }
+}
+
+impl KernelVariant {
+    fn name(self) -> String {
+        format!(
+            "kernel-{}{}{}",
+            self.profile.name(),
+            if self.hooks { "" } else { "-nohooks" },
+            if self.dev { "-dev" } else { "" },
+        )
+    }
+
+    fn features(self) -> String {
+        let profile = format!("profile-{}", self.profile.name());
+        if self.hooks { format!("{profile},hooks") } else { profile }
+    }
+}
+
+/// A built kernel.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// With all symbols and debug information, for a debugger.
+    pub linked: PathBuf,
+    /// What is booted.
+    pub image: PathBuf,
+}
+
+/// A built user program.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Its name in the guest.
+    pub name: String,
+    /// The executable.
+    pub path: PathBuf,
+}
+
+/// Builds the kernel and its bootable image.
+pub fn kernel(workspace: &Workspace, variant: KernelVariant) -> Result<Kernel> {
+    // One at a time: cargo puts every variant's executable at the same place.
+    let _lock = workspace.lock("x86_64/kernel")?;
+    let toolchain = Toolchain::choose(workspace, Target::KernelX86)?;
+    let mut cargo = toolchain.cargo(workspace, "build");
+    cargo
+        .arg("--target-dir")
+        .arg(workspace.output("x86_64/kernel")?)
+        .args(["--package", "kernel", "--bin", "kernel", "--no-default-features"])
+        .args(["--features", &variant.features()])
+        .args(["--profile", if variant.dev { "dev" } else { "release" }]);
+    let built = run_cargo(cargo, &format!("{} ({})", variant.name(), toolchain.describe()))?;
+    let Some(executable) = built.first() else { bail!("cargo built no kernel") };
+
+    let linked = workspace.output(format!("x86_64/{}.elf", variant.name()))?;
+    let image = workspace.output(format!("x86_64/{}.img", variant.name()))?;
+    let content = fs::read(&executable.path)
+        .with_context(|| format!("cannot read {}", executable.path.display()))?;
+    if fs::read(&linked).is_ok_and(|old| old == content) && image.exists() {
+        return Ok(Kernel { linked, image });
+    }
+    write_atomically(&image, &symbols::bootable_image(&content)?)?;
+    write_atomically(&linked, &content)?;
+    Ok(Kernel { linked, image })
+}
+
+/// Builds every program of the packages under `userspace/`.
+pub fn user_programs(workspace: &Workspace, dev: bool) -> Result<Vec<Program>> {
+    let _lock = workspace.lock("x86_64/user")?;
+    let toolchain = Toolchain::choose(workspace, Target::UserX86)?;
+    let packages = user_packages(workspace, &toolchain)?;
+    if packages.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut cargo = toolchain.cargo(workspace, "build");
+    cargo
+        .arg("--target-dir")
+        .arg(workspace.output("x86_64/user")?)
+        .arg("--bins")
+        .args(["--profile", if dev { "dev" } else { "release" }]);
+    for package in &packages {
+        cargo.args(["--package", package]);
+    }
+    let mut programs = run_cargo(cargo, &format!("the user programs ({})", toolchain.describe()))?;
+    programs.sort_by(|a, b| a.name.cmp(&b.name));
+    // A later build may replace cargo's files while an image is made from them.
+    let folder = if dev { "x86_64/programs-dev" } else { "x86_64/programs" };
+    for program in &mut programs {
+        let copy = workspace.output(format!("{folder}/{}", program.name))?;
+        let content = fs::read(&program.path)?;
+        if !fs::read(&copy).is_ok_and(|old| old == content) {
+            write_atomically(&copy, &content)?;
+        }
+        program.path = copy;
+    }
+    Ok(programs)
+}
+
+/// Checks the kernel, in each variant that is shipped, and the user programs with clippy,
+/// warnings denied.
+pub fn clippy(workspace: &Workspace) -> Result<()> {
+    let check = |mut cargo: Command, folder: &str| -> Result<()> {
+        cargo.arg("--target-dir").arg(workspace.output(folder)?);
+        let status = cargo.args(["--", "--deny", "warnings"]).status()?;
+        if !status.success() {
+            bail!("clippy found something (its message is above)");
+        }
+        Ok(())
+    };
+    let toolchain = Toolchain::choose(workspace, Target::KernelX86)?;
+    for profile in [Profile::Cloud, Profile::Embedded] {
+        for hooks in [true, false] {
+            let variant = KernelVariant { profile, hooks, dev: true };
+            say(format!("clippy: {}", variant.name()));
+            let mut cargo = toolchain.cargo(workspace, "clippy");
+            cargo.args(["--package", "kernel", "--no-default-features"]);
+            cargo.args(["--features", &variant.features()]);
+            check(cargo, "x86_64/clippy")?;
+        }
+    }
+    let toolchain = Toolchain::choose(workspace, Target::UserX86)?;
+    let mut cargo = toolchain.cargo(workspace, "clippy");
+    for package in user_packages(workspace, &toolchain)? {
+        cargo.args(["--package", &package]);
+    }
+    say("clippy: the user programs");
+    check(cargo, "x86_64/clippy")
+}
+
+/// The packages under `userspace/` that have executables.
+fn user_packages(workspace: &Workspace, toolchain: &Toolchain) -> Result<Vec<String>> {
+    let output = toolchain
+        .metadata(workspace)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!("cargo metadata failed");
+    }
+    let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
+    let folder = workspace.root().join("userspace");
+    let mut packages = Vec::new();
+    for package in array(&metadata["packages"]) {
+        let manifest = package["manifest_path"].as_str().unwrap_or_default();
+        let has_program = array(&package["targets"])
+            .any(|target| array(&target["kind"]).any(|kind| kind == "bin"));
+        if Path::new(manifest).starts_with(&folder)
+            && has_program
+            && let Some(name) = package["name"].as_str()
+        {
+            packages.push(name.to_owned());
+        }
+    }
+    Ok(packages)
+}
+
+fn array(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// Runs a cargo build; returns the executables. Its progress and errors go to the user,
+/// except the closing line, which would appear in every run.
+fn run_cargo(mut cargo: Command, what: &str) -> Result<Vec<Program>> {
+    let color = if std::io::stderr().is_terminal() { "always" } else { "never" };
+    let mut child = cargo
+        .args(["--message-format", "json-render-diagnostics", "--color", color])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {}", cargo.get_program().display()))?;
+    let stderr = child.stderr.take().context("cargo has no standard error")?;
+    let name = what.to_owned();
+    let progress = std::thread::spawn(move || show_progress(stderr, &name));
+    let mut text = String::new();
+    child.stdout.take().context("cargo has no output")?.read_to_string(&mut text)?;
+    let status = child.wait()?;
+    let _ = progress.join();
+    if !status.success() {
+        bail!("building {what} failed (cargo's message is above)");
+    }
+    let mut programs = Vec::new();
+    for line in text.lines() {
+        let message: Value = serde_json::from_str(line).context("a message of cargo")?;
+        if let (Some(path), Some(name)) =
+            (message["executable"].as_str(), message["target"]["name"].as_str())
+        {
+            programs.push(Program { name: name.to_owned(), path: path.into() });
+        }
+    }
+    Ok(programs)
+}
+
+fn show_progress(stderr: impl Read, what: &str) {
+    let mut announced = false;
+    for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        if line.contains("Finished") || line.contains("Blocking waiting for file lock") {
+            continue;
+        }
+        if !announced {
+            say(format!("building {what}"));
+            announced = true;
+        }
+        eprintln!("{line}");
+    }
+}
+
+/// Compiles every BPF program in `examples/`; returns name and object file of each.
+pub fn bpf_examples(workspace: &Workspace) -> Result<Vec<Program>> {
+    let folder = workspace.root().join("examples");
+    let mut sources: Vec<PathBuf> = match folder.read_dir() {
+        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+        Err(_) => Vec::new(),
+    };
+    sources.retain(|path| path.to_string_lossy().ends_with(".bpf.c"));
+    sources.sort();
+    sources.iter().map(|source| bpf_object(workspace, source)).collect()
+}
+
+/// Compiles one BPF program, unless its object is up to date.
+pub fn bpf_object(workspace: &Workspace, source: &Path) -> Result<Program> {
+    let content = fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
+    let file = source.file_name().and_then(|name| name.to_str()).context("a strange file name")?;
+    let Some(stem) = file.strip_suffix(".bpf.c").or_else(|| file.strip_suffix(".c")) else {
+        bail!("{} is not a C file: its name should end in .c", source.display());
+    };
+    let name = format!("{stem}.o");
+    let clang = setup::require(workspace, Tool::Clang)?;
+    let include = workspace.root().join("examples");
+    let headers = headers_for(&include, source)?;
+    let mut parts: Vec<&[u8]> = vec![clang.as_os_str().as_encoded_bytes(), &content];
+    parts.extend(headers.iter().map(Vec::as_slice));
+    let key = fingerprint(&parts);
+    let object = workspace.output(format!("bpf/{key:016x}/{name}"))?;
+    if object.exists() {
+        return Ok(Program { name, path: object });
+    }
+
+    let folder = object.parent().context("an object without a folder")?;
+    let temporary = tempfile::Builder::new().suffix(".o").tempfile_in(folder)?;
+    let output = Command::new(&clang)
+        .args(["-target", "bpf", "-g", "-O2", "-Wall", "-Werror", "-I"])
+        .arg(&include)
+        .arg("-c")
+        .arg(source)
+        .arg("-o")
+        .arg(temporary.path())
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start clang")?;
+    if !output.status.success() {
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        bail!("clang refused {} (its message is above)", source.display());
+    }
+    let content = fs::read(temporary.path())?;
+    write_atomically(&object, &content)?;
+    Ok(Program { name, path: object })
+}
+
+/// The headers that a program may include: those beside it, and those of the examples.
+fn headers_for(include: &Path, source: &Path) -> Result<Vec<Vec<u8>>> {
+    let beside = std::path::absolute(source)?.parent().map(Path::to_path_buf);
+    let mut paths: Vec<PathBuf> = [Some(include.to_path_buf()), beside]
+        .into_iter()
+        .flatten()
+        .filter_map(|folder| folder.read_dir().ok())
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "h"))
+        .collect();
+    paths.sort();
+    paths.dedup();
+    paths.iter().map(|path| Ok(fs::read(path)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workspace(folder: &Path) -> Workspace {
+        Workspace::at(folder.to_path_buf(), folder.join("out")).unwrap()
+    }
+
+    #[test]
+    fn variants_do_not_share_a_name() {
+        let mut names = Vec::new();
+        for profile in [Profile::Cloud, Profile::Embedded] {
+            for hooks in [true, false] {
+                for dev in [true, false] {
+                    names.push(KernelVariant { profile, hooks, dev }.name());
+                }
+            }
+        }
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), 8);
+    }
+
+    #[test]
+    fn a_bpf_program_compiles_once_and_again_when_a_header_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = workspace(folder.path());
+        let examples = folder.path().join("examples");
+        fs::create_dir(&examples).unwrap();
+        fs::write(examples.join("answer.h"), "#define ANSWER 1\n").unwrap();
+        fs::write(
+            examples.join("one.bpf.c"),
+            "#include \"answer.h\"\nint one(void *context) { return ANSWER; }\n",
+        )
+        .unwrap();
+        let first = bpf_examples(&workspace).unwrap();
+        assert_eq!(first.len(), 1);
+        assert_eq!(first[0].name, "one.o");
+        assert!(fs::read(&first[0].path).unwrap().starts_with(b"\x7fELF"));
+        assert_eq!(bpf_examples(&workspace).unwrap()[0].path, first[0].path);
+        fs::write(examples.join("answer.h"), "#define ANSWER 2\n").unwrap();
+        assert_ne!(bpf_examples(&workspace).unwrap()[0].path, first[0].path);
+    }
+
+    #[test]
+    fn what_cannot_be_compiled_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = workspace(folder.path());
+        let missing = bpf_object(&workspace, &folder.path().join("no.c")).unwrap_err();
+        assert!(format!("{missing:#}").contains("cannot read"), "{missing:#}");
+        let text = folder.path().join("text.txt");
+        fs::write(&text, "hello").unwrap();
+        let message = bpf_object(&workspace, &text).unwrap_err().to_string();
+        assert!(message.contains("should end in .c"), "{message}");
+        let wrong = folder.path().join("wrong.c");
+        fs::write(&wrong, "int f( {").unwrap();
+        let message = bpf_object(&workspace, &wrong).unwrap_err().to_string();
+        assert!(message.contains("clang refused"), "{message}");
+    }
+}

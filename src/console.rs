@@ -1,0 +1,283 @@
+//! Connects the terminal to the guest's serial console.
+//!
+//! [`connect`] forwards standard input and the guest's output until the guest ends. A
+//! terminal is put into raw mode, so that the guest sees each key, and is restored on every
+//! way out: the end of the guest, an error, a panic, a signal. `^A x` ends the guest at once.
+//! When standard input ends, the guest's terminal gets `^D`, again and again until the guest
+//! has ended, since one may be read by a program that runs meanwhile.
+
+use std::io::{self, ErrorKind, IsTerminal, Read, Write};
+use std::process::{ChildStdin, ChildStdout};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use crate::qemu::{Guest, Outcome};
+
+const CONTROL_A: u8 = 0x01;
+const CONTROL_D: u8 = 0x04;
+
+/// How often `^D` is repeated after the end of input.
+const END_OF_INPUT_PERIOD: Duration = Duration::from_secs(1);
+
+/// Input waits this long for the guest's first output: its serial port is set up by then,
+/// and does not lose what arrives.
+const FIRST_OUTPUT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs the session to its end.
+pub fn connect(
+    mut guest: Guest,
+    input: ChildStdin,
+    output: ChildStdout,
+    time_limit: Option<Duration>,
+) -> Result<Outcome> {
+    let deadline = time_limit.map(|limit| Instant::now() + limit);
+    let terminal = RawTerminal::enter()?;
+    let ready = Arc::new(Ready::default());
+    let quit = Arc::new(AtomicBool::new(false));
+
+    let pid = guest.id();
+    let printer = {
+        let ready = Arc::clone(&ready);
+        let translate = !io::stdout().is_terminal();
+        std::thread::spawn(move || print_output(output, &ready, translate))
+    };
+    {
+        // Not joined: it may sit in a read of standard input when the guest ends.
+        let (ready, quit) = (Arc::clone(&ready), Arc::clone(&quit));
+        let escape = terminal.is_some();
+        std::thread::spawn(move || forward_input(input, &ready, &quit, escape, pid));
+    }
+    let outcome = guest.wait(deadline)?;
+    let _ = printer.join();
+    drop(terminal);
+    if quit.load(Ordering::SeqCst) {
+        return Ok(Outcome::Quit);
+    }
+    Ok(outcome)
+}
+
+/// Set once the guest has printed something.
+#[derive(Default)]
+struct Ready {
+    seen: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Ready {
+    fn set(&self) {
+        *lock(&self.seen) = true;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, patience: Duration) {
+        let seen = lock(&self.seen);
+        let _ = self.changed.wait_timeout_while(seen, patience, |seen| !*seen);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Copies the guest's output to ours. Where ours is not a terminal, `\r\n` becomes `\n`.
+fn print_output(mut output: ChildStdout, ready: &Ready, translate: bool) {
+    let mut stdout = io::stdout();
+    let mut line_ends = LineEnds::default();
+    let mut buffer = [0; 4096];
+    // Once our reader is gone (a closed pipe), the guest's output is still drained.
+    let mut reader_gone = false;
+    while let Some(bytes) = read_some(&mut output, &mut buffer) {
+        ready.set();
+        let text = if translate { line_ends.translate(bytes) } else { bytes.to_vec() };
+        if !reader_gone {
+            reader_gone = stdout.write_all(&text).and_then(|()| stdout.flush()).is_err();
+        }
+    }
+    let rest = line_ends.finish();
+    if !reader_gone {
+        let _ = stdout.write_all(&rest).and_then(|()| stdout.flush());
+    }
+    ready.set();
+}
+
+/// The next bytes; `None` at the end or on an error.
+fn read_some<'a>(source: &mut impl Read, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    loop {
+        match source.read(buffer) {
+            Ok(0) => return None,
+            Ok(count) => return buffer.get(..count),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Turns `\r\n` into `\n`, also where the two arrive apart.
+#[derive(Default)]
+struct LineEnds {
+    held: bool,
+}
+
+impl LineEnds {
+    fn translate(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut text = Vec::with_capacity(bytes.len() + 1);
+        for &byte in bytes {
+            if self.held && byte != b'\n' {
+                text.push(b'\r');
+            }
+            self.held = byte == b'\r';
+            if !self.held {
+                text.push(byte);
+            }
+        }
+        text
+    }
+
+    fn finish(&mut self) -> Vec<u8> {
+        if std::mem::take(&mut self.held) { vec![b'\r'] } else { Vec::new() }
+    }
+}
+
+fn forward_input(mut input: ChildStdin, ready: &Ready, quit: &AtomicBool, escape: bool, pid: u32) {
+    ready.wait(FIRST_OUTPUT_PATIENCE);
+    let mut keys = Keys::default();
+    let mut buffer = [0; 1024];
+    let mut stdin = io::stdin();
+    while let Some(bytes) = read_some(&mut stdin, &mut buffer) {
+        let bytes = if escape {
+            let Some(bytes) = keys.filter(bytes) else {
+                quit.store(true, Ordering::SeqCst);
+                end_process(pid);
+                return;
+            };
+            bytes
+        } else {
+            bytes.to_vec()
+        };
+        if input.write_all(&bytes).and_then(|()| input.flush()).is_err() {
+            return;
+        }
+    }
+    while input.write_all(&[CONTROL_D]).and_then(|()| input.flush()).is_ok() {
+        std::thread::sleep(END_OF_INPUT_PERIOD);
+    }
+}
+
+/// Ends QEMU, which the main thread waits for. The process has not been waited for yet, so
+/// the number is still its own.
+fn end_process(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// Finds the escape in what is typed: `^A x` quits, `^A ^A` is one `^A`.
+#[derive(Default)]
+struct Keys {
+    after_control_a: bool,
+}
+
+impl Keys {
+    /// What the guest gets; `None` to quit.
+    fn filter(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut text = Vec::with_capacity(bytes.len() + 1);
+        for &byte in bytes {
+            match (std::mem::take(&mut self.after_control_a), byte) {
+                (true, b'x' | b'X') => return None,
+                (true, CONTROL_A) => text.push(CONTROL_A),
+                (true, other) => text.extend([CONTROL_A, other]),
+                (false, CONTROL_A) => self.after_control_a = true,
+                (false, other) => text.push(other),
+            }
+        }
+        Some(text)
+    }
+}
+
+/// The terminal's settings before we changed them. Global, because a panic or a signal has
+/// to find them.
+static SAVED: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// Raw mode, from creation to drop.
+struct RawTerminal;
+
+impl RawTerminal {
+    /// `None` when standard input is not a terminal.
+    fn enter() -> Result<Option<Self>> {
+        let stdin = io::stdin();
+        if !stdin.is_terminal() {
+            return Ok(None);
+        }
+        let before = tcgetattr(&stdin).context("cannot read the terminal's settings")?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        *lock(&SAVED) = Some(before);
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |information| {
+            restore();
+            usual(information);
+        }));
+        restore_on_signals()?;
+        let this = Self;
+        tcsetattr(&stdin, OptionalActions::Drain, &raw)
+            .context("cannot change the terminal's settings")?;
+        Ok(Some(this))
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+fn restore() {
+    if let Some(before) = lock(&SAVED).take() {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &before);
+    }
+}
+
+/// In raw mode ^C is a key; these signals come from outside.
+fn restore_on_signals() -> Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            restore();
+            // QEMU ends with us.
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_ends_are_found_across_pieces() {
+        let mut ends = LineEnds::default();
+        let mut text = ends.translate(b"one\r\ntwo\r");
+        text.extend(ends.translate(b"\nthree\rfour\r\r\n"));
+        text.extend(ends.finish());
+        assert_eq!(text, b"one\ntwo\nthree\rfour\r\n");
+        assert_eq!(ends.translate(b"x\r"), b"x");
+        assert_eq!(ends.finish(), b"\r");
+    }
+
+    #[test]
+    fn the_escape_is_found_across_pieces() {
+        let mut keys = Keys::default();
+        assert_eq!(keys.filter(b"ab\x01").unwrap(), b"ab");
+        assert_eq!(keys.filter(b"c").unwrap(), b"\x01c");
+        assert_eq!(keys.filter(b"\x01\x01d").unwrap(), b"\x01d");
+        assert_eq!(keys.filter(b"\x01"), Some(vec![]));
+        assert_eq!(keys.filter(b"x"), None);
+    }
+}

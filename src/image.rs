@@ -1,0 +1,374 @@
+//! The root disk: an ext2 image filled from a folder, without mounting and without root.
+//!
+//! [`Contents`] lists what goes on the disk; [`root_disk`] makes the image, or finds the one
+//! that was made from the same contents. [`add_files`] writes into an existing image.
+//! Neighbours: `compile` makes the programs; `build` puts the list together.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+
+use crate::setup::{self, Tool};
+use crate::workspace::{Workspace, fingerprint, say};
+
+/// How many images of different contents are kept for another run.
+const IMAGES_KEPT: usize = 6;
+
+/// The date of everything on the disk, so that equal contents give equal images: 2026-01-01.
+const TIMESTAMP: u64 = 1_767_225_600;
+
+/// The size and the block size of the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// In MiB.
+    pub size_mib: u32,
+    /// In bytes.
+    pub block_size: u32,
+}
+
+/// One file on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    content: Vec<u8>,
+    executable: bool,
+}
+
+/// What goes on the disk.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    files: BTreeMap<String, Entry>,
+    folders: Vec<String>,
+}
+
+impl Contents {
+    /// An empty folder, with those above it.
+    pub fn folder(&mut self, path: &str) -> Result<()> {
+        self.folders.push(relative(path)?);
+        Ok(())
+    }
+
+    /// A file with this content.
+    pub fn file(&mut self, path: &str, content: impl Into<Vec<u8>>) -> Result<()> {
+        let entry = Entry { content: content.into(), executable: false };
+        self.files.insert(relative(path)?, entry);
+        Ok(())
+    }
+
+    /// An executable with this content.
+    pub fn program(&mut self, path: &str, content: impl Into<Vec<u8>>) -> Result<()> {
+        let entry = Entry { content: content.into(), executable: true };
+        self.files.insert(relative(path)?, entry);
+        Ok(())
+    }
+
+    /// A copy of a file of the host, executable if it is.
+    pub fn copy(&mut self, path: &str, source: &Path) -> Result<()> {
+        let content =
+            fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
+        let executable = source.metadata()?.permissions().mode() & 0o111 != 0;
+        self.files.insert(relative(path)?, Entry { content, executable });
+        Ok(())
+    }
+
+    fn key(&self, geometry: Geometry) -> u64 {
+        let numbers = [geometry.size_mib.to_le_bytes(), geometry.block_size.to_le_bytes()].concat();
+        let mut parts: Vec<&[u8]> = vec![&numbers];
+        for (path, entry) in &self.files {
+            parts.push(path.as_bytes());
+            parts.push(if entry.executable { b"x" } else { b"-" });
+            parts.push(&entry.content);
+        }
+        parts.push(b"folders");
+        parts.extend(self.folders.iter().map(|path| path.as_bytes()));
+        fingerprint(&parts)
+    }
+
+    /// Lays everything out below `folder`.
+    fn write_to(&self, folder: &Path) -> Result<()> {
+        let date = SystemTime::UNIX_EPOCH + Duration::from_secs(TIMESTAMP);
+        for path in &self.folders {
+            fs::create_dir_all(folder.join(path))?;
+        }
+        for (path, entry) in &self.files {
+            let target = folder.join(path);
+            if let Some(parent) = target.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            let mut file = File::create(&target)
+                .with_context(|| format!("/{path} cannot be put on the disk"))?;
+            file.write_all(&entry.content)?;
+            let mode = if entry.executable { 0o755 } else { 0o644 };
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+            file.set_modified(date)?;
+        }
+        Ok(())
+    }
+}
+
+/// A path on the disk without its leading slash; nothing in it may climb out.
+fn relative(path: &str) -> Result<String> {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() || parts.iter().any(|part| matches!(*part, "." | "..")) {
+        bail!("`{path}` is not a path on the disk");
+    }
+    if parts.iter().any(|part| part.contains(['"', '\n']) || part.len() > 255) {
+        bail!("`{path}` has a name that the disk's tools cannot write");
+    }
+    Ok(parts.join("/"))
+}
+
+/// The image of these contents; made now unless there is one. Nobody may write to it.
+pub fn root_disk(
+    workspace: &Workspace,
+    contents: &Contents,
+    geometry: Geometry,
+) -> Result<PathBuf> {
+    let image = workspace.output(format!("disks/root-{:016x}.img", contents.key(geometry)))?;
+    let _lock = workspace.lock("disks/make")?;
+    if image.exists() {
+        return Ok(image);
+    }
+    setup::require_all(workspace, &[Tool::Mke2fs, Tool::Debugfs])?;
+    say(format!("making the root disk ({} MiB ext2)", geometry.size_mib));
+    let staging = tempfile::Builder::new().prefix("lemma-root-").tempdir()?;
+    contents.write_to(staging.path())?;
+    let parent = image.parent().context("an image without a folder")?;
+    let temporary = tempfile::NamedTempFile::new_in(parent)?;
+    make_ext2(workspace, temporary.path(), staging.path(), geometry)?;
+    if staging.path().metadata()?.uid() != 0 {
+        give_to_root(workspace, temporary.path(), contents)?;
+    }
+    temporary.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    temporary.persist(&image)?;
+    remove_old_images(parent)?;
+    Ok(image)
+}
+
+fn make_ext2(workspace: &Workspace, image: &Path, folder: &Path, geometry: Geometry) -> Result<()> {
+    let mke2fs = setup::require(workspace, Tool::Mke2fs)?;
+    let output = Command::new(mke2fs)
+        .args(["-q", "-F", "-t", "ext2", "-m", "0", "-I", "256", "-L", "lemma"])
+        .args(["-U", "6c656d6d-6100-4000-8000-000000000001"])
+        .args(["-E", "root_owner=0:0,hash_seed=6c656d6d-6100-4000-8000-000000000002"])
+        .args(["-O", "none,filetype,sparse_super,large_file"])
+        .args(["-b", &geometry.block_size.to_string()])
+        .arg("-d")
+        .arg(folder)
+        .arg(image)
+        .arg(format!("{}M", geometry.size_mib))
+        .env("E2FSPROGS_FAKE_TIME", TIMESTAMP.to_string())
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start mke2fs")?;
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr);
+        bail!("mke2fs failed: {}", message.trim().replace('\n', "; "));
+    }
+    Ok(())
+}
+
+/// Files laid out by an ordinary user belong to that user on the image too: give them to root.
+fn give_to_root(workspace: &Workspace, image: &Path, contents: &Contents) -> Result<()> {
+    let mut script = String::new();
+    let mut paths: Vec<String> = contents.files.keys().cloned().collect();
+    paths.extend(contents.folders.iter().cloned());
+    let parents: Vec<String> = paths
+        .iter()
+        .flat_map(|path| path.match_indices('/').map(|(at, _)| path[..at].to_owned()))
+        .collect();
+    paths.extend(parents);
+    paths.sort();
+    paths.dedup();
+    for path in paths {
+        for field in ["uid", "gid"] {
+            script.push_str(&format!("set_inode_field \"/{path}\" {field} 0\n"));
+        }
+    }
+    debugfs(workspace, image, &script)
+}
+
+/// Writes files of the host into an image, over what is there.
+pub fn add_files(workspace: &Workspace, image: &Path, files: &[(PathBuf, String)]) -> Result<()> {
+    let mut script = String::new();
+    for (source, target) in files {
+        let path = relative(target)?;
+        let source = source.to_str().context("the file's name is not UTF-8")?;
+        if source.contains(['"', '\n']) {
+            bail!("{source}: debugfs cannot read a file of this name");
+        }
+        let executable = fs::metadata(source)
+            .with_context(|| format!("cannot read {source}"))?
+            .permissions()
+            .mode()
+            & 0o111
+            != 0;
+        for (at, _) in path.match_indices('/') {
+            script.push_str(&format!("mkdir \"/{}\"\n", &path[..at]));
+        }
+        script.push_str(&format!("rm \"/{path}\"\nwrite \"{source}\" \"/{path}\"\n"));
+        let mode = if executable { "0100755" } else { "0100644" };
+        for (field, value) in [("mode", mode), ("uid", "0"), ("gid", "0")] {
+            script.push_str(&format!("set_inode_field \"/{path}\" {field} {value}\n"));
+        }
+    }
+    debugfs(workspace, image, &script)?;
+    // debugfs reports success whatever happens; a look at the result does not.
+    for (source, target) in files {
+        let written = read_file(workspace, image, target)?;
+        if written != fs::read(source)? {
+            bail!("{target} could not be written to {} (is it full?)", image.display());
+        }
+    }
+    Ok(())
+}
+
+/// One file of an image, as its content now is.
+pub fn read_file(workspace: &Workspace, image: &Path, path: &str) -> Result<Vec<u8>> {
+    let debugfs = setup::require(workspace, Tool::Debugfs)?;
+    let path = relative(path)?;
+    let output = Command::new(debugfs)
+        .arg("-R")
+        .arg(format!("cat \"/{path}\""))
+        .arg(image)
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start debugfs")?;
+    Ok(output.stdout)
+}
+
+fn debugfs(workspace: &Workspace, image: &Path, script: &str) -> Result<()> {
+    let debugfs = setup::require(workspace, Tool::Debugfs)?;
+    let mut file = tempfile::NamedTempFile::new()?;
+    file.write_all(script.as_bytes())?;
+    let output = Command::new(debugfs)
+        .args(["-w", "-f"])
+        .arg(file.path())
+        .arg(image)
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start debugfs")?;
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr);
+        bail!("debugfs failed on {}: {}", image.display(), message.trim().replace('\n', "; "));
+    }
+    Ok(())
+}
+
+/// Checks an image without changing it; the error is what `e2fsck` found.
+pub fn check(workspace: &Workspace, image: &Path) -> Result<()> {
+    let e2fsck = setup::require(workspace, Tool::E2fsck)?;
+    let output = Command::new(e2fsck)
+        .arg("-fn")
+        .arg(image)
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start e2fsck")?;
+    if !output.status.success() {
+        let found = String::from_utf8_lossy(&output.stdout);
+        bail!("e2fsck -fn {} found:\n{found}", image.display());
+    }
+    Ok(())
+}
+
+fn remove_old_images(folder: &Path) -> Result<()> {
+    let mut images: Vec<(SystemTime, PathBuf)> = Vec::new();
+    for entry in folder.read_dir()?.flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "img") {
+            images.push((entry.metadata()?.modified()?, path));
+        }
+    }
+    images.sort();
+    let surplus = images.len().saturating_sub(IMAGES_KEPT);
+    for (_, path) in images.into_iter().take(surplus) {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: Geometry = Geometry { size_mib: 4, block_size: 1024 };
+
+    fn workspace(folder: &Path) -> Workspace {
+        Workspace::at(folder.to_path_buf(), folder.join("out")).unwrap()
+    }
+
+    fn contents() -> Contents {
+        let mut contents = Contents::default();
+        contents.folder("/dev").unwrap();
+        contents.file("/etc/motd", "hello\n").unwrap();
+        contents.program("/bin/tool", [0x7f_u8; 5000]).unwrap();
+        contents
+    }
+
+    #[test]
+    fn the_image_is_whole_and_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = workspace(folder.path());
+        let image = root_disk(&workspace, &contents(), SMALL).unwrap();
+        check(&workspace, &image).unwrap();
+        assert_eq!(read_file(&workspace, &image, "/etc/motd").unwrap(), b"hello\n");
+        assert_eq!(read_file(&workspace, &image, "/bin/tool").unwrap(), [0x7f; 5000]);
+        let made = image.metadata().unwrap().modified().unwrap();
+        assert_eq!(root_disk(&workspace, &contents(), SMALL).unwrap(), image);
+        assert_eq!(image.metadata().unwrap().modified().unwrap(), made);
+        let mut other = contents();
+        other.file("/etc/motd", "changed\n").unwrap();
+        assert_ne!(root_disk(&workspace, &other, SMALL).unwrap(), image);
+    }
+
+    #[test]
+    fn files_are_added_to_an_existing_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = workspace(folder.path());
+        let image = root_disk(&workspace, &contents(), SMALL).unwrap();
+        let source = folder.path().join("new");
+        fs::write(&source, "new content").unwrap();
+        let files =
+            [(source.clone(), "/etc/motd".to_owned()), (source.clone(), "/a/b/c".to_owned())];
+        add_files(&workspace, &image, &files).unwrap();
+        check(&workspace, &image).unwrap();
+        for path in ["/etc/motd", "/a/b/c"] {
+            assert_eq!(read_file(&workspace, &image, path).unwrap(), b"new content", "{path}");
+        }
+        fs::write(&source, vec![1; 8 << 20]).unwrap();
+        let error = add_files(&workspace, &image, &files).unwrap_err().to_string();
+        assert!(error.contains("full"), "{error}");
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut large = contents();
+        large.file("/large", vec![1; 8 << 20]).unwrap();
+        let error = root_disk(&workspace(folder.path()), &large, SMALL).unwrap_err().to_string();
+        assert!(error.contains("mke2fs"), "{error}");
+    }
+
+    #[test]
+    fn paths_stay_on_the_disk() {
+        for wrong in ["", "/", "..", "/a/../../b", "a/./b", "a\"b", "a\nb"] {
+            assert!(relative(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(relative("//bin//sh").unwrap(), "bin/sh");
+    }
+
+    #[test]
+    fn only_a_few_images_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..IMAGES_KEPT + 3 {
+            fs::write(folder.path().join(format!("{number}.img")), "").unwrap();
+        }
+        remove_old_images(folder.path()).unwrap();
+        assert_eq!(folder.path().read_dir().unwrap().count(), IMAGES_KEPT);
+    }
+}

@@ -1,0 +1,24 @@
+//! What builds Lemma and boots it: the parts behind `cargo run`, shared with the boot tests.
+//!
+//! The way of one run, in the order in which it happens, a module each: [`setup`] finds or
+//! installs the programs that the machine lacks; [`toolchain`] picks the compiler for
+//! bare-metal code; [`compile`] builds kernel, user programs and BPF objects; [`symbols`]
+//! makes the bootable image from the linked kernel; [`image`] makes the root disk;
+//! [`machine`] describes the machine to QEMU; [`qemu`] starts it and reads its end;
+//! [`console`] connects the terminal to it. [`session`] talks to a guest as a person would,
+//! for tests, and [`bench`] runs the measurements. [`build`] ties the middle together.
+#![forbid(unsafe_code)]
+
+pub mod bench;
+pub mod build;
+pub mod cli;
+pub mod compile;
+pub mod console;
+pub mod image;
+pub mod machine;
+pub mod qemu;
+pub mod session;
+pub mod setup;
+pub mod symbols;
+pub mod toolchain;
+pub mod workspace;

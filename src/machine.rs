@@ -1,0 +1,207 @@
+//! One description per machine: which QEMU, which devices, which flags.
+//!
+//! [`Machine`] is what a user may choose about the machine; [`Machine::command`] turns it
+//! into QEMU's command line. Neighbours: `qemu` starts it; `cli` fills it in.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+/// The CPU architecture of the guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Arch {
+    /// 64-bit x86.
+    #[default]
+    #[value(name = "x86_64")]
+    X86_64,
+    /// 64-bit Arm: not there yet.
+    #[value(name = "aarch64")]
+    Aarch64,
+    /// 64-bit RISC-V: not there yet.
+    #[value(name = "riscv64")]
+    Riscv64,
+}
+
+impl Arch {
+    /// An error for the architectures that have no kernel yet.
+    pub fn check_supported(self) -> Result<()> {
+        match self {
+            Self::X86_64 => Ok(()),
+            Self::Aarch64 => bail!("--arch aarch64: the kernel does not run there yet"),
+            Self::Riscv64 => bail!("--arch riscv64: the kernel does not run there yet"),
+        }
+    }
+}
+
+/// The root disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// Changes last until the guest ends; the file is only read.
+    Fresh(PathBuf),
+    /// Changes are kept in the file.
+    Kept(PathBuf),
+}
+
+/// What may be chosen about the machine.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The number of CPUs.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// The bootable kernel image.
+    pub kernel: PathBuf,
+    /// The kernel's command line.
+    pub command_line: String,
+    /// The first virtio disk.
+    pub disk: Disk,
+    /// Count instructions: the guest's clock advances by one nanosecond for each.
+    pub icount: bool,
+    /// Wait for a debugger before the first instruction.
+    pub debug: bool,
+}
+
+impl Machine {
+    /// QEMU's arguments. `status` is the file that receives the guest's exit status.
+    pub fn arguments(&self, status: &Path) -> Result<Vec<OsString>> {
+        let mut arguments = Arguments::default();
+        arguments.words(&["-machine", "q35", "-cpu", "max", "-nodefaults", "-no-user-config"]);
+        // A triple fault ends the run instead of starting it again.
+        arguments.words(&["-display", "none", "-no-reboot"]);
+        if self.icount {
+            if self.cpus != 1 {
+                bail!("--icount works with one CPU only (QEMU), not with --smp {}", self.cpus);
+            }
+            arguments.words(&["-accel", "tcg", "-icount", "shift=0,sleep=off", "-seed", "1"]);
+            arguments.words(&["-rtc", "base=2026-01-01,clock=vm"]);
+        } else {
+            arguments.words(&["-accel", "tcg"]);
+        }
+        arguments.pair("-smp", self.cpus.to_string());
+        arguments.pair("-m", format!("{}M", self.memory_mib));
+        arguments.pair("-kernel", &self.kernel);
+        arguments.pair("-append", &self.command_line);
+        let (file, snapshot) = match &self.disk {
+            Disk::Fresh(file) => (file, "on"),
+            Disk::Kept(file) => (file, "off"),
+        };
+        let mut drive = OsString::from("if=none,id=root,format=raw,snapshot=");
+        drive.push(snapshot);
+        drive.push(",file=");
+        drive.push(option_value(file)?);
+        arguments.pair("-drive", drive);
+        arguments.pair("-device", "virtio-blk-pci,drive=root");
+        arguments.pair("-serial", "stdio");
+        // The guest's last words: a status byte of its own, then QEMU's exit.
+        let mut chardev = OsString::from("file,id=status,path=");
+        chardev.push(option_value(status)?);
+        arguments.pair("-chardev", chardev);
+        arguments.pair("-device", "isa-debugcon,iobase=0xe9,chardev=status");
+        arguments.pair("-device", "isa-debug-exit,iobase=0xf4,iosize=4");
+        if self.debug {
+            arguments.words(&["-s", "-S"]);
+        }
+        Ok(arguments.0)
+    }
+}
+
+/// A path inside a QEMU option list, where a comma is written twice.
+fn option_value(path: &Path) -> Result<String> {
+    match path.to_str() {
+        Some(text) => Ok(text.replace(',', ",,")),
+        None => bail!("{} is not UTF-8: QEMU cannot be told about it", path.display()),
+    }
+}
+
+/// Reads `256`, `256M` or `1G`; the answer is in MiB.
+pub fn parse_memory(text: &str) -> Result<u64> {
+    let (digits, factor) = match text.strip_suffix(['M', 'm']) {
+        Some(digits) => (digits, 1),
+        None => match text.strip_suffix(['G', 'g']) {
+            Some(digits) => (digits, 1024),
+            None => (text, 1),
+        },
+    };
+    let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    match size {
+        Some(size @ 8..=1_048_576) => Ok(size),
+        Some(_) => bail!("memory is between 8M and 1024G"),
+        None => bail!("`{text}` is not a size such as 256M or 1G"),
+    }
+}
+
+#[derive(Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn words(&mut self, words: &[&str]) {
+        self.0.extend(words.iter().map(OsString::from));
+    }
+
+    fn pair(&mut self, option: &str, value: impl Into<OsString>) {
+        self.0.push(option.into());
+        self.0.push(value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Machine {
+        Machine {
+            cpus: 1,
+            memory_mib: 256,
+            kernel: "kernel.img".into(),
+            command_line: "a b -- c".to_owned(),
+            disk: Disk::Fresh("root.img".into()),
+            icount: false,
+            debug: false,
+        }
+    }
+
+    fn joined(machine: &Machine) -> String {
+        let words = machine.arguments(Path::new("/tmp/status")).unwrap();
+        words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn memory_sizes() {
+        assert_eq!(parse_memory("256").unwrap(), 256);
+        assert_eq!(parse_memory("32M").unwrap(), 32);
+        assert_eq!(parse_memory("2g").unwrap(), 2048);
+        for wrong in ["", "M", "-1", "1T", "0", "7M", "99999999G", "18446744073709551615G"] {
+            assert!(parse_memory(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_fresh_disk_is_not_written() {
+        assert!(joined(&machine()).contains("snapshot=on,file=root.img"));
+        let kept = Machine { disk: Disk::Kept("my,disk.img".into()), ..machine() };
+        assert!(joined(&kept).contains("snapshot=off,file=my,,disk.img"));
+    }
+
+    #[test]
+    fn counting_instructions_needs_one_cpu() {
+        let counted = Machine { icount: true, ..machine() };
+        assert!(joined(&counted).contains("-icount shift=0,sleep=off -seed 1"));
+        let two = Machine { cpus: 2, ..counted };
+        assert!(two.arguments(Path::new("s")).is_err());
+    }
+
+    #[test]
+    fn a_debugger_is_waited_for_only_when_asked() {
+        assert!(!joined(&machine()).contains(" -S"));
+        assert!(joined(&Machine { debug: true, ..machine() }).ends_with("-s -S"));
+    }
+
+    #[test]
+    fn other_architectures_are_refused_in_words() {
+        assert!(Arch::X86_64.check_supported().is_ok());
+        for arch in [Arch::Aarch64, Arch::Riscv64] {
+            assert!(arch.check_supported().unwrap_err().to_string().contains("yet"));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Talking to a guest as a person would: wait for a text, type a line, read the answer.
+//!
+//! A [`Session`] boots a machine and keeps all that its console printed. Limits on waiting
+//! are generous: they end a hung guest and measure nothing. Used by the tests and by `bench`.
+
+use std::io::{Read, Write};
+use std::process::ChildStdin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::build::Options;
+use crate::qemu::{Guest, Outcome};
+use crate::workspace::Workspace;
+
+/// What the shell prints when it waits for a command.
+pub const PROMPT: &str = "# ";
+
+/// How long a guest may be silent about what we wait for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A booted guest and its console.
+pub struct Session {
+    guest: Guest,
+    input: Option<ChildStdin>,
+    console: Arc<Console>,
+    reader: Option<std::thread::JoinHandle<()>>,
+    /// How much of the output the waits have gone past.
+    position: usize,
+    patience: Duration,
+}
+
+#[derive(Default)]
+struct Console {
+    state: Mutex<Output>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Output {
+    text: String,
+    ended: bool,
+}
+
+impl Session {
+    /// Builds and boots.
+    pub fn boot(workspace: &Workspace, options: &Options) -> Result<Self> {
+        let built = options.build(workspace)?;
+        let (guest, input, mut output) = Guest::start(workspace, &built.machine)?;
+        let console = Arc::new(Console::default());
+        let shared = Arc::clone(&console);
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            loop {
+                let count = output.read(&mut buffer).unwrap_or(0);
+                let mut state = lock(&shared.state);
+                match buffer.get(..count) {
+                    Some(bytes) if !bytes.is_empty() => {
+                        // The guest's own line ends are of no interest here.
+                        let text = String::from_utf8_lossy(bytes).replace('\r', "");
+                        state.text.push_str(&text);
+                    }
+                    _ => state.ended = true,
+                }
+                shared.changed.notify_all();
+                if state.ended {
+                    return;
+                }
+            }
+        });
+        Ok(Self {
+            guest,
+            input: Some(input),
+            console,
+            reader: Some(reader),
+            position: 0,
+            patience: PATIENCE,
+        })
+    }
+
+    /// Sets how long [`wait_for`](Self::wait_for) and [`finish`](Self::finish) wait.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// Waits until `text` appears after what was waited for before; returns what came
+    /// before it.
+    pub fn wait_for(&mut self, text: &str) -> Result<String> {
+        let deadline = Instant::now() + self.patience;
+        let mut state = lock(&self.console.state);
+        loop {
+            let new = state.text.get(self.position..).unwrap_or_default();
+            if let Some(at) = new.find(text) {
+                let before = new.get(..at).unwrap_or_default().to_owned();
+                self.position += at + text.len();
+                return Ok(before);
+            }
+            let now = Instant::now();
+            if state.ended || now >= deadline {
+                let reason = if state.ended { "the guest ended" } else { "the guest hangs" };
+                bail!("{reason} while waiting for {text:?}; its console:\n{}", state.text);
+            }
+            state = self
+                .console
+                .changed
+                .wait_timeout(state, deadline - now)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Types text.
+    pub fn send(&mut self, text: &str) -> Result<()> {
+        let input = self.input.as_mut().context("the console's input is closed")?;
+        input.write_all(text.as_bytes())?;
+        Ok(input.flush()?)
+    }
+
+    /// Waits for the first prompt; returns what was printed before it.
+    pub fn prompt(&mut self) -> Result<String> {
+        self.wait_for(PROMPT)
+    }
+
+    /// Types a command at the prompt; returns its output, without the echo of the command.
+    pub fn run(&mut self, command: &str) -> Result<String> {
+        self.send(command)?;
+        self.send("\n")?;
+        self.wait_for(command)?;
+        self.wait_for("\n")?;
+        let output = self.wait_for(PROMPT)?;
+        Ok(output)
+    }
+
+    /// All that the console has printed so far.
+    #[must_use]
+    pub fn transcript(&self) -> String {
+        lock(&self.console.state).text.clone()
+    }
+
+    /// Waits for the guest's end; returns how it ended and all that it printed.
+    pub fn finish(mut self) -> Result<(Outcome, String)> {
+        let outcome = self.guest.wait(Some(Instant::now() + self.patience))?;
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        Ok((outcome, self.transcript()))
+    }
+
+    /// Ends the shell and waits for the guest's end.
+    pub fn shut_down(mut self) -> Result<(Outcome, String)> {
+        self.send("\x04")?;
+        self.finish()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

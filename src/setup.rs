@@ -1,0 +1,272 @@
+//! What this machine lacks, and how to get it.
+//!
+//! [`Tool`] names each host program that a build or a boot needs and the Debian package that
+//! has it. [`require`] returns their paths, and installs what is missing: through `apt-get`
+//! as root or with a password-less `sudo`, else it names the exact command to type. When all
+//! is there it starts no other program. Neighbour: `toolchain` asks for Debian's Rust here.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::{Workspace, say};
+
+/// A host program that comes from a Debian package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    /// The machine emulator.
+    QemuX86,
+    /// The compiler of BPF programs.
+    Clang,
+    /// The linker, where the Rust toolchain has none of its own.
+    Lld,
+    /// Makes the root disk.
+    Mke2fs,
+    /// Adds files to an existing disk.
+    Debugfs,
+    /// Checks a disk.
+    E2fsck,
+}
+
+impl Tool {
+    /// What `cargo run` needs on every machine.
+    pub const ALL: [Self; 5] =
+        [Self::QemuX86, Self::Clang, Self::Mke2fs, Self::Debugfs, Self::E2fsck];
+
+    /// The program's name.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::QemuX86 => "qemu-system-x86_64",
+            Self::Clang => "clang",
+            Self::Lld => "ld.lld",
+            Self::Mke2fs => "mke2fs",
+            Self::Debugfs => "debugfs",
+            Self::E2fsck => "e2fsck",
+        }
+    }
+
+    /// The Debian package that has it.
+    #[must_use]
+    pub const fn package(self) -> &'static str {
+        match self {
+            Self::QemuX86 => "qemu-system-x86",
+            Self::Clang => "clang",
+            Self::Lld => "lld",
+            Self::Mke2fs | Self::Debugfs | Self::E2fsck => "e2fsprogs",
+        }
+    }
+
+    /// Where the program is, if it is installed. LLVM's programs count with a version
+    /// suffix too (`clang-19`), the plain name first.
+    #[must_use]
+    pub fn find(self) -> Option<PathBuf> {
+        let folders = search_path();
+        match self {
+            Self::Clang | Self::Lld => find_versioned(self.program(), &folders),
+            _ => find_in(self.program(), &folders),
+        }
+    }
+}
+
+/// The path of `tool`, after installing its package if need be.
+pub fn require(workspace: &Workspace, tool: Tool) -> Result<PathBuf> {
+    require_all(workspace, &[tool])?;
+    tool.find().with_context(|| format!("{} is missing", tool.program()))
+}
+
+/// Makes sure that all of `tools` are there.
+pub fn require_all(workspace: &Workspace, tools: &[Tool]) -> Result<()> {
+    let missing = |tools: &[Tool]| -> Vec<&'static str> {
+        let mut packages: Vec<_> =
+            tools.iter().filter(|tool| tool.find().is_none()).map(|tool| tool.package()).collect();
+        packages.sort_unstable();
+        packages.dedup();
+        packages
+    };
+    if missing(tools).is_empty() {
+        return Ok(());
+    }
+    // Another run may be installing the same: wait for it, then look again.
+    let _lock = workspace.lock("setup")?;
+    let packages = missing(tools);
+    if packages.is_empty() {
+        return Ok(());
+    }
+    install(&packages)?;
+    for tool in tools {
+        if tool.find().is_none() {
+            bail!("{} is still missing after installing {}", tool.program(), tool.package());
+        }
+    }
+    Ok(())
+}
+
+/// Installs Debian packages, or says which command would.
+pub fn install(packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    let Some(apt) = find_in("apt-get", &search_path()) else {
+        bail!("please install {list}: there is no apt-get on this machine");
+    };
+    let become_root = match Privilege::of_this_process() {
+        Privilege::Root => vec![],
+        Privilege::Sudo(sudo) => vec![sudo.into_os_string(), "-n".into()],
+        Privilege::None => {
+            bail!("please type: sudo apt-get install -y --no-install-recommends {list}")
+        }
+    };
+    say(format!("installing {list} (apt-get, once)"));
+    let run = |arguments: &[&str]| -> Result<bool> {
+        let mut words = become_root.clone();
+        // `sudo` may drop the environment, so the setting goes through `env`.
+        words.extend(["env".into(), "DEBIAN_FRONTEND=noninteractive".into()]);
+        words.push(apt.clone().into_os_string());
+        words.extend(["-y".into(), "-qq".into(), "-o".into(), "Dpkg::Use-Pty=0".into()]);
+        words.extend(arguments.iter().map(Into::into));
+        let mut words = words.into_iter();
+        let program = words.next().context("an empty command")?;
+        let status = Command::new(program)
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(std::io::stderr())
+            .status()
+            .context("cannot start apt-get")?;
+        Ok(status.success())
+    };
+    let mut arguments = vec!["install", "--no-install-recommends"];
+    arguments.extend(packages);
+    // The package lists may be absent or old: fetch them only when the first try fails.
+    if !run(&arguments)? {
+        say("fetching the package lists (apt-get update)");
+        run(&["update"])?;
+        if !run(&arguments)? {
+            bail!("apt-get could not install {list} (its message is above)");
+        }
+    }
+    Ok(())
+}
+
+/// How this process may install packages.
+enum Privilege {
+    Root,
+    Sudo(PathBuf),
+    None,
+}
+
+impl Privilege {
+    fn of_this_process() -> Self {
+        if rustix::process::geteuid().is_root() {
+            return Self::Root;
+        }
+        let Some(sudo) = find_in("sudo", &search_path()) else { return Self::None };
+        let quiet = Command::new(&sudo)
+            .args(["-n", "true"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        match quiet {
+            Ok(status) if status.success() => Self::Sudo(sudo),
+            _ => Self::None,
+        }
+    }
+}
+
+/// `PATH`, then the system folders that an ordinary user's `PATH` leaves out.
+fn search_path() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.extend(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from));
+    folders
+}
+
+/// The first executable `name` in `folders`.
+fn find_in(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
+    folders.iter().map(|folder| folder.join(name)).find(|path| is_executable(path))
+}
+
+/// The program anywhere on the search path.
+#[must_use]
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    find_in(name, &search_path())
+}
+
+/// `name`, or the highest `name-N`.
+fn find_versioned(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
+    if let Some(plain) = find_in(name, folders) {
+        return Some(plain);
+    }
+    let prefix = format!("{name}-");
+    let mut best: Option<(u32, PathBuf)> = None;
+    for entry in folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten() {
+        let version = entry
+            .file_name()
+            .to_str()
+            .and_then(|file| file.strip_prefix(&prefix)?.parse::<u32>().ok());
+        if let Some(version) = version
+            && best.as_ref().is_none_or(|(highest, _)| version > *highest)
+            && is_executable(&entry.path())
+        {
+            best = Some((version, entry.path()));
+        }
+    }
+    best.map(|(_, path)| path)
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    fn program(folder: &Path, name: &str, mode: u32) {
+        std::fs::File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(mode)
+            .open(folder.join(name))
+            .unwrap();
+    }
+
+    #[test]
+    fn the_plain_name_wins_then_the_highest_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = [folder.path().to_path_buf()];
+        assert_eq!(find_versioned("clang", &folders), None);
+        program(folder.path(), "clang-9", 0o755);
+        program(folder.path(), "clang-19", 0o755);
+        program(folder.path(), "clang-99", 0o644);
+        program(folder.path(), "clang-format", 0o755);
+        assert_eq!(find_versioned("clang", &folders), Some(folder.path().join("clang-19")));
+        program(folder.path(), "clang", 0o755);
+        assert_eq!(find_versioned("clang", &folders), Some(folder.path().join("clang")));
+    }
+
+    #[test]
+    fn earlier_folders_win_and_unexecutable_files_do_not_count() {
+        let first = tempfile::tempdir().unwrap();
+        let second = tempfile::tempdir().unwrap();
+        let folders = [first.path().to_path_buf(), second.path().to_path_buf()];
+        program(first.path(), "tool", 0o644);
+        program(second.path(), "tool", 0o755);
+        assert_eq!(find_in("tool", &folders), Some(second.path().join("tool")));
+        program(first.path(), "other", 0o755);
+        program(second.path(), "other", 0o755);
+        assert_eq!(find_in("other", &folders), Some(first.path().join("other")));
+    }
+
+    #[test]
+    fn nothing_is_installed_when_nothing_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace =
+            Workspace::at(folder.path().to_path_buf(), folder.path().join("out")).unwrap();
+        require_all(&workspace, &[]).unwrap();
+        assert!(!folder.path().join("out/setup.lock").exists(), "no lock was taken");
+    }
+}

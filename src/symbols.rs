@@ -1,0 +1,295 @@
+//! The bootable image: the linked kernel without debug information, with its symbol table
+//! where the panic code looks for it.
+//!
+//! The linker script ends the kernel with a loadable segment that holds only a 16-byte
+//! header: the magic number `LEMSYMS1` and a length. [`bootable_image`] fills it: header,
+//! then `u32` count, then per function `u32` offset from [`KERNEL_BASE`] and `u32` offset of
+//! its name from the start of the names, sorted by address, then the names, each ended by a
+//! NUL. The length counts from the header's first byte. Everything is little-endian.
+//!
+//! The image keeps the program headers and what they cover; section headers, symbols and
+//! DWARF stay in the linked file, which is what a debugger reads.
+
+use anyhow::{Context, Result, bail};
+use object::read::elf::ElfFile64;
+use object::{Endianness, Object, ObjectSymbol, SymbolKind};
+
+/// Symbol addresses are stored as offsets from here.
+pub const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
+
+const MAGIC: &[u8; 8] = b"LEMSYMS1";
+const HEADER: usize = 16;
+const PAGE: usize = 4096;
+
+const EHDR: usize = 64;
+const PHDR: usize = 56;
+const PT_LOAD: u32 = 1;
+
+/// One program header, as the 64-bit ELF format lays it out.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    kind: u32,
+    flags: u32,
+    offset: u64,
+    virtual_address: u64,
+    physical_address: u64,
+    file_size: u64,
+    memory_size: u64,
+    align: u64,
+}
+
+/// Makes the image that is booted from the kernel as the linker left it.
+pub fn bootable_image(linked: &[u8]) -> Result<Vec<u8>> {
+    let table = symbol_table(linked)?;
+    let segments = read_segments(linked)?;
+    let mut image = linked.get(..EHDR).context("not an ELF file")?.to_vec();
+    // No section headers: e_shoff, e_shnum and e_shstrndx become 0.
+    put(&mut image, 40, &0_u64.to_le_bytes())?;
+    put(&mut image, 60, &[0; 4])?;
+    put(&mut image, 32, &(EHDR as u64).to_le_bytes())?;
+    image.resize(EHDR + segments.len() * PHDR, 0);
+
+    let mut filled = false;
+    let mut placed: Vec<(Segment, u64)> = Vec::new();
+    for (index, segment) in segments.iter().enumerate() {
+        let content = range(linked, segment.offset, segment.file_size)?;
+        let mut segment = *segment;
+        let content = if segment.kind == PT_LOAD && content.starts_with(MAGIC) {
+            filled = true;
+            segment.file_size = table.len() as u64;
+            segment.memory_size = segment.file_size;
+            table.as_slice()
+        } else {
+            content
+        };
+        // A header such as PT_NOTE covers part of a PT_LOAD: it points into the copy.
+        let inside = placed.iter().find(|(outer, _)| {
+            segment.kind != PT_LOAD
+                && segment.offset >= outer.offset
+                && segment.offset + segment.file_size <= outer.offset + outer.file_size
+        });
+        let offset = match inside {
+            Some((outer, new_offset)) => new_offset + (segment.offset - outer.offset),
+            None if segment.file_size == 0 => 0,
+            None => {
+                // File offset and address agree modulo the page size.
+                let misalignment = usize::try_from(segment.virtual_address)? % PAGE;
+                let start = image.len().next_multiple_of(PAGE) + misalignment;
+                image.resize(start, 0);
+                image.extend_from_slice(content);
+                start as u64
+            }
+        };
+        if segment.kind == PT_LOAD {
+            placed.push((segment, offset));
+        }
+        segment.offset = offset;
+        put(&mut image, EHDR + index * PHDR, &segment.encode())?;
+    }
+    if !filled {
+        bail!("the kernel has no segment for its symbols (linker script)");
+    }
+    Ok(image)
+}
+
+/// The filled segment: header, addresses, names.
+fn symbol_table(linked: &[u8]) -> Result<Vec<u8>> {
+    let file = ElfFile64::<Endianness>::parse(linked).context("the kernel is not an ELF file")?;
+    let mut functions: Vec<(u32, String)> = file
+        .symbols()
+        .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.is_definition())
+        .filter_map(|symbol| {
+            let offset = u32::try_from(symbol.address().checked_sub(KERNEL_BASE)?).ok()?;
+            let name = symbol.name().ok().filter(|name| !name.is_empty())?;
+            Some((offset, format!("{:#}", rustc_demangle::demangle(name))))
+        })
+        .collect();
+    functions.sort();
+    functions.dedup_by_key(|(offset, _)| *offset);
+    Ok(encode_table(&functions)?)
+}
+
+fn encode_table(functions: &[(u32, String)]) -> Result<Vec<u8>, std::num::TryFromIntError> {
+    let mut entries = Vec::new();
+    let mut names = Vec::new();
+    for (offset, name) in functions {
+        entries.extend_from_slice(&offset.to_le_bytes());
+        entries.extend_from_slice(&u32::try_from(names.len())?.to_le_bytes());
+        names.extend(name.bytes().filter(|byte| *byte != 0));
+        names.push(0);
+    }
+    let length = HEADER + 4 + entries.len() + names.len();
+    let mut table = MAGIC.to_vec();
+    table.extend_from_slice(&(length as u64).to_le_bytes());
+    table.extend_from_slice(&u32::try_from(functions.len())?.to_le_bytes());
+    table.append(&mut entries);
+    table.append(&mut names);
+    Ok(table)
+}
+
+fn read_segments(file: &[u8]) -> Result<Vec<Segment>> {
+    let start = u64::from_le_bytes(array(file, 32)?);
+    let size = u16::from_le_bytes(array(file, 54)?);
+    let count = u16::from_le_bytes(array(file, 56)?);
+    if usize::from(size) != PHDR {
+        bail!("unexpected size of a program header: {size}");
+    }
+    let headers = range(file, start, u64::from(count) * PHDR as u64)?;
+    headers.chunks_exact(PHDR).map(Segment::decode).collect()
+}
+
+impl Segment {
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        let long = |at| array(bytes, at).map(u64::from_le_bytes);
+        Ok(Self {
+            kind: u32::from_le_bytes(array(bytes, 0)?),
+            flags: u32::from_le_bytes(array(bytes, 4)?),
+            offset: long(8)?,
+            virtual_address: long(16)?,
+            physical_address: long(24)?,
+            file_size: long(32)?,
+            memory_size: long(40)?,
+            align: long(48)?,
+        })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.kind.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&self.flags.to_le_bytes());
+        for field in [
+            self.offset,
+            self.virtual_address,
+            self.physical_address,
+            self.file_size,
+            self.memory_size,
+            self.align,
+        ] {
+            bytes.extend_from_slice(&field.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+fn range(file: &[u8], offset: u64, length: u64) -> Result<&[u8]> {
+    let start = usize::try_from(offset)?;
+    let end = start.checked_add(usize::try_from(length)?).context("a segment too long")?;
+    file.get(start..end).context("a segment reaches past the end of the file")
+}
+
+fn array<const N: usize>(file: &[u8], offset: usize) -> Result<[u8; N]> {
+    Ok(range(file, offset as u64, N as u64)?.try_into()?)
+}
+
+fn put(file: &mut [u8], offset: usize, bytes: &[u8]) -> Result<()> {
+    file.get_mut(offset..offset + bytes.len())
+        .context("a header beyond the end of the file")?
+        .copy_from_slice(bytes);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An ELF file with the given segments, the content of each behind the headers.
+    fn elf(segments: &[(u32, u64, &[u8])]) -> Vec<u8> {
+        let mut file = vec![0_u8; EHDR];
+        file[..8].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1, 0]);
+        file[16..18].copy_from_slice(&2_u16.to_le_bytes());
+        file[18..20].copy_from_slice(&62_u16.to_le_bytes());
+        file[20..24].copy_from_slice(&1_u32.to_le_bytes());
+        file[32..40].copy_from_slice(&(EHDR as u64).to_le_bytes());
+        file[52..54].copy_from_slice(&(EHDR as u16).to_le_bytes());
+        file[54..56].copy_from_slice(&(PHDR as u16).to_le_bytes());
+        file[56..58].copy_from_slice(&(segments.len() as u16).to_le_bytes());
+        file[58..60].copy_from_slice(&64_u16.to_le_bytes());
+        let mut offset = EHDR + segments.len() * PHDR;
+        for (kind, address, content) in segments {
+            let size = content.len() as u64;
+            let segment = Segment {
+                kind: *kind,
+                flags: 4,
+                offset: offset as u64,
+                virtual_address: *address,
+                physical_address: *address - KERNEL_BASE,
+                file_size: size,
+                memory_size: size,
+                align: 4096,
+            };
+            file.extend(segment.encode());
+            offset += content.len();
+        }
+        segments.iter().for_each(|(_, _, content)| file.extend_from_slice(content));
+        file
+    }
+
+    fn empty_header() -> Vec<u8> {
+        [MAGIC.as_slice(), &16_u64.to_le_bytes()].concat()
+    }
+
+    #[test]
+    fn segments_keep_their_content_and_symbols_grow() {
+        let header = empty_header();
+        let text = b"the text of the kernel".as_slice();
+        let file = elf(&[(PT_LOAD, KERNEL_BASE, text), (PT_LOAD, KERNEL_BASE + 0x5000, &header)]);
+        let image = bootable_image(&file).unwrap();
+        let segments = read_segments(&image).unwrap();
+        assert_eq!(segments.len(), 2);
+        assert_eq!(range(&image, segments[0].offset, segments[0].file_size).unwrap(), text);
+        let symbols = range(&image, segments[1].offset, segments[1].file_size).unwrap();
+        // No symbols in this file: the header and a count of 0.
+        assert_eq!(&symbols[..8], MAGIC);
+        assert_eq!(&symbols[8..16], 20_u64.to_le_bytes());
+        assert_eq!(&symbols[16..], 0_u32.to_le_bytes());
+        for segment in segments {
+            assert_eq!(segment.offset % 4096, segment.virtual_address % 4096);
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_room_for_symbols_is_refused() {
+        let file = elf(&[(PT_LOAD, KERNEL_BASE, b"text")]);
+        let message = bootable_image(&file).unwrap_err().to_string();
+        assert!(message.contains("symbols"), "{message}");
+    }
+
+    #[test]
+    fn notes_follow_the_segment_that_holds_them() {
+        let header = empty_header();
+        let mut file = elf(&[
+            (PT_LOAD, KERNEL_BASE, b"0123456789"),
+            (PT_LOAD, KERNEL_BASE + 0x1000, &header),
+            (4, KERNEL_BASE, b""),
+        ]);
+        // The note is bytes 2..5 of the first segment.
+        let mut note = read_segments(&file).unwrap()[2];
+        note.offset = read_segments(&file).unwrap()[0].offset + 2;
+        note.file_size = 3;
+        put(&mut file, EHDR + 2 * PHDR, &note.encode()).unwrap();
+        let image = bootable_image(&file).unwrap();
+        let segments = read_segments(&image).unwrap();
+        assert_eq!(range(&image, segments[2].offset, 3).unwrap(), b"234");
+        assert_eq!(segments[2].offset, segments[0].offset + 2);
+    }
+
+    #[test]
+    fn the_table_has_the_documented_layout() {
+        let table =
+            encode_table(&[(0x10, "first".to_owned()), (0x20, "second".to_owned())]).unwrap();
+        assert_eq!(u64::from_le_bytes(array(&table, 8).unwrap()), table.len() as u64);
+        assert_eq!(u32::from_le_bytes(array(&table, 16).unwrap()), 2);
+        assert_eq!(u32::from_le_bytes(array(&table, 28).unwrap()), 0x20);
+        let name = u32::from_le_bytes(array(&table, 32).unwrap()) as usize;
+        let names = &table[20 + 2 * 8..];
+        assert_eq!(&names[name..], b"second\0");
+    }
+
+    #[test]
+    fn damaged_files_are_errors() {
+        let header = empty_header();
+        let file = elf(&[(PT_LOAD, KERNEL_BASE, &header)]);
+        for length in [0, 3, EHDR - 1, EHDR, EHDR + PHDR - 1, file.len() - 1] {
+            assert!(bootable_image(&file[..length]).is_err(), "{length}");
+        }
+    }
+}
