@@ -207,20 +207,6 @@ impl DentryCache {
         None
     }
 
-    /// Forgets `name`.
-    #[must_use]
-    pub(crate) fn remove(&mut self, parent: u64, name: &[u8]) -> Option<Arc<Dentry>> {
-        let hash = self.hash(parent, name);
-        let mut index = self.heads.get(self.chain(hash)).copied().unwrap_or(NONE);
-        while let Some(slot) = self.slots.get(index as usize) {
-            if slot.hash == hash && slot.parent == parent && slot.name.as_slice() == name {
-                return present(self.take(index));
-            }
-            index = slot.next;
-        }
-        None
-    }
-
     /// Takes out every entry that nothing else holds and that `select` chooses. One pass: the
     /// parents of what it takes become free only when that is dropped.
     #[must_use]

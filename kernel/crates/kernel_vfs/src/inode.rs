@@ -74,7 +74,7 @@ pub trait Inode: Any + Send + Sync {
         Err(FsError::NotPermitted)
     }
     /// Gives `target`, of the same file system and not a directory, a further name.
-    fn link(&self, _name: &[u8], _target: &dyn Inode) -> Result<(), FsError> {
+    fn link(&self, _name: &[u8], _target: &Arc<dyn Inode>) -> Result<(), FsError> {
         Err(FsError::NotPermitted)
     }
     /// Puts an inode made elsewhere in the kernel into this directory under `name`, which does
@@ -107,10 +107,6 @@ pub trait Inode: Any + Send + Sync {
     /// The target of a symbolic link.
     fn read_link(&self) -> Result<Vec<u8>, FsError> {
         Err(FsError::InvalidArgument)
-    }
-    /// A link that leads to an object rather than to a path (`/proc/PID/fd/N`).
-    fn follow_link(&self) -> Option<Arc<dyn Inode>> {
-        None
     }
     /// Sets the size of a regular file; what is added reads as zeros.
     fn truncate(&self, _size: u64) -> Result<(), FsError> {

@@ -7,7 +7,10 @@
 //! | [`io`] | [`Sink`] and [`Source`]: where data goes and comes from |
 //! | [`block`] | [`BlockDevice`], what disks offer |
 //! | [`dentry`], `cache`, [`mount`] | the tree of names, its cache, what is mounted where |
+//! | [`walk`](mod@walk), [`operations`] | path resolution, and what is done with its result |
 //! | [`open_file`], [`fd_table`], [`context`] | what a process has: descriptions, descriptors, directories |
+//! | [`memory`] | a file system in memory: tmpfs, and the tree under devfs and bpffs |
+//! | [`page`] | file data that is read without a lock |
 //! | [`types`], [`error`], [`clock`] | plain data |
 //!
 //! Paths and names are bytes, as in Linux. Nothing here panics, whatever users or disks say.
@@ -29,9 +32,13 @@ pub mod fd_table;
 pub mod file;
 pub mod inode;
 pub mod io;
+pub mod memory;
 pub mod mount;
 pub mod open_file;
+pub mod operations;
+pub mod page;
 pub mod types;
+pub mod walk;
 
 pub use block::{BlockDevice, MemoryDisk};
 pub use clock::{install_clock, now};
@@ -42,9 +49,11 @@ pub use fd_table::{DESCRIPTOR_LIMIT, FdTable};
 pub use file::{DirectoryEntry, DirectorySink, File};
 pub use inode::{FileSystem, Inode};
 pub use io::{Sink, SliceSink, SliceSource, Source};
+pub use memory::{DeviceNode, MemoryFs, MemoryInode, MemoryOptions, NodeAttributes};
 pub use mount::{Mount, MountFlags, MountRow, Vfs};
 pub use open_file::{OpenFile, Whence};
 pub use types::{
     FileSystemStatistics, FileType, Identity, Metadata, NAME_MAX, NewNode, OFFSET_MAX, OpenFlags,
     Ownership, PATH_MAX, Permissions, Readiness, SYMLINK_LIMIT, SetAttributes, Time,
 };
+pub use walk::{Last, Parent, Walk};
