@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`rustix`] | typed system calls, re-exported; used wherever it has the call |
 //! | [`sys`] | the system calls that `rustix` does not have, or that must be made exactly so: fork, exec, wait, signals, terminals, `bpf`, `reboot` |
+//! | [`fd`] | descriptors by number, for programs that arrange them for others |
 //! | [`thread`] | threads on `clone` and waiting on `futex` |
 //! | [`io`] | `print!`, `eprint!`, whole files, error texts |
 //! | [`start`](mod@start) | arguments, environment, auxiliary vector |
@@ -18,6 +19,7 @@
 extern crate alloc;
 
 pub mod arch;
+pub mod fd;
 mod heap;
 pub mod io;
 pub mod signal;
