@@ -4,6 +4,7 @@
 //! and gives the [`Machine`]. Neighbours: `cli` and `session` fill in the options;
 //! `compile` and `image` do the work.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -172,7 +173,7 @@ fn root_contents(workspace: &Workspace, dev: bool) -> Result<Contents> {
             "hello" => "/hello".to_owned(),
             name => format!("/bin/{name}"),
         };
-        contents.copy(&place, &program.path)?;
+        contents.program(&place, fs::read(&program.path)?)?;
     }
     for object in compile::bpf_examples(workspace)? {
         contents.copy(&format!("/lib/bpf/{}", object.name), &object.path)?;
@@ -204,9 +205,9 @@ fn copy_tree(contents: &mut Contents, source: &Path, target: &str) -> Result<()>
 /// Copies an image without writing its zeros.
 pub fn copy_sparse(source: &Path, target: &Path) -> Result<()> {
     use std::io::{Read, Seek, SeekFrom, Write};
-    let mut from = std::fs::File::open(source)?;
-    let mut to = std::fs::File::create(target)
-        .with_context(|| format!("cannot create {}", target.display()))?;
+    let mut from = fs::File::open(source)?;
+    let mut to =
+        fs::File::create(target).with_context(|| format!("cannot create {}", target.display()))?;
     let mut block = vec![0_u8; 1 << 16];
     let mut length = 0;
     loop {
@@ -255,9 +256,9 @@ mod tests {
         content[299_999] = 2;
         let (from, to) = (folder.path().join("from"), folder.path().join("to"));
         for content in [content, vec![0; 200_000], vec![]] {
-            std::fs::write(&from, &content).unwrap();
+            fs::write(&from, &content).unwrap();
             copy_sparse(&from, &to).unwrap();
-            assert_eq!(std::fs::read(&to).unwrap(), content);
+            assert_eq!(fs::read(&to).unwrap(), content);
         }
     }
 

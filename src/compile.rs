@@ -161,6 +161,7 @@ pub fn clippy(workspace: &Workspace) -> Result<()> {
         Ok(())
     };
     let toolchain = Toolchain::choose(workspace, Target::KernelX86)?;
+    toolchain.require_clippy(workspace)?;
     for profile in [Profile::Cloud, Profile::Embedded] {
         for hooks in [true, false] {
             let variant = KernelVariant { profile, hooks, dev: true };
@@ -172,6 +173,7 @@ pub fn clippy(workspace: &Workspace) -> Result<()> {
         }
     }
     let toolchain = Toolchain::choose(workspace, Target::UserX86)?;
+    toolchain.require_clippy(workspace)?;
     let mut cargo = toolchain.cargo(workspace, "clippy");
     for package in user_packages(workspace, &toolchain)? {
         cargo.args(["--package", &package]);

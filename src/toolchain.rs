@@ -45,14 +45,16 @@ impl Target {
     }
 
     /// Flags for rustc. The kernel lives in the top two gigabytes and keeps frame pointers
-    /// for its backtraces; user programs are static, with their own `_start`.
+    /// for its backtraces; user programs are static, with their own `_start`, and stripped
+    /// for the disk.
     const fn rustflags(self) -> &'static str {
         match self {
             Self::KernelX86 => {
                 "-C relocation-model=static -C code-model=kernel -C force-frame-pointers=yes"
             }
             Self::UserX86 => {
-                "-C relocation-model=static -C link-self-contained=no -C target-cpu=x86-64"
+                "-C relocation-model=static -C link-self-contained=no -C target-cpu=x86-64 \
+                 -C strip=symbols"
             }
         }
     }
@@ -145,6 +147,18 @@ impl Toolchain {
         command
     }
 
+    /// Makes sure that `cargo clippy` works with this toolchain.
+    pub fn require_clippy(&self, workspace: &Workspace) -> Result<()> {
+        if self.sysroot.join("bin/cargo-clippy").is_file() {
+            return Ok(());
+        }
+        if self.source == Source::Debian {
+            let _lock = workspace.lock("setup")?;
+            return setup::install(&["rust-web-clippy"]);
+        }
+        bail!("clippy is missing: please type `rustup component add clippy`")
+    }
+
     /// `cargo metadata` of the workspace's own packages, as JSON.
     #[must_use]
     pub fn metadata(&self, workspace: &Workspace) -> Command {
@@ -161,6 +175,14 @@ impl Toolchain {
             if !inherited_by_inner_cargo(&name) {
                 command.env_remove(name);
             }
+        }
+        // Cargo finds its subcommands (clippy) on the path: this toolchain's own come first.
+        let bin = self.sysroot.join("bin");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path =
+            std::env::join_paths(std::iter::once(bin.clone()).chain(std::env::split_paths(&path)));
+        if let Ok(path) = path {
+            command.env("PATH", path);
         }
         command
             .current_dir(workspace.root())
