@@ -1,11 +1,255 @@
-//! The measurements: figures of the guest beside Linux's.
+//! The measurements: what operations cost in guest instructions, beside Linux's figures.
+//!
+//! Under `-icount` one tick of the guest's clock is one instruction, and two runs are
+//! identical, except for rows that wait for the disk, whose completions follow the host:
+//! those are marked. The guest's program `bench` measures and prints `name value unit`;
+//! here are the boots, the table, the comparison, and the rows that only the outside sees.
 
-use anyhow::{Result, bail};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
 
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::build::Options;
 use crate::cli::BenchArguments;
-use crate::workspace::Workspace;
+use crate::compile::{self, KernelVariant};
+use crate::qemu::Outcome;
+use crate::session::Session;
+use crate::workspace::{Workspace, say, write_atomically};
 
-/// Runs the measurements.
-pub fn run(_workspace: &Workspace, _arguments: &BenchArguments) -> Result<u8> {
-    bail!("the measurements are not there yet")
+/// Linux's figures on the same machine.
+const LINUX: &str = include_str!("../benches/linux-x86_64.tsv");
+
+/// Rows that wait for the disk: two runs may differ.
+const DISK_ROWS: [&str; 2] = ["boot_to_init", "file_create_unlink_ext2"];
+
+/// A hung guest ends after this.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// One measured figure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Row {
+    name: String,
+    /// As the guest printed it, so that equal means equal to the digit.
+    value: String,
+    unit: String,
+}
+
+impl Row {
+    fn new(name: &str, value: impl ToString, unit: &str) -> Self {
+        Self { name: name.to_owned(), value: value.to_string(), unit: unit.to_owned() }
+    }
+
+    fn waits_for_disk(&self) -> bool {
+        DISK_ROWS.contains(&self.name.as_str())
+    }
+
+    /// `name value unit`; anything else on the console is not a row.
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_ascii_whitespace();
+        let (name, value, unit) = (words.next()?, words.next()?, words.next()?);
+        value.parse::<f64>().ok()?;
+        let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        (is_name && words.next().is_none()).then(|| Self::new(name, value, unit))
+    }
+}
+
+/// Runs the measurements, prints the table, writes the JSON.
+pub fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<u8> {
+    let rows = measure(workspace, &arguments.rows)?;
+    if rows.is_empty() {
+        bail!("no row is named {}", arguments.rows.join(" or "));
+    }
+    print!("{}", table(&rows)?);
+    if let Some(file) = &arguments.json {
+        let text = serde_json::to_vec_pretty(&to_json(&rows)?)?;
+        write_atomically(&std::path::absolute(file)?, &text)?;
+    }
+    if arguments.twice {
+        let differences = differences(&rows, &measure(workspace, &arguments.rows)?);
+        if !differences.is_empty() {
+            bail!("two runs differ: {}", differences.join(", "));
+        }
+        say("a second run gave the same figures");
+    }
+    Ok(0)
+}
+
+/// All rows whose names start with one of `wanted`; all of them if it is empty.
+fn measure(workspace: &Workspace, wanted: &[String]) -> Result<Vec<Row>> {
+    let is_wanted =
+        |name: &str| wanted.is_empty() || wanted.iter().any(|prefix| name.starts_with(prefix));
+    let mut rows = Vec::new();
+
+    let variant = KernelVariant::default();
+    if is_wanted("kernel_image_size") {
+        let image = compile::kernel(workspace, variant)?.image;
+        rows.push(Row::new("kernel_image_size", image.metadata()?.len(), "bytes"));
+    }
+    if is_wanted("boot_to_init") || is_wanted("memory_at_init") {
+        rows.extend(boot_rows(workspace)?.into_iter().filter(|row| is_wanted(&row.name)));
+    }
+    let arguments: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    rows.extend(guest(workspace, variant, &arguments)?);
+    // The same row on a kernel without hook call sites shows what an empty hook costs.
+    if is_wanted("getppid_without_hooks") {
+        let without = KernelVariant { hooks: false, ..variant };
+        let found = guest(workspace, without, &["getppid"])?;
+        let row = found.iter().find(|row| row.name == "getppid").context("no row getppid")?;
+        rows.push(Row::new("getppid_without_hooks", &row.value, &row.unit));
+    }
+    Ok(rows)
+}
+
+/// Boots the guest's program with these arguments; returns its rows.
+fn guest(workspace: &Workspace, kernel: KernelVariant, arguments: &[&str]) -> Result<Vec<Row>> {
+    let program = std::iter::once("bench").chain(arguments.iter().copied());
+    let program = program.map(str::to_owned).collect();
+    let options = Options { kernel, icount: true, program, ..Options::default() };
+    let mut session = Session::boot(workspace, &options)?;
+    session.set_patience(PATIENCE);
+    let (outcome, console) = session.finish()?;
+    if outcome != Outcome::Exited(0) {
+        let reason = outcome.explanation().unwrap_or_else(|| format!("{outcome:?}"));
+        bail!("the measurements did not finish ({reason}); the console said:\n{console}");
+    }
+    Ok(console.lines().filter_map(Row::parse).collect())
+}
+
+/// The clock and the memory as the first process finds them: the program runs in the place
+/// of init, and is stopped when it has printed both.
+fn boot_rows(workspace: &Workspace) -> Result<Vec<Row>> {
+    let append = vec!["init=/bin/bench".to_owned()];
+    let program = ["boot_to_init", "memory_at_init"].map(str::to_owned).into();
+    let options = Options { icount: true, append, program, ..Options::default() };
+    let mut session = Session::boot(workspace, &options)?;
+    session.wait_for("memory_at_init")?;
+    session.wait_for("\n")?;
+    Ok(session.transcript().lines().filter_map(Row::parse).collect())
+}
+
+/// Linux's "lean" figure for each row that has one.
+fn linux() -> Result<BTreeMap<&'static str, f64>> {
+    LINUX
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| {
+            let mut fields = line.split('\t');
+            let name = fields.next().context("a line without a name")?;
+            let lean = fields.nth(1).context("a line without figures")?.parse()?;
+            Ok((name, lean))
+        })
+        .collect::<Result<_>>()
+        .context("benches/linux-x86_64.tsv")
+}
+
+fn table(rows: &[Row]) -> Result<String> {
+    let linux = linux()?;
+    let mut text = String::new();
+    writeln!(text, "{:<28} {:>14} {:<12} {:>14} {:>7}", "row", "Lemma", "unit", "Linux", "ratio")?;
+    for row in rows {
+        let mark = if row.waits_for_disk() { "*" } else { "" };
+        let name = format!("{}{mark}", row.name);
+        write!(text, "{name:<28} {:>14} {:<12}", row.value, row.unit)?;
+        if let Some(linux) = linux.get(row.name.as_str()) {
+            let ratio = row.value.parse::<f64>()? / linux;
+            write!(text, " {linux:>14} {ratio:>7.2}")?;
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    writeln!(text, "Linux: 6.12 with its lean command line. Ratio: Lemma / Linux.")?;
+    writeln!(text, "* waits for the disk: two runs may differ; the others are identical.")?;
+    Ok(text)
+}
+
+fn to_json(rows: &[Row]) -> Result<Value> {
+    let linux = linux()?;
+    let rows = rows
+        .iter()
+        .map(|row| {
+            Ok(json!({
+                "name": row.name,
+                "value": row.value.parse::<f64>()?,
+                "unit": row.unit,
+                "linux": linux.get(row.name.as_str()),
+                "waits_for_disk": row.waits_for_disk(),
+            }))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(json!({ "machine": "x86_64", "rows": rows }))
+}
+
+/// What two runs disagree about, rows that wait for the disk excepted.
+fn differences(first: &[Row], second: &[Row]) -> Vec<String> {
+    let value = |rows: &[Row], name: &str| {
+        rows.iter().find(|row| row.name == name).map(|row| row.value.clone())
+    };
+    let mut names: Vec<&str> = first
+        .iter()
+        .chain(second)
+        .filter(|row| !row.waits_for_disk())
+        .map(|row| row.name.as_str())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let show = |value: Option<String>| value.unwrap_or_else(|| "absent".to_owned());
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let (a, b) = (value(first, name), value(second, name));
+            (a != b).then(|| format!("{name} {} and {}", show(a), show(b)))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_rows_are_rows() {
+        let row = Row::parse("getppid 110.50 t/op").unwrap();
+        assert_eq!(row, Row::new("getppid", "110.50", "t/op"));
+        for other in ["", "# getppid iters 5", "init: mount failed now", "a 1", "a 1 b c", "a: 1 b"]
+        {
+            assert_eq!(Row::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn linux_s_figures_are_read() {
+        let linux = linux().unwrap();
+        assert_eq!(linux["getppid"], 330.0);
+        assert_eq!(linux["fork_execve_wait"], 250_352.0);
+        assert!(linux.len() > 40);
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_row() {
+        let rows = [Row::new("getppid", "165", "t/op"), Row::new("boot_to_init", 5, "t")];
+        let table = table(&rows).unwrap();
+        assert!(table.contains("boot_to_init*"), "{table}");
+        let line = table.lines().find(|line| line.starts_with("getppid")).unwrap();
+        assert!(line.ends_with("330    0.50"), "{line}");
+    }
+
+    #[test]
+    fn runs_may_differ_only_where_they_wait_for_the_disk() {
+        let a = [Row::new("stat", "1", "t"), Row::new("boot_to_init", "1", "t")];
+        let b = [Row::new("stat", "1", "t"), Row::new("boot_to_init", "2", "t")];
+        assert!(differences(&a, &b).is_empty());
+        let c = [Row::new("stat", "2", "t")];
+        assert_eq!(differences(&a, &c), ["stat 1 and 2"]);
+        assert_eq!(differences(&a, &[]), ["stat 1 and absent"]);
+    }
+
+    #[test]
+    fn json_has_the_figures() {
+        let json = to_json(&[Row::new("getppid", "165.25", "t/op")]).unwrap();
+        assert_eq!(json["rows"][0]["value"], 165.25);
+        assert_eq!(json["rows"][0]["linux"], 330.0);
+    }
 }

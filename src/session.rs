@@ -14,8 +14,9 @@ use crate::build::Options;
 use crate::qemu::{Guest, Outcome};
 use crate::workspace::Workspace;
 
-/// What the shell prints when it waits for a command.
-pub const PROMPT: &str = "# ";
+/// The shell's prompt is `lemma:DIRECTORY# `.
+const PROMPT_START: &str = "lemma:/";
+const PROMPT_END: &str = "# ";
 
 /// How long a guest may be silent about what we wait for.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -87,19 +88,28 @@ impl Session {
     /// Waits until `text` appears after what was waited for before; returns what came
     /// before it.
     pub fn wait_for(&mut self, text: &str) -> Result<String> {
+        self.wait_until(&format!("{text:?}"), |new| Some((new.find(text)?, text.len())))
+    }
+
+    /// Waits until `find` says where in the new output something is, and how long it is.
+    fn wait_until(
+        &mut self,
+        what: &str,
+        find: impl Fn(&str) -> Option<(usize, usize)>,
+    ) -> Result<String> {
         let deadline = Instant::now() + self.patience;
         let mut state = lock(&self.console.state);
         loop {
             let new = state.text.get(self.position..).unwrap_or_default();
-            if let Some(at) = new.find(text) {
+            if let Some((at, length)) = find(new) {
                 let before = new.get(..at).unwrap_or_default().to_owned();
-                self.position += at + text.len();
+                self.position += at + length;
                 return Ok(before);
             }
             let now = Instant::now();
             if state.ended || now >= deadline {
                 let reason = if state.ended { "the guest ended" } else { "the guest hangs" };
-                bail!("{reason} while waiting for {text:?}; its console:\n{}", state.text);
+                bail!("{reason} while waiting for {what}; its console:\n{}", state.text);
             }
             state = self
                 .console
@@ -117,9 +127,9 @@ impl Session {
         Ok(input.flush()?)
     }
 
-    /// Waits for the first prompt; returns what was printed before it.
+    /// Waits for a prompt; returns what was printed before it.
     pub fn prompt(&mut self) -> Result<String> {
-        self.wait_for(PROMPT)
+        self.wait_until("a prompt", find_prompt)
     }
 
     /// Types a command at the prompt; returns its output, without the echo of the command.
@@ -128,8 +138,7 @@ impl Session {
         self.send("\n")?;
         self.wait_for(command)?;
         self.wait_for("\n")?;
-        let output = self.wait_for(PROMPT)?;
-        Ok(output)
+        self.prompt()
     }
 
     /// All that the console has printed so far.
@@ -154,6 +163,30 @@ impl Session {
     }
 }
 
+/// Where the last line is a prompt, and its length.
+fn find_prompt(text: &str) -> Option<(usize, usize)> {
+    let line_start = text.rfind('\n').map_or(0, |at| at + 1);
+    let line = text.get(line_start..)?;
+    let start = line.find(PROMPT_START)?;
+    let end = line.find(PROMPT_END)? + PROMPT_END.len();
+    (end > start).then_some((line_start + start, end - start))
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompts_are_told_from_other_text() {
+        assert_eq!(find_prompt("lemma:/# "), Some((0, 9)));
+        assert_eq!(find_prompt("text\nlemma:/tmp# "), Some((5, 12)));
+        assert_eq!(find_prompt("no newline lemma:/# "), Some((11, 9)));
+        for other in ["", "# ", "lemma:/tmp#", "# remark\nlemma:", "lemma:/# \nmore"] {
+            assert_eq!(find_prompt(other), None, "{other:?}");
+        }
+    }
 }

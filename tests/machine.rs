@@ -1,6 +1,7 @@
 //! The machine without the kernel: a guest of a few instructions shows that QEMU starts
 //! what `symbols` writes, that the console carries both ways, and that every way to end
 //! comes back as the right outcome.
+#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
 
 use std::io::{Read, Write};
 use std::path::Path;
