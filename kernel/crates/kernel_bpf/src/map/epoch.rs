@@ -1,0 +1,112 @@
+//! When is a map element that was taken out of its map no longer seen by anybody?
+//!
+//! [`Epoch`] answers by quiescent states: a CPU that passes a point where no program runs on
+//! it (return to user mode, a context switch, idling) says so with [`Epoch::quiesce`]. What
+//! was unlinked before is safe to reuse once every CPU that is online has said so since.
+//! Readers do nothing at all; there is no lock and no counter on the way into a program.
+//!
+//! Use: unlink; `tag = epoch.retire()`; later, when `epoch.is_safe(tag)`, reuse.
+
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+
+/// Most CPUs that an [`Epoch`] follows.
+pub const MAX_CPUS: usize = 64;
+
+const OFFLINE: u64 = u64::MAX;
+
+/// One CPU's last quiescent state, on a cache line of its own.
+#[repr(align(64))]
+struct Seen(AtomicU64);
+
+/// The clock of retirements, and how far each CPU has followed it.
+pub struct Epoch {
+    current: AtomicU64,
+    /// One more than the highest CPU that was ever online.
+    cpus: AtomicUsize,
+    seen: [Seen; MAX_CPUS],
+}
+
+impl Epoch {
+    /// A clock that no CPU takes part in yet.
+    #[expect(clippy::new_without_default, reason = "an epoch is a static, never a temporary")]
+    pub const fn new() -> Self {
+        Self {
+            current: AtomicU64::new(0),
+            cpus: AtomicUsize::new(0),
+            seen: [const { Seen(AtomicU64::new(OFFLINE)) }; MAX_CPUS],
+        }
+    }
+
+    /// `cpu` may run programs from now on. Out-of-range CPUs are ignored everywhere; they
+    /// must not run programs.
+    pub fn online(&self, cpu: usize) {
+        if let Some(seen) = self.seen.get(cpu) {
+            self.cpus.fetch_max(cpu + 1, Ordering::SeqCst);
+            seen.0.store(self.current.load(Ordering::Acquire), Ordering::SeqCst);
+            // What this CPU reads from here on is ordered after the store above, so a
+            // retirement that does not count this CPU was complete before it looks.
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// `cpu` runs no program until it comes [`Epoch::online`] again.
+    pub fn offline(&self, cpu: usize) {
+        if let Some(seen) = self.seen.get(cpu) {
+            seen.0.store(OFFLINE, Ordering::Release);
+        }
+    }
+
+    /// `cpu`, which is online and calls this itself, runs no program at this moment and
+    /// holds no pointer into a map.
+    #[inline]
+    pub fn quiesce(&self, cpu: usize) {
+        if let Some(seen) = self.seen.get(cpu) {
+            seen.0.store(self.current.load(Ordering::Acquire), Ordering::Release);
+        }
+    }
+
+    /// The tag of something that has just been unlinked.
+    #[inline]
+    pub fn retire(&self) -> u64 {
+        self.current.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Whether every CPU has passed a quiescent state since `tag` was given.
+    #[inline]
+    pub fn is_safe(&self, tag: u64) -> bool {
+        let cpus = self.cpus.load(Ordering::SeqCst);
+        self.seen.iter().take(cpus).all(|seen| seen.0.load(Ordering::Acquire) >= tag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Epoch;
+
+    #[test]
+    fn nothing_is_safe_before_every_online_cpu_was_quiet() {
+        let epoch = Epoch::new();
+        epoch.online(0);
+        epoch.online(3);
+        let tag = epoch.retire();
+        assert!(!epoch.is_safe(tag));
+        epoch.quiesce(0);
+        assert!(!epoch.is_safe(tag));
+        epoch.quiesce(3);
+        assert!(epoch.is_safe(tag));
+        let later = epoch.retire();
+        assert!(epoch.is_safe(tag) && !epoch.is_safe(later));
+        epoch.offline(3);
+        epoch.quiesce(0);
+        assert!(epoch.is_safe(later));
+    }
+
+    #[test]
+    fn a_cpu_that_comes_online_holds_nothing_older() {
+        let epoch = Epoch::new();
+        let before = epoch.retire();
+        epoch.online(1);
+        assert!(epoch.is_safe(before));
+        assert!(!epoch.is_safe(epoch.retire()));
+    }
+}
