@@ -1,10 +1,18 @@
 //! Helpers: the functions that programs may call.
 //!
 //! [`proto`] declares them as data: numbers, arguments, results, costs. What they
-//! do is implemented beside it and in the kernel.
+//! do is in [`call`] (with `format` for text); what that needs of the kernel is in
+//! [`services`].
 
+pub mod call;
+mod format;
+#[cfg(test)]
+pub(crate) mod mock;
 pub mod proto;
+pub mod services;
 pub mod table;
 
+pub use call::{Environment, Helper, implementation};
 pub use proto::{Arg, HelperProto, Ret};
+pub use services::{Fault, KernelServices};
 pub use table::by_id;

@@ -1,0 +1,326 @@
+//! What the helpers do, for the interpreter and for compiled code.
+//!
+//! [`implementation`] finds a helper's function by Linux's number. A helper gets the five
+//! argument registers as they are; the verifier has proved that pointers among them point to
+//! memory of the size that the declaration (`proto`) asks for, so this is one of the crate's
+//! few modules with `unsafe`.
+
+use alloc::sync::Arc;
+use core::ptr;
+
+use super::format;
+use super::proto::id;
+use super::services::{Fault, KernelServices};
+use crate::map::{Map, MapError};
+
+/// What a helper call runs in.
+pub struct Environment<'a> {
+    /// The kernel.
+    pub services: &'a dyn KernelServices,
+    /// The maps of the program.
+    pub maps: &'a [Arc<Map>],
+}
+
+/// A helper's function.
+///
+/// # Safety
+/// The arguments satisfy the helper's declaration: what must point to memory does.
+pub type Helper = unsafe fn(&Environment<'_>, [u64; 5]) -> u64;
+
+/// Linux's EFAULT, EINVAL and E2BIG, negated, as a program sees them.
+const EFAULT: u64 = -14i64 as u64;
+const EINVAL: u64 = -22i64 as u64;
+
+/// The function of the helper with Linux's number; `None` for one that is not implemented.
+#[must_use]
+pub fn implementation(number: i32) -> Option<Helper> {
+    Some(match number {
+        id::MAP_LOOKUP_ELEM => map_lookup_elem,
+        id::MAP_UPDATE_ELEM => map_update_elem,
+        id::MAP_DELETE_ELEM => map_delete_elem,
+        id::PROBE_READ | id::PROBE_READ_KERNEL => probe_read_kernel,
+        id::PROBE_READ_USER => probe_read_user,
+        id::PROBE_READ_STR | id::PROBE_READ_KERNEL_STR => probe_read_kernel_str,
+        id::PROBE_READ_USER_STR => probe_read_user_str,
+        id::KTIME_GET_NS | id::KTIME_GET_BOOT_NS | id::KTIME_GET_COARSE_NS => ktime_get_ns,
+        id::TRACE_PRINTK => trace_printk,
+        id::GET_PRANDOM_U32 => get_prandom_u32,
+        id::GET_SMP_PROCESSOR_ID => get_smp_processor_id,
+        id::GET_NUMA_NODE_ID => get_numa_node_id,
+        id::GET_CURRENT_PID_TGID => get_current_pid_tgid,
+        id::GET_CURRENT_UID_GID => get_current_uid_gid,
+        id::GET_CURRENT_COMM => get_current_comm,
+        id::JIFFIES64 => jiffies64,
+        id::STRNCMP => strncmp,
+        id::MAP_LOOKUP_PERCPU_ELEM => map_lookup_percpu_elem,
+        id::RINGBUF_OUTPUT => ringbuf_output,
+        id::RINGBUF_RESERVE => ringbuf_reserve,
+        id::RINGBUF_SUBMIT => ringbuf_submit,
+        id::RINGBUF_DISCARD => ringbuf_discard,
+        id::RINGBUF_QUERY => ringbuf_query,
+        _ => return None,
+    })
+}
+
+fn error(error: MapError) -> u64 {
+    i64::from(-error.number()) as u64
+}
+
+fn done(result: Result<(), MapError>) -> u64 {
+    result.map_or_else(error, |()| 0)
+}
+
+/// The map whose address a program loaded.
+///
+/// # Safety
+/// `address` is that of a map which the program holds.
+#[inline]
+unsafe fn map<'a>(address: u64) -> &'a Map {
+    // SAFETY: the address was made from a `&Map` when the program was prepared, and the
+    // program keeps the map for as long as it can run.
+    unsafe { &*ptr::with_exposed_provenance::<Map>(address as usize) }
+}
+
+/// Memory that a program lends for reading.
+///
+/// # Safety
+/// `address` points to `length` readable bytes, or `length` is 0.
+#[inline]
+unsafe fn bytes<'a>(address: u64, length: usize) -> &'a [u8] {
+    if length == 0 {
+        return &[];
+    }
+    // SAFETY: as the caller promises; for a map's value another CPU may change the bytes
+    // meanwhile, which can change what is copied, and nothing else.
+    unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(address as usize), length) }
+}
+
+/// Memory that a program lends for writing.
+///
+/// # Safety
+/// `address` points to `length` writable bytes, or `length` is 0.
+#[inline]
+unsafe fn bytes_mut<'a>(address: u64, length: usize) -> &'a mut [u8] {
+    if length == 0 {
+        return &mut [];
+    }
+    // SAFETY: as in `bytes`.
+    unsafe {
+        core::slice::from_raw_parts_mut(ptr::with_exposed_provenance_mut(address as usize), length)
+    }
+}
+
+unsafe fn map_lookup_elem(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
+    // SAFETY: the verifier proved r1 a map and r2 a key of its size.
+    let (map, key) = unsafe { (map(r1), bytes(r2, map(r1).def().key_size as usize)) };
+    map.value_address(key, cpu_of(env, map)) as u64
+}
+
+unsafe fn map_lookup_percpu_elem(_: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
+    // SAFETY: as in `map_lookup_elem`.
+    let (map, key) = unsafe { (map(r1), bytes(r2, map(r1).def().key_size as usize)) };
+    map.value_address(key, r3 as u32 as usize) as u64
+}
+
+unsafe fn map_update_elem(env: &Environment<'_>, [r1, r2, r3, r4, _]: [u64; 5]) -> u64 {
+    // SAFETY: the verifier proved r1 a map, r2 a key and r3 a value of its sizes.
+    let (map, key, value) = unsafe {
+        let map = map(r1);
+        (map, bytes(r2, map.def().key_size as usize), bytes(r3, map.def().value_size as usize))
+    };
+    done(map.update_on(key, value, r4, cpu_of(env, map)))
+}
+
+unsafe fn map_delete_elem(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
+    // SAFETY: as in `map_lookup_elem`.
+    let (map, key) = unsafe { (map(r1), bytes(r2, map(r1).def().key_size as usize)) };
+    done(map.delete_from_program(key))
+}
+
+#[inline]
+fn cpu_of(env: &Environment<'_>, map: &Map) -> usize {
+    if map.is_per_cpu() { env.services.cpu_id() } else { 0 }
+}
+
+unsafe fn probe_read_kernel(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
+    // SAFETY: the verifier proved that r1 points to r2 writable bytes.
+    let out = unsafe { bytes_mut(r1, r2 as usize) };
+    read_or_zero(out, |out| env.services.read_kernel(out, r3))
+}
+
+unsafe fn probe_read_user(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
+    // SAFETY: as in `probe_read_kernel`.
+    let out = unsafe { bytes_mut(r1, r2 as usize) };
+    read_or_zero(out, |out| env.services.read_user(out, r3))
+}
+
+/// Linux zeroes what it could not fill.
+fn read_or_zero(out: &mut [u8], read: impl FnOnce(&mut [u8]) -> Result<(), Fault>) -> u64 {
+    if read(out).is_ok() {
+        return 0;
+    }
+    out.fill(0);
+    EFAULT
+}
+
+unsafe fn probe_read_kernel_str(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
+    // SAFETY: as in `probe_read_kernel`.
+    let out = unsafe { bytes_mut(r1, r2 as usize) };
+    read_string(out, r3, |out, address| env.services.read_kernel(out, address))
+}
+
+unsafe fn probe_read_user_str(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
+    // SAFETY: as in `probe_read_kernel`.
+    let out = unsafe { bytes_mut(r1, r2 as usize) };
+    read_string(out, r3, |out, address| env.services.read_user(out, address))
+}
+
+/// Copies up to and with the terminating zero; returns the length with it. What is longer is
+/// cut and terminated.
+fn read_string(
+    out: &mut [u8],
+    address: u64,
+    read: impl FnMut(&mut [u8], u64) -> Result<(), Fault>,
+) -> u64 {
+    if out.is_empty() {
+        return 0;
+    }
+    match format::copy_string(out, address, read) {
+        Ok(length) => length as u64,
+        Err(Fault) => {
+            out.fill(0);
+            EFAULT
+        }
+    }
+}
+
+unsafe fn ktime_get_ns(env: &Environment<'_>, _: [u64; 5]) -> u64 {
+    env.services.ktime_ns()
+}
+
+unsafe fn jiffies64(env: &Environment<'_>, _: [u64; 5]) -> u64 {
+    env.services.jiffies()
+}
+
+unsafe fn get_prandom_u32(env: &Environment<'_>, _: [u64; 5]) -> u64 {
+    u64::from(env.services.random_u32())
+}
+
+unsafe fn get_smp_processor_id(env: &Environment<'_>, _: [u64; 5]) -> u64 {
+    env.services.cpu_id() as u64
+}
+
+unsafe fn get_numa_node_id(_: &Environment<'_>, _: [u64; 5]) -> u64 {
+    // One node.
+    0
+}
+
+unsafe fn get_current_pid_tgid(env: &Environment<'_>, _: [u64; 5]) -> u64 {
+    env.services.current_pid_tgid()
+}
+
+unsafe fn get_current_uid_gid(env: &Environment<'_>, _: [u64; 5]) -> u64 {
+    env.services.current_uid_gid()
+}
+
+unsafe fn get_current_comm(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
+    // SAFETY: as in `probe_read_kernel`.
+    let out = unsafe { bytes_mut(r1, r2 as u32 as usize) };
+    let mut name = [0; 16];
+    env.services.current_comm(&mut name);
+    out.fill(0);
+    for (to, from) in out.iter_mut().zip(name) {
+        *to = from;
+    }
+    if let Some(last) = out.last_mut() {
+        *last = 0;
+        return 0;
+    }
+    EINVAL
+}
+
+unsafe fn trace_printk(env: &Environment<'_>, [r1, r2, r3, r4, r5]: [u64; 5]) -> u64 {
+    // SAFETY: the verifier proved that r1 points to r2 readable bytes.
+    let template = unsafe { bytes(r1, r2 as u32 as usize) };
+    let mut line = [0; format::LINE_BYTES];
+    match format::format(template, &[r3, r4, r5], &mut line, env.services) {
+        Some(length) => {
+            env.services.trace_print(line.get(..length).unwrap_or_default());
+            length as u64
+        }
+        None => EINVAL,
+    }
+}
+
+unsafe fn strncmp(_: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
+    // SAFETY: the verifier proved that r1 points to r2 readable bytes, and r3 to a
+    // zero-terminated string in a map that cannot change.
+    let (one, other) = unsafe {
+        let other = core::ffi::CStr::from_ptr(ptr::with_exposed_provenance(r3 as usize));
+        (bytes(r1, r2 as u32 as usize), other.to_bytes_with_nul())
+    };
+    for (a, b) in one.iter().zip(other) {
+        if a != b {
+            return i64::from(i32::from(*a) - i32::from(*b)) as u64;
+        }
+        if *a == 0 {
+            break;
+        }
+    }
+    0
+}
+
+unsafe fn ringbuf_output(env: &Environment<'_>, [r1, r2, r3, r4, _]: [u64; 5]) -> u64 {
+    // SAFETY: the verifier proved r1 a map and that r2 points to r3 readable bytes.
+    let (map, data) = unsafe { (map(r1), bytes(r2, r3 as usize)) };
+    if r4 & !3 != 0 {
+        return EINVAL;
+    }
+    let Some(ring) = map.ring() else { return EINVAL };
+    match ring.output(data, r4) {
+        Ok(wake) => {
+            if wake {
+                env.services.ring_ready(map);
+            }
+            0
+        }
+        // Linux has one answer for every record that finds no room.
+        Err(_) => error(MapError::WouldBlock),
+    }
+}
+
+unsafe fn ringbuf_reserve(_: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
+    if r3 != 0 {
+        return 0;
+    }
+    // SAFETY: the verifier proved r1 a map.
+    let Some(ring) = (unsafe { map(r1) }).ring() else { return 0 };
+    ring.reserve(r2).map_or(0, |record| ring.address(record) as u64)
+}
+
+unsafe fn ringbuf_submit(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
+    commit(env, r1, r2, false)
+}
+
+unsafe fn ringbuf_discard(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
+    commit(env, r1, r2, true)
+}
+
+/// A record says only where it lies; the ring is the one of the program's that holds it.
+fn commit(env: &Environment<'_>, record: u64, flags: u64, discard: bool) -> u64 {
+    for map in env.maps {
+        let Some(ring) = map.ring() else { continue };
+        if let Some(record) = ring.record_at(record as usize) {
+            if ring.commit(record, discard, flags) {
+                env.services.ring_ready(map);
+            }
+            break;
+        }
+    }
+    0
+}
+
+unsafe fn ringbuf_query(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
+    // SAFETY: the verifier proved r1 a map.
+    (unsafe { map(r1) }).ring().map_or(0, |ring| ring.query(r2))
+}

@@ -1,0 +1,44 @@
+//! [`KernelServices`]: what helpers ask of the kernel that a program runs in.
+//!
+//! The kernel implements it once; tests have a mock. Everything here may be called while an
+//! interrupt is handled, so nothing may sleep or take a lock that interrupted code may hold.
+
+use crate::map::Map;
+
+/// Memory that could not be read (EFAULT).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault;
+
+/// The kernel, as helpers see it.
+pub trait KernelServices {
+    /// Nanoseconds since boot, monotonic.
+    fn ktime_ns(&self) -> u64;
+    /// The running task: process in the upper half, thread in the lower.
+    fn current_pid_tgid(&self) -> u64;
+    /// The running task's credentials: group in the upper half, user in the lower.
+    fn current_uid_gid(&self) -> u64;
+    /// The running task's name, zero-terminated and zero-padded.
+    fn current_comm(&self, name: &mut [u8; 16]);
+    /// The CPU that this runs on.
+    fn cpu_id(&self) -> usize;
+    /// A random number; need not be secret.
+    fn random_u32(&self) -> u32;
+    /// Ticks of Linux's clock since boot (here 250 a second).
+    fn jiffies(&self) -> u64 {
+        self.ktime_ns() / 4_000_000
+    }
+    /// Shows a line that a program printed, without the kernel's prefix.
+    fn trace_print(&self, text: &[u8]);
+    /// Reads memory of the running process, never sleeping.
+    ///
+    /// # Errors
+    /// Memory that is not there or not in memory now.
+    fn read_user(&self, out: &mut [u8], address: u64) -> Result<(), Fault>;
+    /// Reads kernel memory that may not be there.
+    ///
+    /// # Errors
+    /// Memory that is not there.
+    fn read_kernel(&self, out: &mut [u8], address: u64) -> Result<(), Fault>;
+    /// A ring buffer has something for a consumer that waits for it.
+    fn ring_ready(&self, map: &Map);
+}

@@ -1,0 +1,71 @@
+//! The context of programs that look at packets.
+
+use core::marker::PhantomData;
+
+use crate::prog_type::ProgType;
+
+/// Words of the largest context (`struct __sk_buff`), and of the three pointers behind it.
+const WORDS: usize = (192 + 24) / 8;
+
+/// `struct __sk_buff` or `struct xdp_md` with a packet.
+///
+/// The fields lie as user space declares them; `data`, `data_end` and `data_meta` have 32 bits
+/// there, so loads of them are replaced, when a program is prepared, by loads of whole
+/// pointers that lie behind the declared fields.
+pub struct PacketContext<'a> {
+    words: [u64; WORDS],
+    packet: PhantomData<&'a mut [u8]>,
+}
+
+impl<'a> PacketContext<'a> {
+    /// A context of programs of `prog_type` for a packet; `len` is set, all other fields are
+    /// zero. `None` for a type that takes no packets.
+    #[must_use]
+    pub fn new(prog_type: ProgType, packet: &'a mut [u8]) -> Option<Self> {
+        let size = match prog_type {
+            ProgType::Xdp => 24,
+            ProgType::SocketFilter
+            | ProgType::SchedCls
+            | ProgType::SchedAct
+            | ProgType::CgroupSkb
+            | ProgType::LwtIn
+            | ProgType::LwtOut
+            | ProgType::LwtXmit => 192,
+            _ => return None,
+        };
+        let mut context = Self { words: [0; WORDS], packet: PhantomData };
+        let range = packet.as_mut_ptr_range();
+        let (start, end) = (range.start.expose_provenance(), range.end.expose_provenance());
+        for (index, address) in [start, end, start].into_iter().enumerate() {
+            if let Some(word) = context.words.get_mut(size / 8 + index) {
+                *word = address as u64;
+            }
+        }
+        if size == 192 {
+            context.set_u32(0, u32::try_from(packet.len()).unwrap_or(u32::MAX));
+        }
+        Some(context)
+    }
+
+    /// Sets a 32-bit field by its offset in the structure, a multiple of 4; ignored outside.
+    pub fn set_u32(&mut self, offset: usize, value: u32) {
+        if let Some(word) = self.words.get_mut(offset / 8) {
+            let mut bytes = word.to_ne_bytes();
+            if let Some(field) = bytes.get_mut(offset % 8..).and_then(<[u8]>::first_chunk_mut) {
+                *field = value.to_ne_bytes();
+            }
+            *word = u64::from_ne_bytes(bytes);
+        }
+    }
+
+    /// A 32-bit field by its offset in the structure, a multiple of 4.
+    #[must_use]
+    pub fn get_u32(&self, offset: usize) -> Option<u32> {
+        let bytes = self.words.get(offset / 8)?.to_ne_bytes();
+        bytes.get(offset % 8..)?.first_chunk().map(|field| u32::from_ne_bytes(*field))
+    }
+
+    pub(super) fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.words.as_mut_ptr().cast()
+    }
+}

@@ -1,0 +1,540 @@
+//! The loop that runs pre-decoded code.
+//!
+//! There are no checks here that the verifier's proof makes needless: registers are read
+//! when they are initialised, memory is accessed where it is known to be, jumps lead to
+//! instructions, calls nest at most [`MAX_FRAMES`] deep. That is what [`execute`]'s contract
+//! says, and why this is one of the crate's few modules with `unsafe`. Arithmetic is exactly
+//! that of RFC 9669, section 4.
+
+use core::mem::MaybeUninit;
+use core::ops::BitAnd;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+use core::{mem, ptr};
+
+use super::code::{Code, Op, high, low};
+use super::memory::{atomic, load, packet, store};
+use crate::helper::{Environment, Helper};
+use crate::map::ArrayLookup;
+
+/// Most nested calls of subprograms, the main program's frame included (Linux:
+/// `MAX_CALL_FRAMES`).
+pub(super) const MAX_FRAMES: usize = 8;
+/// Most rounds of all `may_goto`s of a run together (Linux: `BPF_MAX_LOOPS`).
+const MAY_GOTO_ROUNDS: u32 = 8 * 1024 * 1024;
+
+/// What a subprogram's return restores: r6 to r10, and where to go on.
+#[derive(Clone, Copy)]
+struct Frame {
+    saved: [MaybeUninit<u64>; 4],
+    frame_pointer: u64,
+    next: *const Op,
+}
+
+/// Runs from `start` until the program ends; returns r0.
+///
+/// # Safety
+/// `start` is the first op of code that [`super::lower`] made from a verified program, and
+/// `context` what the program's type says that r1 points to. `stack_top` is the end of as much
+/// stack as the program was proved to need. The objects that the code refers to (maps,
+/// helpers) live.
+pub(super) unsafe fn execute(
+    start: *const Op,
+    context: u64,
+    stack_top: u64,
+    env: &Environment<'_>,
+) -> u64 {
+    let mut registers = [MaybeUninit::<u64>::uninit(); 11];
+    let mut frames = [const { MaybeUninit::<Frame>::uninit() }; MAX_FRAMES];
+    let mut depth = 0usize;
+    let mut may_goto = 0u32;
+    let mut pc = start;
+
+    // A register that the program reads was written before, as the verifier proved.
+    macro_rules! reg {
+        ($number:expr) => {
+            // SAFETY: `lower` puts register numbers below 11 only, and the verifier proved
+            // that the program reads only what it wrote.
+            (unsafe { registers.get_unchecked($number as usize).assume_init() })
+        };
+    }
+    macro_rules! set {
+        ($number:expr, $value:expr) => {{
+            let value: u64 = $value;
+            // SAFETY: as in `reg`.
+            unsafe { registers.get_unchecked_mut($number as usize).write(value) };
+        }};
+    }
+    // Helpers receive r1 to r5 whether they declare them or not.
+    for argument in 2..=5 {
+        set!(argument, 0);
+    }
+    set!(1, context);
+    set!(10, stack_top);
+
+    loop {
+        // SAFETY: verified code never runs over its end, and every jump leads to an op.
+        let op = unsafe { &*pc };
+
+        macro_rules! next {
+            () => {{
+                // SAFETY: as above: an op follows every op that does not jump or exit.
+                pc = unsafe { pc.add(1) };
+            }};
+        }
+        macro_rules! jump {
+            () => {{
+                // SAFETY: as above; `lower` computed the distance of the target.
+                pc = unsafe { pc.byte_offset(op.offset as isize) };
+            }};
+        }
+        macro_rules! branch {
+            ($condition:expr) => {{ if $condition { jump!() } else { next!() } }};
+        }
+        macro_rules! alu {
+            (64, imm, |$a:ident, $b:ident| $result:expr) => {{
+                let ($a, $b) = (reg!(op.dst), op.imm);
+                set!(op.dst, $result);
+                next!();
+            }};
+            (64, reg, |$a:ident, $b:ident| $result:expr) => {{
+                let ($a, $b) = (reg!(op.dst), reg!(op.src));
+                set!(op.dst, $result);
+                next!();
+            }};
+            (32, imm, |$a:ident, $b:ident| $result:expr) => {{
+                let ($a, $b) = (reg!(op.dst) as u32, op.imm as u32);
+                set!(op.dst, u64::from($result));
+                next!();
+            }};
+            (32, reg, |$a:ident, $b:ident| $result:expr) => {{
+                let ($a, $b) = (reg!(op.dst) as u32, reg!(op.src) as u32);
+                set!(op.dst, u64::from($result));
+                next!();
+            }};
+        }
+        macro_rules! unary {
+            (|$a:ident| $result:expr) => {{
+                let $a = reg!(op.dst);
+                set!(op.dst, $result);
+                next!();
+            }};
+        }
+        macro_rules! extend {
+            (|$a:ident| $result:expr) => {{
+                let $a = reg!(op.src);
+                set!(op.dst, $result);
+                next!();
+            }};
+        }
+        macro_rules! compare {
+            (64, imm, |$a:ident, $b:ident| $result:expr) => {{
+                let ($a, $b) = (reg!(op.dst), op.imm);
+                branch!($result)
+            }};
+            (64, reg, |$a:ident, $b:ident| $result:expr) => {{
+                let ($a, $b) = (reg!(op.dst), reg!(op.src));
+                branch!($result)
+            }};
+            (32, imm, |$a:ident, $b:ident| $result:expr) => {{
+                let ($a, $b) = (reg!(op.dst) as u32, op.imm as u32);
+                branch!($result)
+            }};
+            (32, reg, |$a:ident, $b:ident| $result:expr) => {{
+                let ($a, $b) = (reg!(op.dst) as u32, reg!(op.src) as u32);
+                branch!($result)
+            }};
+        }
+        macro_rules! fused_alu {
+            ($operation:tt, |$a:ident, $b:ident| $result:expr) => {{
+                let $a = reg!(op.dst).$operation(low(op.imm));
+                let $b = high(op.imm);
+                set!(op.dst, $a);
+                branch!($result)
+            }};
+        }
+        macro_rules! address {
+            ($register:expr) => {
+                reg!($register).wrapping_add_signed(i64::from(op.offset))
+            };
+        }
+        macro_rules! load {
+            ($type:ty, $as:ty) => {{
+                let address = address!(op.src);
+                // SAFETY: the verifier proved that the access is to memory of the program.
+                let value = unsafe { load::<$type>(address) };
+                set!(op.dst, value as $as as u64);
+                next!();
+            }};
+        }
+        macro_rules! fused_load {
+            ($type:ty, |$a:ident, $b:ident| $result:expr) => {{
+                let address = reg!(op.src).wrapping_add(low(op.imm));
+                // SAFETY: as in `load`.
+                let $a = u64::from(unsafe { load::<$type>(address) });
+                let $b = high(op.imm);
+                set!(op.dst, $a);
+                branch!($result)
+            }};
+        }
+        macro_rules! store {
+            ($type:ty, $value:expr) => {{
+                let (address, value) = (address!(op.dst), $value as $type);
+                // SAFETY: as in `load`.
+                unsafe { store::<$type>(address, value) };
+                next!();
+            }};
+        }
+        macro_rules! atomic {
+            ($type:ty, $int:ty, $method:ident) => {{
+                let address = address!(op.dst);
+                // SAFETY: as in `load`; the verifier refuses misaligned atomics.
+                let cell = unsafe { atomic::<$type>(address) };
+                cell.$method(reg!(op.src) as $int, Relaxed);
+                next!();
+            }};
+            ($type:ty, $int:ty, $method:ident, fetch) => {{
+                let address = address!(op.dst);
+                // SAFETY: as above.
+                let cell = unsafe { atomic::<$type>(address) };
+                let old = cell.$method(reg!(op.src) as $int, SeqCst);
+                set!(op.src, u64::from(old));
+                next!();
+            }};
+            ($type:ty, $int:ty, compare and exchange) => {{
+                let address = address!(op.dst);
+                // SAFETY: as above.
+                let cell = unsafe { atomic::<$type>(address) };
+                let new = reg!(op.src) as $int;
+                let old = match cell.compare_exchange(reg!(0) as $int, new, SeqCst, SeqCst) {
+                    Ok(old) | Err(old) => old,
+                };
+                set!(0, u64::from(old));
+                next!();
+            }};
+        }
+        macro_rules! acquire {
+            ($type:ty) => {{
+                let address = address!(op.src);
+                // SAFETY: as in `atomic`.
+                let value = unsafe { atomic::<$type>(address) }.load(Acquire);
+                set!(op.dst, u64::from(value));
+                next!();
+            }};
+        }
+        macro_rules! release {
+            ($type:ty, $int:ty) => {{
+                let address = address!(op.dst);
+                // SAFETY: as in `atomic`.
+                let cell = unsafe { atomic::<$type>(address) };
+                cell.store(reg!(op.src) as $int, Release);
+                next!();
+            }};
+        }
+        macro_rules! packet {
+            ($type:ty, $index:expr) => {{
+                let (context, index) = (reg!(6), $index as u32);
+                // SAFETY: `lower` emits these only where r6 holds a packet's context.
+                match unsafe { packet::<$type>(context, op.offset, index) } {
+                    Some(value) => {
+                        set!(0, u64::from(<$type>::from_be(value)));
+                        next!();
+                    }
+                    // Beyond the packet the program ends (`Documentation/networking/filter`).
+                    None => return 0,
+                }
+            }};
+        }
+        macro_rules! array_lookup {
+            ($cpu:expr) => {{
+                let array = ptr::with_exposed_provenance::<ArrayLookup>(op.imm as usize);
+                let key = reg!(2);
+                // SAFETY: `lower` put the address of a table entry that the code owns; the
+                // verifier proved that r2 points to a key of four bytes.
+                let (array, index) = unsafe { (&*array, load::<u32>(key)) };
+                let value = if index < array.entries {
+                    (array.base + index as usize * array.stride + $cpu * array.cpu_stride) as u64
+                } else {
+                    0
+                };
+                set!(0, value);
+                value
+            }};
+        }
+
+        match op.code {
+            Code::Add64Imm => alu!(64, imm, |a, b| a.wrapping_add(b)),
+            Code::Sub64Imm => alu!(64, imm, |a, b| a.wrapping_sub(b)),
+            Code::Mul64Imm => alu!(64, imm, |a, b| a.wrapping_mul(b)),
+            Code::Div64Imm => alu!(64, imm, |a, b| a.checked_div(b).unwrap_or(0)),
+            Code::Or64Imm => alu!(64, imm, |a, b| a | b),
+            Code::And64Imm => alu!(64, imm, |a, b| a & b),
+            Code::Lsh64Imm => alu!(64, imm, |a, b| a.wrapping_shl(b as u32)),
+            Code::Rsh64Imm => alu!(64, imm, |a, b| a.wrapping_shr(b as u32)),
+            Code::Mod64Imm => alu!(64, imm, |a, b| a.checked_rem(b).unwrap_or(a)),
+            Code::Xor64Imm => alu!(64, imm, |a, b| a ^ b),
+            Code::Arsh64Imm => alu!(64, imm, |a, b| (a as i64).wrapping_shr(b as u32) as u64),
+            Code::SDiv64Imm => alu!(64, imm, |a, b| sdiv64(a, b)),
+            Code::SMod64Imm => alu!(64, imm, |a, b| smod64(a, b)),
+            Code::Mov64Imm => {
+                set!(op.dst, op.imm);
+                next!();
+            }
+            Code::Add64Reg => alu!(64, reg, |a, b| a.wrapping_add(b)),
+            Code::Sub64Reg => alu!(64, reg, |a, b| a.wrapping_sub(b)),
+            Code::Mul64Reg => alu!(64, reg, |a, b| a.wrapping_mul(b)),
+            Code::Div64Reg => alu!(64, reg, |a, b| a.checked_div(b).unwrap_or(0)),
+            Code::Or64Reg => alu!(64, reg, |a, b| a | b),
+            Code::And64Reg => alu!(64, reg, |a, b| a & b),
+            Code::Lsh64Reg => alu!(64, reg, |a, b| a.wrapping_shl(b as u32)),
+            Code::Rsh64Reg => alu!(64, reg, |a, b| a.wrapping_shr(b as u32)),
+            Code::Mod64Reg => alu!(64, reg, |a, b| a.checked_rem(b).unwrap_or(a)),
+            Code::Xor64Reg => alu!(64, reg, |a, b| a ^ b),
+            Code::Arsh64Reg => alu!(64, reg, |a, b| (a as i64).wrapping_shr(b as u32) as u64),
+            Code::SDiv64Reg => alu!(64, reg, |a, b| sdiv64(a, b)),
+            Code::SMod64Reg => alu!(64, reg, |a, b| smod64(a, b)),
+            Code::Mov64Reg => {
+                set!(op.dst, reg!(op.src));
+                next!();
+            }
+            Code::Add32Imm => alu!(32, imm, |a, b| a.wrapping_add(b)),
+            Code::Sub32Imm => alu!(32, imm, |a, b| a.wrapping_sub(b)),
+            Code::Mul32Imm => alu!(32, imm, |a, b| a.wrapping_mul(b)),
+            Code::Div32Imm => alu!(32, imm, |a, b| a.checked_div(b).unwrap_or(0)),
+            Code::Or32Imm => alu!(32, imm, |a, b| a | b),
+            Code::And32Imm => alu!(32, imm, |a, b| a & b),
+            Code::Lsh32Imm => alu!(32, imm, |a, b| a.wrapping_shl(b)),
+            Code::Rsh32Imm => alu!(32, imm, |a, b| a.wrapping_shr(b)),
+            Code::Mod32Imm => alu!(32, imm, |a, b| a.checked_rem(b).unwrap_or(a)),
+            Code::Xor32Imm => alu!(32, imm, |a, b| a ^ b),
+            Code::Arsh32Imm => alu!(32, imm, |a, b| (a as i32).wrapping_shr(b) as u32),
+            Code::SDiv32Imm => alu!(32, imm, |a, b| sdiv32(a, b)),
+            Code::SMod32Imm => alu!(32, imm, |a, b| smod32(a, b)),
+            Code::Mov32Imm => {
+                set!(op.dst, u64::from(op.imm as u32));
+                next!();
+            }
+            Code::Add32Reg => alu!(32, reg, |a, b| a.wrapping_add(b)),
+            Code::Sub32Reg => alu!(32, reg, |a, b| a.wrapping_sub(b)),
+            Code::Mul32Reg => alu!(32, reg, |a, b| a.wrapping_mul(b)),
+            Code::Div32Reg => alu!(32, reg, |a, b| a.checked_div(b).unwrap_or(0)),
+            Code::Or32Reg => alu!(32, reg, |a, b| a | b),
+            Code::And32Reg => alu!(32, reg, |a, b| a & b),
+            Code::Lsh32Reg => alu!(32, reg, |a, b| a.wrapping_shl(b)),
+            Code::Rsh32Reg => alu!(32, reg, |a, b| a.wrapping_shr(b)),
+            Code::Mod32Reg => alu!(32, reg, |a, b| a.checked_rem(b).unwrap_or(a)),
+            Code::Xor32Reg => alu!(32, reg, |a, b| a ^ b),
+            Code::Arsh32Reg => alu!(32, reg, |a, b| (a as i32).wrapping_shr(b) as u32),
+            Code::SDiv32Reg => alu!(32, reg, |a, b| sdiv32(a, b)),
+            Code::SMod32Reg => alu!(32, reg, |a, b| smod32(a, b)),
+            Code::Mov32Reg => {
+                set!(op.dst, u64::from(reg!(op.src) as u32));
+                next!();
+            }
+            Code::Neg64 => unary!(|a| a.wrapping_neg()),
+            Code::Neg32 => unary!(|a| u64::from((a as u32).wrapping_neg())),
+            Code::Sx8To64 => extend!(|a| a as i8 as u64),
+            Code::Sx16To64 => extend!(|a| a as i16 as u64),
+            Code::Sx32To64 => extend!(|a| a as i32 as u64),
+            Code::Sx8To32 => extend!(|a| u64::from(a as i8 as u32)),
+            Code::Sx16To32 => extend!(|a| u64::from(a as i16 as u32)),
+            Code::Swap16 => unary!(|a| u64::from((a as u16).swap_bytes())),
+            Code::Swap32 => unary!(|a| u64::from((a as u32).swap_bytes())),
+            Code::Swap64 => unary!(|a| a.swap_bytes()),
+            Code::Zext16 => unary!(|a| u64::from(a as u16)),
+            Code::Zext32 => unary!(|a| u64::from(a as u32)),
+            Code::Nop => next!(),
+            Code::Load8 => load!(u8, u8),
+            Code::Load16 => load!(u16, u16),
+            Code::Load32 => load!(u32, u32),
+            Code::Load64 => load!(u64, u64),
+            Code::LoadSx8 => load!(u8, i8),
+            Code::LoadSx16 => load!(u16, i16),
+            Code::LoadSx32 => load!(u32, i32),
+            Code::Store8Imm => store!(u8, op.imm),
+            Code::Store16Imm => store!(u16, op.imm),
+            Code::Store32Imm => store!(u32, op.imm),
+            Code::Store64Imm => store!(u64, op.imm),
+            Code::Store8Reg => store!(u8, reg!(op.src)),
+            Code::Store16Reg => store!(u16, reg!(op.src)),
+            Code::Store32Reg => store!(u32, reg!(op.src)),
+            Code::Store64Reg => store!(u64, reg!(op.src)),
+            Code::AtomicAdd32 => atomic!(AtomicU32, u32, fetch_add),
+            Code::AtomicOr32 => atomic!(AtomicU32, u32, fetch_or),
+            Code::AtomicAnd32 => atomic!(AtomicU32, u32, fetch_and),
+            Code::AtomicXor32 => atomic!(AtomicU32, u32, fetch_xor),
+            Code::AtomicAddF32 => atomic!(AtomicU32, u32, fetch_add, fetch),
+            Code::AtomicOrF32 => atomic!(AtomicU32, u32, fetch_or, fetch),
+            Code::AtomicAndF32 => atomic!(AtomicU32, u32, fetch_and, fetch),
+            Code::AtomicXorF32 => atomic!(AtomicU32, u32, fetch_xor, fetch),
+            Code::AtomicXchg32 => atomic!(AtomicU32, u32, swap, fetch),
+            Code::AtomicCmpXchg32 => atomic!(AtomicU32, u32, compare and exchange),
+            Code::AtomicAdd64 => atomic!(AtomicU64, u64, fetch_add),
+            Code::AtomicOr64 => atomic!(AtomicU64, u64, fetch_or),
+            Code::AtomicAnd64 => atomic!(AtomicU64, u64, fetch_and),
+            Code::AtomicXor64 => atomic!(AtomicU64, u64, fetch_xor),
+            Code::AtomicAddF64 => atomic!(AtomicU64, u64, fetch_add, fetch),
+            Code::AtomicOrF64 => atomic!(AtomicU64, u64, fetch_or, fetch),
+            Code::AtomicAndF64 => atomic!(AtomicU64, u64, fetch_and, fetch),
+            Code::AtomicXorF64 => atomic!(AtomicU64, u64, fetch_xor, fetch),
+            Code::AtomicXchg64 => atomic!(AtomicU64, u64, swap, fetch),
+            Code::AtomicCmpXchg64 => atomic!(AtomicU64, u64, compare and exchange),
+            Code::Acquire8 => acquire!(AtomicU8),
+            Code::Acquire16 => acquire!(AtomicU16),
+            Code::Acquire32 => acquire!(AtomicU32),
+            Code::Acquire64 => acquire!(AtomicU64),
+            Code::Release8 => release!(AtomicU8, u8),
+            Code::Release16 => release!(AtomicU16, u16),
+            Code::Release32 => release!(AtomicU32, u32),
+            Code::Release64 => release!(AtomicU64, u64),
+            Code::Jump => jump!(),
+            Code::JEq64Imm => compare!(64, imm, |a, b| a == b),
+            Code::JGt64Imm => compare!(64, imm, |a, b| a > b),
+            Code::JGe64Imm => compare!(64, imm, |a, b| a >= b),
+            Code::JSet64Imm => compare!(64, imm, |a, b| a & b != 0),
+            Code::JNe64Imm => compare!(64, imm, |a, b| a != b),
+            Code::JSgt64Imm => compare!(64, imm, |a, b| (a as i64) > b as i64),
+            Code::JSge64Imm => compare!(64, imm, |a, b| a as i64 >= b as i64),
+            Code::JLt64Imm => compare!(64, imm, |a, b| a < b),
+            Code::JLe64Imm => compare!(64, imm, |a, b| a <= b),
+            Code::JSlt64Imm => compare!(64, imm, |a, b| (a as i64) < b as i64),
+            Code::JSle64Imm => compare!(64, imm, |a, b| a as i64 <= b as i64),
+            Code::JEq64Reg => compare!(64, reg, |a, b| a == b),
+            Code::JGt64Reg => compare!(64, reg, |a, b| a > b),
+            Code::JGe64Reg => compare!(64, reg, |a, b| a >= b),
+            Code::JSet64Reg => compare!(64, reg, |a, b| a & b != 0),
+            Code::JNe64Reg => compare!(64, reg, |a, b| a != b),
+            Code::JSgt64Reg => compare!(64, reg, |a, b| (a as i64) > b as i64),
+            Code::JSge64Reg => compare!(64, reg, |a, b| a as i64 >= b as i64),
+            Code::JLt64Reg => compare!(64, reg, |a, b| a < b),
+            Code::JLe64Reg => compare!(64, reg, |a, b| a <= b),
+            Code::JSlt64Reg => compare!(64, reg, |a, b| (a as i64) < b as i64),
+            Code::JSle64Reg => compare!(64, reg, |a, b| a as i64 <= b as i64),
+            Code::JEq32Imm => compare!(32, imm, |a, b| a == b),
+            Code::JGt32Imm => compare!(32, imm, |a, b| a > b),
+            Code::JGe32Imm => compare!(32, imm, |a, b| a >= b),
+            Code::JSet32Imm => compare!(32, imm, |a, b| a & b != 0),
+            Code::JNe32Imm => compare!(32, imm, |a, b| a != b),
+            Code::JSgt32Imm => compare!(32, imm, |a, b| (a as i32) > b as i32),
+            Code::JSge32Imm => compare!(32, imm, |a, b| a as i32 >= b as i32),
+            Code::JLt32Imm => compare!(32, imm, |a, b| a < b),
+            Code::JLe32Imm => compare!(32, imm, |a, b| a <= b),
+            Code::JSlt32Imm => compare!(32, imm, |a, b| (a as i32) < b as i32),
+            Code::JSle32Imm => compare!(32, imm, |a, b| a as i32 <= b as i32),
+            Code::JEq32Reg => compare!(32, reg, |a, b| a == b),
+            Code::JGt32Reg => compare!(32, reg, |a, b| a > b),
+            Code::JGe32Reg => compare!(32, reg, |a, b| a >= b),
+            Code::JSet32Reg => compare!(32, reg, |a, b| a & b != 0),
+            Code::JNe32Reg => compare!(32, reg, |a, b| a != b),
+            Code::JSgt32Reg => compare!(32, reg, |a, b| (a as i32) > b as i32),
+            Code::JSge32Reg => compare!(32, reg, |a, b| a as i32 >= b as i32),
+            Code::JLt32Reg => compare!(32, reg, |a, b| a < b),
+            Code::JLe32Reg => compare!(32, reg, |a, b| a <= b),
+            Code::JSlt32Reg => compare!(32, reg, |a, b| (a as i32) < b as i32),
+            Code::JSle32Reg => compare!(32, reg, |a, b| a as i32 <= b as i32),
+            Code::MayGoto => {
+                may_goto += 1;
+                branch!(may_goto > MAY_GOTO_ROUNDS)
+            }
+            Code::CallHelper => {
+                let arguments = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
+                let function = ptr::with_exposed_provenance::<()>(op.imm as usize);
+                // SAFETY: `lower` put a helper's function here, and the verifier proved that
+                // the arguments are what it declares.
+                let result =
+                    unsafe { mem::transmute::<*const (), Helper>(function)(env, arguments) };
+                set!(0, result);
+                next!();
+            }
+            Code::CallLocal => {
+                // SAFETY: an op follows a call.
+                let next = unsafe { pc.add(1) };
+                let saved = [registers[6], registers[7], registers[8], registers[9]];
+                let frame = Frame { saved, frame_pointer: reg!(10), next };
+                // SAFETY: the verifier proved that calls nest less than MAX_FRAMES deep.
+                unsafe { frames.get_unchecked_mut(depth).write(frame) };
+                depth += 1;
+                set!(10, frame.frame_pointer.wrapping_sub(op.imm));
+                jump!();
+            }
+            Code::Return => {
+                depth -= 1;
+                // SAFETY: a subprogram is entered by `CallLocal` only, which wrote this.
+                let frame = unsafe { frames.get_unchecked(depth).assume_init_read() };
+                registers[6] = frame.saved[0];
+                registers[7] = frame.saved[1];
+                registers[8] = frame.saved[2];
+                registers[9] = frame.saved[3];
+                set!(10, frame.frame_pointer);
+                pc = frame.next;
+            }
+            Code::Exit => return reg!(0),
+            Code::ArrayLookup => {
+                array_lookup!(0);
+                next!();
+            }
+            Code::PercpuArrayLookup => {
+                array_lookup!(env.services.cpu_id());
+                next!();
+            }
+            Code::PacketAbs8 => packet!(u8, op.imm),
+            Code::PacketAbs16 => packet!(u16, op.imm),
+            Code::PacketAbs32 => packet!(u32, op.imm),
+            Code::PacketInd8 => packet!(u8, reg!(op.src).wrapping_add(op.imm)),
+            Code::PacketInd16 => packet!(u16, reg!(op.src).wrapping_add(op.imm)),
+            Code::PacketInd32 => packet!(u32, reg!(op.src).wrapping_add(op.imm)),
+
+            Code::Lea64 => extend!(|a| a.wrapping_add(op.imm)),
+            Code::ExitImm => return op.imm,
+            Code::AddJEq => fused_alu!(wrapping_add, |a, b| a == b),
+            Code::AddJNe => fused_alu!(wrapping_add, |a, b| a != b),
+            Code::AddJGt => fused_alu!(wrapping_add, |a, b| a > b),
+            Code::AddJLt => fused_alu!(wrapping_add, |a, b| a < b),
+            Code::AndJEq => fused_alu!(bitand, |a, b| a == b),
+            Code::AndJNe => fused_alu!(bitand, |a, b| a != b),
+            Code::AndJGt => fused_alu!(bitand, |a, b| a > b),
+            Code::AndJLt => fused_alu!(bitand, |a, b| a < b),
+            Code::Load8JEq => fused_load!(u8, |a, b| a == b),
+            Code::Load8JNe => fused_load!(u8, |a, b| a != b),
+            Code::Load16JEq => fused_load!(u16, |a, b| a == b),
+            Code::Load16JNe => fused_load!(u16, |a, b| a != b),
+            Code::Load32JEq => fused_load!(u32, |a, b| a == b),
+            Code::Load32JNe => fused_load!(u32, |a, b| a != b),
+            Code::Load64JEq => fused_load!(u64, |a, b| a == b),
+            Code::Load64JNe => fused_load!(u64, |a, b| a != b),
+            Code::LshRsh64 => {
+                unary!(|a| a.wrapping_shl(op.imm as u32).wrapping_shr((op.imm >> 32) as u32))
+            }
+            Code::LshArsh64 => unary!(|a| {
+                let shifted = a.wrapping_shl(op.imm as u32) as i64;
+                shifted.wrapping_shr((op.imm >> 32) as u32) as u64
+            }),
+            Code::ArrayLookupJEq => {
+                let value = array_lookup!(0);
+                branch!(value == 0)
+            }
+        }
+    }
+}
+
+/// Signed division: by zero gives zero, and the one overflow wraps (RFC 9669, section 4.1).
+#[inline(always)]
+const fn sdiv64(a: u64, b: u64) -> u64 {
+    if b == 0 { 0 } else { (a as i64).wrapping_div(b as i64) as u64 }
+}
+
+#[inline(always)]
+const fn sdiv32(a: u32, b: u32) -> u32 {
+    if b == 0 { 0 } else { (a as i32).wrapping_div(b as i32) as u32 }
+}
+
+/// Signed remainder, with the sign of the dividend: by zero leaves it as it is.
+#[inline(always)]
+const fn smod64(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { (a as i64).wrapping_rem(b as i64) as u64 }
+}
+
+#[inline(always)]
+const fn smod32(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { (a as i32).wrapping_rem(b as i32) as u32 }
+}

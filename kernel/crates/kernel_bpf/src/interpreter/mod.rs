@@ -1,0 +1,189 @@
+//! The interpreter: runs what the verifier has accepted.
+//!
+//! [`Interpreter::new`] pre-decodes a verified program once (`lower`, `fuse`, `code`) into
+//! memory of the profile; [`Interpreter::run`] runs it (`execute`) without allocating, with a
+//! stack of its own on the caller's stack, so that hooks may nest, in interrupts too. A program
+//! can run on any number of CPUs at once.
+//!
+//! While a program runs, and afterwards for as long as anybody keeps pointers that it got
+//! from a map, the CPU must not pass a quiescent state ([`crate::map::Epoch`]).
+
+mod code;
+mod context;
+mod execute;
+mod fuse;
+mod lower;
+mod memory;
+#[cfg(test)]
+mod tests;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+use core::ptr;
+
+use crate::helper::{Environment, KernelServices};
+use crate::map::{ArrayLookup, Map};
+use crate::memory::Region;
+use crate::profile::PhysicalProfile;
+use crate::prog_type;
+use crate::prog_type::context::{ContextRule, FieldKind};
+use crate::program::Program;
+use crate::verifier::Verified;
+pub use context::PacketContext;
+pub use lower::LoadError;
+
+use code::Op;
+use lower::{Lowered, lower};
+
+/// Words of stack that a run has: Linux's 512 bytes, for a program and all that it calls.
+const STACK_WORDS: usize = 64;
+/// Stack of each function of a program that was not verified.
+const UNPROVED_FRAME: u32 = 64;
+
+/// A program that is ready to run.
+pub struct Interpreter<P: PhysicalProfile> {
+    code: Region,
+    count: usize,
+    /// Smallest context that the program may be run with; `None` for a packet's.
+    context_bytes: Option<usize>,
+    maps: Box<[Arc<Map>]>,
+    /// What the code's inlined lookups point to.
+    _arrays: Box<[ArrayLookup]>,
+    profile: PhantomData<P>,
+}
+
+impl<P: PhysicalProfile> Interpreter<P> {
+    /// Prepares a verified program. It keeps the program's maps.
+    ///
+    /// # Errors
+    /// A helper that is not implemented, an instruction that needs what this engine lacks, or
+    /// no memory.
+    pub fn new(program: &Verified<Program<Arc<Map>>>) -> Result<Self, LoadError> {
+        let proof = program.proof();
+        if proof.stack_depth as usize > STACK_WORDS * 8
+            || proof.stack_depth as usize > P::STACK_BYTES
+            || proof.call_depth as usize > execute::MAX_FRAMES
+        {
+            return Err(LoadError::TooLarge);
+        }
+        let lowered = lower(program.get(), Some(proof), 0)?;
+        let context_bytes = (!takes_packet(program.get())).then_some(proof.max_ctx_offset as usize);
+        Self::from_lowered(lowered, &program.get().maps, context_bytes)
+    }
+
+    /// Prepares a program that nobody verified, for tests of single instructions.
+    ///
+    /// # Safety
+    /// Running the program must do nothing that the verifier would have refused: every
+    /// function has 64 bytes of stack, calls nest at most eight deep, and every access is to
+    /// memory that the caller provides.
+    ///
+    /// # Errors
+    /// As [`Interpreter::new`].
+    pub unsafe fn new_unverified(program: &Program<Arc<Map>>) -> Result<Self, LoadError> {
+        let lowered = lower(program, None, UNPROVED_FRAME)?;
+        Self::from_lowered(lowered, &program.maps, Some(0))
+    }
+
+    fn from_lowered(
+        lowered: Lowered,
+        maps: &[Arc<Map>],
+        context_bytes: Option<usize>,
+    ) -> Result<Self, LoadError> {
+        let Lowered { ops, arrays } = lowered;
+        if ops.len() > P::MAX_INSTRUCTIONS {
+            return Err(LoadError::TooLarge);
+        }
+        let words = ops.len().checked_mul(size_of::<Op>() / 8).ok_or(LoadError::TooLarge)?;
+        let code = Region::new(P::memory(), words, 64).ok_or(LoadError::OutOfMemory)?;
+        let base = ptr::with_exposed_provenance_mut::<Op>(code.address());
+        for (index, op) in ops.iter().enumerate() {
+            // SAFETY: the region has room for all ops, nobody else sees it yet, and it is
+            // aligned well enough for them.
+            unsafe { base.add(index).write(*op) };
+        }
+        Ok(Self {
+            code,
+            count: ops.len(),
+            context_bytes,
+            maps: maps.into(),
+            _arrays: arrays,
+            profile: PhantomData,
+        })
+    }
+
+    /// Runs the program with `context` as what r1 points to, and returns r0; `None` if the
+    /// context is smaller than what the program was proved to access, or the program takes a
+    /// packet ([`Interpreter::run_packet`]).
+    #[inline]
+    pub fn run(&self, context: &mut [u8], services: &dyn KernelServices) -> Option<u64> {
+        if self.context_bytes.is_none_or(|least| context.len() < least) {
+            return None;
+        }
+        // SAFETY: the context has every byte that the program was proved to access.
+        Some(unsafe { self.run_at(context.as_mut_ptr(), services) })
+    }
+
+    /// Runs a program of a packet type.
+    #[inline]
+    pub fn run_packet(
+        &self,
+        context: &mut PacketContext<'_>,
+        services: &dyn KernelServices,
+    ) -> u64 {
+        // SAFETY: a `PacketContext` is large enough for the context of every packet type, and
+        // its pointers are those of the packet that it borrows.
+        unsafe { self.run_at(context.as_mut_ptr(), services) }
+    }
+
+    /// Runs the program with `context` in r1, and returns r0.
+    ///
+    /// # Safety
+    /// `context` is what the program's type says: memory that holds every byte below
+    /// `Proof::max_ctx_offset`, and for a type that takes packets a [`PacketContext`].
+    #[inline]
+    pub unsafe fn run_at(&self, context: *mut u8, services: &dyn KernelServices) -> u64 {
+        // Not initialised: a verified program reads what it wrote.
+        let mut stack = [const { MaybeUninit::<u64>::uninit() }; STACK_WORDS];
+        let top = stack.as_mut_ptr_range().end.expose_provenance();
+        let env = Environment { services, maps: &self.maps };
+        let start = ptr::with_exposed_provenance::<Op>(self.code.address());
+        // SAFETY: the code was lowered from a verified program (or the caller of
+        // `new_unverified` vouches for it), whose stack was checked to fit; the context is the
+        // caller's promise; `self` keeps maps and tables alive.
+        unsafe { execute::execute(start, context.expose_provenance() as u64, top as u64, &env) }
+    }
+
+    /// Number of pre-decoded operations, fused pairs counted once.
+    #[must_use]
+    pub fn operations(&self) -> usize {
+        self.count
+    }
+
+    /// Bytes of memory that the prepared program takes.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.code.size()
+    }
+
+    /// The maps that the program uses.
+    #[must_use]
+    pub fn maps(&self) -> &[Arc<Map>] {
+        &self.maps
+    }
+}
+
+/// Whether a program's context has pointers to a packet.
+fn takes_packet<M>(program: &Program<M>) -> bool {
+    let decl = prog_type::decl(program.prog_type, program.expected_attach_type);
+    decl.is_none_or(|decl| match decl.context.rule {
+        ContextRule::Flat { .. } => false,
+        ContextRule::Words(_) => false,
+        ContextRule::Fields(fields) => {
+            decl.context.name == "struct __sk_buff"
+                || fields.iter().any(|field| field.kind != FieldKind::Scalar)
+        }
+    })
+}
