@@ -9,4 +9,43 @@
 extern crate alloc;
 
 pub mod arch;
+mod early;
+pub mod log;
+pub mod panic;
+pub mod symbols;
 pub mod syscall;
+
+use arch::{Arch, Architecture, BootInfo};
+
+/// Starts the kernel.
+pub fn init(boot: &'static BootInfo) -> ! {
+    Arch::init_cpu();
+    log::init(boot.command_line);
+    ::log::info!("Lemma {}, started by {}", env!("CARGO_PKG_VERSION"), boot.protocol);
+    ::log::info!("command line: {:?}", boot.command_line);
+    for region in boot.memory {
+        let end = region.start.0 + region.length;
+        ::log::debug!("memory: {:#014x}..{end:#014x} {:?}", region.start.0, region.kind);
+    }
+    early::init(boot);
+    Arch::init_paging(boot);
+    Arch::init_devices(boot);
+    run_self_test(boot.command_line);
+    Arch::power_off(0)
+}
+
+/// `selftest=NAME` on the command line: runs one test of the kernel itself and ends with its
+/// status.
+fn run_self_test(command_line: &str) {
+    let words = command_line.split_ascii_whitespace().take_while(|&word| word != "--");
+    for name in words.filter_map(|word| word.strip_prefix("selftest=")) {
+        let result = match name {
+            "protection" => Arch::check_protection(),
+            _ => {
+                ::log::error!("no self-test is called {name}");
+                Err(1)
+            }
+        };
+        Arch::power_off(u8::from(result.is_err()));
+    }
+}

@@ -2,13 +2,17 @@
 //!
 //! [`traits`] is the contract; this file is the one switch. Everything above uses
 //! [`Arch`] (the type that implements [`Architecture`]) and the neutral types re-exported
-//! here, and is the same on every machine.
+//! here, and is the same on every machine. What a machine calls in the kernel above it stands
+//! in [`up`].
 
+mod memory_map;
 mod traits;
+mod up;
 
 pub use traits::{
-    Architecture, BootInfo, CacheMode, FaultAccess, IrqHandler, MapError, Mapping, MemoryKind,
-    MemoryRegion, PAGE_SIZE, PageTable, PhysAddr, Protection, TrapFrame, UserFault,
+    Architecture, BootInfo, CacheMode, FaultAccess, IrqError, IrqHandler, IrqLine, MapError,
+    Mapping, MemoryKind, MemoryRegion, MessageInterrupt, PAGE_SIZE, PageTable, PciHost, PhysAddr,
+    Protection, TrapFrame, UserFault,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -18,3 +22,5 @@ mod x86_64;
 pub use kernel_abi::syscall::x86_64 as numbers;
 #[cfg(target_arch = "x86_64")]
 pub use x86_64::X86_64 as Arch;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64::{port, serial_line};

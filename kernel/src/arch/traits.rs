@@ -92,7 +92,11 @@ pub enum MapError {
     BadAddress,
 }
 
-/// A user address space's page tables. The kernel's half is shared by all of them.
+/// A user address space's page tables. The kernel's half is shared by all of them. Dropping
+/// one frees its tables, not the pages that are still mapped; if it is active on this CPU, the
+/// kernel's own address space becomes active.
+///
+/// A page with no right but [`Protection::USER`] keeps its frame and allows no access.
 ///
 /// Changes are visible to this CPU when a function returns (it flushes what it must if the
 /// table is active here); `flush_remote` work for other CPUs is the caller's.
@@ -119,6 +123,8 @@ pub trait PageTable: Sized + Send {
         end: usize,
         each: &mut dyn FnMut(usize, Mapping) -> Option<Protection>,
     );
+    /// Removes every mapped user page in `[start, end)`, ascending, and hands each to `each`.
+    fn unmap_each(&mut self, start: usize, end: usize, each: &mut dyn FnMut(usize, Mapping));
     /// Frees every intermediate table that has become empty in `[start, end)`. The leaves must
     /// have been unmapped.
     fn prune(&mut self, start: usize, end: usize);
@@ -145,12 +151,15 @@ pub enum UserFault {
     Arithmetic,
     /// Breakpoint or single step.
     Breakpoint,
-    /// Misaligned, non-canonical or otherwise impossible access.
+    /// Something that user mode may not do: a privileged instruction, an address that is not
+    /// canonical.
+    Protection,
+    /// A misaligned access, where that is forbidden; a missing segment.
     Bus,
 }
 
 /// The user registers saved on entry to the kernel, at the top of the task's kernel stack.
-pub trait TrapFrame: Clone {
+pub trait TrapFrame: Clone + core::fmt::Display {
     /// A frame that starts a program at `entry` with the stack pointer at `stack`, every other
     /// register zero, interrupts on.
     fn user(entry: usize, stack: usize) -> Self;
@@ -163,17 +172,62 @@ pub trait TrapFrame: Clone {
     fn set_instruction_pointer(&mut self, address: usize);
     fn stack_pointer(&self) -> usize;
     fn set_stack_pointer(&mut self, address: usize);
+    /// The user's frame pointer, for stack traces.
+    fn frame_pointer(&self) -> usize;
+    /// Sets the argument `index` (0 to 2) of the function that the user enters next: a signal
+    /// handler's.
+    fn set_argument(&mut self, index: usize, value: usize);
+    /// The kernel was entered by a system call, not by a fault or an interrupt.
+    fn in_syscall(&self) -> bool;
     /// Makes the user repeat the system call with its original arguments (`SA_RESTART`).
     fn restart_syscall(&mut self, number: usize);
     /// All registers in the order and layout of Linux's `struct pt_regs` for this machine,
     /// for BPF contexts and signal frames.
     fn pt_regs(&self) -> [u64; 21];
+    /// Loads all registers from the layout of `pt_regs` as a user asks (`rt_sigreturn`): whatever
+    /// the words are, the frame stays one that leads to user mode with interrupts on.
+    fn set_user_registers(&mut self, registers: &[u64; 21]);
     /// Came from user mode.
     fn from_user(&self) -> bool;
 }
 
 /// A device interrupt's handler: runs in interrupt context, IRQs off, must not sleep.
 pub type IrqHandler = fn(argument: usize);
+
+/// A wired interrupt, as the interrupt controller numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IrqLine {
+    pub number: u32,
+    /// Asserted until the device is served, rather than by a change of the signal.
+    pub level: bool,
+    pub active_low: bool,
+}
+
+/// Where a device writes what, to interrupt by a message (MSI, MSI-X).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageInterrupt {
+    pub address: u64,
+    pub data: u32,
+}
+
+/// Why an interrupt could not be set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IrqError {
+    /// No controller has this line.
+    NoSuchLine,
+    /// No vector, or no room for another handler on this line.
+    Exhausted,
+}
+
+/// One PCI host bridge: a range of buses and how to reach their configuration space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PciHost {
+    /// Where bus 0's memory-mapped configuration space is; `None`: `pci_port_read`.
+    pub configuration: Option<PhysAddr>,
+    pub segment: u16,
+    pub first_bus: u8,
+    pub last_bus: u8,
+}
 
 /// A machine.
 pub trait Architecture {
@@ -196,7 +250,8 @@ pub trait Architecture {
     /// Callee-saved registers and stack pointer of a task that is not running.
     type Context: Send;
     /// Floating-point and vector registers of a task.
-    type FpState: Send + Clone + Default;
+    /// As bytes: what a signal frame holds; any bytes can be restored safely.
+    type FpState: Send + Clone + Default + AsRef<[u8]> + AsMut<[u8]>;
 
     // --- Start-up, in this order, all on the boot CPU, IRQs off ---
 
@@ -213,6 +268,8 @@ pub trait Architecture {
 
     /// This CPU's number, from 0. Callable anywhere; stable only while the caller cannot migrate.
     fn cpu_id() -> usize;
+    /// How many CPUs run the kernel.
+    fn cpus_online() -> usize;
     /// The pointer that `set_cpu_local` stored for this CPU.
     fn cpu_local() -> *mut u8;
     /// Stores this CPU's context pointer in its per-CPU register. IRQs off.
@@ -257,6 +314,8 @@ pub trait Architecture {
 
     // --- Memory ---
 
+    /// Makes the kernel's own address space, which has no user half, this CPU's. IRQs off.
+    fn activate_kernel();
     /// Maps a page of the kernel, visible to every address space.
     fn map_kernel(
         page: usize,
@@ -275,7 +334,10 @@ pub trait Architecture {
     /// # Safety
     /// The kernel side is valid for `length` bytes.
     unsafe fn copy_user(destination: usize, source: usize, length: usize) -> usize;
-    /// The same for kernel memory that may not be mapped, never resolving faults, callable in
+    /// Writes `length` zero bytes to user memory, already checked to be below `USER_END`, as
+    /// `copy_user` does. Returns the number of bytes **not** cleared. May sleep: no locks held.
+    fn clear_user(destination: usize, length: usize) -> usize;
+    /// Copies from memory that may not be mapped, kernel's or user's, never resolving faults, callable in
     /// any context (`probe_read_kernel`, and user memory in hooks that may not sleep).
     ///
     /// # Safety
@@ -289,15 +351,42 @@ pub trait Architecture {
     /// Seconds since 1970-01-01 UTC from the machine's clock, read once at start-up.
     fn boot_epoch_seconds() -> u64;
     /// Programs this CPU's timer to interrupt once, at `deadline_ns` on `now_ns`'s scale (at once
-    /// if it has passed). Replaces the earlier deadline.
+    /// if it has passed); `u64::MAX`: never. Replaces the earlier deadline. A deadline beyond
+    /// what the timer can count interrupts early: look at the clock and set it again.
     fn set_timer(deadline_ns: u64);
     /// A random word from the CPU, where it has an instruction for that.
     fn hardware_random() -> Option<u64>;
 
     // --- Devices ---
 
+    /// Calls `handler(argument)` whenever the line interrupts. A line may be shared.
+    fn irq_line(line: IrqLine, handler: IrqHandler, argument: usize) -> Result<(), IrqError>;
+    /// Makes a message that calls `handler(argument)` when a device writes it.
+    fn irq_message(handler: IrqHandler, argument: usize) -> Result<MessageInterrupt, IrqError>;
+    /// The PCI host bridges; at least one on a machine with PCI. After `init_devices`.
+    fn pci_hosts() -> &'static [PciHost];
+    /// Reads a 32-bit configuration register of a host without memory-mapped configuration.
+    fn pci_port_read(bus: u8, device_function: u8, offset: u16) -> u32;
+    /// Writes one.
+    fn pci_port_write(bus: u8, device_function: u8, offset: u16, value: u32);
+    /// The line of a PCI function's interrupt pin (0 is INTA); `line_register` is what firmware
+    /// left in its configuration.
+    fn pci_line(bus: u8, slot: u8, pin: u8, line_register: u8) -> Option<IrqLine>;
     /// Writes bytes to the boot console, polling. Callable anywhere, a panic included.
     fn console_write(bytes: &[u8]);
+
+    // --- Looking at the kernel itself ---
+
+    /// Kernel addresses in the symbol table count from here.
+    const KERNEL_BASE: usize;
+    /// The kernel's symbol table: a 16-byte header {"LEMSYMS1", u64 length with the header},
+    /// then u32 count, count × {u32 offset from `KERNEL_BASE`, u32 name offset from the first
+    /// name}, ascending, then names that end in NUL. Only the header if the build added none.
+    fn kernel_symbols() -> &'static [u8];
+    /// Walks the page tables in use and reads the control registers: no page writable and
+    /// executable, constants constant, guard pages absent, every protection on. `Err` counts
+    /// the violations, each of which is in the log.
+    fn check_protection() -> Result<(), usize>;
 
     // --- The end ---
 
@@ -308,4 +397,6 @@ pub trait Architecture {
     fn abort() -> !;
     /// Return addresses of the current call chain, innermost first, into `out`; how many.
     fn backtrace(out: &mut [usize]) -> usize;
+    /// The same, from a given frame pointer (a trap frame's).
+    fn backtrace_from(frame_pointer: usize, out: &mut [usize]) -> usize;
 }

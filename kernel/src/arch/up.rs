@@ -1,0 +1,45 @@
+//! What the architecture layer calls in the kernel above it: the only arrows that point up.
+
+use super::traits::{FaultAccess, PhysAddr, UserFault};
+use super::{Arch, Architecture};
+
+type Frame = <Arch as Architecture>::Frame;
+
+/// A fault of user mode: resolves it or posts a signal. IRQs on; may sleep.
+pub(super) fn handle_user_fault(frame: &mut Frame, fault: UserFault) {
+    let _ = (frame, fault);
+    panic!("user fault {fault:x?}");
+}
+
+/// A fault on a user address inside a user copy: `true` if the access can be repeated. IRQs as
+/// they were; may sleep.
+pub(super) fn resolve_kernel_access(address: usize, access: FaultAccess) -> bool {
+    let _ = (address, access);
+    false
+}
+
+/// The timer of this CPU has expired. IRQs off.
+pub(super) fn timer_interrupt(frame: &mut Frame) {
+    let _ = frame;
+}
+
+/// Before each return to user mode, IRQs off: pending signals, rescheduling.
+#[inline]
+pub(super) fn return_to_user(frame: &mut Frame) {
+    let _ = frame;
+}
+
+/// An exception that nothing can resolve: the last word. `address` is what was accessed.
+pub(super) fn fatal_exception(frame: &Frame, name: &str, error: u64, address: Option<usize>) -> ! {
+    crate::panic::exception(frame, name, error, address)
+}
+
+/// A zeroed frame for a page table.
+pub(super) fn alloc_table_frame() -> Option<PhysAddr> {
+    crate::early::alloc_frame()
+}
+
+/// Gives a page table's frame back.
+pub(super) fn free_table_frame(frame: PhysAddr) {
+    let _ = frame;
+}

@@ -1,0 +1,177 @@
+//! What firmware says of this PC: the ACPI tables, found, mapped, and read once.
+
+use alloc::vec::Vec;
+
+use kernel_acpi::{
+    Fadt, GenericAddress, HEADER_SIZE, Hpet, Madt, MadtEntry, Mcfg, Polarity, Rsdp, Trigger,
+    checksum_is_right, root_entries, signature_and_length, sleep_type_s5,
+};
+use kernel_sync::OnceCell;
+
+use super::paging::{map_device, map_firmware};
+use super::{port, power};
+use crate::arch::traits::{PciHost, PhysAddr};
+
+/// No table of a PC is larger; a length above it is damage.
+const LARGEST_TABLE: usize = 1 << 20;
+
+/// An I/O interrupt controller.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IoApicInfo {
+    pub(super) address: u32,
+    pub(super) first_interrupt: u32,
+}
+
+/// How an ISA interrupt is wired.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IsaOverride {
+    pub(super) isa: u8,
+    pub(super) interrupt: u32,
+    pub(super) polarity: Polarity,
+    pub(super) trigger: Trigger,
+}
+
+/// Everything that the kernel takes from ACPI.
+#[derive(Debug, Default)]
+pub(super) struct Platform {
+    pub(super) local_apic: Option<u64>,
+    pub(super) io_apics: Vec<IoApicInfo>,
+    pub(super) overrides: Vec<IsaOverride>,
+    /// APIC identifiers of the CPUs that may be started.
+    pub(super) cpus: Vec<u32>,
+    pub(super) hpet: Option<u64>,
+    pub(super) fadt: Option<Fadt>,
+    sleep_types: Option<(u16, u16)>,
+    /// The virtual address of a reset register in memory.
+    reset_register: Option<usize>,
+    pub(super) pci: Vec<PciHost>,
+}
+
+static PLATFORM: OnceCell<Platform> = OnceCell::new();
+static EMPTY: Platform = Platform {
+    local_apic: None,
+    io_apics: Vec::new(),
+    overrides: Vec::new(),
+    cpus: Vec::new(),
+    hpet: None,
+    fadt: None,
+    sleep_types: None,
+    reset_register: None,
+    pci: Vec::new(),
+};
+
+/// What `init` found; nothing, before it.
+pub(super) fn platform() -> &'static Platform {
+    PLATFORM.get().unwrap_or(&EMPTY)
+}
+
+/// Maps `length` bytes that firmware left at a physical address.
+fn bytes_at(address: u64, length: usize) -> Option<&'static [u8]> {
+    let start = map_firmware(PhysAddr(address), length).ok()?;
+    // SAFETY: just mapped, read-only, never unmapped; firmware's tables are not written.
+    Some(unsafe { core::slice::from_raw_parts(start as *const u8, length) })
+}
+
+/// Maps a whole table, whose header says how long it is.
+fn table_at(address: u64) -> Option<([u8; 4], &'static [u8])> {
+    let (signature, length) = signature_and_length(bytes_at(address, HEADER_SIZE)?)?;
+    if !(HEADER_SIZE..=LARGEST_TABLE).contains(&length) {
+        return None;
+    }
+    let table = bytes_at(address, length)?;
+    if !checksum_is_right(table) {
+        log::warn!("acpi: table {} has a wrong checksum", signature.escape_ascii());
+    }
+    Some((signature, table))
+}
+
+fn read_madt(platform: &mut Platform, table: &[u8]) {
+    let Some(madt) = Madt::read(table) else { return };
+    platform.local_apic = Some(u64::from(madt.local_apic));
+    for entry in madt.entries() {
+        match entry {
+            MadtEntry::Cpu { apic_id, usable: true } => platform.cpus.push(apic_id),
+            MadtEntry::Cpu { usable: false, .. } => {}
+            MadtEntry::IoApic { address, first_interrupt } => {
+                platform.io_apics.push(IoApicInfo { address, first_interrupt });
+            }
+            MadtEntry::Override { isa, interrupt, polarity, trigger } => {
+                platform.overrides.push(IsaOverride { isa, interrupt, polarity, trigger });
+            }
+            MadtEntry::LocalApicAddress(address) => platform.local_apic = Some(address),
+        }
+    }
+}
+
+fn read_fadt(platform: &mut Platform, table: &[u8]) {
+    let Some(fadt) = Fadt::read(table) else { return };
+    platform.sleep_types = table_at(fadt.dsdt).and_then(|(_, dsdt)| sleep_type_s5(dsdt));
+    if let Some((GenericAddress::Memory(address), _)) = fadt.reset {
+        platform.reset_register = map_device(PhysAddr(address), 1).ok();
+    }
+    platform.fadt = Some(fadt);
+}
+
+/// Reads the tables. Without a root pointer, the machine counts as a plain PC with legacy
+/// devices only.
+pub(super) fn init(rsdp: Option<PhysAddr>) {
+    let mut platform = Platform::default();
+    let root = rsdp
+        .and_then(|address| bytes_at(address.0, 36))
+        .and_then(Rsdp::read)
+        .and_then(|rsdp| Some((table_at(rsdp.root_table)?.1, rsdp.extended)));
+    match root {
+        None => log::warn!("acpi: no usable root table"),
+        Some((root, extended)) => {
+            for (signature, table) in root_entries(root, extended).filter_map(table_at) {
+                match &signature {
+                    b"APIC" => read_madt(&mut platform, table),
+                    b"FACP" => read_fadt(&mut platform, table),
+                    b"HPET" => platform.hpet = Hpet::read(table).map(|hpet| hpet.address),
+                    b"MCFG" => {
+                        platform.pci.extend(Mcfg::read(table).entries().map(|entry| PciHost {
+                            configuration: Some(PhysAddr(entry.address)),
+                            segment: entry.segment,
+                            first_bus: entry.first_bus,
+                            last_bus: entry.last_bus,
+                        }))
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    if platform.pci.is_empty() {
+        platform.pci.push(PciHost { configuration: None, segment: 0, first_bus: 0, last_bus: 255 });
+    }
+    log::debug!("acpi: {platform:?}");
+    // Called once; a second set would change nothing.
+    let _ = PLATFORM.set(platform);
+}
+
+/// Powers the machine off, if ACPI says how (section 4.8.3.2: SLP_TYP in bits 10 to 12,
+/// SLP_EN bit 13).
+pub(super) fn enter_s5() {
+    let platform = platform();
+    let (Some(fadt), Some((a, b))) = (platform.fadt, platform.sleep_types) else { return };
+    for (register, kind) in [(fadt.pm1a_control, a), (fadt.pm1b_control, b)] {
+        if register != 0 {
+            power::write_pm_register(register, kind << 10 | 1 << 13);
+        }
+    }
+}
+
+/// Resets the machine, if ACPI says how.
+pub(super) fn reset() {
+    let platform = platform();
+    match platform.fadt.and_then(|fadt| fadt.reset) {
+        Some((GenericAddress::Port(register), value)) => port::outb(register, value),
+        Some((GenericAddress::Memory(_), value)) => {
+            if let Some(register) = platform.reset_register {
+                // SAFETY: the register was mapped by `read_fadt` and is a byte wide.
+                unsafe { (register as *mut u8).write_volatile(value) };
+            }
+        }
+        None => {}
+    }
+}

@@ -1,0 +1,253 @@
+//! Switching between tasks: callee-saved registers and stack, floating-point state, thread
+//! pointer.
+
+use core::arch::{asm, naked_asm};
+
+use x86_64::registers::model_specific::Msr;
+
+use super::asm::exception;
+use super::cpu::{FEATURES, has};
+
+const MSR_FS_BASE: u32 = 0xc000_0100;
+const MSR_KERNEL_GS_BASE: u32 = 0xc000_0102;
+
+/// A task that is not running: all else is on its kernel stack.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Context {
+    stack_pointer: usize,
+}
+
+/// What a new task's stack holds, as [`switch_stacks`] pops it.
+#[repr(C)]
+struct NewTask {
+    r15: usize,
+    r14: usize,
+    r13: usize,
+    r12: usize,
+    rbx: usize,
+    rbp: usize,
+    return_address: usize,
+    /// Keeps the stack aligned, and ends the chain of frames.
+    end: [usize; 1],
+}
+
+/// See [`crate::arch::Architecture::new_context`].
+pub(super) fn new(stack_top: usize, entry: extern "C" fn(usize) -> !, argument: usize) -> Context {
+    let stack_pointer = (stack_top & !15) - size_of::<NewTask>();
+    let task = NewTask {
+        r15: user_gs(),
+        r14: 0,
+        r13: argument,
+        r12: entry as usize,
+        rbx: 0,
+        rbp: 0,
+        return_address: start_task as *const () as usize,
+        end: [0],
+    };
+    // SAFETY: the caller gives a fresh stack that ends at `stack_top`.
+    unsafe { (stack_pointer as *mut NewTask).write(task) };
+    Context { stack_pointer }
+}
+
+/// The first code of a new task: rsp is 8 below the (aligned) top.
+#[unsafe(naked)]
+extern "C" fn start_task() {
+    naked_asm!(
+        "mov rdi, r15",
+        "push rax", // aligns the stack
+        "call {set_user_gs}",
+        "mov rdi, r13",
+        "call r12",
+        "ud2",
+        set_user_gs = sym set_user_gs,
+    )
+}
+
+/// Saves the running task in `from` and continues `to`.
+///
+/// # Safety
+/// As for [`crate::arch::Architecture::switch`].
+#[unsafe(naked)]
+unsafe extern "C" fn switch_stacks(from: *mut Context, to: *const Context) {
+    naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "mov [rdi], rsp",
+        "mov rsp, [rsi]",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+    )
+}
+
+/// Switches, and keeps the user's GS base with the task: a user can change it where the CPU
+/// has FSGSBASE.
+///
+/// # Safety
+/// As for [`crate::arch::Architecture::switch`].
+pub(super) unsafe fn switch(from: *mut Context, to: *const Context) {
+    let gs = user_gs();
+    // SAFETY: the caller's promise.
+    unsafe { switch_stacks(from, to) };
+    set_user_gs(gs);
+}
+
+/// The user's GS base, which waits in the swapped half while the kernel runs. Interrupts off.
+fn user_gs() -> usize {
+    if !has(&FEATURES.fsgsbase) {
+        return 0;
+    }
+    let base;
+    // SAFETY: interrupts are off, so nothing runs with the user's base in place; the paranoid
+    // entries do not rely on it.
+    unsafe { asm!("swapgs", "rdgsbase {}", "swapgs", out(reg) base, options(nostack)) };
+    base
+}
+
+/// Sets the user's GS base. Interrupts off.
+extern "C" fn set_user_gs(base: usize) {
+    if has(&FEATURES.fsgsbase) {
+        // SAFETY: as in `user_gs`.
+        unsafe { asm!("swapgs", "wrgsbase {}", "swapgs", in(reg) base, options(nostack)) };
+    } else if base != 0 {
+        // SAFETY: the MSR holds the user's base; canonical, because it was one.
+        unsafe { Msr::new(MSR_KERNEL_GS_BASE).write(base as u64) };
+    }
+}
+
+/// The user's FS base.
+#[inline]
+pub(super) fn thread_pointer() -> usize {
+    if has(&FEATURES.fsgsbase) {
+        let base;
+        // SAFETY: CR4.FSGSBASE is on.
+        unsafe { asm!("rdfsbase {}", out(reg) base, options(nostack, nomem)) };
+        base
+    } else {
+        // SAFETY: the MSR exists in long mode.
+        unsafe { Msr::new(MSR_FS_BASE).read() as usize }
+    }
+}
+
+/// Sets the user's FS base; an address that is not canonical counts as zero.
+#[inline]
+pub(super) fn set_thread_pointer(value: usize) {
+    let value = if value < super::layout::USER_END { value } else { 0 };
+    if has(&FEATURES.fsgsbase) {
+        // SAFETY: CR4.FSGSBASE is on; the value is canonical.
+        unsafe { asm!("wrfsbase {}", in(reg) value, options(nostack, nomem)) };
+    } else {
+        // SAFETY: the MSR exists in long mode; the value is canonical.
+        unsafe { Msr::new(MSR_FS_BASE).write(value as u64) };
+    }
+}
+
+/// x87, SSE and AVX registers in XSAVE's standard format (Intel SDM vol. 1, section 13.4):
+/// 512 bytes that FXSAVE knows too, a header of 64, and 256 for AVX.
+#[derive(Clone)]
+#[repr(C, align(64))]
+pub struct FpState([u8; FP_SIZE]);
+
+const FP_SIZE: usize = 512 + 64 + 256;
+/// x87, SSE, AVX; the CPU ignores what XCR0 lacks.
+const FP_COMPONENTS: u32 = 7;
+
+impl FpState {
+    /// What a new program has: everything zero, all exceptions masked, in the control word
+    /// (byte 0) and in MXCSR (byte 24).
+    const INITIAL: Self = {
+        let mut bytes = [0; FP_SIZE];
+        bytes[0] = 0x7f;
+        bytes[1] = 0x03;
+        bytes[24] = 0x80;
+        bytes[25] = 0x1f;
+        Self(bytes)
+    };
+}
+
+impl Default for FpState {
+    fn default() -> Self {
+        Self::INITIAL
+    }
+}
+
+impl AsRef<[u8]> for FpState {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsMut<[u8]> for FpState {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+/// Saves the registers.
+#[inline]
+pub(super) fn save_fp(state: &mut FpState) {
+    let area = state.0.as_mut_ptr();
+    // SAFETY: the area has the size and alignment that the instructions need; XSAVEOPT may
+    // leave parts unwritten that are as the last XRSTOR from this area left them.
+    unsafe {
+        if has(&FEATURES.xsaveopt) {
+            asm!("xsaveopt64 [{}]", in(reg) area, in("eax") FP_COMPONENTS, in("edx") 0,
+                options(nostack));
+        } else if has(&FEATURES.xsave) {
+            asm!("xsave64 [{}]", in(reg) area, in("eax") FP_COMPONENTS, in("edx") 0,
+                options(nostack));
+        } else {
+            asm!("fxsave64 [{}]", in(reg) area, options(nostack));
+        }
+    }
+}
+
+/// Loads the registers. Bytes that the CPU refuses (a signal frame can hold any) load the
+/// initial state instead.
+#[inline]
+pub(super) fn restore_fp(state: &FpState) {
+    let refused: usize;
+    let area = state.0.as_ptr();
+    // SAFETY: the area has the size and alignment that the instructions need; a fault at them
+    // is fixed up and reported.
+    unsafe {
+        if has(&FEATURES.xsave) {
+            asm!(
+                "xor {refused:e}, {refused:e}",
+                "2: xrstor64 [{area}]",
+                "3:",
+                ".pushsection .text.unlikely, \"ax\"",
+                "4: mov {refused:e}, 1",
+                "jmp 3b",
+                ".popsection",
+                exception!("2b", "4b", "1"),
+                area = in(reg) area, refused = out(reg) refused,
+                in("eax") FP_COMPONENTS, in("edx") 0, options(nostack),
+            );
+        } else {
+            asm!(
+                "xor {refused:e}, {refused:e}",
+                "2: fxrstor64 [{area}]",
+                "3:",
+                ".pushsection .text.unlikely, \"ax\"",
+                "4: mov {refused:e}, 1",
+                "jmp 3b",
+                ".popsection",
+                exception!("2b", "4b", "1"),
+                area = in(reg) area, refused = out(reg) refused, options(nostack),
+            );
+        }
+    }
+    if refused != 0 {
+        restore_fp(&FpState::INITIAL);
+    }
+}

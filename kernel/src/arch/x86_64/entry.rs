@@ -1,0 +1,105 @@
+//! Page-table entries (Intel SDM vol. 3, section 4.5).
+
+use crate::arch::traits::{MapError, Mapping, PhysAddr, Protection};
+
+bitflags::bitflags! {
+    /// The bits of an entry beside the address.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(super) struct Flags: u64 {
+        const PRESENT = 1;
+        const WRITABLE = 1 << 1;
+        const USER = 1 << 2;
+        const WRITE_THROUGH = 1 << 3;
+        const NO_CACHE = 1 << 4;
+        const ACCESSED = 1 << 5;
+        const DIRTY = 1 << 6;
+        /// In a table above the last: maps a large page.
+        const HUGE = 1 << 7;
+        const GLOBAL = 1 << 8;
+        /// Ours: holds a frame that may not be accessed at all (`PROT_NONE`); not PRESENT.
+        const NO_ACCESS = 1 << 9;
+        const NO_EXECUTE = 1 << 63;
+
+        /// An inner entry of the kernel's half: the leaves decide.
+        const KERNEL_TABLE = Self::PRESENT.bits() | Self::WRITABLE.bits() | Self::ACCESSED.bits();
+        /// An inner entry of a user's half.
+        const USER_TABLE = Self::KERNEL_TABLE.bits() | Self::USER.bits();
+    }
+}
+
+/// One entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub(super) struct Entry(u64);
+
+impl Entry {
+    pub(super) const EMPTY: Self = Self(0);
+    /// The bits of the physical address.
+    pub(super) const FRAME: u64 = 0x000f_ffff_ffff_f000;
+
+    pub(super) const fn new(frame: u64, flags: Flags) -> Self {
+        Self(frame & Self::FRAME | flags.bits())
+    }
+
+    pub(super) const fn frame(self) -> u64 {
+        self.0 & Self::FRAME
+    }
+
+    pub(super) const fn flags(self) -> Flags {
+        Flags::from_bits_truncate(self.0)
+    }
+
+    /// The CPU follows it.
+    pub(super) const fn is_present(self) -> bool {
+        self.0 & Flags::PRESENT.bits() != 0
+    }
+
+    /// Holds a frame, accessible or not.
+    pub(super) const fn is_used(self) -> bool {
+        self.0 & (Flags::PRESENT.bits() | Flags::NO_ACCESS.bits()) != 0
+    }
+
+    pub(super) const fn is_huge(self) -> bool {
+        self.0 & Flags::HUGE.bits() != 0
+    }
+
+    /// A user page.
+    pub(super) fn user(frame: PhysAddr, protection: Protection) -> Result<Self, MapError> {
+        if protection.contains(Protection::WRITE | Protection::EXECUTE) {
+            return Err(MapError::WriteAndExecute);
+        }
+        let any = Protection::READ | Protection::WRITE | Protection::EXECUTE;
+        if !protection.intersects(any) {
+            return Ok(Self::new(frame.0, Flags::NO_ACCESS | Flags::NO_EXECUTE));
+        }
+        let mut flags = Flags::PRESENT;
+        flags.set(Flags::USER, protection.contains(Protection::USER));
+        flags.set(Flags::WRITABLE, protection.contains(Protection::WRITE));
+        flags.set(Flags::NO_EXECUTE, !protection.contains(Protection::EXECUTE));
+        Ok(Self::new(frame.0, flags))
+    }
+
+    /// What the entry says, in neutral words.
+    pub(super) fn mapping(self) -> Option<Mapping> {
+        if !self.is_used() {
+            return None;
+        }
+        let flags = self.flags();
+        let mut protection = Protection::empty();
+        if self.is_present() {
+            protection |= Protection::READ;
+            protection.set(Protection::WRITE, flags.contains(Flags::WRITABLE));
+            protection.set(Protection::EXECUTE, !flags.contains(Flags::NO_EXECUTE));
+            protection.set(Protection::USER, flags.contains(Flags::USER));
+        } else {
+            protection |= Protection::USER;
+        }
+        Some(Mapping { frame: PhysAddr(self.frame()), protection })
+    }
+}
+
+/// The index of an address in a table of `level` (4 is the root, 1 the last).
+#[inline]
+pub(super) const fn index(address: usize, level: u32) -> usize {
+    address >> (12 + 9 * (level - 1)) & 511
+}

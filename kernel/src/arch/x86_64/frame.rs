@@ -1,0 +1,213 @@
+//! The registers saved on entry to the kernel.
+//!
+//! [`Frame`] has the layout of Linux's `struct pt_regs` for x86_64, so it can be handed to
+//! signal frames and BPF contexts as it is. The entry code in trap.rs and syscall.rs pushes
+//! it in this order.
+
+use core::fmt;
+use core::mem::offset_of;
+
+use super::cpu::{USER_CODE, USER_DATA};
+use crate::arch::traits::TrapFrame;
+
+/// `struct pt_regs` (Linux, arch/x86/include/asm/ptrace.h).
+#[repr(C)]
+#[derive(Clone, Debug, Default)]
+pub struct Frame {
+    pub r15: usize,
+    pub r14: usize,
+    pub r13: usize,
+    pub r12: usize,
+    pub rbp: usize,
+    pub rbx: usize,
+    pub r11: usize,
+    pub r10: usize,
+    pub r9: usize,
+    pub r8: usize,
+    pub rax: usize,
+    pub rcx: usize,
+    pub rdx: usize,
+    pub rsi: usize,
+    pub rdi: usize,
+    /// The system-call number; -1 after any other entry.
+    pub orig_rax: usize,
+    pub rip: usize,
+    pub cs: usize,
+    pub rflags: usize,
+    pub rsp: usize,
+    pub ss: usize,
+}
+
+pub(super) const RCX: usize = offset_of!(Frame, rcx);
+pub(super) const R11: usize = offset_of!(Frame, r11);
+pub(super) const ORIG_RAX: usize = offset_of!(Frame, orig_rax);
+pub(super) const RIP: usize = offset_of!(Frame, rip);
+pub(super) const CS: usize = offset_of!(Frame, cs);
+pub(super) const RFLAGS: usize = offset_of!(Frame, rflags);
+
+/// Interrupts on, and the bit that is always one.
+const USER_RFLAGS: usize = 0x202;
+/// What a user may choose: CF PF AF ZF SF TF DF OF RF AC ID (not IF, IOPL, NT, VM).
+const USER_RFLAGS_MASK: usize = 0x0025_0dd5 & !(1 << 9);
+/// `syscall` and `int 0x80` are both two bytes long.
+const SYSCALL_LENGTH: usize = 2;
+
+impl TrapFrame for Frame {
+    fn user(entry: usize, stack: usize) -> Self {
+        Self {
+            orig_rax: usize::MAX,
+            rip: entry,
+            cs: USER_CODE as usize,
+            rflags: USER_RFLAGS,
+            rsp: stack,
+            ss: USER_DATA as usize,
+            ..Self::default()
+        }
+    }
+
+    #[inline]
+    fn syscall(&self) -> (usize, [usize; 6]) {
+        (self.orig_rax, [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9])
+    }
+
+    #[inline]
+    fn set_return(&mut self, value: usize) {
+        self.rax = value;
+    }
+
+    fn return_value(&self) -> usize {
+        self.rax
+    }
+
+    #[inline]
+    fn instruction_pointer(&self) -> usize {
+        self.rip
+    }
+
+    fn set_instruction_pointer(&mut self, address: usize) {
+        self.rip = address;
+    }
+
+    fn stack_pointer(&self) -> usize {
+        self.rsp
+    }
+
+    fn set_stack_pointer(&mut self, address: usize) {
+        self.rsp = address;
+    }
+
+    fn frame_pointer(&self) -> usize {
+        self.rbp
+    }
+
+    fn set_argument(&mut self, index: usize, value: usize) {
+        match index {
+            0 => self.rdi = value,
+            1 => self.rsi = value,
+            2 => self.rdx = value,
+            _ => {}
+        }
+    }
+
+    fn in_syscall(&self) -> bool {
+        self.orig_rax != usize::MAX
+    }
+
+    fn restart_syscall(&mut self, number: usize) {
+        self.rax = number;
+        self.rip = self.rip.wrapping_sub(SYSCALL_LENGTH);
+    }
+
+    fn pt_regs(&self) -> [u64; 21] {
+        [
+            self.r15,
+            self.r14,
+            self.r13,
+            self.r12,
+            self.rbp,
+            self.rbx,
+            self.r11,
+            self.r10,
+            self.r9,
+            self.r8,
+            self.rax,
+            self.rcx,
+            self.rdx,
+            self.rsi,
+            self.rdi,
+            self.orig_rax,
+            self.rip,
+            self.cs,
+            self.rflags,
+            self.rsp,
+            self.ss,
+        ]
+        .map(|register| register as u64)
+    }
+
+    fn set_user_registers(&mut self, registers: &[u64; 21]) {
+        let &[
+            r15,
+            r14,
+            r13,
+            r12,
+            rbp,
+            rbx,
+            r11,
+            r10,
+            r9,
+            r8,
+            rax,
+            rcx,
+            rdx,
+            rsi,
+            rdi,
+            _,
+            rip,
+            _,
+            rflags,
+            rsp,
+            _,
+        ] = &registers.map(|register| register as usize);
+        *self = Self {
+            r15,
+            r14,
+            r13,
+            r12,
+            rbp,
+            rbx,
+            r11,
+            r10,
+            r9,
+            r8,
+            rax,
+            rcx,
+            rdx,
+            rsi,
+            rdi,
+            orig_rax: usize::MAX,
+            rip,
+            cs: USER_CODE as usize,
+            rflags: rflags & USER_RFLAGS_MASK | USER_RFLAGS,
+            rsp,
+            ss: USER_DATA as usize,
+        };
+    }
+
+    #[inline]
+    fn from_user(&self) -> bool {
+        self.cs & 3 != 0
+    }
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "rip {:#018x}  rsp {:#018x}  rflags {:#x}", self.rip, self.rsp, self.rflags)?;
+        writeln!(out, "cs {:#x}  ss {:#x}  orig_rax {:#x}", self.cs, self.ss, self.orig_rax)?;
+        writeln!(out, "rax {:016x} rbx {:016x} rcx {:016x}", self.rax, self.rbx, self.rcx)?;
+        writeln!(out, "rdx {:016x} rsi {:016x} rdi {:016x}", self.rdx, self.rsi, self.rdi)?;
+        writeln!(out, "rbp {:016x} r8  {:016x} r9  {:016x}", self.rbp, self.r8, self.r9)?;
+        writeln!(out, "r10 {:016x} r11 {:016x} r12 {:016x}", self.r10, self.r11, self.r12)?;
+        write!(out, "r13 {:016x} r14 {:016x} r15 {:016x}", self.r13, self.r14, self.r15)
+    }
+}

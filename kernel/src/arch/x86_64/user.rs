@@ -1,0 +1,150 @@
+//! Reaching memory that may not be there: user memory, and kernel addresses that a program
+//! made up.
+//!
+//! The copy loops run with SMAP lifted. Each instruction in them that may fault has an entry
+//! in the `.ex_table` section; trap.rs asks [`fixup`] before it calls a kernel fault a bug.
+//! Eight bytes per iteration; what is left of a chunk that faulted is tried byte by byte, so
+//! that the count of bytes not copied is exact.
+
+use core::arch::global_asm;
+
+use super::asm::{allow_user_access, exception, forbid_user_access};
+use super::layout;
+
+/// The body of a copy: rdi: to, rsi: from, rdx: bytes; returns in rax the bytes not copied.
+macro_rules! copy_body {
+    ($kind:literal) => {
+        concat!(
+            allow_user_access!(),
+            "
+            mov rcx, rdx
+            shr rcx, 3
+            jz 22f
+        21: rep movsq
+            and edx, 7
+            jz 24f
+        22: mov ecx, edx
+        23: rep movsb
+        24:
+            ",
+            forbid_user_access!(),
+            "
+            xor eax, eax
+            ret
+        25: and edx, 7
+            lea rcx, [rdx + rcx * 8]
+            jmp 23b
+        26: mov rax, rcx
+            ",
+            forbid_user_access!(),
+            "
+            ret
+            ",
+            exception!("21b", "25b", $kind),
+            "\n",
+            exception!("23b", "26b", $kind),
+        )
+    };
+}
+
+global_asm!(
+    ".text",
+    ".balign 16",
+    "copy_resolving:",
+    copy_body!("{resolve}"),
+    ".balign 16",
+    "copy_not_resolving:",
+    copy_body!("{no_resolve}"),
+    resolve = const Fixup::RESOLVE,
+    no_resolve = const Fixup::NO_RESOLVE,
+);
+
+// rdi: to, rsi: bytes; returns in rax the bytes not cleared.
+global_asm!(
+    ".text",
+    ".balign 16",
+    "clear_resolving:",
+    allow_user_access!(),
+    "
+        xor eax, eax
+        mov rcx, rsi
+        shr rcx, 3
+        jz 32f
+    31: rep stosq
+        and esi, 7
+        jz 34f
+    32: mov ecx, esi
+    33: rep stosb
+    34:
+    ",
+    forbid_user_access!(),
+    "
+        ret
+    35: and esi, 7
+        lea rcx, [rsi + rcx * 8]
+        jmp 33b
+    36: mov rax, rcx
+    ",
+    forbid_user_access!(),
+    "ret",
+    exception!("31b", "35b", "{resolve}"),
+    exception!("33b", "36b", "{resolve}"),
+    resolve = const Fixup::RESOLVE,
+);
+
+unsafe extern "C" {
+    fn copy_resolving(to: usize, from: usize, length: usize) -> usize;
+    fn copy_not_resolving(to: usize, from: usize, length: usize) -> usize;
+    fn clear_resolving(to: usize, length: usize) -> usize;
+}
+
+/// Where to go on after a fault at an instruction.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Fixup {
+    from: usize,
+    pub(super) target: usize,
+    pub(super) kind: usize,
+}
+
+impl Fixup {
+    /// `mem` may resolve the fault; the instruction is then repeated.
+    pub(super) const RESOLVE: usize = 0;
+    /// The fault is final.
+    pub(super) const NO_RESOLVE: usize = 1;
+}
+
+/// The entry for an instruction, if it may fault.
+pub(super) fn fixup(instruction: usize) -> Option<Fixup> {
+    let start = layout::ex_table_start();
+    let count = (layout::ex_table_end() - start) / size_of::<Fixup>();
+    // SAFETY: the linker script gathers `Fixup`s, and nothing else, in this range.
+    let table = unsafe { core::slice::from_raw_parts(start as *const Fixup, count) };
+    table.iter().find(|entry| entry.from == instruction).copied()
+}
+
+/// See [`crate::arch::Architecture::copy_user`].
+#[inline]
+pub(super) fn copy(to: usize, from: usize, length: usize) -> usize {
+    // SAFETY: a fault at any of the user's addresses is fixed up; the kernel's side is valid
+    // by the contract of the caller.
+    unsafe { copy_resolving(to, from, length) }
+}
+
+/// See [`crate::arch::Architecture::clear_user`].
+#[inline]
+pub(super) fn clear(to: usize, length: usize) -> usize {
+    // SAFETY: as in `copy`.
+    unsafe { clear_resolving(to, length) }
+}
+
+/// See [`crate::arch::Architecture::copy_nofault`].
+pub(super) fn copy_nofault(to: usize, from: usize, length: usize) -> usize {
+    let Some(end) = from.checked_add(length) else { return length };
+    // Reading a device's registers can have effects.
+    if end > layout::DEVICE_START && from < layout::DEVICE_END {
+        return length;
+    }
+    // SAFETY: `to` is valid by the contract of the caller; a fault at `from` is fixed up.
+    unsafe { copy_not_resolving(to, from, length) }
+}
