@@ -12,6 +12,7 @@ pub mod arch;
 mod early;
 pub mod log;
 pub mod panic;
+mod selftest;
 pub mod symbols;
 pub mod syscall;
 
@@ -30,22 +31,6 @@ pub fn init(boot: &'static BootInfo) -> ! {
     early::init(boot);
     Arch::init_paging(boot);
     Arch::init_devices(boot);
-    run_self_test(boot.command_line);
+    selftest::run(boot.command_line);
     Arch::power_off(0)
-}
-
-/// `selftest=NAME` on the command line: runs one test of the kernel itself and ends with its
-/// status.
-fn run_self_test(command_line: &str) {
-    let words = command_line.split_ascii_whitespace().take_while(|&word| word != "--");
-    for name in words.filter_map(|word| word.strip_prefix("selftest=")) {
-        let result = match name {
-            "protection" => Arch::check_protection(),
-            _ => {
-                ::log::error!("no self-test is called {name}");
-                Err(1)
-            }
-        };
-        Arch::power_off(u8::from(result.is_err()));
-    }
 }

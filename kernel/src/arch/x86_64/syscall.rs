@@ -29,6 +29,7 @@ global_asm!(
     r#"
     .text
     .balign 64
+    .global syscall_entry
 syscall_entry:
     swapgs
     mov gs:[{user_stack}], rsp
@@ -70,6 +71,7 @@ syscall_entry:
     iretq
 
     .balign 16
+    .global syscall_interrupt_entry
 syscall_interrupt_entry:
     swapgs
     push rax
@@ -89,6 +91,7 @@ syscall_interrupt_entry:
     jmp 2b
 
     .balign 16
+    .global enter_user_frame
 enter_user_frame:
     mov rsp, rdi
     jmp 2b

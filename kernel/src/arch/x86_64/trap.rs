@@ -96,6 +96,7 @@ global_asm!(
 
     .text
     .balign 16
+    .global trap_stubs
 trap_stubs:
     .set vector, 0
     .rept 256

@@ -50,9 +50,11 @@ macro_rules! copy_body {
 global_asm!(
     ".text",
     ".balign 16",
+    ".global copy_resolving",
     "copy_resolving:",
     copy_body!("{resolve}"),
     ".balign 16",
+    ".global copy_not_resolving",
     "copy_not_resolving:",
     copy_body!("{no_resolve}"),
     resolve = const Fixup::RESOLVE,
@@ -63,6 +65,7 @@ global_asm!(
 global_asm!(
     ".text",
     ".balign 16",
+    ".global clear_resolving",
     "clear_resolving:",
     allow_user_access!(),
     "
