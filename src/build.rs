@@ -178,6 +178,11 @@ fn root_contents(workspace: &Workspace, dev: bool) -> Result<Contents> {
     for object in compile::bpf_examples(workspace)? {
         contents.copy(&format!("/lib/bpf/{}", object.name), &object.path)?;
     }
+    // One binary, which goes by the name under which it is called.
+    let names = std::fs::read_to_string(workspace.root().join("userspace/commands/names.txt"))?;
+    for name in names.lines() {
+        contents.link(&format!("/bin/{name}"), "commands")?;
+    }
     copy_tree(&mut contents, &workspace.root().join("userspace/root"), "")?;
     // Read and written by the measurements.
     contents.file("/mnt/data", (0..1_u32 << 18).flat_map(u32::to_le_bytes).collect::<Vec<_>>())?;

@@ -43,6 +43,7 @@ struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
     files: BTreeMap<String, Entry>,
+    links: BTreeMap<String, String>,
     folders: Vec<String>,
 }
 
@@ -76,6 +77,12 @@ impl Contents {
         Ok(())
     }
 
+    /// A symbolic link.
+    pub fn link(&mut self, path: &str, target: &str) -> Result<()> {
+        self.links.insert(relative(path)?, target.to_owned());
+        Ok(())
+    }
+
     fn key(&self, geometry: Geometry) -> u64 {
         let numbers = [geometry.size_mib.to_le_bytes(), geometry.block_size.to_le_bytes()].concat();
         let mut parts: Vec<&[u8]> = vec![&numbers];
@@ -83,6 +90,10 @@ impl Contents {
             parts.push(path.as_bytes());
             parts.push(if entry.executable { b"x" } else { b"-" });
             parts.push(&entry.content);
+        }
+        parts.push(b"links");
+        for (path, target) in &self.links {
+            parts.extend([path.as_bytes(), target.as_bytes()]);
         }
         parts.push(b"folders");
         parts.extend(self.folders.iter().map(|path| path.as_bytes()));
@@ -106,6 +117,10 @@ impl Contents {
             let mode = if entry.executable { 0o755 } else { 0o644 };
             file.set_permissions(fs::Permissions::from_mode(mode))?;
             file.set_modified(date)?;
+        }
+        for (path, target) in &self.links {
+            std::os::unix::fs::symlink(target, folder.join(path))
+                .with_context(|| format!("/{path} cannot be put on the disk"))?;
         }
         Ok(())
     }
