@@ -72,29 +72,31 @@ impl<T> RunQueue<T> {
         Entity { virtual_ns: self.floor }
     }
 
-    /// Queues a task that was running and could go on.
+    /// Queues a task.
     #[inline]
     pub fn requeue(&mut self, task: T, entity: Entity) {
         self.push(task, entity.virtual_ns);
     }
 
-    /// Queues a task that gives way: behind the one that would run next.
-    pub fn yield_now(&mut self, task: T, entity: &mut Entity) {
-        if let Some(next) = self.heap.first() {
-            entity.virtual_ns = entity.virtual_ns.max(next.virtual_ns);
-        }
-        self.push(task, entity.virtual_ns);
+    /// Where a task is queued that gives way: behind the one that would run next.
+    #[must_use]
+    pub fn yielding(&self, entity: Entity) -> Entity {
+        let next = self.heap.first().map_or(0, |next| next.virtual_ns);
+        Entity { virtual_ns: entity.virtual_ns.max(next) }
     }
 
-    /// Queues a task that was asleep. `true` if it should run before one that has run for
-    /// `running`.
-    pub fn wake(&mut self, task: T, entity: &mut Entity, running: Option<Entity>) -> bool {
-        let earliest = self.floor.saturating_sub(WAKE_UP_CREDIT_NS);
-        entity.virtual_ns = entity.virtual_ns.max(earliest);
-        self.push(task, entity.virtual_ns);
-        running.is_none_or(|running| {
+    /// Where a task is queued that was asleep, and whether it should run before one that has
+    /// run for `running`.
+    #[must_use]
+    pub fn waking(&self, entity: Entity, running: Option<Entity>) -> (Entity, bool) {
+        let queued = self.heap.first().map(|next| next.virtual_ns);
+        let least = running.map(|running| running.virtual_ns).into_iter().chain(queued).min();
+        let earliest = self.floor.max(least.unwrap_or(0)).saturating_sub(WAKE_UP_CREDIT_NS);
+        let entity = Entity { virtual_ns: entity.virtual_ns.max(earliest) };
+        let first = running.is_none_or(|running| {
             entity.virtual_ns.saturating_add(WAKE_UP_CREDIT_NS / 2) < running.virtual_ns
-        })
+        });
+        (entity, first)
     }
 
     /// The task that runs next.
@@ -105,12 +107,6 @@ impl<T> RunQueue<T> {
         self.sift_down(0);
         self.floor = self.floor.max(entry.virtual_ns);
         Some(entry.task)
-    }
-
-    /// Whether the task that would run next has run less than `running`.
-    #[inline]
-    pub fn would_preempt(&self, running: Entity) -> bool {
-        self.heap.first().is_some_and(|next| next.virtual_ns <= running.virtual_ns)
     }
 
     fn push(&mut self, task: T, virtual_ns: u64) {
@@ -168,7 +164,8 @@ mod tests {
         let mut order = Vec::new();
         for _ in 0..6 {
             entities[running].virtual_ns += 500;
-            queue.yield_now(running, &mut entities[running]);
+            entities[running] = queue.yielding(entities[running]);
+            queue.requeue(running, entities[running]);
             running = queue.pop().unwrap();
             order.push(running);
         }
@@ -179,16 +176,14 @@ mod tests {
     fn a_sleeper_preempts_a_hog_but_gets_no_lost_time_back() {
         let mut queue = RunQueue::new();
         let mut hog = Entity { virtual_ns: 0 };
-        for _ in 0..100 {
-            hog.virtual_ns += SLICE_NS;
-            queue.requeue("hog", hog);
-            queue.pop();
-        }
-        let mut sleeper = Entity { virtual_ns: 0 };
-        assert!(queue.wake("sleeper", &mut sleeper, Some(hog)));
+        queue.requeue("hog", hog);
+        queue.pop();
+        hog.virtual_ns += 100 * SLICE_NS;
+        let (sleeper, first) = queue.waking(Entity { virtual_ns: 0 }, Some(hog));
+        assert!(first);
         assert_eq!(sleeper.virtual_ns, hog.virtual_ns - WAKE_UP_CREDIT_NS);
-        assert!(!queue.wake("level", &mut hog.clone(), Some(hog)));
-        assert!(queue.wake("idle", &mut hog, None));
+        assert!(!queue.waking(hog, Some(hog)).1);
+        assert!(queue.waking(hog, None).1, "an idle CPU runs whoever comes");
     }
 
     #[test]
