@@ -9,8 +9,8 @@
 extern crate alloc;
 
 pub mod arch;
-mod early;
 pub mod log;
+pub mod mem;
 pub mod panic;
 mod selftest;
 pub mod symbols;
@@ -28,7 +28,7 @@ pub fn init(boot: &'static BootInfo) -> ! {
         let end = region.start.0 + region.length;
         ::log::debug!("memory: {:#014x}..{end:#014x} {:?}", region.start.0, region.kind);
     }
-    early::init(boot);
+    mem::init(boot);
     Arch::init_paging(boot);
     Arch::init_devices(boot);
     selftest::run(boot.command_line);

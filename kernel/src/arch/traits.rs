@@ -128,8 +128,11 @@ pub trait PageTable: Sized + Send {
     /// Frees every intermediate table that has become empty in `[start, end)`. The leaves must
     /// have been unmapped.
     fn prune(&mut self, start: usize, end: usize);
-    /// Makes this the address space of this CPU. IRQs off.
-    fn activate(&self);
+    /// What a CPU needs to know of the table to use it; stays the same.
+    fn root(&self) -> PhysAddr;
+    /// Makes the table with this root, which exists, the address space of this CPU. IRQs off.
+    /// Needs no access to the table itself, which another CPU may be changing.
+    fn activate(root: PhysAddr);
 }
 
 /// How a user-mode access failed, decoded from the trap.

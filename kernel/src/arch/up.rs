@@ -7,15 +7,13 @@ type Frame = <Arch as Architecture>::Frame;
 
 /// A fault of user mode: resolves it or posts a signal. IRQs on; may sleep.
 pub(super) fn handle_user_fault(frame: &mut Frame, fault: UserFault) {
-    let _ = (frame, fault);
-    panic!("user fault {fault:x?}");
+    crate::mem::fault::handle_user_fault(frame, fault);
 }
 
 /// A fault on a user address inside a user copy: `true` if the access can be repeated. IRQs as
 /// they were; may sleep.
 pub(super) fn resolve_kernel_access(address: usize, access: FaultAccess) -> bool {
-    let _ = (address, access);
-    false
+    crate::mem::fault::resolve_kernel_access(address, access)
 }
 
 /// The timer of this CPU has expired. IRQs off.
@@ -36,10 +34,10 @@ pub(super) fn fatal_exception(frame: &Frame, name: &str, error: u64, address: Op
 
 /// A zeroed frame for a page table.
 pub(super) fn alloc_table_frame() -> Option<PhysAddr> {
-    crate::early::alloc_frame()
+    crate::mem::phys::alloc_zeroed()
 }
 
 /// Gives a page table's frame back.
 pub(super) fn free_table_frame(frame: PhysAddr) {
-    let _ = frame;
+    crate::mem::phys::release(frame);
 }

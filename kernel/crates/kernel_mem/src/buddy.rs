@@ -8,8 +8,8 @@
 //! block that is large enough and halves it as often as needed; freeing joins a block with its
 //! buddy as long as that is free too. Both take at most [`MAX_ORDER`] steps.
 
-/// The order of the largest block: 4 MiB of 4 KiB frames.
-pub const MAX_ORDER: u8 = 10;
+/// The order of the largest block: 64 MiB of 4 KiB frames.
+pub const MAX_ORDER: u8 = 14;
 const ORDERS: usize = MAX_ORDER as usize + 1;
 const NONE: u32 = u32::MAX;
 
@@ -289,7 +289,7 @@ mod tests {
         fn random_use_neither_overlaps_nor_fragments(
             start in 0usize..70,
             count in 1usize..3000,
-            script in proptest::collection::vec((0u8..=11, any::<prop::sample::Index>(), any::<bool>()), 1..400),
+            script in proptest::collection::vec((0u8..=MAX_ORDER + 1, any::<prop::sample::Index>(), any::<bool>()), 1..400),
         ) {
             let mut frames = vec![FrameInfo::RESERVED; start + count + 7];
             let mut buddy = Buddy::new(&mut frames);

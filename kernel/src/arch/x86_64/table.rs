@@ -227,8 +227,12 @@ impl PageTable for Table {
         }
     }
 
-    fn activate(&self) {
-        paging::activate(self.root);
+    fn root(&self) -> PhysAddr {
+        PhysAddr(self.root)
+    }
+
+    fn activate(root: PhysAddr) {
+        paging::activate(root.0);
     }
 }
 

@@ -1,0 +1,662 @@
+//! A user's address space: its regions, its page tables, and how pages get from one to the
+//! other when they are touched.
+//!
+//! [`AddressSpace::resolve`] answers a page fault. Pages of private regions are owned by the
+//! mapping; after [`AddressSpace::fork`] two mappings own the same frame, read-only, and the
+//! first to write gets a copy. Pages of shared regions are owned by what is behind the region.
+//!
+//! One mutex guards regions and tables. It is not held while a file is read: a fault looks up
+//! its region, lets go, reads, and looks again.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use kernel_mem::{Region, RegionError, Regions, Rights};
+use kernel_sync::Mutex;
+use kernel_vfs::SliceSink;
+
+use super::backing::{Backing, FileBacking};
+use super::layout::{MAP_TOP, STACK_INITIAL, STACK_LOW, STACK_TOP, USER_END, USER_LOW};
+use super::memapi::{OutOfMemory, may_allocate};
+use super::phys;
+use crate::arch::{
+    Arch, Architecture, FaultAccess, MapError, Mapping, PAGE_SIZE, PageTable, PhysAddr, Protection,
+};
+
+type Table = <Arch as Architecture>::Table;
+
+/// Why a request about memory failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryError {
+    /// A range that is empty, unaligned, or outside the user's addresses.
+    Invalid,
+    /// Memory, address space or the number of regions is exhausted; or a part is not mapped.
+    NoMemory,
+    /// Something is mapped there already (`MAP_FIXED_NOREPLACE`).
+    Exists,
+    /// Writable and executable at once.
+    WriteAndExecute,
+    /// An address that may not be mapped.
+    NotPermitted,
+}
+
+/// Why a page fault has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultError {
+    /// Nothing is mapped there: `SEGV_MAPERR`.
+    NotMapped,
+    /// The region does not allow the access: `SEGV_ACCERR`.
+    Forbidden,
+    /// The page is beyond the end of its file: `BUS_ADRERR`.
+    BeyondFile,
+    /// No memory for the page.
+    OutOfMemory,
+}
+
+/// Where a new mapping goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// Here if it is free, else anywhere.
+    Hint(usize),
+    /// Here, in place of what is there.
+    Replace(usize),
+    /// Here or nowhere.
+    Exactly(usize),
+}
+
+struct Inner {
+    regions: Regions<Backing>,
+    table: Table,
+    /// The heap is `[heap_start, heap_end)`; `heap_end` is what `brk` returns.
+    heap_start: usize,
+    heap_end: usize,
+    /// Calls that unmapped pages since empty page tables were last looked for.
+    unmaps: usize,
+}
+
+/// After how many unmappings empty page tables are freed: looking for them is slow.
+const UNMAPS_PER_PRUNE: usize = 128;
+
+/// An address space. Threads share one through an `Arc`.
+pub struct AddressSpace {
+    root: PhysAddr,
+    inner: Mutex<Inner>,
+    /// Pages that are mapped now.
+    resident: AtomicUsize,
+    /// Processes that run in it: more than one only between `vfork` and `execve`.
+    users: AtomicUsize,
+}
+
+impl From<RegionError> for MemoryError {
+    fn from(error: RegionError) -> Self {
+        match error {
+            RegionError::BadRange => Self::Invalid,
+            RegionError::Overlap => Self::Exists,
+            RegionError::NotMapped | RegionError::TooMany | RegionError::OutOfMemory => {
+                Self::NoMemory
+            }
+        }
+    }
+}
+
+impl From<OutOfMemory> for MemoryError {
+    fn from(_: OutOfMemory) -> Self {
+        Self::NoMemory
+    }
+}
+
+impl From<MapError> for FaultError {
+    fn from(error: MapError) -> Self {
+        match error {
+            MapError::OutOfMemory => Self::OutOfMemory,
+            MapError::WriteAndExecute => Self::Forbidden,
+            MapError::AlreadyMapped | MapError::BadAddress => Self::NotMapped,
+        }
+    }
+}
+
+/// What a page of a region with these rights may be used for when nothing holds it back.
+fn protection(rights: Rights) -> Protection {
+    let mut protection = Protection::empty();
+    protection.set(Protection::READ, rights.contains(Rights::READ));
+    protection.set(Protection::WRITE, rights.contains(Rights::WRITE));
+    protection.set(Protection::EXECUTE, rights.contains(Rights::EXECUTE));
+    protection | Protection::USER
+}
+
+fn allows(rights: Rights, access: FaultAccess) -> bool {
+    match access {
+        // As on the machines below: what can be written or executed can be read.
+        FaultAccess::Read => !rights.is_empty(),
+        FaultAccess::Write => rights.contains(Rights::WRITE),
+        FaultAccess::Execute => rights.contains(Rights::EXECUTE),
+    }
+}
+
+/// Refuses rights that no page may have.
+fn check_rights(rights: Rights) -> Result<(), MemoryError> {
+    if rights.contains(Rights::WRITE | Rights::EXECUTE) {
+        return Err(MemoryError::WriteAndExecute);
+    }
+    Ok(())
+}
+
+/// The range of `length` bytes from `start`, rounded up to whole pages.
+fn page_range(start: usize, length: usize) -> Result<(usize, usize), MemoryError> {
+    let length = kernel_mem::page_align_up(length).ok_or(MemoryError::NoMemory)?;
+    let end = start.checked_add(length).ok_or(MemoryError::Invalid)?;
+    if !start.is_multiple_of(PAGE_SIZE) || length == 0 || end > USER_END {
+        return Err(MemoryError::Invalid);
+    }
+    Ok((start, end))
+}
+
+impl AddressSpace {
+    /// An address space without any region.
+    ///
+    /// # Errors
+    /// If there is no memory for its root table.
+    pub fn new() -> Result<Self, OutOfMemory> {
+        let table = Table::new().map_err(|_| OutOfMemory)?;
+        let inner = Inner { regions: Regions::new(), table, heap_start: 0, heap_end: 0, unmaps: 0 };
+        Ok(Self::with(inner, 0))
+    }
+
+    fn with(inner: Inner, resident: usize) -> Self {
+        Self {
+            root: inner.table.root(),
+            inner: Mutex::new(inner),
+            resident: AtomicUsize::new(resident),
+            users: AtomicUsize::new(1),
+        }
+    }
+
+    /// Makes this the address space of this CPU. Interrupts are off.
+    #[inline]
+    pub fn activate(&self) {
+        Table::activate(self.root);
+    }
+
+    /// Pages that are mapped now.
+    pub fn resident_pages(&self) -> usize {
+        self.resident.load(Ordering::Relaxed)
+    }
+
+    /// Bytes in all regions.
+    pub fn mapped_bytes(&self) -> usize {
+        self.inner.lock().regions.bytes()
+    }
+
+    /// Calls `each` with every region, ascending, for `/proc/PID/maps`. The address space is
+    /// locked meanwhile: `each` must not touch user memory.
+    pub fn for_each_region(&self, mut each: impl FnMut(&Region<Backing>)) {
+        self.inner.lock().regions.iter().for_each(&mut each);
+    }
+
+    /// The range of the heap that `brk` moves.
+    pub fn heap(&self) -> (usize, usize) {
+        let inner = self.inner.lock();
+        (inner.heap_start, inner.heap_end)
+    }
+
+    /// A further process runs in it.
+    pub fn join(&self) {
+        self.users.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A process no longer runs in it; with the last, everything is unmapped.
+    pub fn leave(&self) {
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.clear();
+        }
+    }
+
+    fn clear(&self) {
+        let inner = &mut *self.inner.lock();
+        for region in inner.regions.iter() {
+            let removed = unmap_part(&mut inner.table, &region.backing, region.start, region.end);
+            self.resident.fetch_sub(removed, Ordering::Relaxed);
+        }
+        inner.regions = Regions::new();
+    }
+
+    /// Maps `length` bytes, and returns where.
+    ///
+    /// # Errors
+    /// As [`MemoryError`] says; then nothing has changed, except that with
+    /// [`Placement::Replace`] the old mapping may be gone.
+    pub fn map(
+        &self,
+        placement: Placement,
+        length: usize,
+        rights: Rights,
+        backing: Backing,
+    ) -> Result<usize, MemoryError> {
+        check_rights(rights)?;
+        let length = kernel_mem::page_align_up(length).ok_or(MemoryError::NoMemory)?;
+        if length == 0 {
+            return Err(MemoryError::Invalid);
+        }
+        let inner = &mut *self.inner.lock();
+        let start = match placement {
+            Placement::Hint(hint) => inner.place(hint & !(PAGE_SIZE - 1), length)?,
+            Placement::Replace(start) | Placement::Exactly(start) => {
+                if !start.is_multiple_of(PAGE_SIZE) {
+                    return Err(MemoryError::Invalid);
+                }
+                if length > USER_END || start > USER_END - length {
+                    return Err(MemoryError::NoMemory);
+                }
+                if start < USER_LOW {
+                    return Err(MemoryError::NotPermitted);
+                }
+                start
+            }
+        };
+        let end = start + length;
+        if let Placement::Replace(_) = placement {
+            self.unmap_locked(inner, start, end)?;
+        }
+        inner.regions.insert(Region { start, end, rights, grows_down: false, backing })?;
+        Ok(start)
+    }
+
+    /// Maps the stack of a new program.
+    ///
+    /// # Errors
+    /// If there is no memory for the region.
+    pub fn map_stack(&self) -> Result<(), MemoryError> {
+        let region = Region {
+            start: STACK_TOP - STACK_INITIAL,
+            end: STACK_TOP,
+            rights: Rights::READ | Rights::WRITE,
+            grows_down: true,
+            backing: Backing::Anonymous,
+        };
+        Ok(self.inner.lock().regions.insert(region)?)
+    }
+
+    /// Sets where the heap begins: the first page behind the program.
+    pub fn set_heap_start(&self, start: usize) {
+        let mut inner = self.inner.lock();
+        inner.heap_start = start;
+        inner.heap_end = start;
+    }
+
+    /// Unmaps whatever is in the range.
+    ///
+    /// # Errors
+    /// `Invalid`, or `NoMemory` if a region would be cut in two and cannot.
+    pub fn unmap(&self, start: usize, length: usize) -> Result<(), MemoryError> {
+        let (start, end) = page_range(start, length).map_err(|_| MemoryError::Invalid)?;
+        self.unmap_locked(&mut self.inner.lock(), start, end)
+    }
+
+    fn unmap_locked(&self, inner: &mut Inner, start: usize, end: usize) -> Result<(), MemoryError> {
+        let Inner { regions, table, .. } = inner;
+        let mut removed = 0;
+        regions.remove(start, end, |part| {
+            removed += unmap_part(table, &part.backing, part.start, part.end);
+        })?;
+        self.resident.fetch_sub(removed, Ordering::Relaxed);
+        if removed > 0 {
+            inner.unmaps += 1;
+            if inner.unmaps == UNMAPS_PER_PRUNE {
+                inner.unmaps = 0;
+                inner.table.prune(USER_LOW, USER_END);
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the contents of the private pages in the range: they read as new (`MADV_DONTNEED`).
+    ///
+    /// # Errors
+    /// `Invalid`, or `NoMemory` if a part is not mapped.
+    pub fn discard(&self, start: usize, length: usize) -> Result<(), MemoryError> {
+        if length == 0 {
+            return Ok(());
+        }
+        let (start, end) = page_range(start, length)?;
+        let inner = &mut *self.inner.lock();
+        let whole = inner.regions.is_mapped(start, end);
+        for region in inner.regions.overlapping(start, end) {
+            let (from, to) = (region.start.max(start), region.end.min(end));
+            let removed = unmap_part(&mut inner.table, &region.backing, from, to);
+            self.resident.fetch_sub(removed, Ordering::Relaxed);
+        }
+        if whole { Ok(()) } else { Err(MemoryError::NoMemory) }
+    }
+
+    /// Whether the whole range is mapped.
+    ///
+    /// # Errors
+    /// `Invalid` or `NoMemory`.
+    pub fn check_mapped(&self, start: usize, length: usize) -> Result<(), MemoryError> {
+        if length == 0 {
+            return Ok(());
+        }
+        let (start, end) = page_range(start, length)?;
+        let mapped = self.inner.lock().regions.is_mapped(start, end);
+        if mapped { Ok(()) } else { Err(MemoryError::NoMemory) }
+    }
+
+    /// Gives the range, which must be mapped without a hole, other rights.
+    ///
+    /// # Errors
+    /// As [`MemoryError`] says; then nothing has changed.
+    pub fn protect(&self, start: usize, length: usize, rights: Rights) -> Result<(), MemoryError> {
+        check_rights(rights)?;
+        if !start.is_multiple_of(PAGE_SIZE) {
+            return Err(MemoryError::Invalid);
+        }
+        if length == 0 {
+            return Ok(());
+        }
+        let (start, end) = page_range(start, length).map_err(|_| MemoryError::NoMemory)?;
+        let Inner { regions, table, .. } = &mut *self.inner.lock();
+        regions.protect(start, end, rights)?;
+        let new = protection(rights);
+        table.for_each(start, end, &mut |_, mapping| {
+            // A page that is not writable now may be shared; writing it has to fault first.
+            let writable = mapping.protection.contains(Protection::WRITE);
+            Some(if writable { new } else { new - Protection::WRITE })
+        });
+        Ok(())
+    }
+
+    /// Moves the end of the heap to `end`, if that is possible; the end of the heap now.
+    pub fn set_break(&self, end: usize) -> usize {
+        let inner = &mut *self.inner.lock();
+        let old = inner.heap_end;
+        if end < inner.heap_start || end >= MAP_TOP {
+            return old;
+        }
+        let Some(new_page) = kernel_mem::page_align_up(end) else { return old };
+        let Some(old_page) = kernel_mem::page_align_up(old) else { return old };
+        let done = if new_page > old_page {
+            let region = Region {
+                start: old_page,
+                end: new_page,
+                rights: Rights::READ | Rights::WRITE,
+                grows_down: false,
+                backing: Backing::Anonymous,
+            };
+            inner.regions.insert(region).is_ok()
+        } else {
+            new_page == old_page || self.unmap_locked(inner, new_page, old_page).is_ok()
+        };
+        if done {
+            inner.heap_end = end;
+        }
+        inner.heap_end
+    }
+
+    /// A copy for a new process: private pages are shared until one of the two writes.
+    ///
+    /// # Errors
+    /// If there is no memory for the regions or the page tables.
+    pub fn fork(&self) -> Result<Self, OutOfMemory> {
+        let mut child = Table::new().map_err(|_| OutOfMemory)?;
+        let inner = &mut *self.inner.lock();
+        let regions = inner.regions.try_clone().map_err(|_| OutOfMemory)?;
+        let mut copied = 0;
+        let mut failed = false;
+        for region in inner.regions.iter().filter(|region| region.backing.is_private()) {
+            inner.table.for_each(region.start, region.end, &mut |page, mapping| {
+                if failed {
+                    return None;
+                }
+                let read_only = mapping.protection - Protection::WRITE;
+                // The child's tables come from memory that users may have.
+                if may_allocate(0).is_err() || !phys::share(mapping.frame) {
+                    failed = true;
+                } else if child.map(page, mapping.frame, read_only).is_err() {
+                    phys::release(mapping.frame);
+                    failed = true;
+                } else {
+                    copied += 1;
+                }
+                (mapping.protection != read_only).then_some(read_only)
+            });
+        }
+        let (heap_start, heap_end) = (inner.heap_start, inner.heap_end);
+        let child = Inner { regions, table: child, heap_start, heap_end, unmaps: 0 };
+        let child = Self::with(child, copied);
+        // Dropping the child gives back what it shares so far.
+        if failed { Err(OutOfMemory) } else { Ok(child) }
+    }
+
+    /// Answers a page fault: after `Ok` the access can be tried again. May sleep.
+    ///
+    /// # Errors
+    /// If the access is not allowed or the page cannot be had.
+    pub fn resolve(&self, address: usize, access: FaultAccess) -> Result<(), FaultError> {
+        loop {
+            let Outcome::NeedsFile(backing) = self.resolve_locked(address, access)? else {
+                return Ok(());
+            };
+            let frame = read_page(&backing)?;
+            if self.install(address, &backing, frame)? {
+                return Ok(());
+            }
+            // The address space has changed meanwhile: look again.
+            phys::release(frame);
+        }
+    }
+
+    fn resolve_locked(&self, address: usize, access: FaultAccess) -> Result<Outcome, FaultError> {
+        let page = address & !(PAGE_SIZE - 1);
+        let Inner { regions, table, .. } = &mut *self.inner.lock();
+        let found = match regions.find(address) {
+            Some(region) => region,
+            None => regions.grow_down(address, STACK_LOW).map_err(|_| FaultError::NotMapped)?,
+        };
+        if !allows(found.rights, access) {
+            return Err(FaultError::Forbidden);
+        }
+        let protection = protection(found.rights);
+        let private = found.backing.is_private();
+        if let Some(mapping) = table.query(page) {
+            return make_usable(table, page, mapping, protection, private, access);
+        }
+        let at = page - found.start;
+        let frame = match &found.backing {
+            Backing::File(backing) if backing.valid.is_none_or(|valid| valid > at) => {
+                return Ok(Outcome::NeedsFile(FileBacking {
+                    file: Arc::clone(&backing.file),
+                    offset: backing.offset + at as u64,
+                    valid: backing.valid.map(|valid| valid - at),
+                }));
+            }
+            Backing::Anonymous | Backing::File(_) => {
+                let frame = phys::alloc_user_frame().ok_or(FaultError::OutOfMemory)?;
+                phys::zero(frame);
+                frame
+            }
+            Backing::Shared { pages, offset } => {
+                pages.frame(offset + at).map_err(|_| FaultError::OutOfMemory)?
+            }
+            Backing::Object { file, offset } => {
+                let writable = found.rights.contains(Rights::WRITE);
+                let frame = file.file().shared_frame(offset + at as u64, writable);
+                PhysAddr(frame.map_err(|_| FaultError::BeyondFile)?)
+            }
+        };
+        if let Err(error) = table.map(page, frame, protection) {
+            if private {
+                phys::release(frame);
+            }
+            return Err(error.into());
+        }
+        self.resident.fetch_add(1, Ordering::Relaxed);
+        Ok(Outcome::Done)
+    }
+
+    /// Maps a page that was read from a file, if it still belongs there and is not mapped.
+    fn install(
+        &self,
+        address: usize,
+        backing: &FileBacking,
+        frame: PhysAddr,
+    ) -> Result<bool, FaultError> {
+        let page = address & !(PAGE_SIZE - 1);
+        let Inner { regions, table, .. } = &mut *self.inner.lock();
+        let Some(region) = regions.find(address) else { return Ok(false) };
+        let Backing::File(now) = &region.backing else { return Ok(false) };
+        let offset = now.offset + (page - region.start) as u64;
+        if !Arc::ptr_eq(&now.file, &backing.file) || offset != backing.offset {
+            return Ok(false);
+        }
+        match table.map(page, frame, protection(region.rights)) {
+            Ok(()) => {
+                self.resident.fetch_add(1, Ordering::Relaxed);
+                Ok(true)
+            }
+            Err(MapError::AlreadyMapped) => Ok(false),
+            Err(error) => {
+                phys::release(frame);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Writes `bytes` at `address`, which is in a private region, from outside: for the stack
+    /// of a program that does not run yet.
+    ///
+    /// # Errors
+    /// As `resolve`.
+    pub fn write_initial(&self, address: usize, bytes: &[u8]) -> Result<(), FaultError> {
+        let mut at = address;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let in_page = at % PAGE_SIZE;
+            let (part, more) = rest.split_at(rest.len().min(PAGE_SIZE - in_page));
+            self.resolve(at, FaultAccess::Write)?;
+            let mapping = self.inner.lock().table.query(at - in_page);
+            let frame = mapping.ok_or(FaultError::NotMapped)?.frame;
+            // SAFETY: the frame belongs to this address space, which no CPU runs in yet, so
+            // nobody else uses its bytes.
+            let target = unsafe { phys::bytes_mut(frame) };
+            if let Some(target) = target.get_mut(in_page..in_page + part.len()) {
+                target.copy_from_slice(part);
+            }
+            at += part.len();
+            rest = more;
+        }
+        Ok(())
+    }
+
+    /// What identifies the memory at `address` for a futex that processes may share: the pages
+    /// behind a shared region and the offset in them; `None` for private memory.
+    pub fn shared_identity(&self, address: usize) -> Option<(usize, usize)> {
+        let inner = self.inner.lock();
+        let region = inner.regions.find(address)?;
+        let at = address - region.start;
+        match &region.backing {
+            Backing::Anonymous | Backing::File(_) => None,
+            Backing::Shared { pages, offset } => Some((Arc::as_ptr(pages) as usize, offset + at)),
+            Backing::Object { file, offset } => {
+                Some((Arc::as_ptr(file) as usize, *offset as usize + at))
+            }
+        }
+    }
+}
+
+impl Drop for AddressSpace {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl Inner {
+    /// Where `length` bytes go: at `hint` if it is free and allowed, else as high as possible.
+    fn place(&self, hint: usize, length: usize) -> Result<usize, MemoryError> {
+        if hint >= USER_LOW
+            && let Some(end) = hint.checked_add(length)
+            && end <= USER_END
+            && self.regions.overlapping(hint, end).is_empty()
+        {
+            return Ok(hint);
+        }
+        self.regions
+            .find_gap(length, USER_LOW, MAP_TOP)
+            .or_else(|| self.regions.find_gap(length, MAP_TOP, USER_END))
+            .ok_or(MemoryError::NoMemory)
+    }
+}
+
+/// What a fault needs.
+enum Outcome {
+    /// Nothing more.
+    Done,
+    /// The page has to be read: it starts at `offset`.
+    NeedsFile(FileBacking),
+}
+
+/// Makes a mapped page allow an access that its region allows.
+fn make_usable(
+    table: &mut Table,
+    page: usize,
+    mapping: Mapping,
+    full: Protection,
+    private: bool,
+    access: FaultAccess,
+) -> Result<Outcome, FaultError> {
+    let writable = mapping.protection.contains(Protection::WRITE);
+    if access != FaultAccess::Write || writable {
+        // Another thread was faster, or the rights were widened since the page was mapped.
+        table.protect(page, if writable || !private { full } else { full - Protection::WRITE });
+    } else if !private || phys::count(mapping.frame) == 1 {
+        table.protect(page, full);
+    } else {
+        let own = phys::alloc_user_frame().ok_or(FaultError::OutOfMemory)?;
+        phys::copy(own, mapping.frame);
+        table.replace(page, own, full);
+        phys::release(mapping.frame);
+    }
+    Ok(Outcome::Done)
+}
+
+/// A frame with a page of a file; what is not in the file is zero.
+fn read_page(backing: &FileBacking) -> Result<PhysAddr, FaultError> {
+    let frame = phys::alloc_user_frame().ok_or(FaultError::OutOfMemory)?;
+    // SAFETY: the frame has just been allocated; nobody else knows of it.
+    let bytes = unsafe { phys::bytes_mut(frame) };
+    let wanted = backing.valid.map_or(PAGE_SIZE, |valid| valid.min(PAGE_SIZE));
+    let (target, tail) = bytes.split_at_mut(wanted);
+    let mut filled = 0;
+    while let Some(part) = target.get_mut(filled..).filter(|part| !part.is_empty()) {
+        match backing.file.read_at(backing.offset + filled as u64, &mut SliceSink::new(part)) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(_) => {
+                phys::release(frame);
+                return Err(FaultError::BeyondFile);
+            }
+        }
+    }
+    if filled == 0 && backing.valid.is_none() {
+        phys::release(frame);
+        return Err(FaultError::BeyondFile);
+    }
+    if let Some(rest) = target.get_mut(filled..) {
+        rest.fill(0);
+    }
+    tail.fill(0);
+    Ok(frame)
+}
+
+/// Unmaps the pages of a region in `[start, end)`, and gives back those that the mapping owns;
+/// how many there were.
+fn unmap_part(table: &mut Table, backing: &Backing, start: usize, end: usize) -> usize {
+    let private = backing.is_private();
+    let mut removed = 0;
+    table.unmap_each(start, end, &mut |_, mapping| {
+        removed += 1;
+        if private {
+            phys::release(mapping.frame);
+        }
+    });
+    removed
+}

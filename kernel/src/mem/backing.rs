@@ -1,0 +1,121 @@
+//! What the pages of a region come from, and the memory behind shared anonymous mappings.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+
+use kernel_mem::Backing as Continues;
+use kernel_sync::SpinLock;
+use kernel_vfs::OpenFile;
+
+use super::memapi::OutOfMemory;
+use super::phys;
+use crate::arch::PhysAddr;
+
+/// What fills a page of a region when it is first touched.
+#[derive(Clone)]
+pub enum Backing {
+    /// Zeros, private.
+    Anonymous,
+    /// A private copy of a file's page.
+    File(FileBacking),
+    /// A page that several address spaces share, from byte `offset` of `pages` on.
+    Shared { pages: Arc<SharedPages>, offset: usize },
+    /// A page that an open object owns and offers, such as a ring buffer's.
+    Object { file: Arc<OpenFile>, offset: u64 },
+}
+
+/// A part of a file, mapped privately.
+#[derive(Clone)]
+pub struct FileBacking {
+    pub file: Arc<OpenFile>,
+    /// Where in the file the region starts; a multiple of the page size.
+    pub offset: u64,
+    /// How many bytes of the region come from the file, the rest being zero; `None` if all do,
+    /// and pages beyond the end of the file cannot be used (`mmap`).
+    pub valid: Option<usize>,
+}
+
+impl Backing {
+    /// Whether pages belong to this address space alone, shared at most copy-on-write.
+    pub fn is_private(&self) -> bool {
+        matches!(self, Self::Anonymous | Self::File(_))
+    }
+}
+
+impl Continues for Backing {
+    fn advance(&self, bytes: usize) -> Self {
+        match self {
+            Self::Anonymous => Self::Anonymous,
+            Self::File(backing) => Self::File(FileBacking {
+                file: Arc::clone(&backing.file),
+                offset: backing.offset + bytes as u64,
+                valid: backing.valid.map(|valid| valid.saturating_sub(bytes)),
+            }),
+            Self::Shared { pages, offset } => {
+                Self::Shared { pages: Arc::clone(pages), offset: offset + bytes }
+            }
+            Self::Object { file, offset } => {
+                Self::Object { file: Arc::clone(file), offset: offset + bytes as u64 }
+            }
+        }
+    }
+
+    fn continues(&self, bytes: usize, next: &Self) -> bool {
+        match (self, next) {
+            (Self::Anonymous, Self::Anonymous) => true,
+            (Self::File(one), Self::File(two)) => {
+                Arc::ptr_eq(&one.file, &two.file)
+                    && one.offset + bytes as u64 == two.offset
+                    && one.valid.map(|valid| valid.saturating_sub(bytes)) == two.valid
+            }
+            (Self::Shared { pages, offset }, Self::Shared { pages: next, offset: at }) => {
+                Arc::ptr_eq(pages, next) && offset + bytes == *at
+            }
+            (Self::Object { file, offset }, Self::Object { file: next, offset: at }) => {
+                Arc::ptr_eq(file, next) && offset + bytes as u64 == *at
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The pages of one shared anonymous mapping. They live as long as a region names them; the
+/// mappings themselves own nothing.
+pub struct SharedPages {
+    frames: SpinLock<BTreeMap<usize, PhysAddr>>,
+}
+
+impl SharedPages {
+    /// No page yet.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { frames: SpinLock::new(BTreeMap::new()) })
+    }
+
+    /// The frame of the page at `offset`, made now if nobody has touched it.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn frame(&self, offset: usize) -> Result<PhysAddr, OutOfMemory> {
+        if let Some(&frame) = self.frames.lock().get(&offset) {
+            return Ok(frame);
+        }
+        let new = phys::alloc_user_frame().ok_or(OutOfMemory)?;
+        phys::zero(new);
+        let mut frames = self.frames.lock();
+        // Another thread may have been faster.
+        let frame = *frames.entry(offset).or_insert(new);
+        drop(frames);
+        if frame != new {
+            phys::release(new);
+        }
+        Ok(frame)
+    }
+}
+
+impl Drop for SharedPages {
+    fn drop(&mut self) {
+        for &frame in self.frames.get_mut().values() {
+            phys::release(frame);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Page faults: where the architecture's trap code hands them in.
+//!
+//! Which address space is current, and how a task gets a signal, is known above this module;
+//! `mcore` registers both once ([`register`]).
+
+use alloc::sync::Arc;
+
+use kernel_sync::OnceCell;
+
+use super::address_space::{AddressSpace, FaultError};
+use super::layout::USER_END;
+use crate::arch::{Arch, Architecture, FaultAccess, UserFault};
+
+type Frame = <Arch as Architecture>::Frame;
+
+/// What this module needs of the tasks.
+pub struct Tasks {
+    /// The address space of the running task, if it has one.
+    pub current_space: fn() -> Option<Arc<AddressSpace>>,
+    /// Sends the running task the signal for a fault that nothing resolves.
+    pub signal: fn(&mut Frame, Unresolved),
+}
+
+/// A fault of the running task that becomes a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unresolved {
+    /// A page fault at this address.
+    Page(usize, FaultError),
+    /// Any other.
+    Other(UserFault),
+}
+
+static TASKS: OnceCell<Tasks> = OnceCell::new();
+
+/// Registers the tasks. Called once, at start-up; a second call changes nothing.
+pub fn register(tasks: Tasks) {
+    let _ = TASKS.set(tasks);
+}
+
+fn resolve(address: usize, access: FaultAccess) -> Result<(), FaultError> {
+    if address >= USER_END {
+        return Err(FaultError::NotMapped);
+    }
+    let space = TASKS.get().and_then(|tasks| (tasks.current_space)());
+    space.ok_or(FaultError::NotMapped)?.resolve(address, access)
+}
+
+/// A fault in user mode: resolved, or turned into a signal that the return to user mode
+/// delivers. Interrupts are on; may sleep.
+pub fn handle_user_fault(frame: &mut Frame, fault: UserFault) {
+    let unresolved = match fault {
+        UserFault::Page { address, access, .. } => match resolve(address, access) {
+            Ok(()) => return,
+            Err(error) => Unresolved::Page(address, error),
+        },
+        other => Unresolved::Other(other),
+    };
+    if let Some(tasks) = TASKS.get() {
+        (tasks.signal)(frame, unresolved);
+    }
+}
+
+/// A fault on a user address in one of the kernel's copy functions: `true` if the access can
+/// be tried again. May sleep.
+pub fn resolve_kernel_access(address: usize, access: FaultAccess) -> bool {
+    resolve(address, access).is_ok()
+}

@@ -1,0 +1,64 @@
+//! What the rest of the kernel asks of memory on a user's behalf.
+//!
+//! The kernel's own allocations are infallible as long as users are kept from the reserve; so
+//! a system call that makes the kernel allocate (fork, open, pipe, a map) first asks
+//! [`may_allocate`], and fails with `ENOMEM` while free memory is short.
+
+use super::phys;
+use crate::arch::{PAGE_SIZE, PhysAddr};
+
+/// There is not enough free memory: `ENOMEM`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+/// Whether the kernel may allocate `bytes` for a user without touching its reserve.
+///
+/// # Errors
+/// If it may not.
+#[inline]
+pub fn may_allocate(bytes: usize) -> Result<(), OutOfMemory> {
+    let available = phys::free_frames().saturating_sub(phys::reserve_frames());
+    if bytes / PAGE_SIZE < available { Ok(()) } else { Err(OutOfMemory) }
+}
+
+/// `2^order` frames in a row that the kernel owns: for devices that read and write memory
+/// themselves, and for pages that are shared with users.
+pub struct Frames {
+    start: PhysAddr,
+    order: u8,
+}
+
+impl Frames {
+    /// Zeroed frames.
+    ///
+    /// # Errors
+    /// If there is no free block of that size.
+    pub fn zeroed(order: u8) -> Result<Self, OutOfMemory> {
+        let start = phys::alloc_order(order).ok_or(OutOfMemory)?;
+        for frame in 0..1u64 << order {
+            phys::zero(PhysAddr(start.0 + frame * PAGE_SIZE as u64));
+        }
+        Ok(Self { start, order })
+    }
+
+    /// The physical address of the first byte.
+    pub fn address(&self) -> PhysAddr {
+        self.start
+    }
+
+    /// Where the first byte is in the direct map.
+    pub fn virtual_address(&self) -> usize {
+        phys::phys_to_virt(self.start)
+    }
+
+    /// The length in bytes.
+    pub fn length(&self) -> usize {
+        PAGE_SIZE << self.order
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        phys::free_order(self.start, self.order);
+    }
+}
