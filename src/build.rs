@@ -143,7 +143,7 @@ impl Options {
     }
 
     fn fresh_disk(&self, workspace: &Workspace, added: &[(PathBuf, String)]) -> Result<PathBuf> {
-        let mut contents = root_contents(workspace, self.kernel.dev)?;
+        let mut contents = root_contents(workspace)?;
         for (source, target) in added {
             contents.copy(target, source)?;
         }
@@ -159,14 +159,14 @@ const fn geometry(profile: Profile) -> Geometry {
 }
 
 /// What every root disk has.
-fn root_contents(workspace: &Workspace, dev: bool) -> Result<Contents> {
+fn root_contents(workspace: &Workspace) -> Result<Contents> {
     let mut contents = Contents::default();
     for folder in
         ["/dev", "/proc", "/sys/fs/bpf", "/tmp", "/root", "/etc/bpf.d", "/mnt", "/lib/bpf"]
     {
         contents.folder(folder)?;
     }
-    for program in compile::user_programs(workspace, dev)? {
+    for program in compile::user_programs(workspace)? {
         let place = match program.name.as_str() {
             "init" => "/sbin/init".to_owned(),
             // The program that the measurements start again and again.

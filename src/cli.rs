@@ -73,10 +73,10 @@ pub struct RunArguments {
     /// Count instructions: one nanosecond of the guest's clock for each, every run alike
     #[arg(long)]
     pub icount: bool,
-    /// Build with optimisation (the default)
+    /// Build the kernel with optimisation (the default)
     #[arg(long, conflicts_with = "dev")]
     pub release: bool,
-    /// Build without optimisation and with the checks of a development build
+    /// Build the kernel without optimisation and with a development build's checks
     #[arg(long)]
     pub dev: bool,
     /// A kernel without hook call sites: it shows what they cost, and runs no BPF at hooks

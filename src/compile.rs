@@ -109,16 +109,21 @@ pub fn kernel(workspace: &Workspace, variant: KernelVariant) -> Result<Kernel> {
     let image = workspace.output(format!("x86_64/{}.img", variant.name()))?;
     let content = fs::read(&executable.path)
         .with_context(|| format!("cannot read {}", executable.path.display()))?;
-    if fs::read(&linked).is_ok_and(|old| old == content) && image.exists() {
-        return Ok(Kernel { linked, image });
-    }
-    write_atomically(&image, &symbols::bootable_image(&content)?)?;
-    write_atomically(&linked, &content)?;
+    write_if_changed(&image, &symbols::bootable_image(&content)?)?;
+    write_if_changed(&linked, &content)?;
     Ok(Kernel { linked, image })
 }
 
+/// Writes a file unless it already is so.
+fn write_if_changed(path: &Path, content: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|old| old == content) {
+        return Ok(());
+    }
+    write_atomically(path, content)
+}
+
 /// Builds every program of the packages under `userspace/`.
-pub fn user_programs(workspace: &Workspace, dev: bool) -> Result<Vec<Program>> {
+pub fn user_programs(workspace: &Workspace) -> Result<Vec<Program>> {
     let _lock = workspace.lock("x86_64/user")?;
     let toolchain = Toolchain::choose(workspace, Target::UserX86)?;
     let packages = user_packages(workspace, &toolchain)?;
@@ -126,24 +131,16 @@ pub fn user_programs(workspace: &Workspace, dev: bool) -> Result<Vec<Program>> {
         return Ok(Vec::new());
     }
     let mut cargo = toolchain.cargo(workspace, "build");
-    cargo
-        .arg("--target-dir")
-        .arg(workspace.output("x86_64/user")?)
-        .arg("--bins")
-        .args(["--profile", if dev { "dev" } else { "release" }]);
+    cargo.arg("--target-dir").arg(workspace.output("x86_64/user")?).args(["--bins", "--release"]);
     for package in &packages {
         cargo.args(["--package", package]);
     }
     let mut programs = run_cargo(cargo, &format!("the user programs ({})", toolchain.describe()))?;
     programs.sort_by(|a, b| a.name.cmp(&b.name));
     // A later build may replace cargo's files while an image is made from them.
-    let folder = if dev { "x86_64/programs-dev" } else { "x86_64/programs" };
     for program in &mut programs {
-        let copy = workspace.output(format!("{folder}/{}", program.name))?;
-        let content = fs::read(&program.path)?;
-        if !fs::read(&copy).is_ok_and(|old| old == content) {
-            write_atomically(&copy, &content)?;
-        }
+        let copy = workspace.output(format!("x86_64/programs/{}", program.name))?;
+        write_if_changed(&copy, &fs::read(&program.path)?)?;
         program.path = copy;
     }
     Ok(programs)

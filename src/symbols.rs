@@ -11,8 +11,8 @@
 //! DWARF stay in the linked file, which is what a debugger reads.
 
 use anyhow::{Context, Result, bail};
-use object::read::elf::ElfFile64;
-use object::{Endianness, Object, ObjectSymbol, SymbolKind};
+use object::read::elf::{ElfFile64, ElfSymbol64};
+use object::{Endianness, Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
 /// Symbol addresses are stored as offsets from here.
 pub const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
@@ -49,12 +49,14 @@ pub fn bootable_image(linked: &[u8]) -> Result<Vec<u8>> {
     put(&mut image, 32, &(EHDR as u64).to_le_bytes())?;
     image.resize(EHDR + segments.len() * PHDR, 0);
 
+    // Exactly the header: the magic number alone also stands among the kernel's constants.
+    let unfilled = [MAGIC.as_slice(), &(HEADER as u64).to_le_bytes()].concat();
     let mut filled = false;
     let mut placed: Vec<(Segment, u64)> = Vec::new();
     for (index, segment) in segments.iter().enumerate() {
         let content = range(linked, segment.offset, segment.file_size)?;
         let mut segment = *segment;
-        let content = if segment.kind == PT_LOAD && content.starts_with(MAGIC) {
+        let content = if segment.kind == PT_LOAD && content == unfilled {
             filled = true;
             segment.file_size = table.len() as u64;
             segment.memory_size = segment.file_size;
@@ -95,9 +97,22 @@ pub fn bootable_image(linked: &[u8]) -> Result<Vec<u8>> {
 /// The filled segment: header, addresses, names.
 fn symbol_table(linked: &[u8]) -> Result<Vec<u8>> {
     let file = ElfFile64::<Endianness>::parse(linked).context("the kernel is not an ELF file")?;
+    let executable: Vec<_> = file
+        .sections()
+        .filter(|section| section.kind() == SectionKind::Text)
+        .map(|section| section.index())
+        .collect();
+    // Labels in assembly have no type, but a place among the code.
+    let is_code = |symbol: &ElfSymbol64<'_, '_, Endianness>| match symbol.kind() {
+        SymbolKind::Text => symbol.is_definition(),
+        SymbolKind::Unknown | SymbolKind::Label => {
+            symbol.section_index().is_some_and(|index| executable.contains(&index))
+        }
+        _ => false,
+    };
     let mut functions: Vec<(u32, String)> = file
         .symbols()
-        .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.is_definition())
+        .filter(is_code)
         .filter_map(|symbol| {
             let offset = u32::try_from(symbol.address().checked_sub(KERNEL_BASE)?).ok()?;
             let name = symbol.name().ok().filter(|name| !name.is_empty())?;
@@ -244,6 +259,17 @@ mod tests {
         for segment in segments {
             assert_eq!(segment.offset % 4096, segment.virtual_address % 4096);
         }
+    }
+
+    #[test]
+    fn constants_that_look_like_the_header_stay() {
+        let header = empty_header();
+        let constants = [&header[..], b"more"].concat();
+        let file =
+            elf(&[(PT_LOAD, KERNEL_BASE, &constants), (PT_LOAD, KERNEL_BASE + 0x1000, &header)]);
+        let image = bootable_image(&file).unwrap();
+        let first = read_segments(&image).unwrap()[0];
+        assert_eq!(range(&image, first.offset, first.file_size).unwrap(), constants);
     }
 
     #[test]

@@ -1,0 +1,105 @@
+//! A guest under test: its disk is its own, and is checked when the guest has ended.
+
+use std::path::{Path, PathBuf};
+
+use lemma::build::Options;
+use lemma::image;
+use lemma::qemu::Outcome;
+use lemma::session::Session;
+use lemma::workspace::{Lock, Workspace};
+
+/// A booted guest with a disk of its own, which is checked at the end.
+pub(crate) struct Boot {
+    pub(crate) session: Session,
+    disk: PathBuf,
+    workspace: Workspace,
+    _folder: tempfile::TempDir,
+    _slot: Lock,
+}
+
+/// Boots with the default options.
+pub(crate) fn boot() -> Boot {
+    boot_with(Options::default())
+}
+
+/// Boots and leaves the guest wherever it goes.
+pub(crate) fn boot_with(mut options: Options) -> Boot {
+    let workspace = Workspace::locate().expect("the workspace");
+    let slot = slot(&workspace);
+    let folder = tempfile::tempdir().expect("a folder for the disk");
+    // A disk file that is kept can be checked when the guest has ended.
+    let disk = match options.disk.take() {
+        Some(disk) => disk,
+        None => folder.path().join("disk"),
+    };
+    options.disk = Some(disk.clone());
+    let session = Session::boot(&workspace, &options)
+        .unwrap_or_else(|error| panic!("the guest does not start: {error:#}"));
+    Boot { session, disk, workspace, _folder: folder, _slot: slot }
+}
+
+/// At most two guests at once, however many CPUs the host has.
+fn slot(workspace: &Workspace) -> Lock {
+    let number = std::process::id().wrapping_add(thread_number()) % 2;
+    workspace.lock(&format!("boot-{number}")).expect("a lock")
+}
+
+fn thread_number() -> u32 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Boot {
+    /// Waits for the first prompt; returns what came before it.
+    pub(crate) fn prompt(&mut self) -> String {
+        self.session.prompt().expect("a prompt")
+    }
+
+    /// Types a command; returns its output.
+    pub(crate) fn run(&mut self, command: &str) -> String {
+        self.session.run(command).unwrap_or_else(|error| panic!("{command}: {error:#}"))
+    }
+
+    /// Types a command that must succeed; returns its output.
+    pub(crate) fn succeed(&mut self, command: &str) -> String {
+        let output = self.run(command);
+        let status = self.run("echo $?");
+        assert_eq!(status.trim(), "0", "{command} failed:\n{output}");
+        output
+    }
+
+    /// Types a command that must fail; returns its output.
+    pub(crate) fn fail(&mut self, command: &str) -> String {
+        let output = self.run(command);
+        let status = self.run("echo $?");
+        assert_ne!(status.trim(), "0", "{command} succeeded:\n{output}");
+        output
+    }
+
+    /// Ends the shell and expects an orderly end with this status, and a clean disk.
+    pub(crate) fn shut_down(self, status: u8) -> String {
+        self.end(true, &Outcome::Exited(status))
+    }
+
+    /// Waits for the end, and expects this outcome and a clean disk.
+    pub(crate) fn finish(self, expected: &Outcome) -> String {
+        self.end(false, expected)
+    }
+
+    fn end(self, type_end: bool, expected: &Outcome) -> String {
+        let Self { session, disk, workspace, _folder, _slot } = self;
+        let ended = if type_end { session.shut_down() } else { session.finish() };
+        let (outcome, console) = ended.expect("the guest's end");
+        assert_eq!(&outcome, expected, "the console:\n{console}");
+        check(&workspace, &disk, &console);
+        console
+    }
+}
+
+/// The disk must be in order.
+fn check(workspace: &Workspace, disk: &Path, console: &str) {
+    if let Err(error) = image::check(workspace, disk) {
+        panic!("{error:#}\nthe console:\n{console}");
+    }
+}

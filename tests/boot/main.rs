@@ -1,0 +1,6 @@
+//! Boot tests: each starts Lemma in QEMU, works at its console as a user would, and judges by
+//! exit statuses and by what the user programs report. Every disk is checked afterwards.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly")]
+
+mod guest;
+mod kernel;
