@@ -10,6 +10,7 @@ extern crate alloc;
 #[macro_use]
 extern crate std;
 
+pub mod btf;
 pub mod helper;
 pub mod hook;
 pub mod insn;
