@@ -15,6 +15,7 @@ pub mod helper;
 pub mod hook;
 pub mod insn;
 pub mod interpreter;
+pub mod loader;
 pub mod map;
 pub mod memory;
 pub mod profile;

@@ -124,7 +124,10 @@ fn records<T>(
     read: fn(&mut Reader<'_>) -> Option<T>,
 ) -> Result<Vec<T>, BtfError> {
     let bad = BtfError::new(0, "records of an impossible size");
-    if !(8..=MAX_RECORD).contains(&size) || size % 4 != 0 || bytes.len() % size as usize != 0 {
+    if !(8..=MAX_RECORD).contains(&size)
+        || !size.is_multiple_of(4)
+        || !bytes.len().is_multiple_of(size as usize)
+    {
         return Err(bad);
     }
     bytes.chunks(size as usize).map(|chunk| read(&mut Reader::new(chunk)).ok_or(bad)).collect()

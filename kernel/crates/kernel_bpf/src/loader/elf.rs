@@ -1,0 +1,165 @@
+//! The ELF file: sections, symbols and relocations, checked to lie within the file and to
+//! refer to each other only where there is something.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use elf::ElfBytes;
+use elf::abi::{
+    EM_BPF, ET_REL, SHF_ALLOC, SHF_EXECINSTR, SHN_ABS, SHN_COMMON, SHN_LORESERVE, SHN_UNDEF,
+    SHT_NOBITS, SHT_PROGBITS, SHT_REL, SHT_RELA, STB_LOCAL, STT_FUNC, STT_SECTION,
+};
+use elf::endian::LittleEndian;
+
+use super::ObjectError;
+
+/// Most bytes of a section without contents in the file (`.bss`).
+const MAX_ZEROED: u64 = 64 << 20;
+
+/// A section that means something to a BPF object.
+pub(super) struct Section<'a> {
+    pub(super) name: &'a str,
+    /// Contents; empty for one of zeros.
+    pub(super) data: &'a [u8],
+    /// Size, of one of zeros too.
+    pub(super) size: usize,
+    /// Instructions.
+    pub(super) code: bool,
+    /// Part of the program's memory (and not debugging information and the like).
+    pub(super) loaded: bool,
+    pub(super) relocations: Vec<Relocation>,
+}
+
+/// A symbol.
+#[derive(Clone, Copy)]
+pub(super) struct Symbol<'a> {
+    pub(super) name: &'a str,
+    /// Index of the section that it is in; `None` if it is not defined here.
+    pub(super) section: Option<usize>,
+    pub(super) value: u64,
+    pub(super) size: u64,
+    pub(super) function: bool,
+    pub(super) local: bool,
+    /// The section itself.
+    pub(super) is_section: bool,
+}
+
+/// A place that is filled in with where a symbol is.
+#[derive(Clone, Copy)]
+pub(super) struct Relocation {
+    /// In bytes from the start of the section.
+    pub(super) offset: u64,
+    pub(super) kind: u32,
+    /// Index among the symbols.
+    pub(super) symbol: usize,
+}
+
+/// An object file.
+pub(super) struct File<'a> {
+    /// By ELF's index.
+    pub(super) sections: Vec<Section<'a>>,
+    pub(super) symbols: Vec<Symbol<'a>>,
+}
+
+impl<'a> File<'a> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, ObjectError> {
+        let file = |reason: String| ObjectError::new("", reason);
+        let elf = ElfBytes::<LittleEndian>::minimal_parse(bytes)
+            .map_err(|error| file(format!("not a little-endian ELF file: {error}")))?;
+        if elf.ehdr.e_machine != EM_BPF || elf.ehdr.e_type != ET_REL {
+            return Err(file(String::from("not a relocatable BPF object (clang -target bpf -c)")));
+        }
+        let bad = |error| file(format!("damaged ELF file: {error}"));
+        let (Some(headers), Some(names)) = elf.section_headers_with_strtab().map_err(bad)? else {
+            return Err(file(String::from("the ELF file has no sections")));
+        };
+        let mut sections = Vec::new();
+        for header in headers.iter() {
+            let name = names.get(header.sh_name as usize).map_err(bad)?;
+            let zeros = header.sh_type == SHT_NOBITS;
+            let data = if zeros {
+                if header.sh_size > MAX_ZEROED {
+                    return Err(ObjectError::new(name, "larger than 64 MiB"));
+                }
+                &[]
+            } else {
+                match elf.section_data(&header).map_err(bad)? {
+                    (data, None) => data,
+                    (_, Some(_)) => return Err(ObjectError::new(name, "compressed section")),
+                }
+            };
+            let size = if zeros { header.sh_size as usize } else { data.len() };
+            let loaded = header.sh_flags & u64::from(SHF_ALLOC) != 0;
+            let code = loaded
+                && header.sh_type == SHT_PROGBITS
+                && header.sh_flags & u64::from(SHF_EXECINSTR) != 0;
+            sections.push(Section { name, data, size, code, loaded, relocations: Vec::new() });
+        }
+        let symbols = symbols(&elf, sections.len())?;
+        for header in headers.iter() {
+            if header.sh_type != SHT_REL && header.sh_type != SHT_RELA {
+                continue;
+            }
+            let Some(section) = sections.get_mut(header.sh_info as usize) else {
+                return Err(file(String::from("relocations of a section that is not there")));
+            };
+            // Debugging information relocates itself; nobody reads it here.
+            if !section.loaded {
+                continue;
+            }
+            if header.sh_type == SHT_RELA {
+                return Err(ObjectError::new(section.name, "relocations with addends (RELA)"));
+            }
+            for rel in elf.section_data_as_rels(&header).map_err(bad)? {
+                if rel.r_sym as usize >= symbols.len() {
+                    return Err(ObjectError::new(section.name, "a relocation without a symbol"));
+                }
+                section.relocations.push(Relocation {
+                    offset: rel.r_offset,
+                    kind: rel.r_type,
+                    symbol: rel.r_sym as usize,
+                });
+            }
+        }
+        for section in &mut sections {
+            section.relocations.sort_by_key(|relocation| relocation.offset);
+        }
+        Ok(Self { sections, symbols })
+    }
+
+    /// The section with this name.
+    pub(super) fn section(&self, name: &str) -> Option<&Section<'a>> {
+        self.sections.iter().find(|section| section.name == name)
+    }
+}
+
+fn symbols<'a>(
+    elf: &ElfBytes<'a, LittleEndian>,
+    sections: usize,
+) -> Result<Vec<Symbol<'a>>, ObjectError> {
+    let bad = |error| ObjectError::new("", format!("damaged symbol table: {error}"));
+    let Some((table, names)) = elf.symbol_table().map_err(bad)? else {
+        return Err(ObjectError::new("", "the object has no symbols (was it stripped?)"));
+    };
+    let mut symbols = Vec::new();
+    for symbol in table.iter() {
+        let section = match symbol.st_shndx {
+            SHN_UNDEF | SHN_ABS | SHN_COMMON => None,
+            index if index >= SHN_LORESERVE || usize::from(index) >= sections => {
+                return Err(ObjectError::new("", "a symbol in a section that is not there"));
+            }
+            index => Some(usize::from(index)),
+        };
+        symbols.push(Symbol {
+            name: names.get(symbol.st_name as usize).map_err(bad)?,
+            section,
+            value: symbol.st_value,
+            size: symbol.st_size,
+            function: symbol.st_symtype() == STT_FUNC,
+            local: symbol.st_bind() == STB_LOCAL,
+            is_section: symbol.st_symtype() == STT_SECTION,
+        });
+    }
+    Ok(symbols)
+}

@@ -1,0 +1,265 @@
+//! Maps of an object: those declared in `.maps` by their BTF, and those that hold the global
+//! variables of `.rodata`, `.data` and `.bss`.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::elf::File;
+use super::{ObjectError, ObjectMap, Pinning};
+use crate::btf::{Btf, Kind, Member, TypeId};
+use crate::map::def::flags;
+use crate::map::{MapDef, MapType};
+
+/// The maps of an object, and where instructions find them.
+pub(super) struct Maps {
+    pub(super) maps: Vec<ObjectMap>,
+    /// ELF index of `.maps`, and the map at each offset in it.
+    pub(super) declared: Option<(usize, BTreeMap<u64, usize>)>,
+    /// Sections of variables by ELF index.
+    pub(super) variables: BTreeMap<usize, usize>,
+}
+
+/// Collects all maps.
+pub(super) fn collect(file: &File<'_>, btf: Option<&Btf>) -> Result<Maps, ObjectError> {
+    let mut maps = Maps { maps: Vec::new(), declared: None, variables: BTreeMap::new() };
+    for (index, section) in file.sections.iter().enumerate() {
+        if !section.loaded || section.code || section.size == 0 {
+            continue;
+        }
+        let is = |prefix: &str| {
+            section.name.strip_prefix(prefix).is_some_and(|r| r.is_empty() || r.starts_with('.'))
+        };
+        match section.name {
+            "license" | "version" => continue,
+            "maps" => {
+                return Err(ObjectError::new(
+                    section.name,
+                    "legacy map definitions; declare maps in SEC(\".maps\") with __uint and __type",
+                ));
+            }
+            ".maps" => {
+                let btf = btf.ok_or_else(|| {
+                    ObjectError::new(section.name, "needs BTF: compile with clang -g")
+                })?;
+                let offsets = declared(file, index, btf, &mut maps.maps)?;
+                maps.declared = Some((index, offsets));
+            }
+            _ if is(".rodata") || is(".data") || is(".bss") => {
+                let constant = is(".rodata");
+                let mut contents = section.data.to_vec();
+                contents.resize(section.size, 0);
+                maps.variables.insert(index, maps.maps.len());
+                maps.maps.push(variables(section.name, contents, constant, btf)?);
+            }
+            _ => {
+                return Err(ObjectError::new(section.name, "unknown section name for data"));
+            }
+        }
+        if let Some(relocation) = section.relocations.first() {
+            let name = file.symbols.get(relocation.symbol).map_or("", |symbol| symbol.name);
+            return Err(ObjectError::new(
+                section.name,
+                format!("an address in initialised data ({name}) is not supported"),
+            ));
+        }
+    }
+    Ok(maps)
+}
+
+/// The map behind a section of variables.
+fn variables(
+    name: &str,
+    contents: Vec<u8>,
+    constant: bool,
+    btf: Option<&Btf>,
+) -> Result<ObjectMap, ObjectError> {
+    let value_size =
+        u32::try_from(contents.len()).map_err(|_| ObjectError::new(name, "larger than 4 GiB"))?;
+    let value_type = btf.and_then(|btf| datasec(btf, name)).map_or(0, |(id, _)| id);
+    Ok(ObjectMap {
+        name: name.to_string(),
+        def: MapDef {
+            map_type: MapType::Array,
+            key_size: 4,
+            value_size,
+            max_entries: 1,
+            flags: if constant { flags::RDONLY_PROG } else { 0 },
+        },
+        pinning: Pinning::None,
+        contents: Some(contents),
+        freeze: constant,
+        key_type: 0,
+        value_type,
+    })
+}
+
+/// The BTF of a section of variables.
+pub(super) fn datasec<'b>(btf: &'b Btf, name: &str) -> Option<(TypeId, &'b Kind)> {
+    btf.iter()
+        .find(|(id, ty)| matches!(ty.kind, Kind::Datasec { .. }) && btf.name(*id) == name)
+        .map(|(id, ty)| (id, &ty.kind))
+}
+
+/// Reads `.maps`: one map for each variable.
+fn declared(
+    file: &File<'_>,
+    index: usize,
+    btf: &Btf,
+    maps: &mut Vec<ObjectMap>,
+) -> Result<BTreeMap<u64, usize>, ObjectError> {
+    let Some((_, Kind::Datasec { vars, .. })) = datasec(btf, ".maps") else {
+        return Err(ObjectError::new(".maps", "BTF does not describe it: compile with clang -g"));
+    };
+    let mut offsets = BTreeMap::new();
+    for var in vars {
+        let name = btf.name(var.type_id);
+        let symbol = file
+            .symbols
+            .iter()
+            .find(|symbol| symbol.section == Some(index) && symbol.name == name && !name.is_empty())
+            .ok_or_else(|| ObjectError::new(name, "a map without a symbol"))?;
+        let Some(Kind::Var { type_id, .. }) = btf.get(var.type_id).map(|ty| &ty.kind) else {
+            return Err(ObjectError::new(name, "not a variable"));
+        };
+        let Some((_, Kind::Struct { members, .. })) = btf.resolve(*type_id) else {
+            return Err(ObjectError::new(name, "a map is declared as a structure"));
+        };
+        offsets.insert(symbol.value, maps.len());
+        maps.push(declaration(btf, name, members)?);
+    }
+    Ok(offsets)
+}
+
+/// Reads one declaration: `__uint(name, number)` is a pointer to an array of that many
+/// elements, `__type(name, type)` a pointer to the type.
+fn declaration(btf: &Btf, name: &str, members: &[Member]) -> Result<ObjectMap, ObjectError> {
+    let fail = |reason: String| ObjectError::new(name, reason);
+    let mut map_type = None;
+    let (mut key, mut value) = (Side::default(), Side::default());
+    let (mut max_entries, mut map_flags, mut pinning) = (0, 0, Pinning::None);
+    for member in members {
+        let field = btf.string(member.name).unwrap_or("");
+        let number = || {
+            number(btf, member.type_id)
+                .ok_or_else(|| fail(format!("{field} is not declared with __uint")))
+        };
+        let pointee = || match btf.resolve(member.type_id) {
+            Some((_, Kind::Ptr(pointee))) => btf
+                .size_of(*pointee)
+                .map(|size| (*pointee, size))
+                .ok_or_else(|| fail(format!("{field} has no size"))),
+            _ => Err(fail(format!("{field} is not declared with __type"))),
+        };
+        match field {
+            "type" => {
+                let number = number()?;
+                let known = MapType::from_number(number);
+                map_type = Some(known.ok_or_else(|| fail(format!("unknown map type {number}")))?);
+            }
+            "key" => key.typed(pointee()?).map_err(|()| fail(mismatch("key")))?,
+            "value" => value.typed(pointee()?).map_err(|()| fail(mismatch("value")))?,
+            "key_size" => key.sized(number()?).map_err(|()| fail(mismatch("key")))?,
+            "value_size" => value.sized(number()?).map_err(|()| fail(mismatch("value")))?,
+            "max_entries" => max_entries = number()?,
+            "map_flags" => map_flags = number()?,
+            "numa_node" => {}
+            "pinning" => {
+                pinning = match number()? {
+                    0 => Pinning::None,
+                    1 => Pinning::ByName,
+                    other => return Err(fail(format!("unknown pinning {other}"))),
+                };
+            }
+            "values" => return Err(fail(String::from("maps of maps are not supported"))),
+            other => return Err(fail(format!("unknown attribute {other}"))),
+        }
+    }
+    let map_type = map_type.ok_or_else(|| fail(String::from("the map has no type")))?;
+    Ok(ObjectMap {
+        name: name.to_string(),
+        def: MapDef {
+            map_type,
+            key_size: key.size.unwrap_or(0),
+            value_size: value.size.unwrap_or(0),
+            max_entries,
+            flags: map_flags,
+        },
+        pinning,
+        contents: None,
+        freeze: false,
+        key_type: key.type_id,
+        value_type: value.type_id,
+    })
+}
+
+/// Key or value: declared by type, by size, or by both if they agree.
+#[derive(Default)]
+struct Side {
+    size: Option<u32>,
+    type_id: TypeId,
+}
+
+impl Side {
+    fn sized(&mut self, size: u32) -> Result<(), ()> {
+        if self.size.is_some_and(|known| known != size) {
+            return Err(());
+        }
+        self.size = Some(size);
+        Ok(())
+    }
+
+    fn typed(&mut self, (type_id, size): (TypeId, u32)) -> Result<(), ()> {
+        self.type_id = type_id;
+        self.sized(size)
+    }
+}
+
+fn mismatch(side: &str) -> String {
+    format!("type and size of the {side} differ")
+}
+
+/// The number in `int (*name)[number]`.
+fn number(btf: &Btf, id: TypeId) -> Option<u32> {
+    let (_, Kind::Ptr(pointee)) = btf.resolve(id)? else { return None };
+    match btf.resolve(*pointee)? {
+        (_, Kind::Array { count, .. }) => Some(*count),
+        _ => None,
+    }
+}
+
+/// BTF for the kernel: clang leaves sizes of sections and offsets of variables to the linker,
+/// and Linux refuses them unfilled.
+pub(super) fn complete_btf(file: &File<'_>, btf: &Btf, bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let mut store = |position: usize, value: u32| {
+        if let Some(word) = bytes.get_mut(position..).and_then(<[u8]>::first_chunk_mut) {
+            *word = value.to_le_bytes();
+        }
+    };
+    for (id, ty) in btf.iter() {
+        let Kind::Datasec { vars, position, .. } = &ty.kind else { continue };
+        let name = btf.name(id);
+        let Some(index) = file.sections.iter().position(|section| section.name == name) else {
+            continue;
+        };
+        let size = file.sections.get(index).map_or(0, |section| section.size);
+        store(*position, u32::try_from(size).unwrap_or(u32::MAX));
+        let mut offsets = vec![];
+        for var in vars {
+            let var_name = btf.name(var.type_id);
+            let symbol = file.symbols.iter().find(|symbol| {
+                symbol.section == Some(index) && symbol.name == var_name && !symbol.is_section
+            });
+            if let Some(symbol) = symbol {
+                offsets.push((var.position, symbol.value));
+            }
+        }
+        for (position, value) in offsets {
+            store(position, u32::try_from(value).unwrap_or(u32::MAX));
+        }
+    }
+    bytes
+}

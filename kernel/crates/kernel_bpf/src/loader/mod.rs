@@ -1,0 +1,230 @@
+//! Reads BPF objects: ELF files as `clang -target bpf -g` writes them, laid out by libbpf's
+//! conventions.
+//!
+//! [`Object::parse`] checks everything (an object file may come from anybody) and gives plain
+//! data: maps to create, programs with their instructions, types and lines. Nothing is created
+//! or loaded here; the `bpf` tool does that through system calls
+//! ([`ObjectProgram::patch_maps`]), host tools through [`ObjectProgram::to_program`].
+//!
+//! `elf` reads the file, `section` knows the names of sections, `maps` the declarations of
+//! maps, `link` puts programs together from their functions and applies relocations.
+
+#![forbid(unsafe_code)]
+
+mod elf;
+mod link;
+mod maps;
+mod section;
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::btf::ext::{FuncRecord, LineRecord, func_info, line_info};
+use crate::btf::{Btf, TypeId};
+use crate::map::MapDef;
+use crate::prog_type::ProgType;
+use crate::program::{Program, ProgramError};
+
+/// Size of an instruction slot.
+const SLOT: usize = 8;
+
+/// Why an object cannot be used: where, and what is wrong there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ObjectError {
+    /// A section, map, program or symbol.
+    pub place: String,
+    pub reason: String,
+}
+
+impl ObjectError {
+    fn new(place: &str, reason: impl Into<String>) -> Self {
+        Self { place: String::from(place), reason: reason.into() }
+    }
+}
+
+impl fmt::Display for ObjectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.place.is_empty() {
+            f.write_str(&self.reason)
+        } else {
+            write!(f, "{}: {}", self.place, self.reason)
+        }
+    }
+}
+
+impl core::error::Error for ObjectError {}
+
+/// Where a program wants to be attached, from its section's name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Attach {
+    /// The name does not say.
+    Nowhere,
+    /// Lemma's hook with this attach type.
+    Hook(u32),
+    /// The raw tracepoint with this name.
+    RawTracepoint(String),
+    /// The tracepoint of this category and name.
+    Tracepoint { category: String, name: String },
+    /// The timer, as a perf event.
+    PerfEvent,
+}
+
+/// What becomes of a map beyond its creation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pinning {
+    None,
+    /// Shared by name under the BPF file system (`LIBBPF_PIN_BY_NAME`).
+    ByName,
+}
+
+/// A map to create.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ObjectMap {
+    /// As declared; for global variables their section's.
+    pub name: String,
+    pub def: MapDef,
+    pub pinning: Pinning,
+    /// What the value of key 0 is to be, for global variables.
+    pub contents: Option<Vec<u8>>,
+    /// To be frozen once it has its contents.
+    pub freeze: bool,
+    /// Types of key and value; 0 where they were declared by size.
+    pub key_type: TypeId,
+    pub value_type: TypeId,
+}
+
+/// A program to load.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ObjectProgram {
+    /// The function's name.
+    pub name: String,
+    pub section: String,
+    pub prog_type: ProgType,
+    pub expected_attach_type: u32,
+    pub attach: Attach,
+    /// As `BPF_PROG_LOAD` takes them, maps named by their index in [`Object::maps`]
+    /// (`BPF_PSEUDO_MAP_IDX`, `BPF_PSEUDO_MAP_IDX_VALUE`).
+    pub insns: Vec<u8>,
+    /// By slot; empty without BTF.
+    pub functions: Vec<FuncRecord>,
+    /// By slot; empty without line information.
+    pub lines: Vec<LineRecord>,
+}
+
+/// A parsed object.
+#[derive(Clone, Debug)]
+pub struct Object {
+    pub license: String,
+    pub maps: Vec<ObjectMap>,
+    pub programs: Vec<ObjectProgram>,
+    /// Type information ready for `BPF_BTF_LOAD`: sizes and offsets of sections filled in.
+    pub btf: Option<Vec<u8>>,
+}
+
+impl Object {
+    /// Checks and reads an ELF file.
+    ///
+    /// # Errors
+    /// Whatever keeps any of its programs from being loaded, with the place where it is wrong.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ObjectError> {
+        link::object(&elf::File::parse(bytes)?)
+    }
+
+    /// Whether the licence makes GPL-only helpers available (Linux:
+    /// `license_is_gpl_compatible`).
+    #[must_use]
+    pub fn gpl_compatible(&self) -> bool {
+        is_gpl_compatible(&self.license)
+    }
+}
+
+/// Whether a licence is one with which GPL-only helpers may be called.
+#[must_use]
+pub fn is_gpl_compatible(license: &str) -> bool {
+    matches!(
+        license,
+        "GPL"
+            | "GPL v2"
+            | "GPL and additional rights"
+            | "Dual BSD/GPL"
+            | "Dual MIT/GPL"
+            | "Dual MPL/GPL"
+    )
+}
+
+/// Linux's numbers for the source register of an `ld_imm64`.
+mod pseudo {
+    pub(super) const MAP_FD: u8 = 1;
+    pub(super) const MAP_VALUE: u8 = 2;
+    pub(super) const FUNC: u8 = 4;
+    pub(super) const MAP_IDX: u8 = 5;
+    pub(super) const MAP_IDX_VALUE: u8 = 6;
+    /// Of a call.
+    pub(super) const CALL: u8 = 1;
+}
+
+/// The opcodes that linking looks at.
+mod opcode {
+    pub(super) const LD_IMM64: u8 = 0x18;
+    pub(super) const CALL: u8 = 0x85;
+}
+
+impl ObjectProgram {
+    /// Replaces map indices by the descriptors `fds`, one for each of [`Object::maps`].
+    /// Returns false if an index has none.
+    pub fn patch_maps(&mut self, fds: &[i32]) -> bool {
+        let mut wide = false;
+        for slot in self.insns.chunks_exact_mut(SLOT) {
+            let [code, registers, _, _, imm @ ..] = slot else { return false };
+            if core::mem::take(&mut wide) || *code != opcode::LD_IMM64 {
+                continue;
+            }
+            wide = true;
+            let kind = match *registers >> 4 {
+                pseudo::MAP_IDX => pseudo::MAP_FD,
+                pseudo::MAP_IDX_VALUE => pseudo::MAP_VALUE,
+                _ => continue,
+            };
+            let Some(index) = imm.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)) else {
+                return false;
+            };
+            let Some(fd) = fds.get(index as usize) else { return false };
+            *registers = *registers & 0x0f | kind << 4;
+            imm.copy_from_slice(&fd.to_le_bytes());
+        }
+        true
+    }
+
+    /// The program for the verifier, with `maps` in the place of [`Object::maps`].
+    ///
+    /// # Errors
+    /// Instructions that do not decode, or a map that is not there.
+    pub fn to_program<M: Clone>(
+        &self,
+        object: &Object,
+        maps: &[M],
+        same: impl Fn(&M, &M) -> bool,
+    ) -> Result<Program<M>, ProgramError> {
+        let mut program = Program::from_bytes(
+            &self.insns,
+            self.prog_type,
+            |_| None,
+            |index| maps.get(index as usize).cloned(),
+            same,
+        )?;
+        program.name.clone_from(&self.name);
+        program.expected_attach_type = self.expected_attach_type;
+        program.gpl_compatible = object.gpl_compatible();
+        if let Some(bytes) = &object.btf
+            && let Ok(btf) = Btf::parse(bytes)
+        {
+            let slots = program.insns.len();
+            program.func_info = func_info(&btf, &self.functions, slots).unwrap_or_default();
+            program.line_info = line_info(&btf, &self.lines, slots).unwrap_or_default();
+            program.btf = Some(Arc::from(bytes.as_slice()));
+        }
+        Ok(program)
+    }
+}
