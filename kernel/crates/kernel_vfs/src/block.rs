@@ -1,5 +1,6 @@
 //! [`BlockDevice`]: what a disk driver offers to file systems, and a disk in memory for tests.
 
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -21,6 +22,32 @@ pub trait BlockDevice: Send + Sync {
     /// Refuses writes.
     fn read_only(&self) -> bool {
         false
+    }
+}
+
+impl<T: BlockDevice + ?Sized> BlockDevice for Arc<T> {
+    fn block_size(&self) -> usize {
+        (**self).block_size()
+    }
+
+    fn block_count(&self) -> u64 {
+        (**self).block_count()
+    }
+
+    fn read(&self, first: u64, buffer: &mut [u8]) -> Result<(), FsError> {
+        (**self).read(first, buffer)
+    }
+
+    fn write(&self, first: u64, buffer: &[u8]) -> Result<(), FsError> {
+        (**self).write(first, buffer)
+    }
+
+    fn flush(&self) -> Result<(), FsError> {
+        (**self).flush()
+    }
+
+    fn read_only(&self) -> bool {
+        (**self).read_only()
     }
 }
 

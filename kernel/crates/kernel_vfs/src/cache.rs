@@ -192,7 +192,7 @@ impl DentryCache {
     fn evict(&mut self) -> Option<Arc<Dentry>> {
         for _ in 0..(2 * self.slots.len()).min(256) {
             self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { 0 };
-            let Some(slot) = self.slots.get(self.hand) else { return None };
+            let slot = self.slots.get(self.hand)?;
             let evictable = match &slot.state {
                 State::Free => false,
                 State::Absent => true,

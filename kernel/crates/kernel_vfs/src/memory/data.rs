@@ -5,6 +5,7 @@
 //! because resolving a fault on user memory only ever reads files.
 
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::sync::Arc;
 
 use kernel_sync::{Mutex, SpinLock};
@@ -166,13 +167,14 @@ impl Data {
         let within = (offset % PAGE as u64) as usize;
         let index = offset / PAGE as u64;
         let mut pages = self.pages.lock();
-        if !pages.pages.contains_key(&index) {
-            self.shared.reserve_page()?;
-            pages.pages.insert(index, page::zeroed(PAGE));
-        }
-        if let Some(page) = pages.pages.get_mut(&index)
-            && let Some(place) = page::make_mut(page).get_mut(within..within + bytes.len())
-        {
+        let page = match pages.pages.entry(index) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                self.shared.reserve_page()?;
+                entry.insert(page::zeroed(PAGE))
+            }
+        };
+        if let Some(place) = page::make_mut(page).get_mut(within..within + bytes.len()) {
             place.copy_from_slice(bytes);
         }
         pages.size = pages.size.max(offset + bytes.len() as u64);

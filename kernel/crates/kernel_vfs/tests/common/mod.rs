@@ -1,5 +1,5 @@
 //! A name space with a memory file system at its root, and shorthands for what tests do in it.
-#![allow(dead_code, reason = "each test file uses some of these")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses some; failing is loud")]
 
 use std::sync::Arc;
 
