@@ -11,6 +11,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod btf;
+pub mod disasm;
 pub mod helper;
 pub mod hook;
 pub mod insn;

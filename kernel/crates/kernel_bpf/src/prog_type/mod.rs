@@ -8,6 +8,7 @@
 pub mod context;
 pub mod helpers;
 pub mod skb;
+pub mod socket;
 mod table;
 
 use crate::hook::{self, HookDecl};

@@ -1,11 +1,159 @@
 //! The verifier: accepts a program only when every path through it is safe.
+//!
+//! [`verify`] first looks at the program's shape (`cfg`, `liveness`), then follows
+//! every path with a state of what is known (`explore`, `state`, `value`, `scalar`).
+//! A path ends at the program's exit, or where an earlier state covers the present one
+//! (`compare`, `checkpoint`, `path`). The rules for each instruction are in `step`,
+//! `alu`, `pointer`, `branch`, `memory`, `stack`, `call`, `arguments` and `maps`.
+//!
+//! The result is [`Verified`], which nothing else can make, with a [`Proof`]; or a
+//! [`Rejection`] that says one cause, where, and why.
 
 #![forbid(unsafe_code)]
 
+mod alu;
+mod arguments;
+mod branch;
+mod call;
+mod callgraph;
+mod cfg;
+mod checkpoint;
+mod compare;
+mod explore;
+mod liveness;
+mod log;
+mod maps;
+mod memory;
+mod message;
 mod options;
+mod path;
+mod pointer;
 mod proof;
+mod refusal;
 mod rejection;
+pub mod scalar;
+mod stack;
+mod state;
+mod step;
+mod value;
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
 
 pub use options::VerifyOptions;
 pub use proof::{BranchFact, InsnFacts, Proof, Region, Subprogram, Verified};
 pub use rejection::{Cause, PathStep, Rejection, SourceLine};
+
+use crate::map::MapRef;
+use crate::prog_type::{self, TypeDecl};
+use crate::program::Program;
+use cfg::Cfg;
+use explore::{Env, MapInfo, Verifier};
+use refusal::Refusal;
+
+/// Verifies a program.
+///
+/// # Errors
+/// Why the program is refused.
+pub fn verify<M: MapRef>(
+    program: Program<M>,
+    options: &VerifyOptions,
+) -> Result<Verified<Program<M>>, Rejection> {
+    verify_with_log(program, options, &mut String::new())
+}
+
+/// As [`verify`], and writes a log as `options.log_level` says. A refusal is not
+/// written to the log: it is the caller's to print.
+///
+/// # Errors
+/// Why the program is refused.
+pub fn verify_with_log<M: MapRef>(
+    program: Program<M>,
+    options: &VerifyOptions,
+    log: &mut String,
+) -> Result<Verified<Program<M>>, Rejection> {
+    let (decl, cfg) = match check_shape(&program, options) {
+        Ok(shape) => shape,
+        Err(refusal) => return Err(message::undressed(&program, refusal, Vec::new())),
+    };
+    let proof = {
+        let maps = program
+            .maps
+            .iter()
+            .map(|map| MapInfo { def: map.def(), inner: map.inner_def() })
+            .collect();
+        let read_frozen = |map: usize, offset: u32, into: &mut [u8]| {
+            program.maps.get(map).is_some_and(|map| map.read_frozen(offset, into))
+        };
+        let budget = decl
+            .hook
+            .map(|hook| if options.embedded { hook.budget_embedded } else { hook.budget_cloud });
+        let mut verifier = Verifier::new(Env {
+            insns: &program.insns,
+            options,
+            decl,
+            prog_type: program.prog_type,
+            gpl: program.gpl_compatible,
+            maps,
+            read_frozen: &read_frozen,
+            live: liveness::live_registers(&program.insns),
+            cfg,
+            budget,
+        });
+        let outcome = verifier.verify();
+        log.push_str(&verifier.log);
+        if options.log_level & 4 != 0 {
+            let proof = &verifier.proof;
+            // Writing to a string does not fail.
+            let _ = writeln!(
+                log,
+                "processed {} insns (limit {}) max_states_per_insn {} total_states {} worst_case {} insns stack depth {}",
+                proof.processed,
+                options.max_processed,
+                proof.peak_states,
+                proof.total_states,
+                proof.worst_case,
+                proof.stack_depth
+            );
+        }
+        if let Err(refusal) = outcome {
+            return Err(verifier.dress(&program, refusal));
+        }
+        verifier.proof
+    };
+    Ok(Verified::new(program, proof))
+}
+
+/// What can be refused without following any path.
+fn check_shape<M: MapRef>(
+    program: &Program<M>,
+    options: &VerifyOptions,
+) -> Result<(TypeDecl, Cfg), Refusal> {
+    let (kind, attach) = (program.prog_type, program.expected_attach_type);
+    let Some(decl) = prog_type::decl(kind, attach) else {
+        return Err(Refusal::program(
+            Cause::ProgramType,
+            format!("there is no attach type {attach} for programs of type {}", kind.name()),
+        ));
+    };
+    if options.unprivileged && !decl.unprivileged {
+        return Err(Refusal::program(
+            Cause::ProgramType,
+            format!("only privileged loaders may load programs of type {}", kind.name()),
+        ));
+    }
+    let length = program.insns.len();
+    if length == 0 || length > options.max_insns {
+        return Err(Refusal::program(
+            Cause::ProgramSize,
+            format!(
+                "the program has {length} instructions, and 1 to {} are allowed",
+                options.max_insns
+            ),
+        ));
+    }
+    let cfg = cfg::build(&program.insns, !options.unprivileged)?;
+    Ok((decl, cfg))
+}

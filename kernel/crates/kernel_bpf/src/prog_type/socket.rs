@@ -1,0 +1,62 @@
+//! Fields of the socket structures that programs may read: `struct bpf_sock`, its
+//! common part, and `struct bpf_tcp_sock` (Linux `bpf_sock_is_valid_access` and
+//! `bpf_tcp_sock_is_valid_access`).
+
+use super::context::{Access, Field};
+
+const fn word(name: &'static str, offset: u16) -> Field {
+    Field::whole(name, offset, 4, 4)
+}
+
+/// Also in parts, from its first byte on.
+const fn narrow(name: &'static str, offset: u16) -> Field {
+    Field::scalar(name, offset, 4)
+}
+
+const SRC_IP4: Field = narrow("src_ip4", 24);
+const SRC_IP6: Field = Field { read: Access::UpTo(4), ..Field::scalar("src_ip6", 28, 16) };
+const DST_PORT: Field = Field::scalar("dst_port", 48, 2);
+const DST_PORT_WORD: Field = word("dst_port", 48);
+const DST_IP6: Field = Field { read: Access::UpTo(4), ..Field::scalar("dst_ip6", 56, 16) };
+
+/// `struct bpf_sock` of a full socket.
+pub const SOCK: &[Field] = &[
+    word("bound_dev_if", 0),
+    narrow("family", 4),
+    narrow("type", 8),
+    narrow("protocol", 12),
+    word("mark", 16),
+    word("priority", 20),
+    SRC_IP4,
+    SRC_IP6,
+    narrow("src_port", 44),
+    DST_PORT_WORD,
+    DST_PORT,
+    narrow("dst_ip4", 52),
+    DST_IP6,
+    narrow("state", 72),
+    narrow("rx_queue_mapping", 76),
+];
+
+/// The part that every kind of socket has.
+pub const SOCK_COMMON: &[Field] = &[
+    word("bound_dev_if", 0),
+    narrow("family", 4),
+    SRC_IP4,
+    SRC_IP6,
+    narrow("src_port", 44),
+    DST_PORT_WORD,
+    DST_PORT,
+    narrow("dst_ip4", 52),
+    DST_IP6,
+    narrow("state", 72),
+    narrow("rx_queue_mapping", 76),
+];
+
+/// `struct bpf_tcp_sock`.
+pub const TCP_SOCK: &[Field] = &[
+    Field::whole("snd_cwnd to sacked_out", 0, 80, 4),
+    Field::whole("bytes_received", 80, 8, 8),
+    Field::whole("bytes_acked", 88, 8, 8),
+    Field::whole("dsack_dups to icsk_retransmits", 96, 16, 4),
+];

@@ -1,0 +1,80 @@
+//! Stack over the call graph: the deepest chain of calls must fit.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::explore::Verifier;
+use super::refusal::Refusal;
+use super::rejection::Cause;
+use super::state::MAX_STACK;
+use crate::insn::Insn;
+
+/// Frames are rounded up to this, as Linux does for compiled programs.
+const FRAME_UNIT: u32 = 16;
+
+impl Verifier<'_> {
+    /// Follows every path, then adds up the stack.
+    pub(super) fn verify(&mut self) -> Result<(), Refusal> {
+        let count = self.env.cfg.subprograms.len();
+        for index in 0..count {
+            let (start, end) = self.env.cfg.bounds(index as u32);
+            self.proof.subprograms.push(super::proof::Subprogram {
+                start: start as u32,
+                end: end as u32,
+                stack: 0,
+            });
+        }
+        self.proof.call_depth = 1;
+        self.run()?;
+        self.add_up_stack()
+    }
+
+    fn add_up_stack(&mut self) -> Result<(), Refusal> {
+        // Exploration has refused recursion and more than eight frames on the paths
+        // that are possible, so only calls that were reached count.
+        let subprograms = self.proof.subprograms.len();
+        let mut calls: Vec<Vec<(usize, usize)>> = alloc::vec![Vec::new(); subprograms];
+        for (slot, insn) in self.env.insns.iter().enumerate() {
+            let Insn::CallLocal { offset } = insn else { continue };
+            let reached = self.proof.facts.get(slot).is_some_and(|fact| fact.reached);
+            let target = usize::try_from(slot as i64 + 1 + i64::from(*offset)).ok();
+            if let Some(callee) = target.and_then(|at| self.env.cfg.subprogram_at(at))
+                && reached
+            {
+                let caller = self.env.cfg.function_of[slot] as usize;
+                calls[caller].push((callee as usize, slot));
+            }
+        }
+        let mut deepest = 0;
+        // (function, depth above it, frames above it)
+        let mut work = alloc::vec![(0usize, 0u32, 0usize)];
+        let mut visited = 0u32;
+        while let Some((function, above, frames)) = work.pop() {
+            visited += 1;
+            let own = self.proof.subprograms[function].stack.next_multiple_of(FRAME_UNIT);
+            let depth = above + own;
+            deepest = deepest.max(depth);
+            if depth > MAX_STACK as u32 {
+                return Err(Refusal::program(
+                    Cause::StackDepth,
+                    format!(
+                        "combined stack size of {} calls is {depth}. Too large: 512 bytes are allowed",
+                        frames + 1
+                    ),
+                )
+                .hint("keep large variables in a per-CPU array map"));
+            }
+            if frames >= super::state::MAX_FRAMES || visited > 100_000 {
+                return Err(Refusal::program(
+                    Cause::StackDepth,
+                    format!("the call stack of {frames} frames is too deep"),
+                ));
+            }
+            for &(callee, _) in &calls[function] {
+                work.push((callee, depth, frames + 1));
+            }
+        }
+        self.proof.stack_depth = deepest;
+        Ok(())
+    }
+}

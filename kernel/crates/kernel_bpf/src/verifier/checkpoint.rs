@@ -1,0 +1,180 @@
+//! [`Checkpoints`]: states kept at prune points, to compare later ones with.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::path::Places;
+use super::state::{MAX_FRAMES, State};
+use super::value::Value;
+
+/// A state that was explored, or is being explored, from an instruction on.
+pub(super) struct Checkpoint {
+    pub(super) state: State,
+    /// Slots of each frame that were read later on.
+    pub(super) live_slots: [u64; MAX_FRAMES],
+    /// Every path from here has been followed to its end.
+    pub(super) complete: bool,
+    /// Greatest count of instructions from here to an end; final when complete.
+    pub(super) bound: u64,
+    hits: u32,
+    misses: u32,
+}
+
+/// All checkpoints of one verification.
+pub(super) struct Checkpoints {
+    all: Vec<Option<Box<Checkpoint>>>,
+    free: Vec<u32>,
+    by_insn: Vec<Vec<u32>>,
+    live: usize,
+    limit: usize,
+    pub(super) total: u64,
+    pub(super) peak: u64,
+}
+
+impl Checkpoints {
+    pub(super) fn new(insns: usize, limit: usize) -> Checkpoints {
+        Checkpoints {
+            all: Vec::new(),
+            free: Vec::new(),
+            by_insn: vec![Vec::new(); insns],
+            live: 0,
+            limit,
+            total: 0,
+            peak: 0,
+        }
+    }
+
+    /// Number of those kept at an instruction.
+    pub(super) fn count(&self, insn: usize) -> usize {
+        self.by_insn.get(insn).map_or(0, Vec::len)
+    }
+
+    /// The one at this position of an instruction's list, oldest first.
+    pub(super) fn nth(&self, insn: usize, position: usize) -> Option<(u32, &Checkpoint)> {
+        let id = *self.by_insn.get(insn)?.get(position)?;
+        Some((id, self.get(id)?))
+    }
+
+    pub(super) fn get(&self, id: u32) -> Option<&Checkpoint> {
+        self.all.get(id as usize)?.as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Checkpoint> {
+        self.all.get_mut(id as usize)?.as_deref_mut()
+    }
+
+    /// Keeps a state. `None` when there is no room: then nothing is kept, which costs
+    /// time and not soundness.
+    pub(super) fn add(&mut self, insn: usize, state: State) -> Option<u32> {
+        if self.live >= self.limit {
+            return None;
+        }
+        let checkpoint = Box::new(Checkpoint {
+            state,
+            live_slots: [0; MAX_FRAMES],
+            complete: false,
+            bound: 0,
+            hits: 0,
+            misses: 0,
+        });
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.all[id as usize] = Some(checkpoint);
+                id
+            }
+            None => {
+                self.all.push(Some(checkpoint));
+                (self.all.len() - 1) as u32
+            }
+        };
+        self.by_insn[insn].push(id);
+        self.live += 1;
+        self.total += 1;
+        self.peak = self.peak.max(self.by_insn[insn].len() as u64);
+        Some(id)
+    }
+
+    pub(super) fn hit(&mut self, id: u32) {
+        if let Some(checkpoint) = self.get_mut(id) {
+            checkpoint.hits += 1;
+        }
+    }
+
+    /// Counts a comparison in vain; returns true when the checkpoint has become
+    /// unlikely to be of use.
+    pub(super) fn miss(&mut self, id: u32) -> bool {
+        self.get_mut(id).is_some_and(|checkpoint| {
+            checkpoint.misses += 1;
+            checkpoint.misses > checkpoint.hits * 3 + 3
+        })
+    }
+
+    /// Drops one. It must not be on the path any more, or its link there be cleared.
+    pub(super) fn drop(&mut self, insn: usize, id: u32) {
+        if let Some(entry) = self.all.get_mut(id as usize)
+            && entry.take().is_some()
+        {
+            self.by_insn[insn].retain(|&other| other != id);
+            self.free.push(id);
+            self.live -= 1;
+        }
+    }
+
+    /// Marks as precise the numbers that `places` names, and takes away those that
+    /// need no more following.
+    pub(super) fn mark_precise(&mut self, id: u32, places: &mut Places) {
+        let Some(checkpoint) = self.get_mut(id) else { return };
+        let mark = |value: &mut Value| {
+            let follow = value.is_scalar() && !value.precise;
+            value.precise |= follow;
+            follow
+        };
+        for (number, frame) in checkpoint.state.frames.iter_mut().enumerate() {
+            let regs = places.regs[number];
+            for (index, value) in frame.regs.iter_mut().enumerate() {
+                if regs & (1 << index) != 0 && !mark(value) {
+                    places.regs[number] &= !(1 << index);
+                }
+            }
+            let slots = places.slots[number];
+            if slots == 0 {
+                continue;
+            }
+            for index in 0..64 {
+                if slots & (1 << index) == 0 {
+                    continue;
+                }
+                let slot = frame.stack.get_mut(index).filter(|slot| slot.is_spill());
+                if !slot.is_some_and(|slot| mark(&mut slot.value)) {
+                    places.slots[number] &= !(1 << index);
+                }
+            }
+        }
+    }
+
+    /// Marks every number as precise.
+    pub(super) fn mark_all_precise(&mut self, id: u32) {
+        let Some(checkpoint) = self.get_mut(id) else { return };
+        checkpoint.state.for_each_value(|value| value.precise = true);
+    }
+
+    /// Numbers that are marked in a checkpoint, among the live ones.
+    pub(super) fn precise_places(&self, id: u32) -> Places {
+        let mut places = Places::default();
+        let Some(checkpoint) = self.get(id) else { return places };
+        for (number, frame) in checkpoint.state.frames.iter().enumerate() {
+            for (index, value) in frame.regs.iter().enumerate() {
+                if value.is_scalar() && value.precise {
+                    places.regs[number] |= 1 << index;
+                }
+            }
+            for (index, slot) in frame.stack.iter().enumerate() {
+                if slot.is_spill() && slot.value.is_scalar() && slot.value.precise {
+                    places.slots[number] |= 1 << index;
+                }
+            }
+        }
+        places
+    }
+}

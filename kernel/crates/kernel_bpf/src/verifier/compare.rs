@@ -1,0 +1,199 @@
+//! State inclusion: whether everything that holds of a new state was already covered
+//! when an old one was explored.
+
+use alloc::vec::Vec;
+
+use super::checkpoint::Checkpoint;
+use super::liveness::RegSet;
+use super::scalar::Scalar;
+use super::state::{Byte, Slot, State};
+use super::value::{Kind, Value};
+
+/// Which of the old state's identities stand for which of the new one's.
+#[derive(Default)]
+pub(super) struct IdMap(Vec<(u32, u32)>);
+
+impl IdMap {
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Whether `old` may stand for `new`. An old 0 claims no relation.
+    fn maps(&mut self, old: u32, new: u32) -> bool {
+        if old == 0 {
+            return true;
+        }
+        if new == 0 {
+            return false;
+        }
+        for &(known, image) in &self.0 {
+            if known == old {
+                return image == new;
+            }
+        }
+        self.0.push((old, new));
+        true
+    }
+
+    /// As `maps`, when both sides must agree that there is a relation.
+    fn maps_both(&mut self, old: u32, new: u32) -> bool {
+        (old == 0) == (new == 0) && self.maps(old, new)
+    }
+}
+
+/// How states are compared.
+#[derive(Clone, Copy)]
+pub(super) struct Rules {
+    /// A privileged loader may read uninitialised stack.
+    pub(super) uninit_stack: bool,
+    /// Compare every number, wanted or not.
+    pub(super) all_precise: bool,
+}
+
+/// Whether `new` is covered by the completely explored `old`. `live` gives the
+/// registers of each frame that may still be read.
+pub(super) fn covers(
+    old: &Checkpoint,
+    new: &State,
+    live: impl Fn(usize) -> RegSet,
+    rules: Rules,
+    ids: &mut IdMap,
+) -> bool {
+    let state = &old.state;
+    ids.clear();
+    if !same_shape(state, new) || !same_held(state, new, ids) {
+        return false;
+    }
+    for (number, (fold, fnew)) in state.frames.iter().zip(&new.frames).enumerate() {
+        let wanted = live(number);
+        for (index, (vold, vnew)) in fold.regs.iter().zip(&fnew.regs).enumerate() {
+            if wanted & (1 << index) != 0 && !value_covers(vold, vnew, rules, ids) {
+                return false;
+            }
+        }
+        let slots = old.live_slots[number];
+        for (index, sold) in fold.stack.iter().enumerate() {
+            if slots & (1 << index) != 0 {
+                let snew = fnew.stack.get(index).unwrap_or(&Slot::INVALID);
+                if !slot_covers(sold, snew, rules, ids) {
+                    return false;
+                }
+            }
+        }
+    }
+    true
+}
+
+fn same_shape(old: &State, new: &State) -> bool {
+    old.frames.len() == new.frames.len()
+        && old.frames.iter().zip(&new.frames).all(|(a, b)| {
+            a.call_site == b.call_site
+                && a.callback.map(|c| c.helper) == b.callback.map(|c| c.helper)
+        })
+}
+
+fn same_held(old: &State, new: &State, ids: &mut IdMap) -> bool {
+    if old.references.len() != new.references.len() {
+        return false;
+    }
+    for (a, b) in old.references.iter().zip(&new.references) {
+        if a.frame != b.frame || !ids.maps(a.id, b.id) {
+            return false;
+        }
+    }
+    match (old.lock, new.lock) {
+        (None, None) => true,
+        (Some(a), Some(b)) => a.map == b.map && ids.maps_both(a.id, b.id),
+        _ => false,
+    }
+}
+
+fn value_covers(old: &Value, new: &Value, rules: Rules, ids: &mut IdMap) -> bool {
+    if old.kind == Kind::Uninit {
+        return true;
+    }
+    if old.kind != new.kind {
+        return false;
+    }
+    if old.kind == Kind::Scalar {
+        if !old.precise && !rules.all_precise {
+            return true;
+        }
+        return old.scalar.includes(&new.scalar) && ids.maps(old.id, new.id);
+    }
+    if old.nullable != new.nullable || old.offset != new.offset {
+        return false;
+    }
+    let known = match old.kind {
+        Kind::Packet | Kind::PacketMeta => old.range <= new.range,
+        _ => true,
+    };
+    known
+        && old.scalar.includes(&new.scalar)
+        && ids.maps(old.id, new.id)
+        && ids.maps_both(old.reference, new.reference)
+}
+
+/// A slot as a number, when it holds no pointer.
+fn slot_number(slot: &Slot, rules: Rules) -> Option<Value> {
+    if let Some(value) = slot.whole_spill() {
+        return Some(*value);
+    }
+    if slot.bytes.iter().all(|&byte| byte == Byte::Zero) {
+        return Some(Value::constant(0));
+    }
+    let readable = slot.bytes.iter().all(|&byte| rules.uninit_stack || byte != Byte::Invalid);
+    readable.then_some(Value::scalar(Scalar::UNKNOWN))
+}
+
+fn slot_covers(old: &Slot, new: &Slot, rules: Rules, ids: &mut IdMap) -> bool {
+    if let Some(value) = old.whole_spill() {
+        return slot_number(new, rules).is_some_and(|new| value_covers(value, &new, rules, ids));
+    }
+    let spilled = old.spill_size();
+    if spilled > 0
+        && (spilled != new.spill_size() || !value_covers(&old.value, &new.value, rules, ids))
+    {
+        return false;
+    }
+    let new_zero = new.whole_spill().is_some_and(Value::is_zero);
+    let new_number = new.value.kind == Kind::Scalar;
+    old.bytes.iter().zip(&new.bytes).all(|(&a, &b)| match a {
+        Byte::Invalid => true,
+        Byte::Misc => match b {
+            Byte::Misc | Byte::Zero => true,
+            Byte::Spill => rules.uninit_stack || new_number,
+            Byte::Invalid => rules.uninit_stack,
+        },
+        Byte::Zero => b == Byte::Zero || (b == Byte::Spill && new_zero),
+        Byte::Spill => b == Byte::Spill,
+    })
+}
+
+/// Whether nothing at all has changed: a loop that makes no progress.
+pub(super) fn unchanged(old: &State, new: &State, ids: &mut IdMap) -> bool {
+    ids.clear();
+    if !same_shape(old, new) || !same_held(old, new, ids) {
+        return false;
+    }
+    let mut same = |a: &Value, b: &Value| {
+        a.kind == b.kind
+            && a.nullable == b.nullable
+            && a.offset == b.offset
+            && a.range == b.range
+            && a.scalar == b.scalar
+            && ids.maps(a.id, b.id)
+            && ids.maps_both(a.reference, b.reference)
+    };
+    // The active frame changes most often, so it is compared first.
+    old.frames.iter().zip(&new.frames).rev().all(|(fold, fnew)| {
+        fold.callback == fnew.callback
+            && fold.regs.iter().zip(&fnew.regs).all(|(a, b)| same(a, b))
+            && fold.stack.len() == fnew.stack.len()
+            && fold
+                .stack
+                .iter()
+                .zip(&fnew.stack)
+                .all(|(a, b)| a.bytes == b.bytes && (!a.is_spill() || same(&a.value, &b.value)))
+    })
+}

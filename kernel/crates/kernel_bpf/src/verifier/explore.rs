@@ -1,0 +1,442 @@
+//! [`Verifier`]: follows every path, depth first, and prunes those that an earlier
+//! one covers.
+//!
+//! The worst-case bound comes from the same walk. Each checkpoint on the path keeps
+//! the greatest count of instructions seen from it to an end. A path that is pruned
+//! ends there with the bound of the checkpoint that covers it, which is final,
+//! because only completely explored checkpoints prune. When a checkpoint leaves the
+//! path, its bound goes up into the one before it.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::cfg::Cfg;
+use super::checkpoint::Checkpoints;
+use super::compare::{self, IdMap, Rules};
+use super::liveness::{RegSet, live_over_call};
+use super::options::VerifyOptions;
+use super::path::{Mark, Path, Place, Places};
+use super::proof::{BranchFact, Proof, Region};
+use super::refusal::Refusal;
+use super::rejection::{Cause, PathStep};
+use super::state::State;
+use super::value::INNER_MAP;
+use crate::insn::{Insn, Reg};
+use crate::map::MapDef;
+use crate::prog_type::TypeDecl;
+
+/// A map that the program refers to.
+#[derive(Clone, Copy)]
+pub(super) struct MapInfo {
+    pub(super) def: MapDef,
+    pub(super) inner: Option<MapDef>,
+}
+
+/// What does not change while paths are followed.
+pub(super) struct Env<'a> {
+    pub(super) insns: &'a [Insn],
+    pub(super) options: &'a VerifyOptions,
+    pub(super) decl: TypeDecl,
+    pub(super) prog_type: crate::prog_type::ProgType,
+    pub(super) gpl: bool,
+    pub(super) maps: Vec<MapInfo>,
+    /// Reads constants from a frozen map.
+    pub(super) read_frozen: &'a dyn Fn(usize, u32, &mut [u8]) -> bool,
+    pub(super) cfg: Cfg,
+    pub(super) live: Vec<RegSet>,
+    pub(super) budget: Option<u64>,
+}
+
+impl Env<'_> {
+    pub(super) fn privileged(&self) -> bool {
+        !self.options.unprivileged
+    }
+
+    /// The definition of a map, inner ones included.
+    pub(super) fn map(&self, map: u32) -> Option<&MapDef> {
+        let info = self.maps.get((map & !INNER_MAP) as usize)?;
+        if map & INNER_MAP != 0 { info.inner.as_ref() } else { Some(&info.def) }
+    }
+}
+
+/// What follows an instruction.
+pub(super) enum Flow {
+    Next,
+    Jump(usize),
+    /// The program ends here.
+    End,
+}
+
+/// A branch not yet followed.
+struct Pending {
+    state: State,
+    insn: usize,
+    mark: Mark,
+    step: Option<PathStep>,
+    steps: usize,
+}
+
+pub(super) struct Verifier<'a> {
+    pub(super) env: Env<'a>,
+    pub(super) state: State,
+    pub(super) pc: usize,
+    pub(super) path: Path,
+    pub(super) proof: Proof,
+    pub(super) log: String,
+    /// Whether each division by a register was never by zero so far.
+    divisors: BTreeMap<usize, bool>,
+    checkpoints: Checkpoints,
+    pending: Vec<Pending>,
+    /// Branches on the way here.
+    steps: Vec<PathStep>,
+    ids: IdMap,
+    next_id: u32,
+    jumps: u64,
+    jumps_at_checkpoint: u64,
+    processed_at_checkpoint: u64,
+}
+
+impl<'a> Verifier<'a> {
+    pub(super) fn new(env: Env<'a>) -> Verifier<'a> {
+        let insns = env.insns.len();
+        let facts = alloc::vec![super::proof::InsnFacts::default(); insns];
+        let checkpoints = Checkpoints::new(insns, env.options.max_states);
+        Verifier {
+            env,
+            state: State::entry(),
+            pc: 0,
+            path: Path::default(),
+            proof: Proof { facts, ..Proof::default() },
+            log: String::new(),
+            divisors: BTreeMap::new(),
+            checkpoints,
+            pending: Vec::new(),
+            steps: Vec::new(),
+            ids: IdMap::default(),
+            next_id: 0,
+            jumps: 0,
+            jumps_at_checkpoint: 0,
+            processed_at_checkpoint: 0,
+        }
+    }
+
+    pub(super) fn new_id(&mut self) -> u32 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// The branches that led to the current instruction.
+    pub(super) fn steps(&self) -> &[PathStep] {
+        &self.steps
+    }
+
+    /// Follows every path.
+    pub(super) fn run(&mut self) -> Result<(), Refusal> {
+        // The first checkpoint collects the bound of the whole program.
+        self.add_checkpoint();
+        let insns = self.env.insns;
+        loop {
+            if self.env.cfg.prune_point[self.pc] && self.visit()? {
+                if !self.take_up()? {
+                    break;
+                }
+                continue;
+            }
+            let Some(insn) = insns.get(self.pc) else {
+                return Err(self.refuse(Cause::BadJump, "execution leaves the program".into()));
+            };
+            self.proof.processed += 1;
+            if self.proof.processed > self.env.options.max_processed {
+                let limit = self.env.options.max_processed;
+                return Err(self
+                    .refuse(
+                        Cause::TooComplex,
+                        format!(
+                            "BPF program is too large. More than {limit} instructions explored"
+                        ),
+                    )
+                    .hint("bound loops tightly, and split the program or move code to functions"));
+            }
+            self.path.cost += 1;
+            self.path.push(self.pc);
+            self.proof.facts[self.pc].reached = true;
+            if self.env.options.log_level & 3 != 0 {
+                self.log_step(insn);
+            }
+            match self.step(insn)? {
+                Flow::Next => self.pc += insn.slots(),
+                Flow::Jump(to) => {
+                    self.jumps += 1;
+                    self.pc = to;
+                }
+                Flow::End => {
+                    self.end_path(0);
+                    if !self.take_up()? {
+                        break;
+                    }
+                }
+            }
+        }
+        self.cut_chain(1);
+        self.proof.worst_case = self.path.chain.first().map_or(0, |link| link.bound);
+        self.proof.total_states = self.checkpoints.total;
+        self.proof.peak_states = self.checkpoints.peak;
+        match self.env.budget {
+            Some(budget) if self.proof.worst_case > budget => Err(Refusal::program(
+                Cause::OverBudget,
+                format!(
+                    "the worst case is {} instructions, and the hook `{}` allows {budget}",
+                    self.proof.worst_case, self.env.decl.name
+                ),
+            )
+            .hint("lower the bounds of loops, or move work to user space")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a conditional branch and keeps the side that is not followed now.
+    pub(super) fn push_branch(
+        &mut self,
+        state: State,
+        insn: usize,
+        step: PathStep,
+    ) -> Result<(), Refusal> {
+        // Linux's BPF_COMPLEXITY_LIMIT_JMP_SEQ.
+        if self.pending.len() > 8192 {
+            return Err(self.refuse(
+                Cause::TooComplex,
+                format!("the sequence of {} jumps is too complex", self.pending.len()),
+            ));
+        }
+        let mark = self.path.mark();
+        let steps = self.steps.len();
+        self.pending.push(Pending { state, insn, mark, step: Some(step), steps });
+        Ok(())
+    }
+
+    /// Notes a branch that is followed.
+    pub(super) fn push_step(&mut self, step: PathStep) {
+        self.steps.push(step);
+    }
+
+    pub(super) fn note_branch(&mut self, taken: bool) {
+        self.jumps += 1;
+        let fact = &mut self.proof.facts[self.pc].branch;
+        *fact = match (*fact, taken) {
+            (BranchFact::None | BranchFact::Always, true) => BranchFact::Always,
+            (BranchFact::None | BranchFact::Never, false) => BranchFact::Never,
+            _ => BranchFact::Both,
+        };
+    }
+
+    pub(super) fn note_nonzero_divisor(&mut self, nonzero: bool) {
+        let all = self.divisors.entry(self.pc).or_insert(true);
+        *all &= nonzero;
+        self.proof.facts[self.pc].divisor_nonzero = *all;
+    }
+
+    pub(super) fn note_region(&mut self, region: Region) {
+        let fact = &mut self.proof.facts[self.pc].region;
+        *fact = match *fact {
+            Region::None => region,
+            same if same == region => region,
+            _ => Region::Mixed,
+        };
+    }
+
+    /// Takes up the last branch not followed; false when there is none.
+    fn take_up(&mut self) -> Result<bool, Refusal> {
+        let Some(pending) = self.pending.pop() else { return Ok(false) };
+        self.cut_chain(pending.mark.chain);
+        self.path.return_to(&pending.mark);
+        self.state = pending.state;
+        self.pc = pending.insn;
+        self.steps.truncate(pending.steps);
+        self.steps.extend(pending.step);
+        Ok(true)
+    }
+
+    /// The path ends after `rest` more instructions.
+    fn end_path(&mut self, rest: u64) {
+        let total = self.path.cost.saturating_add(rest);
+        if let Some(link) = self.path.chain.last_mut() {
+            link.bound = link.bound.max(total.saturating_sub(link.cost));
+        }
+    }
+
+    /// Checkpoints beyond the first `keep` of the path are explored completely.
+    fn cut_chain(&mut self, keep: usize) {
+        while self.path.chain.len() > keep {
+            let Some(link) = self.path.chain.pop() else { return };
+            if let Some(above) = self.path.chain.last_mut() {
+                let whole = link.bound.saturating_add(link.cost - above.cost);
+                above.bound = above.bound.max(whole);
+            }
+            if let Some(id) = link.checkpoint
+                && let Some(checkpoint) = self.checkpoints.get_mut(id)
+            {
+                checkpoint.complete = true;
+                checkpoint.bound = link.bound;
+            }
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        Rules { uninit_stack: self.env.privileged(), all_precise: self.env.options.record_claims }
+    }
+
+    /// At a prune point: true when an earlier exploration covers this path.
+    fn visit(&mut self) -> Result<bool, Refusal> {
+        let pc = self.pc;
+        let processed = self.proof.processed;
+        let far = self.jumps - self.jumps_at_checkpoint >= 2
+            && processed - self.processed_at_checkpoint >= 8;
+        let very_far = self.jumps - self.jumps_at_checkpoint >= 20
+            || processed - self.processed_at_checkpoint >= 100;
+        let mut add = far;
+        let rules = self.rules();
+        let mut position = self.checkpoints.count(pc);
+        let mut stale: Vec<u32> = Vec::new();
+        let mut found = None;
+        while position > 0 {
+            position -= 1;
+            let Some((id, old)) = self.checkpoints.nth(pc, position) else { continue };
+            if old.complete {
+                let (env, state) = (&self.env, &self.state);
+                let live = |frame: usize| match state.frames.get(frame + 1) {
+                    None => env.live[pc],
+                    Some(callee) => live_over_call(&env.live, env.insns, callee.call_site as usize),
+                };
+                if compare::covers(old, state, live, rules, &mut self.ids) {
+                    found = Some((id, old.bound));
+                    break;
+                }
+            } else {
+                if compare::unchanged(&old.state, &self.state, &mut self.ids) {
+                    return Err(self
+                        .refuse(
+                            Cause::InfiniteLoop,
+                            format!("infinite loop detected at insn {pc}: a round changes nothing that could end it"),
+                        )
+                        .hint("count the rounds, and leave the loop at a constant"));
+                }
+                // Rounds of a loop seldom cover each other: keep few of them.
+                if !very_far {
+                    add = false;
+                }
+            }
+            if self.checkpoints.miss(id) {
+                stale.push(id);
+            }
+        }
+        for id in stale {
+            self.drop_checkpoint(pc, id);
+        }
+        if let Some((id, bound)) = found {
+            self.checkpoints.hit(id);
+            self.inherit(id);
+            self.end_path(bound);
+            return Ok(true);
+        }
+        if add {
+            self.add_checkpoint();
+        }
+        Ok(false)
+    }
+
+    fn add_checkpoint(&mut self) {
+        self.jumps_at_checkpoint = self.jumps;
+        self.processed_at_checkpoint = self.proof.processed;
+        if let Some(id) = self.checkpoints.add(self.pc, self.state.clone()) {
+            self.path.checkpoint(id);
+        }
+    }
+
+    fn drop_checkpoint(&mut self, insn: usize, id: u32) {
+        let complete = self.checkpoints.get(id).is_some_and(|checkpoint| checkpoint.complete);
+        if !complete {
+            // Its link stays, for the bound.
+            for link in self.path.chain.iter_mut().rev() {
+                if link.checkpoint == Some(id) {
+                    link.checkpoint = None;
+                    break;
+                }
+            }
+        }
+        self.checkpoints.drop(insn, id);
+    }
+
+    /// What a covering checkpoint needs, this path needs too.
+    fn inherit(&mut self, id: u32) {
+        let Some(old) = self.checkpoints.get(id) else { return };
+        let live_slots = old.live_slots;
+        let mut places = self.checkpoints.precise_places(id);
+        for (frame, slots) in live_slots.into_iter().enumerate() {
+            places.slots[frame] &= slots;
+            self.read_slots(frame, slots);
+        }
+        for frame in 0..self.state.frames.len() {
+            let live = match self.state.frames.get(frame + 1) {
+                None => self.env.live[self.pc],
+                Some(callee) => {
+                    live_over_call(&self.env.live, self.env.insns, callee.call_site as usize)
+                }
+            };
+            places.regs[frame] &= live;
+        }
+        self.trace_precision(places, self.path.entries().len());
+    }
+
+    /// Says that slots of a frame are read.
+    pub(super) fn read_slots(&mut self, frame: usize, slots: u64) {
+        let checkpoints = &mut self.checkpoints;
+        self.path.read(frame, slots, |id, frame, slots| {
+            let Some(checkpoint) = checkpoints.get_mut(id) else { return slots };
+            let new = slots & !checkpoint.live_slots[frame];
+            checkpoint.live_slots[frame] |= new;
+            new
+        });
+    }
+
+    /// Says that the exact bounds of a register matter before the current instruction.
+    pub(super) fn need_precise(&mut self, reg: Reg) {
+        if self.state.reg(reg).is_scalar() {
+            let frame = self.state.depth() as u8;
+            self.need_precise_places(&[Some(Place::Reg(frame, reg))]);
+        }
+    }
+
+    pub(super) fn need_precise_places(&mut self, wanted: &[Option<Place>]) {
+        let mut places = Places::default();
+        for &place in wanted.iter().flatten() {
+            places.add(place);
+        }
+        // The last entry is the current instruction, which has not run yet.
+        self.trace_precision(places, self.path.entries().len().saturating_sub(1));
+    }
+
+    fn trace_precision(&mut self, places: Places, from: usize) {
+        if self.env.options.record_claims {
+            return;
+        }
+        let frame = self.state.depth();
+        let checkpoints = &mut self.checkpoints;
+        let traced = self.path.trace_back(self.env.insns, from, frame, places, |id, places| {
+            checkpoints.mark_precise(id, places);
+        });
+        if !traced {
+            for link in &self.path.chain {
+                if let Some(id) = link.checkpoint {
+                    self.checkpoints.mark_all_precise(id);
+                }
+            }
+        }
+    }
+
+    /// A refusal at the current instruction.
+    pub(super) fn refuse(&self, cause: Cause, message: String) -> Refusal {
+        Refusal::at(self.pc, cause, message)
+    }
+}

@@ -1,0 +1,378 @@
+//! [`Path`]: the instructions that led from the entry to the current one, the
+//! checkpoints on the way, and what is derived by walking back along them.
+//!
+//! Exploration is depth-first, so the path is a stack: when an alternative is taken
+//! up again, everything after the branch is cut off. A checkpoint that is cut off has
+//! been explored completely.
+//!
+//! Two things are found out backwards. *Stack liveness*: a read of a slot marks it in
+//! every checkpoint since the slot was last written; what is not marked need not be
+//! compared. *Precision*: where the exact bounds of a number mattered (a branch that
+//! was decided, an offset, a size), the numbers that it was computed from are marked
+//! in the checkpoints; the others may be anything when states are compared. This is
+//! the method of Linux's `mark_chain_precision`.
+
+use alloc::vec::Vec;
+
+use super::liveness::RegSet;
+use super::state::MAX_FRAMES;
+use crate::insn::{AtomicOp, Insn, Operand, Reg};
+
+/// One executed instruction, packed: its slot (20 bits) and, when it moved a number
+/// between a register and a stack slot, which one.
+#[derive(Clone, Copy)]
+pub(super) struct Entry(u32);
+
+const HAS_SLOT: u32 = 1 << 20;
+
+impl Entry {
+    pub(super) fn new(insn: usize) -> Entry {
+        Entry(insn as u32 & 0xf_ffff)
+    }
+
+    pub(super) fn insn(self) -> usize {
+        (self.0 & 0xf_ffff) as usize
+    }
+
+    fn set_slot(&mut self, frame: usize, slot: usize) {
+        self.0 |= HAS_SLOT | (frame as u32) << 21 | (slot as u32) << 24;
+    }
+
+    fn slot(self) -> Option<(usize, usize)> {
+        (self.0 & HAS_SLOT != 0)
+            .then_some(((self.0 >> 21 & 7) as usize, (self.0 >> 24 & 63) as usize))
+    }
+}
+
+/// Where a number is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    Reg(u8, Reg),
+    Slot(u8, u8),
+}
+
+/// Values narrowed together by one branch, at most this many.
+pub(super) const MAX_LINKED: usize = 6;
+
+#[derive(Clone, Copy)]
+struct Linked {
+    /// Position in the trace of the branch.
+    position: u32,
+    places: [Option<Place>; MAX_LINKED],
+}
+
+/// A checkpoint on the path.
+#[derive(Clone, Copy)]
+pub(super) struct Link {
+    /// Which one; `None` when it was dropped.
+    pub(super) checkpoint: Option<u32>,
+    /// Length of the trace when it was made.
+    pub(super) trace: u32,
+    /// Instructions counted up to it.
+    pub(super) cost: u64,
+    /// Greatest count seen from it to an end so far.
+    pub(super) bound: u64,
+    /// Slots written between the checkpoint before it and this one.
+    written: [u64; MAX_FRAMES],
+}
+
+/// A point of the path to come back to.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    trace: usize,
+    linked: usize,
+    pub(super) chain: usize,
+    cost: u64,
+    written: [u64; MAX_FRAMES],
+}
+
+/// Registers and slots, per frame.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Places {
+    pub(super) regs: [RegSet; MAX_FRAMES],
+    pub(super) slots: [u64; MAX_FRAMES],
+}
+
+impl Places {
+    fn is_empty(&self) -> bool {
+        self.regs.iter().all(|&set| set == 0) && self.slots.iter().all(|&set| set == 0)
+    }
+
+    pub(super) fn add(&mut self, place: Place) {
+        match place {
+            Place::Reg(frame, reg) => self.regs[frame as usize] |= 1 << reg as u8,
+            Place::Slot(frame, slot) => self.slots[frame as usize] |= 1 << slot,
+        }
+    }
+
+    fn has(&self, place: Place) -> bool {
+        match place {
+            Place::Reg(frame, reg) => self.regs[frame as usize] & (1 << reg as u8) != 0,
+            Place::Slot(frame, slot) => self.slots[frame as usize] & (1 << slot) != 0,
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Path {
+    trace: Vec<Entry>,
+    linked: Vec<Linked>,
+    pub(super) chain: Vec<Link>,
+    /// Instructions counted so far.
+    pub(super) cost: u64,
+    /// Slots written since the last checkpoint.
+    written: [u64; MAX_FRAMES],
+}
+
+impl Path {
+    pub(super) fn push(&mut self, insn: usize) {
+        self.trace.push(Entry::new(insn));
+    }
+
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.trace
+    }
+
+    /// Says that the instruction being executed moved a value to or from a slot.
+    pub(super) fn note_slot(&mut self, frame: usize, slot: usize) {
+        if let Some(entry) = self.trace.last_mut() {
+            entry.set_slot(frame, slot);
+        }
+    }
+
+    /// Says that the branch being executed narrowed these together.
+    pub(super) fn note_linked(&mut self, places: [Option<Place>; MAX_LINKED]) {
+        let position = self.trace.len().saturating_sub(1) as u32;
+        self.linked.push(Linked { position, places });
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            trace: self.trace.len(),
+            linked: self.linked.len(),
+            chain: self.chain.len(),
+            cost: self.cost,
+            written: self.written,
+        }
+    }
+
+    /// Cuts the path off; the chain must already have been cut.
+    pub(super) fn return_to(&mut self, mark: &Mark) {
+        self.trace.truncate(mark.trace);
+        self.linked.truncate(mark.linked);
+        self.cost = mark.cost;
+        self.written = mark.written;
+    }
+
+    /// Puts a checkpoint on the path, before the next instruction.
+    pub(super) fn checkpoint(&mut self, checkpoint: u32) {
+        self.chain.push(Link {
+            checkpoint: Some(checkpoint),
+            trace: self.trace.len() as u32,
+            cost: self.cost,
+            bound: 0,
+            written: self.written,
+        });
+        self.written = [0; MAX_FRAMES];
+    }
+
+    /// Says that `slots` of a frame were overwritten completely.
+    pub(super) fn wrote(&mut self, frame: usize, slots: u64) {
+        self.written[frame] |= slots;
+    }
+
+    /// Says that a frame has begun: nothing in it comes from before.
+    pub(super) fn new_frame(&mut self, frame: usize) {
+        self.written[frame] = u64::MAX;
+    }
+
+    /// Marks slots as read, in every checkpoint since they were written. `mark` sets
+    /// bits in a checkpoint's set and returns those that were new.
+    pub(super) fn read(
+        &self,
+        frame: usize,
+        slots: u64,
+        mut mark: impl FnMut(u32, usize, u64) -> u64,
+    ) {
+        let mut slots = slots & !self.written[frame];
+        for link in self.chain.iter().rev() {
+            if slots == 0 {
+                return;
+            }
+            if let Some(checkpoint) = link.checkpoint {
+                // What was marked before was marked further up as well.
+                slots = mark(checkpoint, frame, slots);
+            }
+            slots &= !link.written[frame];
+        }
+    }
+
+    /// Follows where the numbers in `places` came from, back from the position
+    /// `from`, frame `frame` being active there. `at_checkpoint` marks numbers and
+    /// takes away from the set what needs no more following. Returns false when it
+    /// cannot tell: then everything must be marked.
+    #[must_use]
+    pub(super) fn trace_back(
+        &self,
+        insns: &[Insn],
+        from: usize,
+        frame: usize,
+        mut places: Places,
+        mut at_checkpoint: impl FnMut(u32, &mut Places),
+    ) -> bool {
+        let mut position = from;
+        let mut frame = frame;
+        let mut linked = self.linked.len();
+        let mut chain = self.chain.iter().rev();
+        loop {
+            let link = chain.next();
+            let start = link.map_or(0, |link| link.trace as usize);
+            while position > start {
+                if places.is_empty() {
+                    return true;
+                }
+                position -= 1;
+                let Some(&entry) = self.trace.get(position) else { return false };
+                while linked > 0 && self.linked[linked - 1].position as usize > position {
+                    linked -= 1;
+                }
+                let group = linked
+                    .checked_sub(1)
+                    .map(|at| &self.linked[at])
+                    .filter(|group| group.position as usize == position);
+                if let Some(group) = group {
+                    spread(group, &mut places);
+                }
+                if !step_back(insns, entry, &mut frame, &mut places) {
+                    return false;
+                }
+                if let Some(group) = group {
+                    spread(group, &mut places);
+                }
+            }
+            if places.is_empty() {
+                return true;
+            }
+            match link {
+                None => return true,
+                Some(link) => {
+                    if let Some(checkpoint) = link.checkpoint {
+                        at_checkpoint(checkpoint, &mut places);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// When one of a group matters, all do.
+fn spread(group: &Linked, places: &mut Places) {
+    let members = group.places.iter().flatten();
+    if members.clone().any(|&place| places.has(place)) {
+        for &place in members {
+            places.add(place);
+        }
+    }
+}
+
+fn step_back(insns: &[Insn], entry: Entry, frame: &mut usize, places: &mut Places) -> bool {
+    let Some(insn) = insns.get(entry.insn()) else { return false };
+    let f = *frame;
+    let has = |places: &Places, reg: Reg| places.regs[f] & (1 << reg as u8) != 0;
+    let add = |places: &mut Places, reg: Reg| places.regs[f] |= 1 << reg as u8;
+    let clear = |places: &mut Places, reg: Reg| places.regs[f] &= !(1 << reg as u8);
+    match *insn {
+        Insn::Alu { dst, src, .. } => {
+            if has(places, dst)
+                && let Operand::Reg(src) = src
+            {
+                add(places, src);
+            }
+        }
+        Insn::Neg { .. } | Insn::ByteOrder { .. } => {}
+        Insn::Mov { dst, src, .. } => {
+            if has(places, dst) {
+                clear(places, dst);
+                if let Operand::Reg(src) = src {
+                    add(places, src);
+                }
+            }
+        }
+        Insn::MovSx { dst, src, .. } | Insn::AddrSpaceCast { dst, src, .. } => {
+            if has(places, dst) {
+                clear(places, dst);
+                add(places, src);
+            }
+        }
+        Insn::Load { dst, .. } | Insn::LoadSx { dst, .. } | Insn::LoadAcquire { dst, .. } => {
+            if has(places, dst) {
+                clear(places, dst);
+                if let Some((frame, slot)) = entry.slot() {
+                    places.slots[frame] |= 1 << slot;
+                }
+            }
+        }
+        Insn::Store { src, .. } => store_back(entry, src, f, places),
+        Insn::StoreRelease { src, .. } => store_back(entry, Operand::Reg(src), f, places),
+        Insn::Atomic { op, src, .. } => {
+            if let Some(fetched) = AtomicOp::fetched_into(op, src) {
+                clear(places, fetched);
+            }
+            if let Some((frame, slot)) = entry.slot() {
+                places.slots[frame] &= !(1 << slot);
+            }
+        }
+        Insn::LoadImm64 { dst, .. } => clear(places, dst),
+        Insn::Branch { dst, src, .. } => {
+            if let Operand::Reg(src) = src
+                && (has(places, dst) || has(places, src))
+            {
+                add(places, dst);
+                add(places, src);
+            }
+        }
+        Insn::CallHelper { .. } | Insn::CallKfunc { .. } => {
+            // r1 to r5 are not readable after a call, r0 is a new number.
+            if places.regs[f] & 0x3e != 0 {
+                return false;
+            }
+            clear(places, Reg::R0);
+        }
+        Insn::CallLocal { .. } => {
+            // Backwards, this leaves the callee: its arguments are the caller's.
+            let Some(caller) = f.checked_sub(1) else { return false };
+            let wanted = core::mem::take(&mut places.regs[f]);
+            if wanted & !0x3e != 0 || places.slots[f] != 0 {
+                return false;
+            }
+            places.regs[caller] |= wanted;
+            *frame = caller;
+        }
+        Insn::Exit => {
+            // Backwards, this enters the callee: its r0 is the caller's.
+            let callee = f + 1;
+            if callee >= MAX_FRAMES || places.regs[f] & 0x3e != 0 {
+                return false;
+            }
+            if has(places, Reg::R0) {
+                clear(places, Reg::R0);
+                places.regs[callee] |= 1;
+            }
+            *frame = callee;
+        }
+        Insn::LoadAbs { .. } | Insn::LoadInd { .. } => clear(places, Reg::R0),
+        Insn::WideTail | Insn::Jump { .. } | Insn::MayGoto { .. } => {}
+    }
+    true
+}
+
+fn store_back(entry: Entry, src: Operand, frame: usize, places: &mut Places) {
+    let Some((in_frame, slot)) = entry.slot() else { return };
+    if places.slots[in_frame] & (1 << slot) == 0 {
+        return;
+    }
+    places.slots[in_frame] &= !(1 << slot);
+    if let Operand::Reg(src) = src {
+        places.regs[frame] |= 1 << src as u8;
+    }
+}

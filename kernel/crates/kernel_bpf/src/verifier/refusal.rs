@@ -1,0 +1,38 @@
+//! [`Refusal`]: the bare cause of a refusal inside the verifier, before it is dressed
+//! up as a [`super::Rejection`] with disassembly, source line and path.
+
+use alloc::string::String;
+
+use super::rejection::Cause;
+use crate::insn::Reg;
+
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) cause: Cause,
+    pub(super) insn: Option<usize>,
+    pub(super) register: Option<Reg>,
+    pub(super) message: String,
+    pub(super) hint: Option<&'static str>,
+}
+
+impl Refusal {
+    /// About an instruction.
+    pub(super) fn at(slot: usize, cause: Cause, message: String) -> Refusal {
+        Refusal { insn: Some(slot), ..Self::program(cause, message) }
+    }
+
+    /// About the program as a whole.
+    pub(super) fn program(cause: Cause, message: String) -> Refusal {
+        Refusal { cause, insn: None, register: None, message, hint: None }
+    }
+
+    pub(super) fn register(mut self, register: Reg) -> Refusal {
+        self.register = Some(register);
+        self
+    }
+
+    pub(super) fn hint(mut self, hint: &'static str) -> Refusal {
+        self.hint = Some(hint);
+        self
+    }
+}
