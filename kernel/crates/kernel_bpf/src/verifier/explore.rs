@@ -137,8 +137,10 @@ impl<'a> Verifier<'a> {
         // The first checkpoint collects the bound of the whole program.
         self.add_checkpoint();
         let insns = self.env.insns;
+        let mut entered = false;
         loop {
-            if self.env.cfg.prune_point[self.pc] && self.visit()? {
+            // The entry has just got its checkpoint.
+            if entered && self.env.cfg.prune_point[self.pc] && self.visit()? {
                 if !self.take_up()? {
                     break;
                 }
@@ -147,6 +149,7 @@ impl<'a> Verifier<'a> {
             let Some(insn) = insns.get(self.pc) else {
                 return Err(self.refuse(Cause::BadJump, "execution leaves the program".into()));
             };
+            entered = true;
             self.proof.processed += 1;
             if self.proof.processed > self.env.options.max_processed {
                 let limit = self.env.options.max_processed;

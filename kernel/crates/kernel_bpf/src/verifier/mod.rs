@@ -37,6 +37,7 @@ mod state;
 mod step;
 mod value;
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -60,7 +61,7 @@ use refusal::Refusal;
 pub fn verify<M: MapRef>(
     program: Program<M>,
     options: &VerifyOptions,
-) -> Result<Verified<Program<M>>, Rejection> {
+) -> Result<Verified<Program<M>>, Box<Rejection>> {
     verify_with_log(program, options, &mut String::new())
 }
 
@@ -73,10 +74,10 @@ pub fn verify_with_log<M: MapRef>(
     program: Program<M>,
     options: &VerifyOptions,
     log: &mut String,
-) -> Result<Verified<Program<M>>, Rejection> {
+) -> Result<Verified<Program<M>>, Box<Rejection>> {
     let (decl, cfg) = match check_shape(&program, options) {
         Ok(shape) => shape,
-        Err(refusal) => return Err(message::undressed(&program, refusal, Vec::new())),
+        Err(refusal) => return Err(Box::new(message::undressed(&program, refusal, Vec::new()))),
     };
     let proof = {
         let maps = program
@@ -119,7 +120,7 @@ pub fn verify_with_log<M: MapRef>(
             );
         }
         if let Err(refusal) = outcome {
-            return Err(verifier.dress(&program, refusal));
+            return Err(Box::new(verifier.dress(&program, refusal)));
         }
         verifier.proof
     };

@@ -382,7 +382,8 @@ impl Verifier<'_> {
             let (index, byte) = locate(offset);
             let privileged = self.env.privileged();
             let Some(slot) = self.slot_mut(frame, index) else { continue };
-            if !privileged && slot.is_spill() && slot.value.is_pointer() && size % 8 != 0 {
+            if !privileged && slot.is_spill() && slot.value.is_pointer() && !size.is_multiple_of(8)
+            {
                 return Err(self.refuse(
                     Cause::PointerLeak,
                     "attempt to corrupt spilled pointer on stack".into(),
