@@ -10,8 +10,10 @@ extern crate alloc;
 
 pub mod arch;
 pub mod log;
+pub mod mcore;
 pub mod mem;
 pub mod panic;
+pub mod random;
 mod selftest;
 pub mod symbols;
 pub mod syscall;

@@ -12,7 +12,7 @@ mod up;
 pub use traits::{
     Architecture, BootInfo, CacheMode, FaultAccess, IrqError, IrqHandler, IrqLine, MapError,
     Mapping, MemoryKind, MemoryRegion, MessageInterrupt, PAGE_SIZE, PageTable, PciHost, PhysAddr,
-    Protection, TrapFrame, UserFault,
+    Protection, SignalCall, SignalStack, TrapFrame, UserFault,
 };
 
 #[cfg(target_arch = "x86_64")]

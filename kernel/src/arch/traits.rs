@@ -194,6 +194,30 @@ pub trait TrapFrame: Clone + core::fmt::Display {
     fn from_user(&self) -> bool;
 }
 
+/// An alternate signal stack, as `sigaltstack(2)` has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignalStack {
+    pub start: usize,
+    pub size: usize,
+    pub flags: u32,
+}
+
+/// A call of a user's signal handler.
+#[derive(Clone, Debug)]
+pub struct SignalCall {
+    pub signal: u32,
+    /// The bytes of `siginfo_t`.
+    pub info: [u8; 128],
+    pub handler: usize,
+    /// Where the handler returns to.
+    pub restorer: usize,
+    /// The signal mask to be restored by `rt_sigreturn`.
+    pub mask: u64,
+    /// One past the highest address of the stack to use; `None`: the one in use.
+    pub stack_top: Option<usize>,
+    pub signal_stack: SignalStack,
+}
+
 /// A device interrupt's handler: runs in interrupt context, IRQs off, must not sleep.
 pub type IrqHandler = fn(argument: usize);
 
@@ -311,6 +335,25 @@ pub trait Architecture {
     fn enter_user(frame: &Self::Frame) -> !;
     fn save_fp(state: &mut Self::FpState);
     fn restore_fp(state: &Self::FpState);
+    /// Puts a signal frame, laid out as Linux does for this machine, on the user's stack through
+    /// `write`, and makes `frame` enter the handler. `false` if `write` failed; then `frame` is
+    /// as it was.
+    fn push_signal_frame(
+        frame: &mut Self::Frame,
+        fp: &Self::FpState,
+        call: &SignalCall,
+        write: &mut dyn FnMut(usize, &[u8]) -> bool,
+    ) -> bool;
+    /// The way back (`rt_sigreturn`): reads the signal frame that `frame`'s stack pointer leads
+    /// to and puts the registers back; the signal mask and signal stack that were saved. `None`
+    /// if `read` failed; then registers may be lost.
+    fn pop_signal_frame(
+        frame: &mut Self::Frame,
+        fp: &mut Self::FpState,
+        read: &mut dyn FnMut(usize, &mut [u8]) -> bool,
+    ) -> Option<(u64, SignalStack)>;
+    /// What `getauxval(AT_HWCAP)` tells programs of the CPU.
+    fn hardware_capabilities() -> usize;
     /// The user's thread pointer (x86_64: FS base).
     fn thread_pointer() -> usize;
     fn set_thread_pointer(value: usize);

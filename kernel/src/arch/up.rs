@@ -18,13 +18,13 @@ pub(super) fn resolve_kernel_access(address: usize, access: FaultAccess) -> bool
 
 /// The timer of this CPU has expired. IRQs off.
 pub(super) fn timer_interrupt(frame: &mut Frame) {
-    let _ = frame;
+    crate::mcore::timer_interrupt(frame);
 }
 
 /// Before each return to user mode, IRQs off: pending signals, rescheduling.
 #[inline]
 pub(super) fn return_to_user(frame: &mut Frame) {
-    let _ = frame;
+    crate::mcore::return_to_user(frame);
 }
 
 /// An exception that nothing can resolve: the last word. `address` is what was accessed.

@@ -199,6 +199,11 @@ impl AddressSpace {
         (inner.heap_start, inner.heap_end)
     }
 
+    /// Whether more than one process runs in it.
+    pub fn is_shared(&self) -> bool {
+        self.users.load(Ordering::Relaxed) > 1
+    }
+
     /// A further process runs in it.
     pub fn join(&self) {
         self.users.fetch_add(1, Ordering::Relaxed);

@@ -16,6 +16,7 @@ mod paging;
 pub(crate) mod port;
 mod power;
 mod protection;
+mod signal;
 mod smp;
 mod stack;
 mod syscall;
@@ -30,7 +31,7 @@ use kernel_sync::IrqState;
 
 use super::traits::{
     Architecture, BootInfo, CacheMode, IrqError, IrqHandler, IrqLine, MapError, MessageInterrupt,
-    PciHost, PhysAddr, Protection,
+    PciHost, PhysAddr, Protection, SignalCall, SignalStack,
 };
 
 /// The x86_64 machine.
@@ -180,6 +181,28 @@ impl Architecture for X86_64 {
     #[inline]
     fn restore_fp(state: &Self::FpState) {
         context::restore_fp(state);
+    }
+
+    fn push_signal_frame(
+        frame: &mut Self::Frame,
+        fp: &Self::FpState,
+        call: &SignalCall,
+        write: &mut dyn FnMut(usize, &[u8]) -> bool,
+    ) -> bool {
+        signal::push(frame, fp, call, write)
+    }
+
+    fn pop_signal_frame(
+        frame: &mut Self::Frame,
+        fp: &mut Self::FpState,
+        read: &mut dyn FnMut(usize, &mut [u8]) -> bool,
+    ) -> Option<(u64, SignalStack)> {
+        signal::pop(frame, fp, read)
+    }
+
+    fn hardware_capabilities() -> usize {
+        // Linux gives CPUID leaf 1, EDX.
+        core::arch::x86_64::__cpuid(1).edx as usize
     }
 
     #[inline]

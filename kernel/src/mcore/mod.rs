@@ -1,0 +1,51 @@
+//! Tasks: processes and threads, who runs when, and how they wait, signal, begin and end.
+//!
+//! [`context`] is what each CPU knows; `mtask` holds the rest:
+//!
+//! | file | what |
+//! |---|---|
+//! | `task.rs`, `process.rs` | a thread; what its process shares |
+//! | `family.rs` | the table of processes: parents, children, groups, who is waited for |
+//! | `scheduler.rs`, `timer.rs` | run queues, switching, sleeping, the CPU's one-shot timer |
+//! | `wait.rs`, `futex.rs` | wait queues; waiting on a word of memory |
+//! | `signal.rs`, `delivery.rs` | signals: sending, choosing, running handlers |
+//! | `fork.rs`, `exec.rs`, `exit.rs` | the beginning, change and end of processes |
+//! | `quiescent.rs` | when no CPU can hold what was read before |
+//!
+//! The kernel is not preempted: a task leaves its CPU when it waits, and when it returns to
+//! user mode with its slice used up.
+//!
+//! **Lock order** (all spin locks, interrupts off): `family`, then a process's signals, then a
+//! wait queue or futex bucket, then a timer queue, then a run queue.
+
+pub mod context;
+pub mod mtask;
+
+pub use context::{CpuContext, current, is_running, this_cpu};
+pub use mtask::credentials::Credentials;
+pub use mtask::family::{process, signal_process_group};
+pub use mtask::process::Process;
+pub use mtask::quiescent::{defer, synchronize};
+pub use mtask::scheduler::{
+    TaskEntry, idle, return_to_user, spawn_kernel_thread, timer_interrupt, yield_now,
+};
+pub use mtask::start::start_init;
+pub use mtask::task::Task;
+pub use mtask::timer::{now_ns, sleep_until};
+pub use mtask::wait::{Interrupted, WaitQueue};
+
+use crate::arch::{Arch, Architecture};
+use crate::mem;
+
+/// Makes tasks possible on the boot CPU, whose present thread becomes its idle task. Needs the
+/// heap; called once, interrupts off. Afterwards locks may sleep and threads may be spawned;
+/// [`idle`] lets them run.
+pub fn init() {
+    context::init_cpu();
+    mtask::futex::install();
+    mem::fault::register(mem::fault::Tasks {
+        current_space: || context::try_current().and_then(|task| task.space().cloned()),
+        signal: mtask::signal::fault,
+    });
+    log::debug!("CPU {}: ready for tasks", Arch::cpu_id());
+}

@@ -1,0 +1,183 @@
+//! Dealing with signals on the way to user mode: default actions, handlers, and the system
+//! call that a signal interrupted.
+
+use core::sync::atomic::Ordering;
+
+use super::super::context::current;
+use super::exit::end_thread;
+use super::signal::{
+    self, DEFAULT, DefaultAction, IGNORE, SA_NODEFER, SA_ONSTACK, SA_RESTART, SA_RESTORER, SIGCHLD,
+    SIGNAL_LAST, SIGSEGV, SignalInfo, Taken, UNBLOCKABLE, bit,
+};
+use crate::arch::{Arch, Architecture, SignalCall, SignalStack, TrapFrame, numbers as nr};
+use crate::mem::user::{copy_from_user, copy_to_user};
+
+type Frame = <Arch as Architecture>::Frame;
+
+/// `SS_ONSTACK`, `SS_DISABLE`, `SS_AUTODISARM`.
+pub const SS_ONSTACK: u32 = 1;
+pub const SS_DISABLE: u32 = 2;
+pub const SS_AUTODISARM: u32 = 1 << 31;
+
+/// `-EINTR` as a system call returns it.
+const INTERRUPTED: usize = kernel_abi::Errno::EINTR.to_return_value();
+
+/// Deals with what the running task was told to look at: its end, or signals. Interrupts are
+/// on.
+pub(super) fn deliver(frame: &mut Frame) {
+    let task = current();
+    task.attention.store(false, Ordering::Release);
+    if task.must_end() {
+        end_thread();
+    }
+    let interrupted =
+        task.private().interrupted.replace(false) && frame.return_value() == INTERRUPTED;
+    let mut number = interrupted.then(|| frame.syscall().0);
+    while let Some(taken) = signal::take() {
+        if let Some(call) = number.take_if(|_| taken.action.handler > IGNORE)
+            && taken.action.flags & SA_RESTART != 0
+            && restarts(call)
+        {
+            frame.restart_syscall(call);
+        }
+        handle(frame, &taken);
+        if task.process().exit_status().is_some() {
+            end_thread();
+        }
+    }
+    // No handler has run: the system call goes on as if nothing had been.
+    if let Some(call) = number
+        && restarts(call)
+    {
+        frame.restart_syscall(call);
+    }
+    if let Some(mask) = task.private().saved_mask.take() {
+        signal::set_mask(mask);
+    }
+}
+
+/// Which system calls start again after a handler with `SA_RESTART` (`signal(7)`): all that
+/// can be interrupted, but for those that wait for a signal or for a time.
+fn restarts(number: usize) -> bool {
+    !matches!(
+        number,
+        nr::PAUSE
+            | nr::NANOSLEEP
+            | nr::CLOCK_NANOSLEEP
+            | nr::RT_SIGSUSPEND
+            | nr::RT_SIGTIMEDWAIT
+            | nr::POLL
+            | nr::PPOLL
+            | nr::SELECT
+            | nr::PSELECT6
+            | nr::EPOLL_WAIT
+            | nr::EPOLL_PWAIT
+    )
+}
+
+fn handle(frame: &mut Frame, taken: &Taken) {
+    match taken.action.handler {
+        IGNORE => {}
+        DEFAULT => {
+            if signal::default_action(taken.signal) == DefaultAction::Terminate {
+                signal::end_process(current().process(), taken.signal);
+            }
+        }
+        _ => {
+            if !enter_handler(frame, taken) {
+                // The stack is not there: what a handler for this could do, it could not.
+                signal::end_process(current().process(), SIGSEGV);
+            }
+        }
+    }
+}
+
+fn is_on(stack: &SignalStack, pointer: usize) -> bool {
+    stack.size != 0 && pointer.wrapping_sub(stack.start) < stack.size
+}
+
+fn enter_handler(frame: &mut Frame, taken: &Taken) -> bool {
+    let task = current();
+    let own = task.private();
+    let action = &taken.action;
+    if action.flags & SA_RESTORER == 0 {
+        return false;
+    }
+    let stack = own.signal_stack.get();
+    let on_stack = is_on(&stack, frame.stack_pointer());
+    let switch = action.flags & SA_ONSTACK != 0 && stack.size != 0 && !on_stack;
+    let mask = signal::mask();
+    let flags = if stack.size == 0 { SS_DISABLE } else { stack.flags };
+    let call = SignalCall {
+        signal: taken.signal,
+        info: info_bytes(taken.signal, &taken.info),
+        handler: action.handler,
+        restorer: action.restorer,
+        mask: own.saved_mask.take().unwrap_or(mask),
+        stack_top: switch.then(|| stack.start.wrapping_add(stack.size)),
+        signal_stack: SignalStack { flags, ..stack },
+    };
+    let fp = own.fp.get();
+    // SAFETY: only the running task uses its state; nothing else refers to it here.
+    let fp = unsafe {
+        Arch::save_fp(&mut *fp);
+        &*fp
+    };
+    let entered = Arch::push_signal_frame(frame, fp, &call, &mut |address, bytes| {
+        copy_to_user(address, bytes).is_ok()
+    });
+    if entered {
+        if stack.flags & SS_AUTODISARM != 0 {
+            own.signal_stack.set(SignalStack::default());
+        }
+        let own_bit = if action.flags & SA_NODEFER == 0 { bit(taken.signal) } else { 0 };
+        signal::set_mask(mask | action.mask | own_bit);
+    }
+    entered
+}
+
+/// `rt_sigreturn(2)`: back to what the handler interrupted. `false` if the frame is not there;
+/// then the process is ending.
+pub fn return_from_handler(frame: &mut Frame) -> bool {
+    let task = current();
+    let own = task.private();
+    let fp = own.fp.get();
+    // SAFETY: only the running task uses its state; nothing else refers to it here.
+    let fp = unsafe { &mut *fp };
+    let popped = Arch::pop_signal_frame(frame, fp, &mut |address, bytes| {
+        copy_from_user(bytes, address).is_ok()
+    });
+    let Some((mask, stack)) = popped else {
+        signal::force(SIGSEGV, SignalInfo::KERNEL);
+        return false;
+    };
+    Arch::restore_fp(fp);
+    signal::set_mask(mask & !UNBLOCKABLE);
+    if stack.flags & SS_DISABLE == 0 && !is_on(&own.signal_stack.get(), frame.stack_pointer()) {
+        let flags = stack.flags & SS_AUTODISARM;
+        own.signal_stack.set(SignalStack { flags, ..stack });
+    }
+    true
+}
+
+/// The bytes of `siginfo_t` (`sigaction(2)`, "The siginfo_t argument").
+pub fn info_bytes(signal: u32, info: &SignalInfo) -> [u8; 128] {
+    debug_assert!((1..=SIGNAL_LAST).contains(&signal));
+    let mut bytes = [0; 128];
+    let mut put = |at: usize, value: &[u8]| {
+        if let Some(slot) = bytes.get_mut(at..at + value.len()) {
+            slot.copy_from_slice(value);
+        }
+    };
+    put(0, &signal.to_ne_bytes());
+    put(8, &info.code.to_ne_bytes());
+    let is_fault = info.code > 0 && info.code < 0x80 && signal != SIGCHLD;
+    if is_fault {
+        put(16, &info.value.to_ne_bytes());
+    } else {
+        put(16, &info.pid.to_ne_bytes());
+        put(20, &info.uid.to_ne_bytes());
+        put(24, &(info.value as u32).to_ne_bytes());
+    }
+    bytes
+}

@@ -1,0 +1,228 @@
+//! Waiting on a word of memory until another task says that it has changed: `futex(2)`, and
+//! the same for the kernel's own sleeping locks.
+//!
+//! Waiters stand in one of a fixed number of queues, found by the address that they wait on.
+//! Whether the word still has the expected value is looked at under the queue's lock, so a
+//! wake-up after the word has changed cannot be missed.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use kernel_sync::{IrqState, Platform, SpinLock};
+
+use super::super::context::current;
+use super::scheduler::block;
+use super::task::{Task, TaskState};
+use super::timer::{Alarm, now_ns};
+use super::wait::{Interrupted, wake_any};
+use crate::arch::{Arch, Architecture};
+use crate::mem::user::{Fault, is_user_range, read_user, read_user_nofault};
+
+/// What waiters have in common: what the address belongs to, and the address in that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    owner: usize,
+    address: usize,
+}
+
+struct Waiter {
+    key: Key,
+    /// `FUTEX_WAIT_BITSET`: woken by calls that share a bit.
+    bits: u32,
+    task: Arc<Task>,
+}
+
+const QUEUES: usize = 64;
+
+static FUTEXES: [SpinLock<VecDeque<Waiter>>; QUEUES] =
+    [const { SpinLock::new(VecDeque::new()) }; QUEUES];
+
+/// How a wait on a futex ended without a wake-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FutexError {
+    /// The word did not have the expected value.
+    Changed,
+    Interrupted,
+    TimedOut,
+    /// The address is not accessible.
+    Fault,
+    /// The address is not aligned.
+    Misaligned,
+}
+
+impl From<Fault> for FutexError {
+    fn from(_: Fault) -> Self {
+        Self::Fault
+    }
+}
+
+impl From<Interrupted> for FutexError {
+    fn from(_: Interrupted) -> Self {
+        Self::Interrupted
+    }
+}
+
+fn queue(key: Key) -> &'static SpinLock<VecDeque<Waiter>> {
+    let mixed = (key.address >> 2 ^ key.owner >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    // The index is below the length: it is taken from as many bits.
+    FUTEXES.get(mixed >> (usize::BITS - QUEUES.ilog2())).unwrap_or(&FUTEXES[0])
+}
+
+impl Key {
+    /// The key of a user's word: of this address space, or, unless `private`, of the memory
+    /// that a shared mapping shows there.
+    ///
+    /// # Errors
+    /// If the address cannot be one of a futex.
+    pub fn of_user(address: usize, private: bool) -> Result<Self, FutexError> {
+        if !address.is_multiple_of(4) {
+            return Err(FutexError::Misaligned);
+        }
+        let task = current();
+        let space = task.space().filter(|_| is_user_range(address, 4)).ok_or(FutexError::Fault)?;
+        let shared = if private { None } else { space.shared_identity(address) };
+        Ok(match shared {
+            Some((owner, address)) => Self { owner, address },
+            None => Self { owner: Arc::as_ptr(space) as usize, address },
+        })
+    }
+
+    fn of_kernel(word: &AtomicU32) -> Self {
+        Self { owner: 0, address: core::ptr::from_ref(word) as usize }
+    }
+}
+
+/// Waits on the user's word at `address` while it is `expected`, until `deadline` at most.
+///
+/// # Errors
+/// As [`FutexError`] says.
+pub fn wait(
+    address: usize,
+    private: bool,
+    expected: u32,
+    bits: u32,
+    deadline: Option<u64>,
+) -> Result<(), FutexError> {
+    let key = Key::of_user(address, private)?;
+    let task = current();
+    let waiter = Waiter { key, bits, task: task.to_arc() };
+    loop {
+        let mut waiters = queue(key).lock();
+        match read_user_nofault(address) {
+            Ok(value) if value == expected => {
+                task.set_state(TaskState::Sleeping);
+                waiters.push_back(waiter);
+                break;
+            }
+            Ok(_) => return Err(FutexError::Changed),
+            Err(Fault) => {
+                // Not in memory now: have it brought there, without the lock.
+                drop(waiters);
+                read_user::<u32>(address)?;
+            }
+        }
+    }
+    let _alarm = deadline.map(Alarm::set);
+    loop {
+        // A waiter that is no longer in its queue was taken out by a waker.
+        let queued = is_queued(key);
+        let late = deadline.is_some_and(|deadline| now_ns() >= deadline);
+        if !queued || late || task.has_signal() {
+            let was_queued = remove(key);
+            task.set_state(TaskState::Running);
+            return match (was_queued, late) {
+                (false, _) => Ok(()),
+                (true, true) => Err(FutexError::TimedOut),
+                (true, false) => Err(Interrupted::noted().into()),
+            };
+        }
+        block();
+        task.set_state(TaskState::Sleeping);
+    }
+}
+
+fn is_own(waiter: &Waiter, key: Key) -> bool {
+    waiter.key == key && core::ptr::eq(Arc::as_ptr(&waiter.task), &raw const *current())
+}
+
+fn is_queued(key: Key) -> bool {
+    queue(key).lock().iter().any(|waiter| is_own(waiter, key))
+}
+
+/// Takes the running task out of its queue; `false` if a waker has done so.
+fn remove(key: Key) -> bool {
+    let mut waiters = queue(key).lock();
+    let at = waiters.iter().position(|waiter| is_own(waiter, key));
+    let waiter = at.and_then(|at| waiters.remove(at));
+    drop(waiters);
+    waiter.is_some()
+}
+
+/// Wakes up to `count` tasks that wait with `key` and share one of `bits`; how many it was.
+pub fn wake(key: Key, bits: u32, count: usize) -> usize {
+    let mut woken = 0;
+    while woken < count {
+        let mut waiters = queue(key).lock();
+        let at = waiters.iter().position(|waiter| waiter.key == key && waiter.bits & bits != 0);
+        let Some(waiter) = at.and_then(|at| waiters.remove(at)) else { break };
+        drop(waiters);
+        wake_any(waiter.task);
+        woken += 1;
+    }
+    woken
+}
+
+/// Has up to `count` waiters with `from` wait with `to` instead; how many it was.
+pub fn requeue(from: Key, to: Key, count: usize) -> usize {
+    let mut moved = 0;
+    while moved < count {
+        let mut waiters = queue(from).lock();
+        let at = waiters.iter().position(|waiter| waiter.key == from);
+        let Some(mut waiter) = at.and_then(|at| waiters.remove(at)) else { break };
+        drop(waiters);
+        waiter.key = to;
+        queue(to).lock().push_back(waiter);
+        moved += 1;
+    }
+    moved
+}
+
+fn platform_wait(word: &AtomicU32, expected: u32) {
+    if !super::super::context::is_running() {
+        return;
+    }
+    let key = Key::of_kernel(word);
+    let task = current();
+    let waiter = Waiter { key, bits: u32::MAX, task: task.to_arc() };
+    {
+        let mut waiters = queue(key).lock();
+        if word.load(Ordering::Relaxed) != expected {
+            return;
+        }
+        task.set_state(TaskState::Waiting);
+        waiters.push_back(waiter);
+    }
+    block();
+    remove(key);
+}
+
+fn platform_wake(word: &AtomicU32) {
+    wake(Key::of_kernel(word), u32::MAX, 1);
+}
+
+fn irq_save() -> IrqState {
+    Arch::irq_save()
+}
+
+fn irq_restore(state: IrqState) {
+    Arch::irq_restore(state);
+}
+
+static PLATFORM: Platform =
+    Platform { irq_save, irq_restore, wait: platform_wait, wake: platform_wake };
+
+/// Gives the kernel's locks interrupts to turn off and a way to sleep. Interrupts are off.
+pub(in super::super) fn install() {
+    kernel_sync::install(&PLATFORM);
+}

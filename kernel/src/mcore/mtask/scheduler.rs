@@ -1,0 +1,305 @@
+//! Who runs when: the run queues, the switch, and preemption on the way back to user mode.
+//!
+//! A task is in exactly one place: on a CPU (which holds a reference to it), in that CPU's run
+//! queue, or waiting, held by whoever will wake it. Waking happens under the run queue's lock
+//! of the task's CPU, and so does the decision to leave the CPU: a wake-up that comes between
+//! a task's decision to wait and its leaving finds the task still current and only undoes the
+//! decision.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use kernel_sched::SLICE_NS;
+
+use super::super::context::{self, CpuContext, current, this_cpu};
+use super::process::Process;
+use super::task::{Task, TaskState};
+use super::{delivery, exit, family, quiescent, timer};
+use crate::arch::{Arch, Architecture, TrapFrame};
+use crate::mem::{AddressSpace, OutOfMemory};
+
+type Frame = <Arch as Architecture>::Frame;
+
+/// What a thread of the kernel does.
+pub type TaskEntry = fn();
+
+/// Why the running task calls the scheduler.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// It waits, unless it has been woken already, or has ended.
+    Block,
+    /// Its slice is over, or somebody more urgent is ready.
+    Preempt,
+    /// It gives way.
+    Yield,
+}
+
+/// Starts a thread of the kernel. It ends when `entry` returns.
+///
+/// # Errors
+/// If there is no memory for it.
+pub fn spawn_kernel_thread(name: &str, entry: TaskEntry) -> Result<Arc<Task>, OutOfMemory> {
+    if !family::count_task() {
+        return Err(OutOfMemory);
+    }
+    let tid = family::allocate_tid();
+    let task = Task::of_kernel(tid, name, kernel_thread, entry as usize);
+    let task = Arc::new(task.inspect_err(|_| family::uncount_task())?);
+    Process::kernel().threads.lock().push(Arc::clone(&task));
+    start(Arc::clone(&task))?;
+    Ok(task)
+}
+
+/// The first code of a thread of the kernel.
+extern "C" fn kernel_thread(entry: usize) -> ! {
+    finish_switch();
+    // SAFETY: `spawn_kernel_thread` made the number from a `TaskEntry`.
+    let entry: TaskEntry = unsafe { core::mem::transmute(entry) };
+    Arch::irq_enable();
+    entry();
+    exit::end_thread()
+}
+
+/// Puts a new task into the run queue of the CPU with the fewest tasks.
+pub(super) fn start(task: Arc<Task>) -> Result<(), OutOfMemory> {
+    let cpu = context::cpus().min_by_key(|cpu| cpu.waiting()).unwrap_or_else(this_cpu);
+    task.cpu.store(cpu.number, Ordering::Relaxed);
+    let mut queue = cpu.run_queue.lock();
+    // Room for every task that could ever be in it, so that waking does not allocate.
+    queue.reserve(family::task_count() + 2).map_err(|_| OutOfMemory)?;
+    cpu.sleepers.lock().reserve(family::task_count() + 2).map_err(|_| OutOfMemory)?;
+    let entity = queue.start();
+    task.set_entity(entity);
+    queue.requeue(task, entity);
+    drop(queue);
+    expect_slice_end(cpu);
+    Ok(())
+}
+
+/// Wakes a task that waits in `state`; `false` if it does not.
+pub(super) fn wake(task: Arc<Task>, state: TaskState) -> bool {
+    let Some(cpu) = context::cpu(task.cpu.load(Ordering::Relaxed)) else { return false };
+    let mut queue = cpu.run_queue.lock();
+    if !task.end_wait(state) {
+        return false;
+    }
+    let running = cpu.current.load(Ordering::Relaxed);
+    if core::ptr::eq(running, Arc::as_ptr(&task)) {
+        // It has not left the CPU yet, and will not.
+        return true;
+    }
+    let idle = core::ptr::eq(running, Arc::as_ptr(&cpu.idle));
+    let running = (!idle).then(|| {
+        // SAFETY: the CPU holds a reference to its current task, and does not change it while
+        // the queue is locked.
+        let mut entity = unsafe { &*running }.entity();
+        if cpu.number == Arch::cpu_id() {
+            entity.virtual_ns += Arch::now_ns().saturating_sub(cpu.since.get());
+        }
+        entity
+    });
+    let (entity, at_once) = queue.waking(task.entity(), running);
+    task.set_entity(entity);
+    queue.requeue(task, entity);
+    drop(queue);
+    if at_once {
+        cpu.need_resched.store(true, Ordering::Release);
+    }
+    expect_slice_end(cpu);
+    true
+}
+
+/// Sees to it that the running task is interrupted at the end of its slice, now that another
+/// one waits.
+fn expect_slice_end(cpu: &CpuContext) {
+    if cpu.number != Arch::cpu_id() {
+        return;
+    }
+    let irq = Arch::irq_save();
+    if cpu.slice_end.get() == u64::MAX {
+        let end = cpu.since.get() + SLICE_NS;
+        cpu.slice_end.set(end);
+        timer::interrupt_at(cpu, end);
+    }
+    Arch::irq_restore(irq);
+}
+
+/// Waits until woken. The caller has set its state and told a waker of itself; if it has been
+/// woken since, returns at once.
+pub(super) fn block() {
+    switch(Reason::Block);
+}
+
+/// Lets another task run, if one waits.
+pub fn yield_now() {
+    switch(Reason::Yield);
+}
+
+fn switch(reason: Reason) {
+    let irq = Arch::irq_save();
+    let cpu = this_cpu();
+    let previous = cpu.current.load(Ordering::Relaxed);
+    // SAFETY: the CPU holds a reference to its current task.
+    let running = unsafe { &*previous };
+    let mut queue = cpu.run_queue.lock();
+    let idle = core::ptr::eq(previous, Arc::as_ptr(&cpu.idle));
+    if reason == Reason::Block && running.state() == TaskState::Running {
+        drop(queue);
+        Arch::irq_restore(irq);
+        return;
+    }
+    if reason != Reason::Block && queue.is_empty() {
+        cpu.need_resched.store(false, Ordering::Relaxed);
+        drop(queue);
+        Arch::irq_restore(irq);
+        return;
+    }
+    // Account for the time that it has run.
+    let now = Arch::now_ns();
+    let ran = now.saturating_sub(cpu.since.get());
+    cpu.since.set(now);
+    running.add_run_ns(ran);
+    let mut entity = running.entity();
+    entity.virtual_ns += ran;
+    let goes_on = !idle && reason != Reason::Block;
+    let next = if goes_on {
+        // SAFETY: the CPU's reference moves to the queue.
+        let task = unsafe { Arc::from_raw(previous) };
+        if reason == Reason::Yield {
+            entity = queue.yielding(entity);
+        }
+        queue.requeue(task, entity);
+        queue.pop()
+    } else {
+        queue.pop()
+    };
+    running.set_entity(entity);
+    let next = next.unwrap_or_else(|| Arc::clone(&cpu.idle));
+    let others = !queue.is_empty();
+    drop(queue);
+    cpu.need_resched.store(false, Ordering::Relaxed);
+    if others {
+        cpu.slice_end.set(now + SLICE_NS);
+        timer::interrupt_at(cpu, now + SLICE_NS);
+    } else {
+        cpu.slice_end.set(u64::MAX);
+    }
+    quiescent::passed(cpu);
+    if core::ptr::eq(previous, Arc::as_ptr(&next)) {
+        // It was the most urgent itself: the queue's reference becomes the CPU's again.
+        let _ = Arc::into_raw(next);
+        Arch::irq_restore(irq);
+        return;
+    }
+    if !goes_on {
+        // SAFETY: the CPU's reference moves here; it is dropped after the switch.
+        cpu.previous.set(Some(unsafe { Arc::from_raw(previous) }));
+    }
+    let next = Arc::into_raw(next).cast_mut();
+    cpu.current.store(next, Ordering::Relaxed);
+    cpu.switches.store(cpu.switches.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    // SAFETY: both are kept alive: `next` by the CPU, `previous` by the queue, by
+    // `cpu.previous`, or as the idle task; interrupts are off and this is their CPU.
+    unsafe { switch_to(cpu, running, &*next) };
+    finish_switch();
+    Arch::irq_restore(irq);
+}
+
+/// # Safety
+/// `from` is the running task and `to` one that is saved, both on this CPU and alive until they
+/// run again; interrupts are off.
+unsafe fn switch_to(cpu: &CpuContext, from: &Task, to: &Task) {
+    let (old, new) = (from.own(), to.own());
+    if !from.is_kernel() {
+        // SAFETY: the state of a running task is used by nobody else.
+        Arch::save_fp(unsafe { &mut *old.fp.get() });
+        old.thread_pointer.set(Arch::thread_pointer());
+    }
+    if !to.is_kernel() {
+        // SAFETY: the state of a task that is being switched to is used by nobody else.
+        Arch::restore_fp(unsafe { &*new.fp.get() });
+        Arch::set_thread_pointer(new.thread_pointer.get());
+        Arch::set_kernel_stack(to.stack_top());
+        // SAFETY: this is the task's CPU, with interrupts off.
+        if let Some(space) = unsafe { new.space() } {
+            activate(cpu, space);
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { Arch::switch(old.context.get(), new.context.get()) };
+}
+
+/// Makes `space` the active one of this CPU and keeps it while it is. Interrupts off.
+pub(super) fn activate(cpu: &CpuContext, space: &Arc<AddressSpace>) {
+    let active = cpu.space.take();
+    if active.as_ref().is_some_and(|active| Arc::ptr_eq(active, space)) {
+        cpu.space.set(active);
+        return;
+    }
+    space.activate();
+    cpu.space.set(Some(Arc::clone(space)));
+    // Only now is nothing of the old one in use here.
+    drop(active);
+}
+
+/// What a task does first after it was switched to: lets go of the one before.
+pub(super) fn finish_switch() {
+    drop(this_cpu().previous.take());
+}
+
+/// What the CPU does when no task can run; never returns. Called by its first thread.
+pub fn idle() -> ! {
+    loop {
+        Arch::irq_disable();
+        let cpu = this_cpu();
+        if !cpu.run_queue.lock().is_empty() {
+            switch(Reason::Block);
+            continue;
+        }
+        cpu.since.set(Arch::now_ns());
+        quiescent::enter_idle(cpu);
+        Arch::wait_for_interrupt();
+        quiescent::leave_idle(cpu);
+    }
+}
+
+/// The CPU's timer has interrupted. Interrupts off.
+pub fn timer_interrupt(frame: &mut Frame) {
+    if !context::is_running() {
+        return;
+    }
+    let cpu = this_cpu();
+    let now = Arch::now_ns();
+    cpu.timer_set.set(u64::MAX);
+    timer::expire(cpu, now, frame.from_user());
+    if cpu.slice_end.get() <= now {
+        cpu.slice_end.set(u64::MAX);
+        cpu.need_resched.store(true, Ordering::Relaxed);
+    }
+    timer::program(cpu);
+}
+
+/// Before each return to user mode, interrupts off: gives way if others should run, and sees
+/// to signals. Returns with interrupts off.
+#[inline]
+pub fn return_to_user(frame: &mut Frame) {
+    let cpu = this_cpu();
+    if cpu.need_resched.load(Ordering::Relaxed) || current().attention.load(Ordering::Relaxed) {
+        return_slowly(frame);
+    }
+}
+
+#[cold]
+fn return_slowly(frame: &mut Frame) {
+    loop {
+        if this_cpu().need_resched.load(Ordering::Relaxed) {
+            switch(Reason::Preempt);
+        } else if current().attention.load(Ordering::Relaxed) {
+            Arch::irq_enable();
+            delivery::deliver(frame);
+            Arch::irq_disable();
+        } else {
+            return;
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! Signals (`signal(7)`): what they do by default, which are pending, and sending them.
+//! Handlers are run by [`delivery`](super::delivery).
+//!
+//! Each signal is pending at most once, for the process or for a thread; real-time signals are
+//! not queued. Stopping is not implemented: `SIGSTOP` and its like are ignored.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use super::super::context::current;
+use super::process::{NOT_ENDING, Process};
+use super::scheduler::wake;
+use super::task::{Task, TaskState, Tid};
+use crate::arch::{Arch, Architecture, UserFault};
+use crate::mem::address_space::FaultError;
+use crate::mem::fault::Unresolved;
+
+type Frame = <Arch as Architecture>::Frame;
+
+/// The highest signal.
+pub const SIGNAL_LAST: u32 = 64;
+
+pub const SIGILL: u32 = 4;
+pub const SIGTRAP: u32 = 5;
+pub const SIGBUS: u32 = 7;
+pub const SIGFPE: u32 = 8;
+pub const SIGKILL: u32 = 9;
+pub const SIGSEGV: u32 = 11;
+pub const SIGPIPE: u32 = 13;
+pub const SIGINT: u32 = 2;
+pub const SIGCHLD: u32 = 17;
+pub const SIGCONT: u32 = 18;
+pub const SIGSTOP: u32 = 19;
+const SIGTSTP: u32 = 20;
+const SIGTTIN: u32 = 21;
+const SIGTTOU: u32 = 22;
+const SIGURG: u32 = 23;
+const SIGWINCH: u32 = 28;
+
+/// Handler values (`SIG_DFL`, `SIG_IGN`).
+pub const DEFAULT: usize = 0;
+pub const IGNORE: usize = 1;
+
+/// Flags of `sigaction(2)`.
+pub const SA_NOCLDWAIT: u64 = 2;
+pub const SA_SIGINFO: u64 = 4;
+pub const SA_RESTORER: u64 = 0x0400_0000;
+pub const SA_ONSTACK: u64 = 0x0800_0000;
+pub const SA_RESTART: u64 = 0x1000_0000;
+pub const SA_NODEFER: u64 = 0x4000_0000;
+pub const SA_RESETHAND: u64 = 0x8000_0000;
+
+/// Signals that cannot be caught, ignored or blocked.
+pub const UNBLOCKABLE: u64 = bit(SIGKILL) | bit(SIGSTOP);
+
+/// The bit of a signal in a mask.
+pub const fn bit(signal: u32) -> u64 {
+    1 << ((signal - 1) & 63)
+}
+
+/// What a process does on a signal: the kernel's `struct sigaction`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Action {
+    pub handler: usize,
+    pub flags: u64,
+    pub restorer: usize,
+    pub mask: u64,
+}
+
+/// Where a signal came from: what `siginfo_t` tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignalInfo {
+    pub code: i32,
+    pub pid: u32,
+    pub uid: u32,
+    /// The address of a fault, or the status of a child.
+    pub value: usize,
+}
+
+impl SignalInfo {
+    /// From the kernel (`SI_KERNEL`).
+    pub const KERNEL: Self = Self { code: 0x80, pid: 0, uid: 0, value: 0 };
+
+    /// From `kill(2)` (`SI_USER`).
+    pub fn user() -> Self {
+        let process = current().process().clone();
+        Self { code: 0, pid: process.pid(), uid: process.credentials().uid, value: 0 }
+    }
+
+    /// From `tgkill(2)` (`SI_TKILL`).
+    pub fn thread() -> Self {
+        Self { code: -6, ..Self::user() }
+    }
+
+    /// The end of a child (`CLD_EXITED`, `CLD_KILLED`).
+    pub(super) fn child(process: &Process) -> Self {
+        let status = process.exit_status().unwrap_or(0);
+        let killed = status & 0x7f;
+        let (code, value) = if killed == 0 { (1, status >> 8 & 0xff) } else { (2, killed) };
+        let uid = process.credentials().uid;
+        Self { code, pid: process.pid(), uid, value: value as usize }
+    }
+
+    const fn fault(code: i32, address: usize) -> Self {
+        Self { code, pid: 0, uid: 0, value: address }
+    }
+}
+
+/// A signal that waits to be dealt with.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    signal: u32,
+    thread: Option<Tid>,
+    info: SignalInfo,
+}
+
+/// The signal state of a process.
+#[derive(Default)]
+pub struct Signals {
+    /// Only what differs from the default, at most one for each signal.
+    actions: Vec<(u32, Action)>,
+    pending: Vec<Pending>,
+    /// Bits of those pending for the process as a whole.
+    shared: u64,
+}
+
+impl Signals {
+    /// What a forked child has: the actions, nothing pending.
+    pub(super) fn fork(&self) -> Self {
+        Self { actions: self.actions.clone(), pending: Vec::new(), shared: 0 }
+    }
+
+    /// What `execve` leaves: handlers become defaults, what is ignored stays so.
+    pub(super) fn reset_handlers(&mut self) {
+        self.actions.retain(|(_, action)| action.handler == IGNORE);
+        for (_, action) in &mut self.actions {
+            *action = Action { handler: IGNORE, ..Action::default() };
+        }
+    }
+
+    /// What is done on `signal`.
+    pub fn action(&self, signal: u32) -> Action {
+        let found = self.actions.iter().find(|(number, _)| *number == signal);
+        found.map_or_else(Action::default, |&(_, action)| action)
+    }
+
+    fn set_action(&mut self, signal: u32, action: Action) {
+        self.actions.retain(|(number, _)| *number != signal);
+        if action != Action::default() {
+            self.actions.push((signal, action));
+        }
+    }
+
+    fn discard(&mut self, signal: u32) {
+        self.shared &= !bit(signal);
+        self.pending.retain(|pending| pending.signal != signal);
+    }
+
+    /// Takes the most urgent signal that `task` does not block: faults first, then the lowest
+    /// number.
+    fn take(&mut self, task: &Task) -> Option<(u32, SignalInfo)> {
+        const URGENT: u64 = bit(SIGSEGV) | bit(SIGBUS) | bit(SIGFPE) | bit(SIGILL) | bit(SIGTRAP);
+        let blocked = task.blocked.load(Ordering::Relaxed);
+        let ready = (self.shared | task.pending.load(Ordering::Relaxed)) & !blocked;
+        let choice = if ready & URGENT == 0 { ready } else { ready & URGENT };
+        if choice == 0 {
+            return None;
+        }
+        let signal = choice.trailing_zeros() + 1;
+        let own = task.pending.load(Ordering::Relaxed) & bit(signal) != 0;
+        let thread = own.then(|| task.tid());
+        let at = self
+            .pending
+            .iter()
+            .position(|pending| pending.signal == signal && pending.thread == thread);
+        let info = at.map_or(SignalInfo::KERNEL, |at| self.pending.remove(at).info);
+        if own {
+            task.pending.fetch_and(!bit(signal), Ordering::Relaxed);
+        } else {
+            self.shared &= !bit(signal);
+        }
+        Some((signal, info))
+    }
+}
+
+/// What happens on a signal without a handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DefaultAction {
+    Ignore,
+    Terminate,
+}
+
+pub(super) fn default_action(signal: u32) -> DefaultAction {
+    match signal {
+        SIGCHLD | SIGCONT | SIGURG | SIGWINCH | SIGSTOP | SIGTSTP | SIGTTIN | SIGTTOU => {
+            DefaultAction::Ignore
+        }
+        _ => DefaultAction::Terminate,
+    }
+}
+
+fn is_ignored(action: &Action, signal: u32) -> bool {
+    action.handler == IGNORE
+        || (action.handler == DEFAULT && default_action(signal) == DefaultAction::Ignore)
+}
+
+/// A signal that has been taken to be dealt with, and what is to be done.
+pub(super) struct Taken {
+    pub signal: u32,
+    pub info: SignalInfo,
+    pub action: Action,
+}
+
+/// Takes the next signal of the running task.
+pub(super) fn take() -> Option<Taken> {
+    let task = current();
+    let mut signals = task.process().signals.lock();
+    let (signal, info) = signals.take(&task)?;
+    let action = signals.action(signal);
+    if action.flags & SA_RESETHAND != 0 && action.handler > IGNORE {
+        signals.set_action(signal, Action::default());
+    }
+    Some(Taken { signal, info, action })
+}
+
+/// Whether a process does not want its children to become zombies.
+pub(super) fn reaps_children(process: &Process) -> bool {
+    let action = process.signals.lock().action(SIGCHLD);
+    action.handler == IGNORE || action.flags & SA_NOCLDWAIT != 0
+}
+
+/// Sends a signal to a process, or to one of its threads.
+pub fn send(process: &Arc<Process>, signal: u32, info: SignalInfo, thread: Option<&Arc<Task>>) {
+    if signal == 0 || signal > SIGNAL_LAST || process.exit_status().is_some() {
+        return;
+    }
+    let mut signals = process.signals.lock();
+    let action = signals.action(signal);
+    // The first process gets only what it has a handler for.
+    let protected = process.pid() == super::family::INIT_PID && action.handler == DEFAULT;
+    if protected && info.code != SignalInfo::fault(1, 0).code {
+        return;
+    }
+    let target = thread.cloned().or_else(|| process.first_thread());
+    let blocked = target.as_ref().map_or(0, |task| task.blocked.load(Ordering::Relaxed));
+    if is_ignored(&action, signal) && blocked & bit(signal) == 0 {
+        return;
+    }
+    if signal == SIGKILL {
+        drop(signals);
+        end_process(process, SIGKILL);
+        return;
+    }
+    let pending = match thread {
+        Some(task) => task.pending.fetch_or(bit(signal), Ordering::Relaxed),
+        None => {
+            let with = signals.shared | bit(signal);
+            core::mem::replace(&mut signals.shared, with)
+        }
+    };
+    if pending & bit(signal) != 0 {
+        return;
+    }
+    signals.pending.push(Pending { signal, thread: thread.map(|task| task.tid()), info });
+    drop(signals);
+    match thread {
+        Some(task) => notify(task, signal),
+        None => {
+            let threads = process.threads.lock();
+            let ready = threads
+                .iter()
+                .find(|task| task.blocked.load(Ordering::Relaxed) & bit(signal) == 0)
+                .cloned();
+            drop(threads);
+            if let Some(task) = ready {
+                notify(&task, signal);
+            }
+        }
+    }
+}
+
+/// Has a thread look at its signals.
+fn notify(task: &Arc<Task>, signal: u32) {
+    if task.blocked.load(Ordering::Relaxed) & bit(signal) == 0 {
+        task.attention.store(true, Ordering::Release);
+        wake(Arc::clone(task), TaskState::Sleeping);
+    }
+}
+
+/// Decides the end of a process, with `status` as `wait4` reports it; each thread ends on its
+/// way to user mode. `false` if it was decided before.
+pub(super) fn end_process(process: &Process, status: u32) -> bool {
+    let first = process
+        .ending
+        .compare_exchange(NOT_ENDING, status as usize, Ordering::AcqRel, Ordering::Relaxed)
+        .is_ok();
+    if first {
+        end_other_threads(process);
+    }
+    first
+}
+
+/// Makes every thread of the process look whether it is to end.
+pub(super) fn end_other_threads(process: &Process) {
+    for thread in process.threads() {
+        thread.attention.store(true, Ordering::Release);
+        wake(thread, TaskState::Sleeping);
+    }
+}
+
+/// Sends the running task the signal for a fault that nothing resolves. It cannot be put off:
+/// if the task blocks or ignores it, the process ends.
+pub(in super::super) fn fault(frame: &mut Frame, fault: Unresolved) {
+    use crate::arch::TrapFrame;
+    let at = frame.instruction_pointer();
+    let (signal, info) = match fault {
+        Unresolved::Page(address, FaultError::NotMapped) => {
+            (SIGSEGV, SignalInfo::fault(1, address))
+        }
+        Unresolved::Page(address, FaultError::Forbidden) => {
+            (SIGSEGV, SignalInfo::fault(2, address))
+        }
+        Unresolved::Page(address, FaultError::BeyondFile) => {
+            (SIGBUS, SignalInfo::fault(2, address))
+        }
+        Unresolved::Page(_, FaultError::OutOfMemory) => {
+            let task = current();
+            log::warn!("out of memory: killed process {} ({})", task.pid(), task.name());
+            (SIGKILL, SignalInfo::KERNEL)
+        }
+        Unresolved::Other(UserFault::IllegalInstruction) => (SIGILL, SignalInfo::fault(2, at)),
+        Unresolved::Other(UserFault::Arithmetic) => (SIGFPE, SignalInfo::fault(1, at)),
+        Unresolved::Other(UserFault::Breakpoint) => (SIGTRAP, SignalInfo::fault(1, at)),
+        Unresolved::Other(UserFault::Bus) => (SIGBUS, SignalInfo::fault(1, 0)),
+        Unresolved::Other(_) => (SIGSEGV, SignalInfo { code: 0x80, ..SignalInfo::fault(0, 0) }),
+    };
+    force(signal, info);
+}
+
+/// Sends the running task a signal that it has to take now.
+pub(super) fn force(signal: u32, info: SignalInfo) {
+    let task = current();
+    let process = task.process();
+    let mut signals = process.signals.lock();
+    let action = signals.action(signal);
+    let blocked = task.blocked.load(Ordering::Relaxed) & bit(signal) != 0;
+    if signal == SIGKILL || blocked || action.handler <= IGNORE {
+        drop(signals);
+        end_process(process, signal);
+        task.attention.store(true, Ordering::Release);
+        return;
+    }
+    let tid = Some(task.tid());
+    if task.pending.fetch_or(bit(signal), Ordering::Relaxed) & bit(signal) == 0 {
+        signals.pending.push(Pending { signal, thread: tid, info });
+    }
+    task.attention.store(true, Ordering::Release);
+}
+
+/// `sigaction(2)`: the old action of a signal, and a new one.
+pub fn exchange_action(signal: u32, new: Option<Action>) -> Action {
+    let task = current();
+    let mut signals = task.process().signals.lock();
+    let old = signals.action(signal);
+    if let Some(mut new) = new {
+        new.mask &= !UNBLOCKABLE;
+        signals.set_action(signal, new);
+        // What is ignored is not pending either (POSIX, 2.4.3).
+        if is_ignored(&new, signal) {
+            signals.discard(signal);
+            drop(signals);
+            for thread in task.process().threads() {
+                thread.pending.fetch_and(!bit(signal), Ordering::Relaxed);
+            }
+        }
+    }
+    old
+}
+
+/// The running task's signal mask.
+pub fn mask() -> u64 {
+    current().blocked.load(Ordering::Relaxed)
+}
+
+/// Sets the running task's signal mask, and has it look at what that lets through.
+pub fn set_mask(mask: u64) {
+    let task = current();
+    task.blocked.store(mask & !UNBLOCKABLE, Ordering::Relaxed);
+    if task.ready_signals() != 0 {
+        task.attention.store(true, Ordering::Relaxed);
+    }
+    // A signal for the process that this task now blocks may be another thread's to take.
+    let process = task.process();
+    let shared = process.signals.lock().shared & mask;
+    if shared != 0 && process.thread_count() > 1 {
+        for thread in process.threads() {
+            if shared & !thread.blocked.load(Ordering::Relaxed) != 0 {
+                thread.attention.store(true, Ordering::Release);
+                wake(thread, TaskState::Sleeping);
+            }
+        }
+    }
+}
+
+/// The running task's pending signals, blocked or not.
+pub fn pending() -> u64 {
+    let task = current();
+    task.pending.load(Ordering::Relaxed) | task.process().signals.lock().shared
+}
+
+impl Task {
+    /// The signals that wait and are not blocked.
+    pub(super) fn ready_signals(&self) -> u64 {
+        let shared = self.process().signals.lock().shared;
+        (shared | self.pending.load(Ordering::Relaxed)) & !self.blocked.load(Ordering::Relaxed)
+    }
+
+    /// Whether a wait has to end for a signal, or for the end of the process. Asked by the
+    /// task itself.
+    #[inline]
+    pub fn has_signal(&self) -> bool {
+        self.attention.load(Ordering::Acquire) && self.must_return()
+    }
+
+    /// Whether the task has to end: its process does, or another thread goes on alone.
+    pub(super) fn must_end(&self) -> bool {
+        self.process().exit_status().is_some() || self.process().excludes(self)
+    }
+
+    #[cold]
+    fn must_return(&self) -> bool {
+        self.must_end() || self.ready_signals() != 0
+    }
+}

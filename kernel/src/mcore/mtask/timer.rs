@@ -1,0 +1,118 @@
+//! Time: sleeping until a deadline, and this CPU's one-shot timer, which is set to whatever
+//! comes first: a sleeper's deadline, the end of a slice that others wait for, or a tick that
+//! somebody asked for. An idle CPU without sleepers is not interrupted at all.
+
+use core::sync::atomic::Ordering;
+
+use kernel_sched::TimerId;
+
+use super::super::context::{CpuContext, cpus, current, this_cpu};
+use super::scheduler::{block, wake};
+use super::task::TaskState;
+use super::wait::Interrupted;
+use crate::arch::{Arch, Architecture};
+
+/// Nanoseconds since the machine started; never goes back.
+#[inline]
+pub fn now_ns() -> u64 {
+    Arch::now_ns()
+}
+
+/// Has the timer interrupt at `deadline` at the latest. Interrupts off.
+pub(super) fn interrupt_at(cpu: &CpuContext, deadline: u64) {
+    if deadline < cpu.timer_set.get() {
+        cpu.timer_set.set(deadline);
+        Arch::set_timer(deadline);
+    }
+}
+
+/// Sets the timer to the next event. Interrupts off.
+pub(super) fn program(cpu: &CpuContext) {
+    let sleeper = cpu.sleepers.lock().next_deadline().unwrap_or(u64::MAX);
+    interrupt_at(cpu, sleeper.min(cpu.slice_end.get()).min(cpu.next_tick.get()));
+}
+
+/// Wakes the sleepers whose time has come. Interrupts off.
+pub(super) fn expire(cpu: &CpuContext, now: u64, _from_user: bool) {
+    loop {
+        let expired = cpu.sleepers.lock().pop_expired(now);
+        let Some(task) = expired else { break };
+        if !wake(alloc::sync::Arc::clone(&task), TaskState::Sleeping) {
+            wake(task, TaskState::Waiting);
+        }
+    }
+    let period = cpu.tick_ns.load(Ordering::Relaxed);
+    if period == 0 {
+        cpu.next_tick.set(u64::MAX);
+    } else if cpu.next_tick.get() <= now || cpu.next_tick.get() == u64::MAX {
+        // Ticks that were missed are not made up for.
+        let next = cpu.next_tick.get().wrapping_add(period);
+        cpu.next_tick.set(if next > now && next - now <= period { next } else { now + period });
+    }
+}
+
+/// Has every CPU's timer interrupt at least every `period` nanoseconds; 0 ends that. For
+/// programs that are attached to the timer.
+pub fn set_tick(period: u64) {
+    for cpu in cpus() {
+        cpu.tick_ns.store(period, Ordering::Relaxed);
+    }
+    let irq = Arch::irq_save();
+    let cpu = this_cpu();
+    if period == 0 {
+        cpu.next_tick.set(u64::MAX);
+    } else {
+        let next = Arch::now_ns() + period;
+        cpu.next_tick.set(next);
+        interrupt_at(cpu, next);
+    }
+    Arch::irq_restore(irq);
+}
+
+/// A running alarm for the current task: wakes it at a deadline unless dropped before.
+pub(super) struct Alarm {
+    cpu: &'static CpuContext,
+    id: TimerId,
+}
+
+impl Alarm {
+    /// Wakes the running task at `deadline`.
+    pub(super) fn set(deadline: u64) -> Self {
+        let cpu = this_cpu();
+        let id = cpu.sleepers.lock().insert(deadline, current().to_arc());
+        let irq = Arch::irq_save();
+        interrupt_at(cpu, deadline);
+        Arch::irq_restore(irq);
+        Self { cpu, id }
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        // The reference is dropped after the lock.
+        let entry = self.cpu.sleepers.lock().cancel(self.id);
+        drop(entry);
+    }
+}
+
+/// Sleeps until `deadline`, on the scale of [`now_ns`].
+///
+/// # Errors
+/// If a signal came first.
+pub fn sleep_until(deadline: u64) -> Result<(), Interrupted> {
+    let task = current();
+    let _alarm = Alarm::set(deadline);
+    while now_ns() < deadline {
+        task.set_state(TaskState::Sleeping);
+        if task.has_signal() {
+            task.set_state(TaskState::Running);
+            return Err(Interrupted::noted());
+        }
+        if now_ns() >= deadline {
+            task.set_state(TaskState::Running);
+            break;
+        }
+        block();
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! Waiting for something to become true: [`WaitQueue`].
+//!
+//! ```text
+//! waiter:  queue.wait_until(|| take_what_is_there())?
+//! waker:   make it true; queue.wake_one()
+//! ```
+//!
+//! The waiter enters the queue before it looks, so a wake-up between looking and sleeping is
+//! not lost. Wakers may be interrupt handlers.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+use kernel_sync::SpinLock;
+
+use super::super::context::{Current, current};
+use super::scheduler::{block, wake};
+use super::task::{Task, TaskState};
+use super::timer::{Alarm, now_ns};
+
+/// A signal ended the wait: `EINTR`, or the system call starts again (`signal(7)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupted(());
+
+impl Interrupted {
+    /// Notes in the running task that its system call was interrupted.
+    pub(super) fn noted() -> Self {
+        current().private().interrupted.set(true);
+        Self(())
+    }
+}
+
+/// Tasks that wait for the same thing, first come, first woken.
+pub struct WaitQueue {
+    waiters: SpinLock<VecDeque<Arc<Task>>>,
+}
+
+impl WaitQueue {
+    /// Nobody waits.
+    pub const fn new() -> Self {
+        Self { waiters: SpinLock::new(VecDeque::new()) }
+    }
+
+    /// Waits until `ready` returns something. `ready` is called by the waiting task, without
+    /// any lock of the queue, at the start and after each wake-up.
+    ///
+    /// # Errors
+    /// If a signal comes first.
+    pub fn wait_until<T>(&self, ready: impl FnMut() -> Option<T>) -> Result<T, Interrupted> {
+        self.wait(ready, TaskState::Sleeping)
+    }
+
+    /// The same, holding signals off: for what is sure to come soon.
+    pub fn wait_uninterruptible<T>(&self, mut ready: impl FnMut() -> Option<T>) -> T {
+        loop {
+            if let Ok(value) = self.wait(&mut ready, TaskState::Waiting) {
+                return value;
+            }
+        }
+    }
+
+    /// As `wait_until`, up to `deadline` on the scale of `now_ns`; `None` when it has passed.
+    ///
+    /// # Errors
+    /// If a signal comes first.
+    pub fn wait_deadline<T>(
+        &self,
+        mut ready: impl FnMut() -> Option<T>,
+        deadline: u64,
+    ) -> Result<Option<T>, Interrupted> {
+        if let Some(value) = ready() {
+            return Ok(Some(value));
+        }
+        let _alarm = Alarm::set(deadline);
+        self.wait(
+            || match ready() {
+                Some(value) => Some(Some(value)),
+                None if now_ns() >= deadline => Some(None),
+                None => None,
+            },
+            TaskState::Sleeping,
+        )
+    }
+
+    #[inline]
+    fn wait<T>(
+        &self,
+        mut ready: impl FnMut() -> Option<T>,
+        state: TaskState,
+    ) -> Result<T, Interrupted> {
+        if let Some(value) = ready() {
+            return Ok(value);
+        }
+        let task = current();
+        loop {
+            self.enter(task, state);
+            let value = ready();
+            let signal = state == TaskState::Sleeping && task.has_signal();
+            if value.is_some() || signal {
+                self.leave(task);
+                task.set_state(TaskState::Running);
+                return value.ok_or_else(Interrupted::noted);
+            }
+            block();
+            // Whoever else woke it left it in the queue.
+            self.leave(task);
+            if let Some(value) = ready() {
+                return Ok(value);
+            }
+        }
+    }
+
+    fn enter(&self, task: Current, state: TaskState) {
+        let waiter = task.to_arc();
+        let mut waiters = self.waiters.lock();
+        task.set_state(state);
+        waiters.push_back(waiter);
+    }
+
+    fn leave(&self, task: Current) {
+        let mut waiters = self.waiters.lock();
+        let at =
+            waiters.iter().position(|waiter| core::ptr::eq(Arc::as_ptr(waiter), &raw const *task));
+        let waiter = at.and_then(|at| waiters.remove(at));
+        drop(waiters);
+        drop(waiter);
+    }
+
+    /// Wakes the task that has waited longest.
+    pub fn wake_one(&self) {
+        loop {
+            let Some(task) = self.waiters.lock().pop_front() else { return };
+            if wake_any(task) {
+                return;
+            }
+        }
+    }
+
+    /// Wakes all.
+    pub fn wake_all(&self) {
+        // Those that enter while this runs have looked later.
+        let mut count = self.waiters.lock().len();
+        while count > 0 {
+            let Some(task) = self.waiters.lock().pop_front() else { return };
+            wake_any(task);
+            count -= 1;
+        }
+    }
+
+    /// Whether somebody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiters.lock().is_empty()
+    }
+}
+
+impl Default for WaitQueue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Wakes a task however it waits; `false` if it was awake.
+pub(super) fn wake_any(task: Arc<Task>) -> bool {
+    let state = task.state();
+    matches!(state, TaskState::Sleeping | TaskState::Waiting) && wake(task, state)
+}
