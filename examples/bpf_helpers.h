@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * What a BPF program in C needs beside its context: sections, map declarations, helpers.
+ * The names are libbpf's, so programs written for it compile with this, and the other way.
+ *
+ *     clang -target bpf -g -O2 -c program.bpf.c -o program.o
+ */
+#ifndef BPF_HELPERS_H
+#define BPF_HELPERS_H
+
+typedef signed char __s8;
+typedef unsigned char __u8;
+typedef signed short __s16;
+typedef unsigned short __u16;
+typedef signed int __s32;
+typedef unsigned int __u32;
+typedef signed long long __s64;
+typedef unsigned long long __u64;
+
+/* Puts a function, a map or the licence into a section: what it is goes by the name. */
+#define SEC(name) __attribute__((section(name), used))
+
+/* Fields of a map's declaration in SEC(".maps"): a number, a type. */
+#define __uint(name, value) int(*name)[value]
+#define __type(name, value) typeof(value) *name
+
+/* A static function that stays a function of its own. */
+#ifndef __noinline
+#define __noinline __attribute__((noinline))
+#endif
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+
+/* enum bpf_map_type */
+enum {
+    BPF_MAP_TYPE_HASH = 1,
+    BPF_MAP_TYPE_ARRAY = 2,
+    BPF_MAP_TYPE_PERCPU_HASH = 5,
+    BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+    BPF_MAP_TYPE_RINGBUF = 27,
+};
+
+/* Flags of map declarations and of updates. */
+enum {
+    BPF_F_NO_PREALLOC = 1 << 0,
+    BPF_F_RDONLY_PROG = 1 << 7,
+    BPF_F_WRONLY_PROG = 1 << 8,
+};
+enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_EXIST = 2 };
+enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
+
+/* Helpers, by Linux's numbers. */
+static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value,
+                                         __u64 flags) = (void *)2;
+static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
+static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
+static long (*const bpf_trace_printk)(const char *format, __u32 size, ...) = (void *)6;
+static __u32 (*const bpf_get_prandom_u32)(void) = (void *)7;
+static __u32 (*const bpf_get_smp_processor_id)(void) = (void *)8;
+static __u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;
+static __u64 (*const bpf_get_current_uid_gid)(void) = (void *)15;
+static long (*const bpf_get_current_comm)(void *name, __u32 size) = (void *)16;
+static long (*const bpf_probe_read_user)(void *to, __u32 size, const void *from) = (void *)112;
+static long (*const bpf_probe_read_kernel)(void *to, __u32 size, const void *from) = (void *)113;
+static long (*const bpf_probe_read_user_str)(void *to, __u32 size, const void *from) = (void *)114;
+static long (*const bpf_probe_read_kernel_str)(void *to, __u32 size,
+                                               const void *from) = (void *)115;
+static __u64 (*const bpf_jiffies64)(void) = (void *)118;
+static long (*const bpf_ringbuf_output)(void *ring, void *data, __u64 size,
+                                        __u64 flags) = (void *)130;
+static void *(*const bpf_ringbuf_reserve)(void *ring, __u64 size, __u64 flags) = (void *)131;
+static void (*const bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;
+static void (*const bpf_ringbuf_discard)(void *data, __u64 flags) = (void *)133;
+static __u64 (*const bpf_ringbuf_query)(void *ring, __u64 what) = (void *)134;
+
+/* Prints a line with up to three numbers to the kernel's log. */
+#define bpf_printk(format, args...)                                     \
+    ({                                                                  \
+        static const char bpf_printk_format[] = format;                 \
+        bpf_trace_printk(bpf_printk_format, sizeof(bpf_printk_format), ##args); \
+    })
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Global variables and a function of one's own: how much was written, and the largest write.
+ *
+ * Shows: constants in .rodata (which the verifier knows), variables in .data and .bss (which
+ * are array maps that user space can read), and a static function, called and not inlined.
+ *
+ *     bpf load /lib/bpf/globals.o /sys/fs/bpf/globals
+ *     bpf attach /sys/fs/bpf/globals
+ *     bpf map dump .bss
+ *
+ * The dump shows the number of writes, then the sum of their bytes; `.data` begins with the
+ * largest write so far, which is 1 to begin with.
+ */
+#include "lemma.h"
+
+/* write(2) on x86_64. `volatile`, so that the loader may still change it. */
+const volatile __u64 watched = 1;
+
+__u64 largest = 1;
+__u64 writes;
+__u64 bytes;
+
+static __noinline __u64 account(__u64 size)
+{
+    writes++;
+    bytes += size;
+    if (size > largest)
+        largest = size;
+    return writes;
+}
+
+SEC("hook/sys_enter")
+int globals(struct lemma_sys_enter *ctx)
+{
+    if (ctx->nr == watched && account(ctx->args[2]) == 1)
+        bpf_printk("first write, %llu bytes, by process %u", ctx->args[2], ctx->pid);
+    return 0;
+}
+
+char _license[] SEC("license") = "GPL";
