@@ -116,7 +116,7 @@ pub fn install(packages: &[&str]) -> Result<()> {
             bail!("please type: sudo apt-get install -y --no-install-recommends {list}")
         }
     };
-    say(format!("installing {list} (apt-get, once)"));
+    say(format!("installing {list} (apt-get, once; a minute or two)"));
     let run = |arguments: &[&str]| -> Result<bool> {
         let mut words = become_root.clone();
         // `sudo` may drop the environment, so the setting goes through `env`.
@@ -126,13 +126,16 @@ pub fn install(packages: &[&str]) -> Result<()> {
         words.extend(arguments.iter().map(Into::into));
         let mut words = words.into_iter();
         let program = words.next().context("an empty command")?;
-        let status = Command::new(program)
+        let output = Command::new(program)
             .args(words)
             .stdin(Stdio::null())
-            .stdout(std::io::stderr())
-            .status()
+            .output()
             .context("cannot start apt-get")?;
-        Ok(status.success())
+        if !output.status.success() {
+            // What it unpacks is of no interest; why it failed is.
+            eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(output.status.success())
     };
     let mut arguments = vec!["install", "--no-install-recommends"];
     arguments.extend(packages);
