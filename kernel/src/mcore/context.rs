@@ -114,6 +114,14 @@ pub fn is_running() -> bool {
     !Arch::cpu_local().is_null()
 }
 
+/// Whether the caller may wait: it is a task, not the idle loop or the start-up code, and
+/// interrupts are on.
+pub fn can_sleep() -> bool {
+    is_running()
+        && Arch::irqs_enabled()
+        && !core::ptr::eq(&raw const *current(), Arc::as_ptr(&this_cpu().idle))
+}
+
 /// A CPU's context by its number.
 pub fn cpu(number: usize) -> Option<&'static CpuContext> {
     let pointer = CPUS.get(number)?.load(Ordering::Acquire);

@@ -143,7 +143,7 @@ fn switch(reason: Reason) {
     let running = unsafe { &*previous };
     let mut queue = cpu.run_queue.lock();
     let idle = core::ptr::eq(previous, Arc::as_ptr(&cpu.idle));
-    if reason == Reason::Block && running.state() == TaskState::Running {
+    if reason == Reason::Block && !idle && running.state() == TaskState::Running {
         drop(queue);
         Arch::irq_restore(irq);
         return;
