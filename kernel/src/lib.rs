@@ -9,6 +9,7 @@
 extern crate alloc;
 
 pub mod arch;
+pub mod driver;
 pub mod log;
 pub mod mcore;
 pub mod mem;
@@ -33,6 +34,7 @@ pub fn init(boot: &'static BootInfo) -> ! {
     mem::init(boot);
     Arch::init_paging(boot);
     Arch::init_devices(boot);
+    driver::init();
     selftest::run(boot.command_line);
     Arch::power_off(0)
 }

@@ -2,6 +2,9 @@
 //! machine, with status 0 if it passed. Those that provoke a panic pass by ending as a panic
 //! does (QEMU's exit status 255) with the right report on the console.
 
+use alloc::vec;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
 use crate::arch::{Arch, Architecture};
 
 /// Runs the test that the command line names, if it names one.
@@ -12,6 +15,7 @@ pub(crate) fn run(command_line: &str) {
             "protection" => Arch::check_protection().err().unwrap_or(0),
             "nofault" => nofault(),
             "clock" => clock(),
+            "disk" => disk(),
             "panic" => provoke_panic(command_line),
             "write-text" => write_text(),
             "stack-overflow" => overflow(1),
@@ -66,6 +70,64 @@ fn clock() -> usize {
     let plausible = (1_577_836_800..4_102_444_800).contains(&date);
     log::info!("clock: {} ns for 1000 readings, booted at {date}", last - start);
     usize::from(last == start || !plausible)
+}
+
+/// Blocks that the disk test reads.
+const DISK_TEST_BLOCKS: usize = 64;
+
+/// Reads the first disk by polling and then, in two threads at once, by interrupts: the same
+/// bytes, and reading beyond the end is an error.
+fn disk() -> usize {
+    crate::mcore::init();
+    for name in ["disk test 1", "disk test 2"] {
+        if crate::mcore::spawn_kernel_thread(name, disk_thread).is_err() {
+            return 1;
+        }
+    }
+    match read_disk() {
+        Some(digest) => POLLED.store(digest, Ordering::Relaxed),
+        None => return 1,
+    }
+    crate::mcore::idle()
+}
+
+/// What polling has read, condensed; and how many threads have seen the same.
+static POLLED: AtomicU64 = AtomicU64::new(0);
+static AGREEING: AtomicUsize = AtomicUsize::new(0);
+
+fn disk_thread() {
+    let agrees = read_disk() == Some(POLLED.load(Ordering::Relaxed));
+    if !agrees {
+        log::error!("disk: interrupts and polling do not read the same");
+        Arch::power_off(1);
+    }
+    if AGREEING.fetch_add(1, Ordering::Relaxed) == 1 {
+        Arch::power_off(0);
+    }
+}
+
+/// Reads the first blocks one by one, and all at once; `None` if anything is wrong.
+fn read_disk() -> Option<u64> {
+    let disk = crate::driver::block::by_name("vda")?;
+    let size = disk.block_size();
+    let mut together = vec![0; size * DISK_TEST_BLOCKS];
+    disk.read(0, &mut together).ok()?;
+    let mut one = vec![0; size];
+    for (number, block) in (0..).zip(together.chunks(size)) {
+        disk.read(number, &mut one).ok()?;
+        if one != block {
+            log::error!("disk: block {number} differs when read alone");
+            return None;
+        }
+    }
+    if disk.read(disk.block_count(), &mut one).is_ok() {
+        log::error!("disk: a block beyond the end was read");
+        return None;
+    }
+    // FNV-1a.
+    Some(together.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    }))
 }
 
 /// Two frames that must appear in the backtrace.

@@ -372,6 +372,9 @@ pub trait Architecture {
     fn unmap_kernel(page: usize) -> Option<PhysAddr>;
     /// Maps `[start, start + length)` of device registers, and returns where.
     fn map_device(start: PhysAddr, length: usize) -> Result<usize, MapError>;
+    /// The physical address of kernel memory that is contiguous there too (the direct map, the
+    /// kernel image), for DMA; `None` for other addresses, kernel stacks among them.
+    fn dma_address(address: usize) -> Option<PhysAddr>;
     /// Copies `length` bytes between kernel memory and user memory of the active address space;
     /// one of the two is a user address, already checked to be below `USER_END`. Faults that
     /// `mem` can resolve are resolved; on one that it cannot, stops.

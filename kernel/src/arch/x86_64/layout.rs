@@ -12,11 +12,14 @@
 
 use core::ops::Range;
 
+use crate::arch::traits::PhysAddr;
+
 /// The first page is never mapped, so that a null pointer is found out.
 pub(super) const USER_START: usize = 0x1000;
 /// The last page below 2^47 stays free: SYSCALL there would return to a non-canonical address.
 pub(super) const USER_END: usize = 0x7fff_ffff_f000;
 pub(super) const DIRECT_MAP: usize = 0xffff_8000_0000_0000;
+const DIRECT_MAP_END: usize = DIRECT_MAP + (64 << 40);
 pub(super) const KERNEL_BASE: usize = 0xffff_ffff_8000_0000;
 pub(super) const KERNEL_MAP_START: usize = 0xffff_ffff_a000_0000;
 pub(super) const KERNEL_MAP_END: usize = 0xffff_ffff_e000_0000;
@@ -77,4 +80,15 @@ pub(super) fn kernel_image() -> Range<u64> {
 /// The physical address of a byte of the kernel image.
 pub(super) fn image_to_phys(address: usize) -> u64 {
     (address - KERNEL_BASE) as u64
+}
+
+/// See [`crate::arch::Architecture::dma_address`].
+pub(super) fn dma_address(address: usize) -> Option<PhysAddr> {
+    if (DIRECT_MAP..DIRECT_MAP_END).contains(&address) {
+        Some(PhysAddr((address - DIRECT_MAP) as u64))
+    } else if (kernel_start()..data_end()).contains(&address) {
+        Some(PhysAddr(image_to_phys(address)))
+    } else {
+        None
+    }
 }

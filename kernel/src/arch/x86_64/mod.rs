@@ -236,6 +236,10 @@ impl Architecture for X86_64 {
         paging::map_device(start, length)
     }
 
+    fn dma_address(address: usize) -> Option<PhysAddr> {
+        layout::dma_address(address)
+    }
+
     #[inline]
     unsafe fn copy_user(destination: usize, source: usize, length: usize) -> usize {
         user::copy(destination, source, length)
