@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Wrong in one way: reads past the end of a map's value, with an index that nobody checked.
+ * Wrong in one way: a bound that is off by one, so the last index lies behind the map's value.
  *
  *     bpf load /lib/bpf/bad_oob.o /sys/fs/bpf/bad
  *
- * is refused: the value has 64 bytes and the access may lie beyond them.
+ * is refused: the value has 64 bytes, and the access may be to 8 bytes at offset 64.
  */
 #include "lemma.h"
 
@@ -25,10 +25,11 @@ int bad_oob(struct lemma_sys_enter *ctx)
     __u32 zero = 0;
     struct table *table = bpf_map_lookup_elem(&tables, &zero);
 
-    if (!table)
-        return 0;
-    /* The right way: `if (ctx->nr < 8)` around it. */
-    table->slots[ctx->nr]++;
+    __u64 nr = ctx->nr;
+
+    /* The right way: `nr < 8`. */
+    if (table && nr <= 8)
+        table->slots[nr]++;
     return 0;
 }
 

@@ -5,6 +5,7 @@
 //! as root or with a password-less `sudo`, else it names the exact command to type. When all
 //! is there it starts no other program. Neighbour: `toolchain` asks for Debian's Rust here.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -106,45 +107,78 @@ pub fn require_all(workspace: &Workspace, tools: &[Tool]) -> Result<()> {
 /// Installs Debian packages, or says which command would.
 pub fn install(packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");
-    let Some(apt) = find_in("apt-get", &search_path()) else {
+    let Some(apt) = Apt::find() else {
         bail!("please install {list}: there is no apt-get on this machine");
     };
-    let become_root = match Privilege::of_this_process() {
-        Privilege::Root => vec![],
-        Privilege::Sudo(sudo) => vec![sudo.into_os_string(), "-n".into()],
-        Privilege::None => {
-            bail!("please type: sudo apt-get install -y --no-install-recommends {list}")
-        }
+    let Some(apt) = apt.with_privilege() else {
+        bail!("please type: sudo apt-get install -y --no-install-recommends {list}");
     };
-    say(format!("installing {list} (apt-get, once)"));
-    let run = |arguments: &[&str]| -> Result<bool> {
-        let mut words = become_root.clone();
-        // `sudo` may drop the environment, so the setting goes through `env`.
-        words.extend(["env".into(), "DEBIAN_FRONTEND=noninteractive".into()]);
-        words.push(apt.clone().into_os_string());
-        words.extend(["-y".into(), "-qq".into(), "-o".into(), "Dpkg::Use-Pty=0".into()]);
-        words.extend(arguments.iter().map(Into::into));
-        let mut words = words.into_iter();
-        let program = words.next().context("an empty command")?;
-        let status = Command::new(program)
-            .args(words)
-            .stdin(Stdio::null())
-            .stdout(std::io::stderr())
-            .status()
-            .context("cannot start apt-get")?;
-        Ok(status.success())
-    };
+    say(format!("installing {list} (apt-get, once; a minute or two)"));
     let mut arguments = vec!["install", "--no-install-recommends"];
     arguments.extend(packages);
     // The package lists may be absent or old: fetch them only when the first try fails.
-    if !run(&arguments)? {
+    if !apt.run(&arguments)? {
         say("fetching the package lists (apt-get update)");
-        run(&["update"])?;
-        if !run(&arguments)? {
+        apt.run(&["update"])?;
+        if !apt.run(&arguments)? {
             bail!("apt-get could not install {list} (its message is above)");
         }
     }
     Ok(())
+}
+
+/// Fetches the package lists, where we may. Without that, an old list has to do.
+pub fn update() -> Result<()> {
+    if let Some(apt) = Apt::find().and_then(Apt::with_privilege) {
+        say("fetching the package lists (apt-get update)");
+        apt.run(&["update"])?;
+    }
+    Ok(())
+}
+
+/// `apt-get`, and how to become root for it.
+struct Apt {
+    program: PathBuf,
+    become_root: Vec<OsString>,
+}
+
+impl Apt {
+    fn find() -> Option<Self> {
+        let program = find_in("apt-get", &search_path())?;
+        Some(Self { program, become_root: Vec::new() })
+    }
+
+    /// Itself if this process may install packages, as root or through `sudo`.
+    fn with_privilege(mut self) -> Option<Self> {
+        match Privilege::of_this_process() {
+            Privilege::Root => {}
+            Privilege::Sudo(sudo) => self.become_root = vec![sudo.into(), "-n".into()],
+            Privilege::None => return None,
+        }
+        Some(self)
+    }
+
+    /// Runs it; `false` if it failed, which it has then explained.
+    fn run(&self, arguments: &[&str]) -> Result<bool> {
+        let mut words = self.become_root.clone();
+        // `sudo` may drop the environment, so the setting goes through `env`.
+        words.extend(["env".into(), "DEBIAN_FRONTEND=noninteractive".into()]);
+        words.push(self.program.clone().into());
+        words.extend(["-y".into(), "-qq".into(), "-o".into(), "Dpkg::Use-Pty=0".into()]);
+        words.extend(arguments.iter().map(Into::into));
+        let mut words = words.into_iter();
+        let program = words.next().context("an empty command")?;
+        let output = Command::new(program)
+            .args(words)
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot start apt-get")?;
+        if !output.status.success() {
+            // What it unpacks is of no interest; why it failed is.
+            eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(output.status.success())
+    }
 }
 
 /// How this process may install packages.

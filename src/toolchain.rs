@@ -225,12 +225,14 @@ fn pick_source(
         let debian = Path::new("/usr");
         let there = || {
             debian.join("bin/cargo").is_file()
-                && debian.join("bin/rustc").is_file()
                 && has_library_source(debian)
+                && is_new_enough(&debian.join("bin/rustc"))
         };
         if !there() {
             let _lock = workspace.lock("setup")?;
             if !there() {
+                // Newer versions come as security updates: old package lists lack them.
+                setup::update()?;
                 setup::install(&["rustc-web", "cargo-web", "rust-web-src"])?;
             }
         }
@@ -240,8 +242,9 @@ fn pick_source(
     }
     bail!(
         "no Rust compiler for {}: `rustup target add {0}`, `rustup component add rust-src` and \
-         Debian's packages rustc-web, cargo-web, rust-web-src were tried",
-        target.triple()
+         Debian's packages rustc-web, cargo-web, rust-web-src (of {1} or newer) were tried",
+        target.triple(),
+        env!("CARGO_PKG_RUST_VERSION")
     )
 }
 
@@ -263,6 +266,21 @@ fn user_sysroot() -> Result<PathBuf> {
     }
     let text = String::from_utf8(output.stdout).context("the path of rustc is not UTF-8")?;
     Ok(PathBuf::from(text.trim()))
+}
+
+/// Whether this compiler exists and is as new as the workspace asks for.
+fn is_new_enough(rustc: &Path) -> bool {
+    let Ok(output) = Command::new(rustc).arg("--version").output() else { return false };
+    // `rustc 1.96.0 (...)`
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text.split_ascii_whitespace().nth(1).and_then(parse_version);
+    version.is_some() && version >= parse_version(env!("CARGO_PKG_RUST_VERSION"))
+}
+
+/// The first two numbers of a version.
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split('.').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
 }
 
 fn has_target(sysroot: &Path, triple: &str) -> bool {
@@ -414,6 +432,15 @@ mod tests {
         for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_NET_OFFLINE"] {
             assert!(kept(name), "{name}");
         }
+    }
+
+    #[test]
+    fn versions_compare_as_numbers() {
+        assert_eq!(parse_version("1.96.0"), Some((1, 96)));
+        assert_eq!(parse_version("1.95"), Some((1, 95)));
+        assert!(parse_version("1.100") > parse_version("1.95"));
+        assert_eq!(parse_version("beta"), None);
+        assert!(!is_new_enough(Path::new("/no/such/rustc")));
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! is loaded. Cargo features choose [`ActiveProfile`]; both types always exist, so tests can
 //! compare them.
 
+use crate::helper;
 use crate::memory::{HeapMemory, Memory, StaticPool};
+use crate::verifier::VerifyOptions;
 
 #[cfg(all(feature = "profile-cloud", feature = "profile-embedded"))]
 compile_error!("choose one profile: profile-cloud or profile-embedded, not both");
@@ -18,10 +20,6 @@ pub trait PhysicalProfile: Send + Sync + 'static {
     const NAME: &'static str;
     /// Most instructions in one program, as `BPF_PROG_LOAD` counts them (8 bytes each).
     const MAX_INSTRUCTIONS: usize;
-    /// Most instructions that the verifier explores, over all paths.
-    const VERIFIER_WORK: usize;
-    /// Most program states that the verifier keeps to prune with.
-    const VERIFIER_STATES: usize;
     /// Bytes of stack for a program and everything it calls.
     const STACK_BYTES: usize;
     /// Greatest worst-case bound that is accepted, in executed instructions.
@@ -30,6 +28,8 @@ pub trait PhysicalProfile: Send + Sync + 'static {
     const MAX_MAP_BYTES: usize;
     /// Whether maps may take memory after they were created.
     const GROWS: bool;
+    /// How much work the verifier may do, which helpers there are.
+    fn verify_options() -> VerifyOptions;
     /// Where maps and prepared programs live.
     fn memory() -> &'static dyn Memory;
 }
@@ -41,12 +41,14 @@ pub struct CloudProfile;
 impl PhysicalProfile for CloudProfile {
     const NAME: &'static str = "cloud";
     const MAX_INSTRUCTIONS: usize = 1_000_000;
-    const VERIFIER_WORK: usize = 1_000_000;
-    const VERIFIER_STATES: usize = 200_000;
     const STACK_BYTES: usize = 512;
     const MAX_WORST_CASE: u64 = u64::MAX;
     const MAX_MAP_BYTES: usize = isize::MAX as usize / 2;
     const GROWS: bool = true;
+
+    fn verify_options() -> VerifyOptions {
+        VerifyOptions { helper_available: Some(helper::is_implemented), ..VerifyOptions::cloud() }
+    }
 
     fn memory() -> &'static dyn Memory {
         &HeapMemory
@@ -68,12 +70,17 @@ impl EmbeddedProfile {
 impl PhysicalProfile for EmbeddedProfile {
     const NAME: &'static str = "embedded";
     const MAX_INSTRUCTIONS: usize = 4_096;
-    const VERIFIER_WORK: usize = 65_536;
-    const VERIFIER_STATES: usize = 1_024;
     const STACK_BYTES: usize = 512;
     const MAX_WORST_CASE: u64 = 1 << 20;
     const MAX_MAP_BYTES: usize = 256 * 1024;
     const GROWS: bool = false;
+
+    fn verify_options() -> VerifyOptions {
+        VerifyOptions {
+            helper_available: Some(helper::is_implemented),
+            ..VerifyOptions::embedded()
+        }
+    }
 
     fn memory() -> &'static dyn Memory {
         Self::pool()

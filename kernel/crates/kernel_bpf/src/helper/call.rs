@@ -62,6 +62,12 @@ pub fn implementation(number: i32) -> Option<Helper> {
     })
 }
 
+/// Whether a helper has an implementation.
+#[must_use]
+pub fn is_implemented(number: i32) -> bool {
+    implementation(number).is_some()
+}
+
 fn error(error: MapError) -> u64 {
     i64::from(-error.number()) as u64
 }

@@ -12,7 +12,7 @@ pub mod proto;
 pub mod services;
 pub mod table;
 
-pub use call::{Environment, Helper, implementation};
+pub use call::{Environment, Helper, implementation, is_implemented};
 pub use proto::{Arg, HelperProto, Ret};
 pub use services::{Fault, KernelServices};
 pub use table::by_id;

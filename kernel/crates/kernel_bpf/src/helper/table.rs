@@ -49,16 +49,10 @@ pub static HELPERS: &[HelperProto] = &[
     .per_word(2)
     .gpl(),
     proto(id::KTIME_GET_NS, "ktime_get_ns", &[], Ret::Scalar, 20),
-    proto(
-        id::TRACE_PRINTK,
-        "trace_printk",
-        &[Arg::Mem, Arg::Size, Arg::Any, Arg::Any, Arg::Any],
-        Ret::Scalar,
-        400,
-    )
-    .per_word(40)
-    .gpl()
-    .privileged(),
+    proto(id::TRACE_PRINTK, "trace_printk", &[Arg::Mem, Arg::Size], Ret::Scalar, 400)
+        .per_word(40)
+        .gpl()
+        .privileged(),
     proto(id::GET_PRANDOM_U32, "get_prandom_u32", &[], Ret::Scalar, 10),
     proto(id::GET_SMP_PROCESSOR_ID, "get_smp_processor_id", &[], Ret::Scalar, 5),
     proto(
