@@ -55,8 +55,21 @@ pub(crate) struct DentryCache {
 }
 
 impl DentryCache {
+    /// A cache that holds nothing.
+    pub(crate) const fn new() -> Self {
+        Self {
+            hasher: FixedState::with_seed(0),
+            heads: Vec::new(),
+            slots: Vec::new(),
+            free: NONE,
+            used: 0,
+            capacity: 0,
+            hand: 0,
+        }
+    }
+
     /// A cache of at most `capacity` entries (more only while all are in use).
-    pub(crate) fn new(capacity: usize, seed: u64) -> Self {
+    pub(crate) fn with_capacity(capacity: usize, seed: u64) -> Self {
         let capacity = capacity.max(16);
         Self {
             hasher: FixedState::with_seed(seed),
@@ -79,7 +92,7 @@ impl DentryCache {
 
     #[inline]
     fn chain(&self, hash: u32) -> usize {
-        hash as usize & (self.heads.len() - 1)
+        hash as usize & self.heads.len().wrapping_sub(1)
     }
 
     #[inline]

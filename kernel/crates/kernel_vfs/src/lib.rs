@@ -11,6 +11,7 @@
 //! | [`open_file`], [`fd_table`], [`context`] | what a process has: descriptions, descriptors, directories |
 //! | [`memory`] | a file system in memory: tmpfs, and the tree under devfs and bpffs |
 //! | [`page`] | file data that is read without a lock |
+//! | [`terminal`] | line editing, echo and signals of a terminal |
 //! | [`types`], [`error`], [`clock`] | plain data |
 //!
 //! Paths and names are bytes, as in Linux. Nothing here panics, whatever users or disks say.
@@ -37,6 +38,7 @@ pub mod mount;
 pub mod open_file;
 pub mod operations;
 pub mod page;
+pub mod terminal;
 pub mod types;
 pub mod walk;
 

@@ -93,10 +93,15 @@ pub struct Vfs {
 }
 
 impl Vfs {
-    /// An empty name space that remembers at most `names` names; `seed` keeps users from
-    /// choosing names that collide in its table.
-    pub fn new(names: usize, seed: u64) -> Self {
-        Self { mounts: Vec::new(), cache: DentryCache::new(names, seed), next_device: 1 }
+    /// An empty name space, which remembers no names yet.
+    pub const fn new() -> Self {
+        Self { mounts: Vec::new(), cache: DentryCache::new(), next_device: 1 }
+    }
+
+    /// Sets how many names are remembered at most; `seed` keeps users from choosing names that
+    /// collide in the table. To be called before the first mount.
+    pub fn set_cache(&mut self, names: usize, seed: u64) {
+        self.cache = DentryCache::with_capacity(names, seed);
     }
 
     /// The root of the tree, once something is mounted there.
@@ -136,6 +141,12 @@ impl Vfs {
     /// How many names the cache holds.
     pub fn cached_names(&self) -> usize {
         self.cache.len()
+    }
+}
+
+impl Default for Vfs {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

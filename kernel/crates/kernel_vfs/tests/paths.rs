@@ -1,5 +1,7 @@
 //! Path resolution: dots, links, slashes, mounts, limits, permissions.
 
+#![expect(clippy::unwrap_used, reason = "tests fail loudly")]
+
 mod common;
 
 use std::sync::Arc;

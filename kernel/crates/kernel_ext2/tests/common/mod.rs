@@ -93,7 +93,8 @@ impl World {
     pub(crate) fn on(disk: Arc<MemoryDisk>, cached_blocks: usize) -> Result<Self, FsError> {
         let options = MountOptions { read_only: false, cached_blocks };
         let fs = Arc::new(Ext2::mount(Arc::clone(&disk), options)?);
-        let vfs = RwLock::new(Vfs::new(512, 1));
+        let vfs = RwLock::new(Vfs::new());
+        vfs.write().set_cache(512, 1);
         let flags = MountFlags::empty();
         mount::mount(&vfs, None, Arc::clone(&fs) as Arc<dyn FileSystem>, b"disk", flags).unwrap();
         let root = vfs.read().root().cloned();

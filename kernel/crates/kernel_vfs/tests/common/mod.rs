@@ -30,7 +30,8 @@ impl World {
     }
 
     pub(crate) fn with_names(names: usize) -> Self {
-        let vfs = RwLock::new(Vfs::new(names, 1));
+        let vfs = RwLock::new(Vfs::new());
+        vfs.write().set_cache(names, 1);
         mount::mount(&vfs, None, Arc::new(MemoryFs::new(OPTIONS)), b"tmpfs", MountFlags::empty())
             .unwrap();
         let root = vfs.read().root().unwrap().clone();
