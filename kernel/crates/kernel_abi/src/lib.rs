@@ -9,6 +9,7 @@
 
 pub mod bpf;
 mod errno;
+pub mod file;
 pub mod syscall;
 
 pub use errno::Errno;
