@@ -21,6 +21,7 @@ pub mod id {
     pub const GET_CURRENT_PID_TGID: i32 = 14;
     pub const GET_CURRENT_UID_GID: i32 = 15;
     pub const GET_CURRENT_COMM: i32 = 16;
+    pub const GET_CGROUP_CLASSID: i32 = 17;
     pub const SKB_VLAN_PUSH: i32 = 18;
     pub const SKB_VLAN_POP: i32 = 19;
     pub const PERF_EVENT_READ: i32 = 22;
@@ -53,6 +54,7 @@ pub mod id {
     pub const XDP_ADJUST_TAIL: i32 = 65;
     pub const GET_STACK: i32 = 67;
     pub const SKB_LOAD_BYTES_RELATIVE: i32 = 68;
+    pub const GET_LOCAL_STORAGE: i32 = 81;
     pub const SK_LOOKUP_TCP: i32 = 84;
     pub const SK_LOOKUP_UDP: i32 = 85;
     pub const SK_RELEASE: i32 = 86;
@@ -109,6 +111,8 @@ pub mod id {
 pub enum Arg {
     /// Any initialised value; a pointer only from a privileged program.
     Any,
+    /// The constant 0.
+    Zero,
     /// The address of a map, by `ld_imm64`.
     ConstMapPtr,
     /// Readable memory of the map's key size.
@@ -166,6 +170,8 @@ pub enum Ret {
     Void,
     /// A pointer to a value of the map in the arguments, or null.
     MapValueOrNull,
+    /// A pointer to the value of the map in the arguments, never null.
+    MapValue,
     /// A ring-buffer record of the constant size in the arguments, or null; must
     /// be submitted or discarded.
     RingbufMemOrNull,

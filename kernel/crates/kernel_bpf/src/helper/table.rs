@@ -49,10 +49,17 @@ pub static HELPERS: &[HelperProto] = &[
     .per_word(2)
     .gpl(),
     proto(id::KTIME_GET_NS, "ktime_get_ns", &[], Ret::Scalar, 20),
-    proto(id::TRACE_PRINTK, "trace_printk", &[Arg::Mem, Arg::Size], Ret::Scalar, 400)
-        .per_word(40)
-        .gpl()
-        .privileged(),
+    proto(
+        id::TRACE_PRINTK,
+        "trace_printk",
+        // The values to print follow unchecked, as in Linux.
+        &[Arg::Mem, Arg::Size],
+        Ret::Scalar,
+        400,
+    )
+    .per_word(40)
+    .gpl()
+    .privileged(),
     proto(id::GET_PRANDOM_U32, "get_prandom_u32", &[], Ret::Scalar, 10),
     proto(id::GET_SMP_PROCESSOR_ID, "get_smp_processor_id", &[], Ret::Scalar, 5),
     proto(
@@ -87,6 +94,7 @@ pub static HELPERS: &[HelperProto] = &[
     proto(id::GET_CURRENT_UID_GID, "get_current_uid_gid", &[], Ret::Scalar, 15),
     proto(id::GET_CURRENT_COMM, "get_current_comm", &[Arg::UninitMem, Arg::Size], Ret::Scalar, 20)
         .per_word(2),
+    proto(id::GET_CGROUP_CLASSID, "get_cgroup_classid", &[Arg::Ctx], Ret::Scalar, 20),
     proto(id::SKB_VLAN_PUSH, "skb_vlan_push", &[Arg::Ctx, Arg::Any, Arg::Any], Ret::Scalar, 100)
         .moves_packet(),
     proto(id::SKB_VLAN_POP, "skb_vlan_pop", &[Arg::Ctx], Ret::Scalar, 100).moves_packet(),
@@ -234,6 +242,13 @@ pub static HELPERS: &[HelperProto] = &[
         40,
     )
     .per_word(2),
+    proto(
+        id::GET_LOCAL_STORAGE,
+        "get_local_storage",
+        &[Arg::ConstMapPtr, Arg::Zero],
+        Ret::MapValue,
+        20,
+    ),
     proto(
         id::SK_LOOKUP_TCP,
         "sk_lookup_tcp",

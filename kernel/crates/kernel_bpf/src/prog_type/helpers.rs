@@ -68,7 +68,6 @@ pub const TRACING: &[i32] = &[
     id::GET_STACK,
     id::SEND_SIGNAL,
     id::SEND_SIGNAL_THREAD,
-    id::KTIME_GET_COARSE_NS,
     id::GET_FUNC_IP,
     id::GET_ATTACH_COOKIE,
 ];
@@ -83,10 +82,12 @@ pub const SOCKET_FILTER: &[i32] = &[
     id::GET_SOCKET_COOKIE,
     id::GET_SOCKET_UID,
     id::PERF_EVENT_OUTPUT,
+    id::KTIME_GET_COARSE_NS,
 ];
 
 /// Control-group socket buffers, beyond [`SOCKET_FILTER`].
 pub const CGROUP_SKB: &[i32] = &[
+    id::GET_LOCAL_STORAGE,
     id::SK_LOOKUP_TCP,
     id::SK_LOOKUP_UDP,
     id::SKC_LOOKUP_TCP,
@@ -100,6 +101,8 @@ pub const CGROUP_SKB: &[i32] = &[
 
 /// Traffic control.
 pub const SCHED_CLS: &[i32] = &[
+    id::KTIME_GET_COARSE_NS,
+    id::GET_CGROUP_CLASSID,
     id::SKB_STORE_BYTES,
     id::SKB_LOAD_BYTES,
     id::SKB_LOAD_BYTES_RELATIVE,
@@ -138,6 +141,7 @@ pub const SCHED_CLS: &[i32] = &[
 
 /// XDP.
 pub const XDP: &[i32] = &[
+    id::KTIME_GET_COARSE_NS,
     id::PERF_EVENT_OUTPUT,
     id::CSUM_DIFF,
     id::XDP_ADJUST_HEAD,

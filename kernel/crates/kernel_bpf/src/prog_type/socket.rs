@@ -53,6 +53,9 @@ pub const SOCK_COMMON: &[Field] = &[
     narrow("rx_queue_mapping", 76),
 ];
 
+/// `struct bpf_xdp_sock`.
+pub const XDP_SOCK: &[Field] = &[word("queue_id", 0)];
+
 /// `struct bpf_tcp_sock`.
 pub const TCP_SOCK: &[Field] = &[
     Field::whole("snd_cwnd to sacked_out", 0, 80, 4),

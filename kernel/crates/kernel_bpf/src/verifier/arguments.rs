@@ -60,6 +60,21 @@ impl Verifier<'_> {
                 }
                 Ok(())
             }
+            Arg::Zero => {
+                self.need_precise(reg);
+                if value.is_zero() {
+                    return Ok(());
+                }
+                Err(self
+                    .refuse(
+                        Cause::BadArgument,
+                        format!(
+                            "R{}: bpf_{} doesn't support non-zero flags",
+                            reg as u8, proto.name
+                        ),
+                    )
+                    .register(reg))
+            }
             Arg::ConstMapPtr => match value.kind {
                 Kind::MapPtr { map } if !value.nullable => {
                     found.map = Some(map);

@@ -69,7 +69,7 @@ impl Verifier<'_> {
             if let Operand::Reg(src) = src {
                 self.need_precise(src);
             }
-            return Ok(self.go(cond == Cond::Ne, target));
+            return self.go(cond == Cond::Ne, target, (dst, src));
         }
         let (taken, fallen) = self.pointer_gains(width, cond, (&left, dst), (&right, src))?;
         let mut other = self.state.clone();
@@ -87,11 +87,27 @@ impl Verifier<'_> {
         .register(reg)
     }
 
-    /// Follows the only possible side.
-    fn go(&mut self, taken: bool, target: usize) -> Flow {
+    /// Follows the only possible side. What an unprivileged program runs must also be
+    /// safe when the processor guesses wrong and follows the other side for a while,
+    /// with operands that it does not know.
+    fn go(
+        &mut self,
+        taken: bool,
+        target: usize,
+        operands: (Reg, Operand),
+    ) -> Result<Flow, Refusal> {
+        if !self.env.privileged() {
+            let mut guessed = self.state.clone();
+            guessed.set(operands.0, Value::UNKNOWN);
+            if let Operand::Reg(src) = operands.1 {
+                guessed.set(src, Value::UNKNOWN);
+            }
+            let wrong = if taken { self.pc + 1 } else { target };
+            self.push_branch(guessed, wrong, PathStep { insn: self.pc as u32, taken: !taken })?;
+        }
         self.note_branch(taken);
         self.push_step(PathStep { insn: self.pc as u32, taken });
-        Flow::Jump(if taken { target } else { self.pc + 1 })
+        Ok(Flow::Jump(if taken { target } else { self.pc + 1 }))
     }
 
     /// Follows the side that falls through, and keeps the other for later.
@@ -119,12 +135,12 @@ impl Verifier<'_> {
         let frame = self.state.depth() as u8;
         if may_jump != may_fall {
             // The decision rests on the bounds of both.
-            let src = match src {
+            let place = match src {
                 Operand::Reg(src) => Some(Place::Reg(frame, src)),
                 Operand::Imm(_) => None,
             };
-            self.need_precise_places(&[Some(Place::Reg(frame, dst)), src]);
-            return Ok(self.go(may_jump, target));
+            self.need_precise_places(&[Some(Place::Reg(frame, dst)), place]);
+            return self.go(may_jump, target, (dst, src));
         }
         let src = match src {
             Operand::Reg(src) if src != dst => Some(src),
@@ -211,9 +227,18 @@ impl Verifier<'_> {
     }
 }
 
-/// Whether a valid pointer of this kind is the address of something for sure.
+/// Whether a comparison of a valid pointer of this kind with null is decided, as Linux
+/// decides it.
 fn never_null(value: &Value) -> bool {
-    !value.is_packet() && !matches!(value.kind, Kind::Func { .. })
+    matches!(
+        value.kind,
+        Kind::MapPtr { .. }
+            | Kind::MapValue { .. }
+            | Kind::Memory { .. }
+            | Kind::SockCommon
+            | Kind::Socket
+            | Kind::TcpSock
+    )
 }
 
 /// Gains of `left cond right` when one is a position in the packet and the other its
@@ -300,7 +325,9 @@ fn apply(state: &mut State, gain: &Gain) {
                     return;
                 }
                 if is_null {
-                    held = value.reference;
+                    if value.reference == id {
+                        held = id;
+                    }
                     *value = Value::constant(0);
                 } else {
                     value.nullable = false;

@@ -155,6 +155,15 @@ impl Verifier<'_> {
                 );
             }
             self.proof.tail_calls = true;
+            // The unprivileged index is masked by the size of one map.
+            let map = arguments.map.unwrap_or(0);
+            let first = *self.tail_call_maps.entry(self.pc).or_insert(map);
+            if first != map && !self.env.privileged() {
+                return Err(self.refuse(
+                    Cause::MapMismatch,
+                    "tail_call abusing map_ptr: different maps on different paths".into(),
+                ));
+            }
         }
         if arguments.released != 0 {
             self.release(arguments.released)?;
@@ -250,6 +259,11 @@ impl Verifier<'_> {
             let id = this.new_id();
             Value { nullable: true, id, reference, ..Value::pointer(kind) }
         };
+        // What is acquired has the reference's identity: when it is null, nothing is.
+        let acquired = |this: &mut Self, kind: Kind| {
+            let id = this.acquire();
+            Value { nullable: true, id, reference: id, ..Value::pointer(kind) }
+        };
         match proto.ret {
             Ret::Void => Value::UNINIT,
             Ret::Scalar => {
@@ -274,9 +288,9 @@ impl Verifier<'_> {
                     Some(MapType::ArrayOfMaps | MapType::HashOfMaps) => {
                         Kind::MapPtr { map: map | INNER_MAP }
                     }
+                    Some(MapType::Xskmap) => Kind::XdpSock,
                     Some(MapType::Sockmap | MapType::Sockhash) => {
-                        let reference = self.acquire();
-                        return or_null(self, Kind::Socket, reference);
+                        return acquired(self, Kind::Socket);
                     }
                     _ => Kind::MapValue { map },
                 };
@@ -288,18 +302,17 @@ impl Verifier<'_> {
             }
             Ret::RingbufMemOrNull => {
                 let size = arguments.allocate.unwrap_or(0);
-                let reference = self.acquire();
-                or_null(self, Kind::Memory { size }, reference)
+                acquired(self, Kind::Memory { size })
             }
-            Ret::SocketOrNull => {
-                let reference = self.acquire();
+            Ret::MapValue => Value::pointer(Kind::MapValue { map: arguments.map.unwrap_or(0) }),
+            Ret::SocketOrNull => acquired(self, Kind::Socket),
+            Ret::SockCommonOrNull => acquired(self, Kind::SockCommon),
+            // A listener lives as long as the program runs.
+            Ret::BorrowedSocketOrNull => {
+                let listener = proto.id == id::GET_LISTENER_SOCK;
+                let reference = if listener { 0 } else { arguments.socket_reference };
                 or_null(self, Kind::Socket, reference)
             }
-            Ret::SockCommonOrNull => {
-                let reference = self.acquire();
-                or_null(self, Kind::SockCommon, reference)
-            }
-            Ret::BorrowedSocketOrNull => or_null(self, Kind::Socket, arguments.socket_reference),
             Ret::BorrowedTcpSockOrNull => or_null(self, Kind::TcpSock, arguments.socket_reference),
         }
     }

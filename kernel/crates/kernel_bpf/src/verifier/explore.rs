@@ -87,6 +87,10 @@ pub(super) struct Verifier<'a> {
     pub(super) log: String,
     /// Whether each division by a register was never by zero so far.
     divisors: BTreeMap<usize, bool>,
+    /// The first map seen at each tail call.
+    pub(super) tail_call_maps: BTreeMap<usize, u32>,
+    /// What unprivileged pointer arithmetic was seen to do at each instruction.
+    pub(super) masked: BTreeMap<usize, (bool, bool, i64)>,
     checkpoints: Checkpoints,
     pending: Vec<Pending>,
     /// Branches on the way here.
@@ -111,6 +115,8 @@ impl<'a> Verifier<'a> {
             proof: Proof { facts, ..Proof::default() },
             log: String::new(),
             divisors: BTreeMap::new(),
+            tail_call_maps: BTreeMap::new(),
+            masked: BTreeMap::new(),
             checkpoints,
             pending: Vec::new(),
             steps: Vec::new(),
@@ -240,13 +246,24 @@ impl<'a> Verifier<'a> {
         self.proof.facts[self.pc].divisor_nonzero = *all;
     }
 
-    pub(super) fn note_region(&mut self, region: Region) {
-        let fact = &mut self.proof.facts[self.pc].region;
-        *fact = match *fact {
-            Region::None => region,
-            same if same == region => region,
-            _ => Region::Mixed,
-        };
+    /// Notes the kind of memory that the current instruction accesses. Accesses to the
+    /// context and to kernel objects may be translated, so such an instruction may do
+    /// nothing else.
+    pub(super) fn note_region(&mut self, region: Region) -> Result<(), Refusal> {
+        let before = self.proof.facts[self.pc].region;
+        if before == region {
+            return Ok(());
+        }
+        let translated = |region| matches!(region, Region::Context | Region::Object);
+        if before != Region::None && (translated(before) || translated(region)) {
+            return Err(self.refuse(
+                Cause::NotAPointer,
+                "same insn cannot be used with different pointers: on one path to the context or a kernel object, on another to other memory".into(),
+            ));
+        }
+        let mixed = before != Region::None;
+        self.proof.facts[self.pc].region = if mixed { Region::Mixed } else { region };
+        Ok(())
     }
 
     /// Takes up the last branch not followed; false when there is none.

@@ -23,13 +23,14 @@ fn compatible(map: MapType, helper: i32) -> bool {
         }
         M::Ringbuf => only(&[id::RINGBUF_OUTPUT, id::RINGBUF_RESERVE, id::RINGBUF_QUERY]),
         M::StackTrace => only(&[id::GET_STACKID]),
-        M::CgroupArray | M::CgroupStorage | M::PercpuCgroupStorage => false,
+        M::CgroupStorage | M::PercpuCgroupStorage => only(&[id::GET_LOCAL_STORAGE]),
+        M::CgroupArray => false,
         M::ReuseportSockarray | M::StructOps | M::UserRingbuf | M::Arena => false,
         M::InodeStorage | M::TaskStorage | M::CgrpStorage => false,
         M::ArrayOfMaps | M::HashOfMaps => only(&[id::MAP_LOOKUP_ELEM]),
         M::Devmap | M::DevmapHash => only(&[id::REDIRECT_MAP, id::MAP_LOOKUP_ELEM]),
         M::Cpumap => only(&[id::REDIRECT_MAP]),
-        M::Xskmap => only(&[id::REDIRECT_MAP]),
+        M::Xskmap => only(&[id::REDIRECT_MAP, id::MAP_LOOKUP_ELEM]),
         M::Sockmap | M::Sockhash => {
             only(&[id::MAP_UPDATE_ELEM, id::MAP_DELETE_ELEM, id::MAP_LOOKUP_ELEM])
         }
@@ -51,6 +52,7 @@ fn compatible(map: MapType, helper: i32) -> bool {
         }
         id::RINGBUF_OUTPUT | id::RINGBUF_RESERVE | id::RINGBUF_QUERY => map == M::Ringbuf,
         id::GET_STACKID => map == M::StackTrace,
+        id::GET_LOCAL_STORAGE => matches!(map, M::CgroupStorage | M::PercpuCgroupStorage),
         id::REDIRECT_MAP => {
             matches!(map, M::Devmap | M::DevmapHash | M::Cpumap | M::Xskmap)
         }

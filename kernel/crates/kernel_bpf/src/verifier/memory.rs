@@ -7,7 +7,6 @@ use super::pointer::MAX_OFFSET;
 use super::proof::Region;
 use super::refusal::Refusal;
 use super::rejection::Cause;
-use super::scalar::Scalar;
 use super::scalar::range::Range;
 use super::value::{Kind, Value};
 use crate::insn::{AtomicOp, Operand, Reg, Size, Width};
@@ -38,7 +37,7 @@ impl Verifier<'_> {
         let offset = i32::from(offset);
         self.check_alignment(base, &pointer, offset, size.bytes())?;
         let loaded = if let Kind::Stack { frame } = pointer.kind {
-            self.note_region(Region::Stack);
+            self.note_region(Region::Stack)?;
             let value = self.stack_read(base, &pointer, frame, offset, size.bytes(), true)?;
             value.unwrap_or(Value::UNKNOWN)
         } else {
@@ -122,7 +121,7 @@ impl Verifier<'_> {
         let offset = i32::from(offset);
         self.check_alignment(base, &pointer, offset, size.bytes())?;
         if let Kind::Stack { frame } = pointer.kind {
-            self.note_region(Region::Stack);
+            self.note_region(Region::Stack)?;
             return self.stack_write(base, &pointer, frame, offset, size.bytes(), src);
         }
         let stored = match src {
@@ -146,7 +145,7 @@ impl Verifier<'_> {
         let what = match value.kind {
             Kind::Ctx => "ctx",
             Kind::Packet | Kind::PacketMeta | Kind::PacketEnd => "pkt",
-            Kind::SockCommon | Kind::Socket | Kind::TcpSock => "sock",
+            Kind::SockCommon | Kind::Socket | Kind::TcpSock | Kind::XdpSock => "sock",
             _ => return Ok(()),
         };
         Err(self
@@ -180,16 +179,24 @@ impl Verifier<'_> {
         let size = if width == Width::W32 { 4 } else { 8 };
         let offset = i32::from(offset);
         self.check_alignment(base, &pointer, offset, size)?;
+        let mut old = Value::UNKNOWN;
         if let Kind::Stack { frame } = pointer.kind {
-            self.note_region(Region::Stack);
+            self.note_region(Region::Stack)?;
+            // An address must not reach the register as a number.
             self.stack_read(base, &pointer, frame, offset, size, false)?;
+            let wanted = fetched.is_some();
+            let read = self.stack_read(base, &pointer, frame, offset, size, wanted)?;
+            old = read.unwrap_or(Value::UNKNOWN);
             self.stack_clobber(base, &pointer, frame, offset, size)?;
         } else {
             self.check_access(base, &pointer, offset, size, Access::Read, None)?;
             self.check_access(base, &pointer, offset, size, Access::Write, None)?;
         }
         if let Some(reg) = fetched {
-            self.state.set(reg, Value::scalar(Scalar::UNKNOWN.truncate(size)));
+            if old.is_scalar() && size < 8 {
+                old = Value::scalar(old.scalar.truncate(size));
+            }
+            self.state.set(reg, old);
         }
         Ok(())
     }
@@ -265,7 +272,7 @@ impl Verifier<'_> {
                 }
                 self.check_map_direction(base, map, access)?;
                 let size_of_value = self.env.map(map).map_or(0, |def| def.value_size);
-                self.note_region(Region::MapValue);
+                self.note_region(Region::MapValue)?;
                 self.check_extent(base, pointer, offset, size, size_of_value, false)?;
                 self.check_special_fields(base, map, pointer, offset, size)
             }
@@ -273,14 +280,14 @@ impl Verifier<'_> {
                 if access == Access::Write {
                     leaks(self, "mem")?;
                 }
-                self.note_region(Region::Memory);
+                self.note_region(Region::Memory)?;
                 self.check_extent(base, pointer, offset, size, extent, false)
             }
             Kind::Ctx => {
                 if access == Access::Write {
                     leaks(self, "ctx")?;
                 }
-                self.note_region(Region::Context);
+                self.note_region(Region::Context)?;
                 self.check_context(base, pointer, offset, size, access)
             }
             Kind::Packet | Kind::PacketMeta => {
@@ -293,11 +300,11 @@ impl Verifier<'_> {
                     leaks(self, "packet")?;
                     self.proof.writes_packet = true;
                 }
-                self.note_region(Region::Packet);
+                self.note_region(Region::Packet)?;
                 self.check_packet(base, pointer, offset, size, false)
             }
-            Kind::SockCommon | Kind::Socket | Kind::TcpSock => {
-                self.note_region(Region::Object);
+            Kind::SockCommon | Kind::Socket | Kind::TcpSock | Kind::XdpSock => {
+                self.note_region(Region::Object)?;
                 self.check_socket(base, pointer, offset, size, access)
             }
             Kind::Scalar => Err(self
@@ -532,6 +539,7 @@ impl Verifier<'_> {
         let fields = match pointer.kind {
             Kind::Socket => socket::SOCK,
             Kind::TcpSock => socket::TCP_SOCK,
+            Kind::XdpSock => socket::XDP_SOCK,
             _ => socket::SOCK_COMMON,
         };
         let at = i64::from(pointer.offset) + i64::from(offset);

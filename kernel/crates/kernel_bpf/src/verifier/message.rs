@@ -31,6 +31,7 @@ impl Verifier<'_> {
             Kind::SockCommon => "sock_common",
             Kind::Socket => "sock",
             Kind::TcpSock => "tcp_sock",
+            Kind::XdpSock => "xdp_sock",
             Kind::Func { .. } => "func",
         }
     }
@@ -77,7 +78,7 @@ impl Verifier<'_> {
             Kind::PacketMeta => place("a pointer into the packet's metadata".to_string()),
             Kind::PacketEnd => "a pointer to the end of the packet".to_string(),
             Kind::Memory { size } => place(format!("a pointer to a record of {size} bytes")),
-            Kind::SockCommon | Kind::Socket | Kind::TcpSock => {
+            Kind::SockCommon | Kind::Socket | Kind::TcpSock | Kind::XdpSock => {
                 place("a pointer to a socket".to_string())
             }
             Kind::Func { .. } => "the address of a function".to_string(),

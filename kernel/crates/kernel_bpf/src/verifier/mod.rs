@@ -47,6 +47,7 @@ pub use options::VerifyOptions;
 pub use proof::{BranchFact, InsnFacts, Proof, Region, Subprogram, Verified};
 pub use rejection::{Cause, PathStep, Rejection, SourceLine};
 
+use crate::insn::{Imm64, Insn};
 use crate::map::MapRef;
 use crate::prog_type::{self, TypeDecl};
 use crate::program::Program;
@@ -153,6 +154,23 @@ fn check_shape<M: MapRef>(
                 "the program has {length} instructions, and 1 to {} are allowed",
                 options.max_insns
             ),
+        ));
+    }
+    let calls = |insn: &Insn| {
+        matches!(
+            insn,
+            Insn::CallLocal { .. }
+                | Insn::CallKfunc { .. }
+                | Insn::LoadImm64 { value: Imm64::Func { .. }, .. }
+        )
+    };
+    if options.unprivileged
+        && let Some(slot) = program.insns.iter().position(calls)
+    {
+        return Err(Refusal::at(
+            slot,
+            Cause::UnknownFunction,
+            "calling other bpf or kernel functions is allowed for privileged loaders only".into(),
         ));
     }
     let cfg = cfg::build(&program.insns, !options.unprivileged)?;

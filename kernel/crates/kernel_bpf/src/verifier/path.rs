@@ -315,11 +315,16 @@ fn step_back(insns: &[Insn], entry: Entry, frame: &mut usize, places: &mut Place
         Insn::Store { src, .. } => store_back(entry, src, f, places),
         Insn::StoreRelease { src, .. } => store_back(entry, Operand::Reg(src), f, places),
         Insn::Atomic { op, src, .. } => {
-            if let Some(fetched) = AtomicOp::fetched_into(op, src) {
-                clear(places, fetched);
+            let fetched = AtomicOp::fetched_into(op, src);
+            let wanted = fetched.is_some_and(|reg| has(places, reg));
+            if let Some(reg) = fetched {
+                clear(places, reg);
             }
             if let Some((frame, slot)) = entry.slot() {
                 places.slots[frame] &= !(1 << slot);
+                if wanted {
+                    places.slots[frame] |= 1 << slot;
+                }
             }
         }
         Insn::LoadImm64 { dst, .. } => clear(places, dst),

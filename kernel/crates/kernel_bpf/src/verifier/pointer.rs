@@ -113,6 +113,9 @@ impl Verifier<'_> {
         let moved = Value::scalar(result.scalar);
         self.check_distance(dst, &result, &moved)?;
         if !self.env.privileged() {
+            if matches!(src, Operand::Reg(_)) {
+                self.check_maskable(dst, op, pointer, &result, number)?;
+            }
             self.check_stays_inside(dst, &result, number)?;
         }
         Ok(result)
@@ -211,6 +214,47 @@ impl Verifier<'_> {
             result.range = 0;
         }
         result
+    }
+
+    /// Linux masks what an unprivileged program adds to a pointer, so that a wrong guess
+    /// of the processor stays inside. That works for some kinds of pointers, in one
+    /// direction, with one limit per instruction.
+    fn check_maskable(
+        &mut self,
+        dst: Reg,
+        op: AluOp,
+        pointer: &Value,
+        result: &Value,
+        number: &Value,
+    ) -> Result<(), Refusal> {
+        let reg = dst as u8;
+        if !matches!(pointer.kind, Kind::Stack { .. } | Kind::MapValue { .. }) {
+            return Err(self
+                .refuse(
+                    Cause::PointerArithmetic,
+                    format!("R{reg} has pointer with unsupported alu operation"),
+                )
+                .register(dst));
+        }
+        let constant = number.scalar.as_constant();
+        let leftwards = (number.scalar.r64.smin < 0) != (op == AluOp::Sub);
+        let limit = match (constant, leftwards) {
+            (Some(x), _) => x as i64,
+            (None, true) => result.scalar.r64.smin.saturating_add(i64::from(pointer.offset)),
+            (None, false) => i64::try_from(pointer.scalar.r64.umax)
+                .unwrap_or(i64::MAX)
+                .saturating_add(i64::from(pointer.offset)),
+        };
+        let now = (leftwards, constant.is_some(), limit);
+        if *self.masked.entry(self.pc).or_insert(now) != now {
+            return Err(self
+                .refuse(
+                    Cause::PointerArithmetic,
+                    format!("R{reg} tried to add from different maps, paths or scalars"),
+                )
+                .register(dst));
+        }
+        Ok(())
     }
 
     /// Unprivileged programs may not even form pointers outside the memory: the

@@ -38,6 +38,7 @@ pub(super) enum Kind {
     SockCommon,
     Socket,
     TcpSock,
+    XdpSock,
     /// A subprogram of this program, by first slot.
     Func {
         start: u32,

@@ -41,7 +41,7 @@ const CONDS: [Cond; 11] = [
 /// All ranges of 8-bit numbers that come from unsigned or signed ends, thinned out.
 fn ranges8() -> Vec<(Range<8>, Vec<u64>)> {
     let ends: Vec<u64> = (0..256)
-        .filter(|x| x % 23 == 0 || [1, 2, 7, 8, 126, 127, 128, 129, 254, 255].contains(x))
+        .filter(|x| x % 43 == 0 || [1, 2, 7, 8, 126, 127, 128, 129, 254, 255].contains(x))
         .collect();
     let mut all = Vec::new();
     for &a in &ends {
@@ -243,7 +243,9 @@ impl Random {
 #[test]
 fn scalars_hold_every_result() {
     let mut random = Random(0x1234_5678_9abc_def1);
-    for _ in 0..300_000 {
+    // Debug builds are slow; the same seed always gives the same cases.
+    let rounds = if cfg!(debug_assertions) { 60_000 } else { 2_000_000 };
+    for _ in 0..rounds {
         let (a, x) = random.scalar();
         let (b, y) = random.scalar();
         let op = OPS[(random.next() % 13) as usize];
