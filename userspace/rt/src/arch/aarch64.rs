@@ -120,3 +120,25 @@ pub fn counter() -> u64 {
     }
     ticks.wrapping_mul(1_000_000_000u64.checked_div(frequency).unwrap_or(1))
 }
+
+/// A function that only returns, as code.
+pub const RETURN_INSTRUCTION: &[u8] = &[0xc0, 0x03, 0x5f, 0xd6];
+
+/// Makes code that was written visible to instruction fetches.
+pub fn synchronise_code() {
+    // SAFETY: barriers and a hint.
+    unsafe {
+        asm!("dsb ish", "isb");
+    }
+}
+
+/// Division by zero gives zero on this architecture: no signal.
+pub fn divide_by_zero() {}
+
+/// Runs an instruction that does not exist: SIGILL.
+pub fn illegal_instruction() {
+    // SAFETY: traps.
+    unsafe {
+        asm!("udf #0");
+    }
+}

@@ -7,21 +7,24 @@
 mod aarch64;
 #[cfg(target_arch = "aarch64")]
 pub use aarch64::{
-    LEGACY_CALLS, NAME, clone_thread, counter, first_instructions, signal_action, syscall,
+    LEGACY_CALLS, NAME, RETURN_INSTRUCTION, clone_thread, counter, divide_by_zero,
+    first_instructions, illegal_instruction, signal_action, synchronise_code, syscall,
 };
 
 #[cfg(target_arch = "riscv64")]
 mod riscv64;
 #[cfg(target_arch = "riscv64")]
 pub use riscv64::{
-    LEGACY_CALLS, NAME, clone_thread, counter, first_instructions, signal_action, syscall,
+    LEGACY_CALLS, NAME, RETURN_INSTRUCTION, clone_thread, counter, divide_by_zero,
+    first_instructions, illegal_instruction, signal_action, synchronise_code, syscall,
 };
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
 pub use x86_64::{
-    LEGACY_CALLS, NAME, clone_thread, counter, first_instructions, signal_action, syscall,
+    LEGACY_CALLS, NAME, RETURN_INSTRUCTION, clone_thread, counter, divide_by_zero,
+    first_instructions, illegal_instruction, signal_action, synchronise_code, syscall,
 };
 
 /// The numbers of old calls that newer architectures no longer have, where this one has them.

@@ -125,3 +125,25 @@ pub fn counter() -> u64 {
     }
     ticks.wrapping_mul(100)
 }
+
+/// A function that only returns, as code.
+pub const RETURN_INSTRUCTION: &[u8] = &[0x67, 0x80, 0x00, 0x00];
+
+/// Makes code that was written visible to instruction fetches.
+pub fn synchronise_code() {
+    // SAFETY: a fence.
+    unsafe {
+        asm!("fence.i");
+    }
+}
+
+/// Division by zero gives all ones on this architecture: no signal.
+pub fn divide_by_zero() {}
+
+/// Runs an instruction that does not exist: SIGILL.
+pub fn illegal_instruction() {
+    // SAFETY: traps.
+    unsafe {
+        asm!("unimp");
+    }
+}

@@ -156,3 +156,25 @@ pub fn counter() -> u64 {
         core::arch::x86_64::_rdtsc()
     }
 }
+
+/// A function that only returns, as code.
+pub const RETURN_INSTRUCTION: &[u8] = &[0xc3];
+
+/// Makes code that was written visible to instruction fetches; nothing is needed here.
+pub fn synchronise_code() {}
+
+/// Divides by zero: SIGFPE.
+pub fn divide_by_zero() {
+    // SAFETY: traps.
+    unsafe {
+        asm!("xor edx, edx", "mov eax, 1", "xor ecx, ecx", "div ecx", out("eax") _, out("ecx") _, out("edx") _);
+    }
+}
+
+/// Runs an instruction that does not exist: SIGILL.
+pub fn illegal_instruction() {
+    // SAFETY: traps.
+    unsafe {
+        asm!("ud2");
+    }
+}

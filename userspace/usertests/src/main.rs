@@ -1,0 +1,73 @@
+//! Exercises every system call and compares with what Linux does. It must pass on Linux too:
+//! that is how we know that the tests test Linux's behaviour and not ours.
+//!
+//! `usertests [-v] [-k] [--dir DIRECTORY] [NAME...]` runs the tests whose names begin with one of
+//! the words, or all; `usertests hostile` makes calls with hostile arguments; `usertests list`
+//! names the tests. Ends with 0 if everything is as it should be, and else stops at the first
+//! difference and says what differed (`-k`: goes on).
+//!
+//! | file | |
+//! |---|---|
+//! | `harness` | runs each test in a process and a directory of its own |
+//! | `check` | what a test says when something differs |
+//! | `calls` | the system calls, typed |
+//! | `tests/` | the tests, a file for each family |
+//! | `hostile` | hostile and random arguments |
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod calls;
+mod check;
+mod harness;
+mod hostile;
+mod tests;
+
+use alloc::vec::Vec;
+use harness::Settings;
+use lemma_rt::{arguments, eprintln, println, show};
+
+lemma_rt::entry!(main);
+
+fn usage() -> i32 {
+    eprintln!("usage: usertests [-v] [-k] [--dir DIRECTORY] [NAME...]");
+    eprintln!("       usertests hostile [--calls N] [--seed N]");
+    eprintln!("       usertests list");
+    2
+}
+
+fn main() -> i32 {
+    let words: Vec<&[u8]> = arguments().skip(1).collect();
+    match words.as_slice() {
+        [b"hostile", options @ ..] => hostile::main(options).unwrap_or_else(usage),
+        [b"list"] => {
+            for (name, _) in tests::all() {
+                println!("{name}");
+            }
+            0
+        }
+        // What `exec` tests start.
+        [b"--report", ..] => tests::exec::report(),
+        words => {
+            let mut settings = Settings::default();
+            let mut words = words.iter();
+            while let Some(&word) = words.next() {
+                match word {
+                    b"-v" => settings.verbose = true,
+                    b"-k" => settings.keep_going = true,
+                    b"--dir" => match words.next() {
+                        Some(directory) => settings.directory = directory.to_vec(),
+                        None => return usage(),
+                    },
+                    option if option.starts_with(b"-") => {
+                        eprintln!("usertests: {}: unknown option", show(option));
+                        return usage();
+                    }
+                    name => settings.names.push(show(name)),
+                }
+            }
+            harness::run(&settings)
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Devices: null, zero, full, random, and what terminals answer.
+
+use super::family;
+use crate::calls::{self, open, read, write};
+use crate::check::{Outcome, check, equal, fails, ok};
+use lemma_rt::general::{O_RDONLY, O_RDWR, O_WRONLY, SEEK_SET};
+use lemma_rt::ioctl::{TCGETS, TIOCGWINSZ};
+
+family!("devices": null, zero, full, random, not_terminals, numbers, mapped_zero);
+
+fn null() -> Outcome {
+    let fd = ok!(open(c"/dev/null", O_RDWR, 0));
+    equal!(write(fd, &[1; 100_000]), Ok(100_000));
+    equal!(read(fd, &mut [0; 10]), Ok(0));
+    equal!(calls::lseek(fd, 100, SEEK_SET), Ok(0));
+    ok!(calls::close(ok!(open(c"/dev/null", O_WRONLY | lemma_rt::general::O_TRUNC, 0))));
+    Ok(())
+}
+
+fn zero() -> Outcome {
+    let fd = ok!(open(c"/dev/zero", O_RDWR, 0));
+    let mut buffer = alloc::vec![1; 10_000];
+    equal!(read(fd, &mut buffer), Ok(10_000));
+    check!(buffer.iter().all(|&byte| byte == 0));
+    equal!(write(fd, &buffer), Ok(10_000));
+    Ok(())
+}
+
+fn full() -> Outcome {
+    let fd = ok!(open(c"/dev/full", O_RDWR, 0));
+    fails!(write(fd, b"x"), NOSPC);
+    let mut buffer = [1; 10];
+    equal!(read(fd, &mut buffer), Ok(10));
+    equal!(buffer, [0; 10]);
+    Ok(())
+}
+
+fn random() -> Outcome {
+    for path in [c"/dev/random", c"/dev/urandom"] {
+        let fd = ok!(open(path, O_RDONLY, 0));
+        let (mut one, mut other) = ([0; 64], [0; 64]);
+        equal!(read(fd, &mut one), Ok(64));
+        equal!(read(fd, &mut other), Ok(64));
+        check!(one != other && one != [0; 64]);
+    }
+    let (mut one, mut other) = ([0; 200], [0; 200]);
+    equal!(calls::getrandom(&mut one, 0), Ok(200));
+    equal!(calls::getrandom(&mut other, 1), Ok(200));
+    check!(one != other);
+    // All values occur: 8 KiB without one of them is as good as impossible.
+    let mut many = alloc::vec![0; 8192];
+    equal!(calls::getrandom(&mut many, 0), Ok(8192));
+    check!((0..=255).all(|value| many.contains(&value)));
+    fails!(calls::getrandom(&mut one, 0x100), INVAL);
+    Ok(())
+}
+
+fn not_terminals() -> Outcome {
+    let null = ok!(open(c"/dev/null", O_RDWR, 0));
+    ok!(calls::make(c"f", b""));
+    let file = ok!(open(c"f", O_RDONLY, 0));
+    let mut ends = [0; 2];
+    ok!(calls::pipe2(&mut ends, 0));
+    let mut room = [0u8; 64];
+    for fd in [null, file, ends[0]] {
+        fails!(calls::ioctl(fd, TCGETS, room.as_mut_ptr() as usize), NOTTY);
+        fails!(calls::ioctl(fd, TIOCGWINSZ, room.as_mut_ptr() as usize), NOTTY);
+        fails!(calls::ioctl(fd, 0xdead_beef, 0), NOTTY);
+    }
+    fails!(calls::ioctl(99, TCGETS, 0), BADF);
+    Ok(())
+}
+
+fn numbers() -> Outcome {
+    for (path, minor) in
+        [(c"/dev/null", 3), (c"/dev/zero", 5), (c"/dev/full", 7), (c"/dev/urandom", 9)]
+    {
+        let stat = ok!(calls::stat_of(path));
+        equal!(stat.st_mode & 0o170_000, 0o020_000);
+        equal!(stat.st_rdev as u64, 256 + minor);
+    }
+    Ok(())
+}
+
+fn mapped_zero() -> Outcome {
+    let fd = ok!(open(c"/dev/zero", O_RDWR, 0));
+    let memory = ok!(calls::mmap(0, 8192, 3, lemma_rt::general::MAP_PRIVATE, fd, 0));
+    equal!(calls::peek(memory + 5000), 0);
+    calls::poke(memory + 5000, 1);
+    equal!(calls::peek(memory + 5000), 1);
+    Ok(())
+}

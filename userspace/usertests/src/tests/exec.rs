@@ -1,0 +1,274 @@
+//! execve: arguments, environment, auxiliary vector, what survives, what is refused.
+//!
+//! The program started is this one: `usertests --report WHAT` looks at how it was started.
+
+use super::family;
+use crate::calls::{self, in_child, make};
+use crate::check::{Outcome, check, equal, fails, ok};
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use lemma_rt::general::{O_CLOEXEC, O_RDONLY, SIGUSR1, SIGUSR2};
+use lemma_rt::{Errno, arguments, auxiliary, environment, show, signal, sys};
+
+family!("exec":
+    arguments_arrive, many_arguments, auxiliary_vector, descriptors_survive, signals_reset,
+    name_of_process, errors, same_process, bad_images, scripts, fresh_memory, too_much
+);
+
+/// What the started program does: looks at one thing, exits with 0 if it is right.
+pub(crate) fn report() -> i32 {
+    let words: Vec<&[u8]> = arguments().skip(2).collect();
+    let right = match words.as_slice() {
+        [b"arguments", b"one", b"", b"three words", rest @ ..] => {
+            let environment: Vec<&[u8]> = environment().collect();
+            rest.is_empty() && environment == [&b"A=1"[..], b"B=two words", b"C="]
+        }
+        [b"count", count, rest @ ..] => {
+            let sum: usize = rest.iter().map(|word| word.len()).sum();
+            show(count) == alloc::format!("{}:{sum}", rest.len())
+        }
+        [b"auxiliary"] => auxiliary_is_right(),
+        [b"descriptors", kept, closed] => {
+            let number = |text: &[u8]| show(text).parse().unwrap_or(-1);
+            calls::fstat(number(kept)).is_ok()
+                && calls::fstat(number(closed)).is_err_and(|error| error == Errno::BADF)
+        }
+        [b"signals"] => signals_are_right(),
+        [b"pid", pid] => show(pid) == alloc::format!("{}", calls::getpid()),
+        [b"memory", address] => {
+            let address = show(address).parse().unwrap_or(0);
+            let resident =
+                calls::raw(lemma_rt::general::__NR_mprotect as usize, [address, 4096, 1, 0, 0, 0]);
+            resident == Err(Errno::NOMEM)
+        }
+        [b"name"] => {
+            let mut name = [0u8; 16];
+            // PR_GET_NAME
+            let number = lemma_rt::general::__NR_prctl as usize;
+            let got = calls::raw(number, [16, name.as_mut_ptr() as usize, 0, 0, 0, 0]);
+            got.is_ok() && name.starts_with(b"program-with-a-\0")
+        }
+        _ => false,
+    };
+    i32::from(!right)
+}
+
+fn auxiliary_is_right() -> bool {
+    const AT_PHDR: usize = 3;
+    const AT_PHENT: usize = 4;
+    const AT_PHNUM: usize = 5;
+    const AT_PAGESZ: usize = 6;
+    const AT_ENTRY: usize = 9;
+    const AT_UID: usize = 11;
+    const AT_RANDOM: usize = 25;
+    const AT_EXECFN: usize = 31;
+    let (Some(headers), Some(count), Some(random)) =
+        (auxiliary(AT_PHDR), auxiliary(AT_PHNUM), auxiliary(AT_RANDOM))
+    else {
+        return false;
+    };
+    // One program header covers the entry point, and is executable.
+    let entry = auxiliary(AT_ENTRY).unwrap_or(0);
+    let word = |address: usize| {
+        (0..8).fold(0usize, |value, index| {
+            value | usize::from(calls::peek(address + index)) << (8 * index)
+        })
+    };
+    let covers = (0..count).any(|index| {
+        let header = headers + index * 56;
+        let (kind_and_flags, start, length) = (word(header), word(header + 16), word(header + 40));
+        kind_and_flags & 0xffff_ffff == 1
+            && kind_and_flags >> 32 & 1 == 1
+            && (start..start + length).contains(&entry)
+    });
+    let random: Vec<u8> = (0..16).map(|index| calls::peek(random + index)).collect();
+    covers
+        && auxiliary(AT_PHENT) == Some(56)
+        && auxiliary(AT_PAGESZ) == Some(4096)
+        && auxiliary(AT_UID) == calls::getuid().ok().map(|uid| uid as usize)
+        && random.iter().any(|&byte| byte != 0)
+        && auxiliary(AT_EXECFN).is_some_and(|path| calls::peek(path) != 0)
+        // The stack is aligned as the ABI wants it at entry: argc lies at a multiple of 16.
+        && lemma_rt::environment_pointers() as usize % 8 == 0
+}
+
+fn signals_are_right() -> bool {
+    // Ignored stays ignored, handled becomes default; blocked stays blocked.
+    let blocked = signal::set_mask(0, 0).unwrap_or(0);
+    let ignored = sys::kill(calls::getpid(), SIGUSR2 as i32).is_ok();
+    let dies = in_child(|| {
+        let _ = sys::kill(calls::getpid(), SIGUSR1 as i32);
+        0
+    });
+    ignored
+        && blocked == 1 << (12 - 1) | 1 << 13
+        && dies.is_ok_and(|status| status.signaled() == Some(SIGUSR1 as i32))
+}
+
+/// This program's own path.
+fn program() -> CString {
+    let path = lemma_rt::rustix::fs::readlink("/proc/self/exe", Vec::new());
+    path.unwrap_or_else(|_| CString::from(c"/bin/usertests"))
+}
+
+/// Starts this program with `--report` and these words; its exit status.
+fn start(words: &[&[u8]], variables: &[&[u8]]) -> lemma_rt::Result<i32> {
+    let strings = |words: &[&[u8]]| -> Vec<CString> {
+        words.iter().filter_map(|word| CString::new(*word).ok()).collect()
+    };
+    let words = strings(&[&[b"usertests".as_slice(), b"--report"], words].concat());
+    let variables = strings(variables);
+    in_child(|| {
+        sys::execute(&program(), &words, &variables);
+        99
+    })
+    .map(sys::Status::code)
+}
+
+fn arguments_arrive() -> Outcome {
+    let words: [&[u8]; 4] = [b"arguments", b"one", b"", b"three words"];
+    equal!(start(&words, &[b"A=1", b"B=two words", b"C="]), Ok(0));
+    equal!(start(&words, &[b"A=1"]), Ok(1));
+    Ok(())
+}
+
+fn many_arguments() -> Outcome {
+    let long = alloc::vec![b'x'; 30_000];
+    let mut words: Vec<&[u8]> = alloc::vec![b"count", b"502:30998"];
+    words.resize(502, b"ab");
+    words.push(b"");
+    words.push(&long);
+    words[2] = b"";
+    equal!(start(&words, &[]), Ok(0));
+    Ok(())
+}
+
+fn auxiliary_vector() -> Outcome {
+    equal!(start(&[b"auxiliary"], &[]), Ok(0));
+    Ok(())
+}
+
+fn descriptors_survive() -> Outcome {
+    ok!(make(c"a", b"x"));
+    let kept = ok!(calls::open(c"a", O_RDONLY, 0));
+    let closed = ok!(calls::open(c"a", O_RDONLY | O_CLOEXEC, 0));
+    let (kept, closed) = (alloc::format!("{kept}"), alloc::format!("{closed}"));
+    equal!(start(&[b"descriptors", kept.as_bytes(), closed.as_bytes()], &[]), Ok(0));
+    equal!(start(&[b"descriptors", closed.as_bytes(), kept.as_bytes()], &[]), Ok(1));
+    Ok(())
+}
+
+fn signals_reset() -> Outcome {
+    extern "C" fn handler(_: i32) {}
+    let status = in_child(|| {
+        // SAFETY: the handler does nothing.
+        let _ = unsafe { signal::set_handler(SIGUSR1 as i32, handler as *const () as usize, 0, 0) };
+        let _ = signal::ignore(SIGUSR2 as i32);
+        let _ = signal::set_mask(2, 1 << (12 - 1) | 1 << 13);
+        start(&[b"signals"], &[]).unwrap_or(98)
+    });
+    equal!(ok!(status).code(), 0);
+    Ok(())
+}
+
+fn name_of_process() -> Outcome {
+    ok!(lemma_rt::rustix::fs::symlink(program().as_c_str(), c"program-with-a-long-name"));
+    let words = [c"x", c"--report", c"name"].map(CString::from);
+    let status = ok!(in_child(|| {
+        sys::execute(c"./program-with-a-long-name", &words, &[]);
+        99
+    }));
+    equal!(status.code(), 0);
+    Ok(())
+}
+
+fn same_process() -> Outcome {
+    let status = ok!(in_child(|| {
+        let pid = CString::new(alloc::format!("{}", calls::getpid())).unwrap_or_default();
+        let words = [CString::from(c"x"), c"--report".into(), c"pid".into(), pid];
+        sys::execute(&program(), &words, &[]);
+        99
+    }));
+    equal!(status.code(), 0);
+    Ok(())
+}
+
+fn execute(path: &core::ffi::CStr) -> lemma_rt::Result<()> {
+    Err(sys::execute(path, &[CString::from(c"x")], &[]))
+}
+
+fn errors() -> Outcome {
+    ok!(make(c"text", b"no program"));
+    fails!(execute(c"missing"), NOENT);
+    fails!(execute(c"text"), ACCESS);
+    ok!(calls::chmod(c"text", 0o755));
+    fails!(execute(c"text"), NOEXEC);
+    fails!(execute(c"text/x"), NOTDIR);
+    fails!(execute(c"."), ACCESS);
+    fails!(execute(c""), NOENT);
+    ok!(make(c"empty", b""));
+    ok!(calls::chmod(c"empty", 0o755));
+    fails!(execute(c"empty"), NOEXEC);
+    let number = lemma_rt::general::__NR_execve as usize;
+    fails!(calls::raw(number, [0, 0, 0, 0, 0, 0]), FAULT);
+    let path = program();
+    fails!(calls::raw(number, [path.as_ptr() as usize, 8, 0, 0, 0, 0]), FAULT);
+    Ok(())
+}
+
+/// ELF files that are cut off or spoilt are refused, or their process dies; the rest lives on.
+fn bad_images() -> Outcome {
+    let image = ok!(lemma_rt::io::read_file(program().as_c_str()));
+    check!(image.len() > 4096);
+    let attempt = |image: &[u8]| -> lemma_rt::Result<sys::Status> {
+        make(c"image", image)?;
+        calls::chmod(c"image", 0o755)?;
+        in_child(|| match execute(c"image") {
+            Err(_) => 98,
+            Ok(()) => 97,
+        })
+    };
+    for length in [1, 3, 4, 16, 40, 63, 64, 100, 200] {
+        check!(ok!(attempt(&image[..length])).code() != 0, " cut at {length}");
+    }
+    // The wrong magic, kind, machine, size of headers.
+    for (offset, value) in [(0, 0), (16, 1), (18, 3), (54, 1)] {
+        let mut spoilt = image[..4096].to_vec();
+        spoilt[offset] = value;
+        equal!(ok!(attempt(&spoilt)).exited(), Some(98));
+    }
+    Ok(())
+}
+
+fn scripts() -> Outcome {
+    let path = program();
+    // The interpreter gets its one argument, the script's path, and the script's arguments.
+    let script = [b"#!", path.as_bytes(), b" --report \n"].concat();
+    ok!(make(c"script", &script));
+    ok!(calls::chmod(c"script", 0o755));
+    let status = ok!(in_child(|| {
+        let words = [c"x", c"arguments"].map(CString::from);
+        sys::execute(c"./script", &words, &[]);
+        99
+    }));
+    // Started, and what it reports is that `./script` is nothing it knows.
+    equal!(status.exited(), Some(1));
+    ok!(make(c"script", b"#!/nonexistent\n"));
+    fails!(execute(c"./script"), NOENT);
+    Ok(())
+}
+
+fn fresh_memory() -> Outcome {
+    let address = ok!(calls::map(4096));
+    let text = alloc::format!("{address}");
+    equal!(start(&[b"memory", text.as_bytes()], &[]), Ok(0));
+    Ok(())
+}
+
+fn too_much() -> Outcome {
+    // A single string may have 128 KiB, everything together a part of the stack's limit.
+    let huge = CString::new(alloc::vec![b'x'; 4 << 20]).unwrap_or_default();
+    let error = sys::execute(&program(), &[huge], &[]);
+    equal!(error, Errno::TOOBIG);
+    Ok(())
+}

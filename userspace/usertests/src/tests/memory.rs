@@ -1,0 +1,308 @@
+//! mmap, munmap, mprotect, brk, faults.
+
+use super::family;
+use crate::calls::{
+    self, in_child, make, map, map_shared, mmap, mprotect, munmap, open, peek, poke,
+};
+use crate::check::{Outcome, check, equal, fails, ok};
+use lemma_rt::general::{
+    MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE, MAP_SHARED, O_RDONLY, O_RDWR,
+    PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
+};
+
+family!("memory":
+    anonymous, zeroed_again, holes, protection, no_execute, fixed, errors, file_private,
+    file_shared, file_edges, shared_with_child, break_grows, large_reservation, stack_grows,
+    kernel_addresses, protection_of_files, hints
+);
+
+const PAGE: usize = 4096;
+
+/// The signal of which a child dies that does this.
+fn death(run: impl FnOnce()) -> lemma_rt::Result<Option<i32>> {
+    in_child(|| {
+        run();
+        0
+    })
+    .map(|status| status.signaled())
+}
+
+/// Reads a byte, for what comes of it.
+fn touch(address: usize) {
+    core::hint::black_box(peek(address));
+}
+
+const SEGMENTATION_FAULT: lemma_rt::Result<Option<i32>> = Ok(Some(11));
+
+fn anonymous() -> Outcome {
+    let memory = ok!(map(100 * PAGE));
+    equal!(memory % PAGE, 0);
+    for page in 0..100 {
+        equal!(peek(memory + page * PAGE + page), 0);
+        poke(memory + page * PAGE, page as u8);
+    }
+    for page in 0..100 {
+        equal!(peek(memory + page * PAGE), page as u8);
+    }
+    let other = ok!(map(PAGE));
+    check!(other + PAGE <= memory || other >= memory + 100 * PAGE);
+    ok!(munmap(memory, 100 * PAGE));
+    equal!(death(|| poke(memory, 1)), SEGMENTATION_FAULT);
+    Ok(())
+}
+
+fn zeroed_again() -> Outcome {
+    for _ in 0..50 {
+        let memory = ok!(map(8 * PAGE));
+        for offset in (0..8 * PAGE).step_by(512) {
+            equal!(peek(memory + offset), 0);
+            poke(memory + offset, 0xff);
+        }
+        ok!(munmap(memory, 8 * PAGE));
+    }
+    Ok(())
+}
+
+fn holes() -> Outcome {
+    let memory = ok!(map(5 * PAGE));
+    for page in 0..5 {
+        poke(memory + page * PAGE, page as u8 + 1);
+    }
+    ok!(munmap(memory + 2 * PAGE, PAGE));
+    equal!(peek(memory + PAGE), 2);
+    equal!(peek(memory + 3 * PAGE), 4);
+    equal!(death(|| touch(memory + 2 * PAGE)), SEGMENTATION_FAULT);
+    // Over holes and all; where nothing is, there is no error.
+    ok!(munmap(memory, 5 * PAGE));
+    ok!(munmap(memory, 5 * PAGE));
+    equal!(death(|| touch(memory)), SEGMENTATION_FAULT);
+    Ok(())
+}
+
+fn protection() -> Outcome {
+    let memory = ok!(map(4 * PAGE));
+    poke(memory + PAGE, 7);
+    ok!(mprotect(memory + PAGE, 2 * PAGE, PROT_READ));
+    equal!(peek(memory + PAGE), 7);
+    equal!(death(|| poke(memory + PAGE, 1)), SEGMENTATION_FAULT);
+    poke(memory, 1);
+    poke(memory + 3 * PAGE, 1);
+    // A page that was never touched is protected too.
+    equal!(death(|| poke(memory + 2 * PAGE, 1)), SEGMENTATION_FAULT);
+    ok!(mprotect(memory + PAGE, PAGE, PROT_NONE));
+    equal!(death(|| touch(memory + PAGE)), SEGMENTATION_FAULT);
+    ok!(mprotect(memory + PAGE, PAGE, PROT_READ | PROT_WRITE));
+    equal!(peek(memory + PAGE), 7);
+    poke(memory + PAGE, 8);
+    // The kernel respects it as well.
+    ok!(mprotect(memory, PAGE, PROT_READ));
+    ok!(make(c"f", b"x"));
+    let fd = ok!(open(c"f", O_RDONLY, 0));
+    let read = lemma_rt::general::__NR_read as usize;
+    fails!(calls::raw(read, [fd as usize, memory, 1, 0, 0, 0]), FAULT);
+    ok!(munmap(memory, PAGE));
+    fails!(mprotect(memory, 2 * PAGE, PROT_READ), NOMEM);
+    fails!(mprotect(memory + 1, PAGE, PROT_READ), INVAL);
+    Ok(())
+}
+
+fn no_execute() -> Outcome {
+    let memory = ok!(map(PAGE));
+    let code = lemma_rt::arch::RETURN_INSTRUCTION;
+    for (offset, byte) in code.iter().enumerate() {
+        poke(memory + offset, *byte);
+    }
+    let run = || {
+        // SAFETY: the page holds a return instruction; if it may not run, the child dies.
+        let function: extern "C" fn() = unsafe { core::mem::transmute(memory) };
+        function();
+    };
+    equal!(death(run), SEGMENTATION_FAULT);
+    ok!(mprotect(memory, PAGE, PROT_READ | PROT_EXEC));
+    lemma_rt::arch::synchronise_code();
+    equal!(death(run), Ok(None));
+    Ok(())
+}
+
+fn fixed() -> Outcome {
+    let memory = ok!(map(4 * PAGE));
+    poke(memory + PAGE, 1);
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+    equal!(mmap(memory + PAGE, PAGE, PROT_READ | PROT_WRITE, flags, -1, 0), Ok(memory + PAGE));
+    equal!(peek(memory + PAGE), 0);
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+    fails!(mmap(memory + PAGE, PAGE, PROT_READ, flags, -1, 0), EXIST);
+    ok!(munmap(memory + PAGE, PAGE));
+    equal!(mmap(memory + PAGE, PAGE, PROT_READ, flags, -1, 0), Ok(memory + PAGE));
+    fails!(
+        mmap(memory + 1, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+        INVAL
+    );
+    Ok(())
+}
+
+fn errors() -> Outcome {
+    let anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
+    fails!(mmap(0, 0, PROT_READ, anonymous, -1, 0), INVAL);
+    fails!(mmap(0, usize::MAX, PROT_READ, anonymous, -1, 0), NOMEM);
+    fails!(mmap(0, 1 << 60, PROT_READ, anonymous, -1, 0), NOMEM);
+    fails!(mmap(0, PAGE, PROT_READ, MAP_ANONYMOUS, -1, 0), INVAL);
+    fails!(mmap(0, PAGE, PROT_READ, MAP_PRIVATE, -1, 0), BADF);
+    fails!(munmap(1, PAGE), INVAL);
+    fails!(munmap(0, 0), INVAL);
+    fails!(munmap(PAGE, usize::MAX - PAGE), INVAL);
+    let mut ends = [0; 2];
+    ok!(calls::pipe2(&mut ends, 0));
+    fails!(mmap(0, PAGE, PROT_READ, MAP_PRIVATE, ends[0], 0), NODEV);
+    ok!(make(c"f", b"x"));
+    let fd = ok!(open(c"f", O_RDONLY, 0));
+    fails!(mmap(0, PAGE, PROT_READ, MAP_PRIVATE, fd, 1), INVAL);
+    fails!(mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), ACCESS);
+    Ok(())
+}
+
+fn file_private() -> Outcome {
+    let mut content = alloc::vec![0u8; 3 * PAGE];
+    for (index, byte) in content.iter_mut().enumerate() {
+        *byte = (index % 253) as u8;
+    }
+    ok!(make(c"f", &content));
+    let fd = ok!(open(c"f", O_RDONLY, 0));
+    let flags = PROT_READ | PROT_WRITE;
+    let memory = ok!(mmap(0, 2 * PAGE, flags, MAP_PRIVATE, fd, PAGE));
+    ok!(calls::close(fd));
+    for offset in (0..2 * PAGE).step_by(97) {
+        equal!(peek(memory + offset), ((PAGE + offset) % 253) as u8);
+    }
+    // What is written stays private.
+    poke(memory, 255);
+    equal!(peek(memory), 255);
+    equal!(ok!(calls::content(c"f")), content);
+    let status =
+        ok!(in_child(|| i32::from(peek(memory) != 255 || peek(memory + 1) != content[PAGE + 1])));
+    equal!(status.code(), 0);
+    Ok(())
+}
+
+fn file_shared() -> Outcome {
+    ok!(make(c"f", &[1; 2 * PAGE]));
+    let fd = ok!(open(c"f", O_RDWR, 0));
+    let memory = match mmap(0, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) {
+        Err(lemma_rt::Errno::NODEV) => {
+            crate::check::skip!("this file system has no shared writable mappings");
+        }
+        result => ok!(result),
+    };
+    poke(memory + 10, 42);
+    equal!(ok!(calls::content(c"f"))[10], 42);
+    equal!(calls::pwrite(fd, &[9], 20), Ok(1));
+    equal!(peek(memory + 20), 9);
+    Ok(())
+}
+
+fn file_edges() -> Outcome {
+    ok!(make(c"f", b"short"));
+    let fd = ok!(open(c"f", O_RDONLY, 0));
+    let memory = ok!(mmap(0, 2 * PAGE, PROT_READ, MAP_PRIVATE, fd, 0));
+    equal!(peek(memory + 4), b't');
+    // The rest of the last page is zero; there is no page after it.
+    equal!(peek(memory + 5), 0);
+    equal!(peek(memory + PAGE - 1), 0);
+    let found = ok!(death(|| touch(memory + PAGE)));
+    equal!(found, Some(7));
+    Ok(())
+}
+
+fn shared_with_child() -> Outcome {
+    let shared = ok!(map_shared(2 * PAGE));
+    let private = ok!(map(PAGE));
+    let status = ok!(in_child(|| {
+        poke(shared, 5);
+        poke(shared + PAGE, 6);
+        poke(private, 7);
+        0
+    }));
+    equal!(status.code(), 0);
+    equal!((peek(shared), peek(shared + PAGE), peek(private)), (5, 6, 0));
+    Ok(())
+}
+
+fn break_grows() -> Outcome {
+    let start = ok!(calls::brk(0));
+    equal!(calls::brk(start + 3 * PAGE), Ok(start + 3 * PAGE));
+    for offset in (0..3 * PAGE).step_by(512) {
+        equal!(peek(start + offset), 0);
+        poke(start + offset, 1);
+    }
+    equal!(calls::brk(start + PAGE), Ok(start + PAGE));
+    equal!(calls::brk(start + 3 * PAGE), Ok(start + 3 * PAGE));
+    // What was given back comes back empty.
+    let aligned = (start + PAGE).next_multiple_of(PAGE);
+    equal!(peek(aligned), 0);
+    // Below its start, or too much: nothing changes.
+    equal!(calls::brk(4096), Ok(start + 3 * PAGE));
+    equal!(calls::brk(usize::MAX - PAGE), Ok(start + 3 * PAGE));
+    equal!(calls::brk(start), Ok(start));
+    Ok(())
+}
+
+fn large_reservation() -> Outcome {
+    // More than memory may be reserved, if it is not touched.
+    let length = 8 << 30;
+    let memory = ok!(mmap(0, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | 0x4000, -1, 0));
+    ok!(mprotect(memory + (4 << 30), PAGE, PROT_READ | PROT_WRITE));
+    poke(memory + (4 << 30), 1);
+    ok!(munmap(memory, length));
+    Ok(())
+}
+
+fn stack_grows() -> Outcome {
+    #[inline(never)]
+    fn deep(depth: usize) -> usize {
+        let mut local = [0u8; 1000];
+        local[depth % 1000] = 1;
+        let local = core::hint::black_box(local);
+        if depth == 0 { 0 } else { deep(depth - 1) + usize::from(local[depth % 1000]) }
+    }
+    equal!(deep(1000), 1000);
+    // Without end, it kills.
+    equal!(death(|| assert_ne!(deep(usize::MAX), 1)), SEGMENTATION_FAULT);
+    Ok(())
+}
+
+fn kernel_addresses() -> Outcome {
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+    for address in [1usize << 63, 0xffff_ffff_8000_0000, usize::MAX & !0xfff] {
+        check!(mmap(address, PAGE, PROT_READ, flags, -1, 0).is_err());
+        check!(munmap(address, PAGE).is_err());
+        check!(mprotect(address, PAGE, PROT_READ).is_err());
+    }
+    Ok(())
+}
+
+fn protection_of_files() -> Outcome {
+    ok!(make(c"f", &[3; PAGE]));
+    let fd = ok!(open(c"f", O_RDONLY, 0));
+    let memory = ok!(mmap(0, PAGE, PROT_READ, MAP_PRIVATE, fd, 0));
+    equal!(death(|| poke(memory, 1)), SEGMENTATION_FAULT);
+    ok!(mprotect(memory, PAGE, PROT_READ | PROT_WRITE));
+    poke(memory, 4);
+    equal!(ok!(calls::content(c"f"))[0], 3);
+    Ok(())
+}
+
+fn hints() -> Outcome {
+    let memory = ok!(map(PAGE));
+    poke(memory, 1);
+    // Where something is already, a hint is passed over.
+    let other = ok!(mmap(memory, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    check!(other != memory);
+    ok!(munmap(memory, PAGE));
+    equal!(mmap(memory, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), Ok(memory));
+    // MADV_DONTNEED gives zeros.
+    let memory = ok!(map(2 * PAGE));
+    poke(memory, 1);
+    ok!(calls::madvise(memory, 2 * PAGE, 4));
+    equal!(peek(memory), 0);
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! The tests, a file for each family. A test's name begins with its family's.
+
+use crate::check::Outcome;
+
+mod descriptors;
+mod devices;
+mod directories;
+pub(crate) mod exec;
+mod files;
+mod links;
+mod memory;
+mod paths;
+mod pipes;
+mod processes;
+mod signals;
+mod system;
+mod threads;
+mod time;
+
+/// A test.
+pub(crate) type Test = fn() -> Outcome;
+
+/// Names the functions of a family as its tests: `family!("files": create, …)`.
+macro_rules! family {
+    ($family:literal: $($name:ident),* $(,)?) => {
+        pub(super) const TESTS: &[(&str, super::Test)] =
+            &[$((concat!($family, "_", stringify!($name)), $name)),*];
+    };
+}
+pub(crate) use family;
+
+/// All tests, in the order in which they run: what others need comes first.
+pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
+    let families: [&'static [(&'static str, Test)]; 14] = [
+        system::TESTS,
+        processes::TESTS,
+        exec::TESTS,
+        memory::TESTS,
+        files::TESTS,
+        descriptors::TESTS,
+        directories::TESTS,
+        links::TESTS,
+        paths::TESTS,
+        pipes::TESTS,
+        signals::TESTS,
+        threads::TESTS,
+        time::TESTS,
+        devices::TESTS,
+    ];
+    families.into_iter().flatten().copied()
+}

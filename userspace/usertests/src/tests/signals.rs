@@ -1,0 +1,431 @@
+//! Signals: handlers, masks, interruption, what ends and stops processes.
+
+use super::family;
+use crate::calls::{self, in_child};
+use crate::check::{Outcome, check, equal, fails, ok};
+use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use lemma_rt::general::{
+    SA_NODEFER, SA_RESETHAND, SA_RESTART, SA_SIGINFO, SIGALRM, SIGCHLD, SIGCONT, SIGINT, SIGKILL,
+    SIGSEGV, SIGSTOP, SIGTERM, SIGUSR1, SIGUSR2, timespec,
+};
+use lemma_rt::{signal, sys};
+
+family!("signals":
+    handled, default_kills, ignored, blocked, pending_once, mask_during_handler, reset_hand,
+    information, interrupts_sleep, restarts_read, interrupts_read, child_signal, kill_errors,
+    groups, stop_and_continue, fault_handled, registers_survive, suspended, inherited, action_errors
+);
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+static LAST: AtomicI32 = AtomicI32::new(0);
+static NESTED: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn count(number: i32) {
+    COUNT.fetch_add(1, Ordering::Relaxed);
+    LAST.store(number, Ordering::Relaxed);
+}
+
+fn handle(number: u32, flags: u32, mask: u64) -> lemma_rt::Result<()> {
+    // SAFETY: the handler changes atomics, no more.
+    unsafe { signal::set_handler(number as i32, count as *const () as usize, flags as usize, mask) }
+}
+
+fn raise(number: u32) -> lemma_rt::Result<()> {
+    sys::kill(calls::getpid(), number as i32)
+}
+
+fn counted() -> usize {
+    COUNT.load(Ordering::Relaxed)
+}
+
+/// The bit of a signal in a mask.
+const fn bit(number: u32) -> u64 {
+    1 << (number - 1)
+}
+
+fn handled() -> Outcome {
+    ok!(handle(SIGUSR1, 0, 0));
+    for round in 1..=10 {
+        ok!(raise(SIGUSR1));
+        equal!(counted(), round);
+    }
+    equal!(LAST.load(Ordering::Relaxed), SIGUSR1 as i32);
+    ok!(calls::tgkill(calls::getpid(), ok!(calls::gettid()), SIGUSR1));
+    equal!(counted(), 11);
+    Ok(())
+}
+
+fn default_kills() -> Outcome {
+    for number in [SIGTERM, SIGINT, SIGKILL, SIGUSR1, SIGALRM, 1, 3, 6] {
+        let status = ok!(in_child(|| {
+            let _ = raise(number);
+            0
+        }));
+        equal!(status.signaled(), Some(number as i32));
+    }
+    // These do nothing by default.
+    for number in [SIGCHLD, SIGCONT, 23, 28] {
+        let status = ok!(in_child(|| {
+            let _ = raise(number);
+            5
+        }));
+        equal!(status.exited(), Some(5));
+    }
+    Ok(())
+}
+
+fn ignored() -> Outcome {
+    ok!(signal::ignore(SIGTERM as i32));
+    ok!(raise(SIGTERM));
+    ok!(signal::reset(SIGTERM as i32));
+    // SIGKILL and SIGSTOP cannot be ignored.
+    fails!(signal::ignore(SIGKILL as i32), INVAL);
+    fails!(signal::ignore(SIGSTOP as i32), INVAL);
+    Ok(())
+}
+
+fn blocked() -> Outcome {
+    ok!(handle(SIGUSR1, 0, 0));
+    equal!(signal::set_mask(0, bit(SIGUSR1)), Ok(0));
+    ok!(raise(SIGUSR1));
+    equal!(counted(), 0);
+    let mut pending = 0;
+    ok!(calls::rt_sigpending(&mut pending, 8));
+    equal!(pending, bit(SIGUSR1));
+    equal!(signal::set_mask(1, bit(SIGUSR1)), Ok(bit(SIGUSR1)));
+    equal!(counted(), 1);
+    // These cannot be blocked.
+    ok!(signal::set_mask(2, u64::MAX));
+    equal!(signal::set_mask(2, 0), Ok(!(bit(SIGKILL) | bit(SIGSTOP))));
+    fails!(signal::set_mask(7, 0), INVAL);
+    Ok(())
+}
+
+fn pending_once() -> Outcome {
+    ok!(handle(SIGUSR1, 0, 0));
+    ok!(signal::set_mask(0, bit(SIGUSR1)));
+    for _ in 0..5 {
+        ok!(raise(SIGUSR1));
+    }
+    ok!(signal::set_mask(2, 0));
+    equal!(counted(), 1);
+    Ok(())
+}
+
+extern "C" fn nested(number: i32) {
+    // Raised again inside its handler, it comes after it.
+    let depth = COUNT.fetch_add(1, Ordering::Relaxed);
+    if depth == 0 {
+        let _ = raise(number as u32);
+        if COUNT.load(Ordering::Relaxed) != 1 {
+            NESTED.store(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn mask_during_handler() -> Outcome {
+    let address = nested as *const () as usize;
+    // SAFETY: the handler makes system calls and changes atomics.
+    ok!(unsafe { signal::set_handler(SIGUSR1 as i32, address, 0, 0) });
+    ok!(raise(SIGUSR1));
+    equal!((counted(), NESTED.load(Ordering::Relaxed)), (2, 0));
+    // With SA_NODEFER it comes at once.
+    COUNT.store(0, Ordering::Relaxed);
+    // SAFETY: the same.
+    ok!(unsafe { signal::set_handler(SIGUSR1 as i32, address, SA_NODEFER as usize, 0) });
+    ok!(raise(SIGUSR1));
+    equal!((counted(), NESTED.load(Ordering::Relaxed)), (2, 1));
+    Ok(())
+}
+
+fn reset_hand() -> Outcome {
+    ok!(handle(SIGUSR1, SA_RESETHAND, 0));
+    ok!(raise(SIGUSR1));
+    equal!(counted(), 1);
+    let status = ok!(in_child(|| {
+        let _ = raise(SIGUSR1);
+        0
+    }));
+    equal!(status.signaled(), Some(SIGUSR1 as i32));
+    Ok(())
+}
+
+static SENDER: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn informed(number: i32, information: *const i32, _: *const u8) {
+    // SAFETY: the kernel's siginfo: number, error, code, padding, then the sender's pid.
+    let (own, sender) = unsafe { (information.read(), information.add(4).read()) };
+    if own == number {
+        SENDER.store(sender, Ordering::Relaxed);
+    }
+}
+
+fn information() -> Outcome {
+    let address = informed as *const () as usize;
+    // SAFETY: the handler reads what the kernel gives it.
+    ok!(unsafe { signal::set_handler(SIGUSR1 as i32, address, SA_SIGINFO as usize, 0) });
+    let me = calls::getpid();
+    let Some(pid) = ok!(sys::fork()) else {
+        let sent = sys::kill(me, SIGUSR1 as i32);
+        sys::exit(i32::from(sent.is_err()));
+    };
+    equal!(ok!(sys::wait_for(pid)).code(), 0);
+    equal!(SENDER.load(Ordering::Relaxed), pid);
+    Ok(())
+}
+
+/// A child that sends a signal to this process after some time.
+fn send_later(number: u32) -> lemma_rt::Result<i32> {
+    let me = calls::getpid();
+    match sys::fork()? {
+        Some(pid) => Ok(pid),
+        None => {
+            calls::pause_for(100);
+            let _ = sys::kill(me, number as i32);
+            calls::pause_for(100);
+            sys::exit(3)
+        }
+    }
+}
+
+fn interrupts_sleep() -> Outcome {
+    ok!(handle(SIGUSR1, 0, 0));
+    let pid = ok!(send_later(SIGUSR1));
+    let mut left = timespec { tv_sec: 0, tv_nsec: 0 };
+    fails!(calls::nanosleep(&timespec { tv_sec: 60, tv_nsec: 0 }, &mut left), INTR);
+    equal!(counted(), 1);
+    check!((50..60).contains(&left.tv_sec), " left: {}", left.tv_sec);
+    equal!(ok!(sys::wait_for(pid)).code(), 3);
+    Ok(())
+}
+
+fn restarts_read() -> Outcome {
+    ok!(handle(SIGUSR1, SA_RESTART, 0));
+    let mut ends = [0; 2];
+    ok!(calls::pipe2(&mut ends, 0));
+    let me = calls::getpid();
+    let Some(pid) = ok!(sys::fork()) else {
+        calls::pause_for(100);
+        let _ = sys::kill(me, SIGUSR1 as i32);
+        calls::pause_for(100);
+        let _ = calls::write(ends[1], b"x");
+        sys::exit(0)
+    };
+    let mut byte = [0];
+    equal!(calls::read(ends[0], &mut byte), Ok(1));
+    equal!((counted(), &byte), (1, b"x"));
+    equal!(ok!(sys::wait_for(pid)).code(), 0);
+    // wait4 goes on as well.
+    let pid = ok!(send_later(SIGUSR1));
+    let mut status = 0;
+    equal!(calls::wait4(pid, &mut status, 0), Ok(pid));
+    equal!((counted(), status), (2, 3 << 8));
+    Ok(())
+}
+
+fn interrupts_read() -> Outcome {
+    ok!(handle(SIGUSR1, 0, 0));
+    let mut ends = [0; 2];
+    ok!(calls::pipe2(&mut ends, 0));
+    let pid = ok!(send_later(SIGUSR1));
+    fails!(calls::read(ends[0], &mut [0]), INTR);
+    // Ignored signals interrupt nothing.
+    ok!(sys::wait_for(pid));
+    ok!(signal::ignore(SIGUSR1 as i32));
+    let pid = ok!(send_later(SIGUSR1));
+    let mut status = 0;
+    equal!(calls::wait4(pid, &mut status, 0), Ok(pid));
+    Ok(())
+}
+
+fn child_signal() -> Outcome {
+    ok!(handle(SIGCHLD, SA_RESTART, 0));
+    equal!(ok!(in_child(|| 0)).code(), 0);
+    equal!(counted(), 1);
+    // Ignored, children leave no status behind.
+    ok!(signal::ignore(SIGCHLD as i32));
+    let Some(pid) = ok!(sys::fork()) else { sys::exit(0) };
+    fails!(sys::wait(pid, 0), CHILD);
+    Ok(())
+}
+
+fn kill_errors() -> Outcome {
+    fails!(sys::kill(i32::MAX, 0), SRCH);
+    fails!(sys::kill(calls::getpid(), 65), INVAL);
+    fails!(sys::kill(calls::getpid(), -1), INVAL);
+    ok!(sys::kill(calls::getpid(), 0));
+    fails!(calls::tgkill(calls::getpid(), i32::MAX, 0), SRCH);
+    fails!(calls::tgkill(calls::getpid(), -1, 0), INVAL);
+    Ok(())
+}
+
+fn groups() -> Outcome {
+    let Some(pid) = ok!(sys::fork()) else {
+        let _ = calls::setpgid(0, 0);
+        let child = match sys::fork() {
+            Ok(Some(child)) => child,
+            _ => {
+                calls::pause_for(20_000);
+                sys::exit(0)
+            }
+        };
+        // The group gets it, its parent does not matter.
+        let _ = signal::ignore(SIGTERM as i32);
+        let _ = sys::kill(0, SIGTERM as i32);
+        let ended = sys::wait_for(child).map(|status| status.signaled());
+        sys::exit(i32::from(ended != Ok(Some(SIGTERM as i32))))
+    };
+    equal!(ok!(sys::wait_for(pid)).code(), 0);
+    Ok(())
+}
+
+fn stop_and_continue() -> Outcome {
+    const WUNTRACED: u32 = 2;
+    const WCONTINUED: u32 = 8;
+    let shared = ok!(calls::map_shared(4096));
+    let Some(pid) = ok!(sys::fork()) else {
+        loop {
+            calls::poke(shared, calls::peek(shared).wrapping_add(1));
+            calls::pause_for(1);
+        }
+    };
+    while calls::peek(shared) == 0 {
+        calls::pause_for(1);
+    }
+    ok!(sys::kill(pid, SIGSTOP as i32));
+    let mut status = 0;
+    equal!(calls::wait4(pid, &mut status, WUNTRACED), Ok(pid));
+    equal!(sys::Status(status).stopped(), Some(SIGSTOP as i32));
+    let before = calls::peek(shared);
+    calls::pause_for(50);
+    equal!(calls::peek(shared), before);
+    ok!(sys::kill(pid, SIGCONT as i32));
+    equal!(calls::wait4(pid, &mut status, WCONTINUED), Ok(pid));
+    equal!(status, 0xffff);
+    while calls::peek(shared) == before {
+        calls::pause_for(1);
+    }
+    ok!(sys::kill(pid, SIGKILL as i32));
+    equal!(ok!(sys::wait_for(pid)).signaled(), Some(SIGKILL as i32));
+    Ok(())
+}
+
+static FAULT_PAGE: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn repair(_: i32, information: *const usize, _: *const u8) {
+    // SAFETY: the kernel's siginfo; the fault's address follows 16 bytes.
+    let address = unsafe { information.add(2).read() };
+    COUNT.store(address, Ordering::Relaxed);
+    let page = FAULT_PAGE.load(Ordering::Relaxed);
+    let _ = calls::mprotect(page, 4096, 3);
+}
+
+/// A handler may mend what caused a fault; the instruction is then repeated.
+fn fault_handled() -> Outcome {
+    let page = ok!(calls::map(4096));
+    ok!(calls::mprotect(page, 4096, 1));
+    FAULT_PAGE.store(page, Ordering::Relaxed);
+    let address = repair as *const () as usize;
+    // SAFETY: the handler makes a system call and changes atomics.
+    ok!(unsafe { signal::set_handler(SIGSEGV as i32, address, SA_SIGINFO as usize, 0) });
+    calls::poke(page + 123, 9);
+    equal!(calls::peek(page + 123), 9);
+    equal!(counted(), page + 123);
+    // Blocked, a fault kills all the same.
+    ok!(calls::mprotect(page, 4096, 1));
+    let status = ok!(in_child(|| {
+        let _ = signal::set_mask(0, bit(SIGSEGV));
+        calls::poke(page, 1);
+        0
+    }));
+    equal!(status.signaled(), Some(SIGSEGV as i32));
+    Ok(())
+}
+
+/// Signals in the middle of a computation do not change it.
+fn registers_survive() -> Outcome {
+    extern "C" fn disturb(_: i32) {
+        // Uses vector registers, as compilers like to.
+        let mut values = [0.0f64; 16];
+        for (index, value) in values.iter_mut().enumerate() {
+            *value = core::hint::black_box(index as f64) * 1.5;
+        }
+        core::hint::black_box(values);
+        COUNT.fetch_add(1, Ordering::Relaxed);
+    }
+    let address = disturb as *const () as usize;
+    // SAFETY: the handler computes and changes an atomic.
+    ok!(unsafe { signal::set_handler(SIGUSR1 as i32, address, SA_RESTART as usize, 0) });
+    let compute = || {
+        let (mut sum, mut product, mut hash) = (0.0f64, 1.0f64, 17u64);
+        for index in 0..3_000_000u64 {
+            sum += index as f64 * 0.5;
+            product *= 1.000_000_1;
+            hash = hash.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(index);
+        }
+        (sum.to_bits(), product.to_bits(), hash)
+    };
+    let expected = compute();
+    let me = calls::getpid();
+    let Some(pid) = ok!(sys::fork()) else {
+        for _ in 0..200 {
+            let _ = sys::kill(me, SIGUSR1 as i32);
+            calls::pause_for(1);
+        }
+        sys::exit(0)
+    };
+    let mut rounds = 0;
+    let mut status = 0;
+    while calls::wait4(pid, &mut status, lemma_rt::general::WNOHANG) == Ok(0) && rounds < 1000 {
+        equal!(compute(), expected);
+        rounds += 1;
+    }
+    check!(counted() > 0);
+    Ok(())
+}
+
+fn suspended() -> Outcome {
+    ok!(handle(SIGUSR2, 0, 0));
+    ok!(signal::set_mask(0, bit(SIGUSR2)));
+    let pid = ok!(send_later(SIGUSR2));
+    fails!(calls::rt_sigsuspend(&0, 8), INTR);
+    equal!(counted(), 1);
+    // Afterwards it is blocked again.
+    equal!(signal::set_mask(2, 0), Ok(bit(SIGUSR2)));
+    ok!(sys::wait_for(pid));
+    fails!(calls::rt_sigsuspend(&0, 7), INVAL);
+    Ok(())
+}
+
+fn inherited() -> Outcome {
+    ok!(handle(SIGUSR1, 0, 0));
+    ok!(signal::set_mask(0, bit(SIGUSR2)));
+    let status = ok!(in_child(|| {
+        let _ = raise(SIGUSR1);
+        let handled = counted() == 1;
+        let blocked = signal::set_mask(0, 0) == Ok(bit(SIGUSR2));
+        i32::from(!(handled && blocked))
+    }));
+    equal!(status.code(), 0);
+    equal!(counted(), 0);
+    // What is pending is not inherited.
+    ok!(raise(SIGUSR2));
+    let status = ok!(in_child(|| {
+        let mut pending = 0;
+        let _ = calls::rt_sigpending(&mut pending, 8);
+        i32::from(pending != 0)
+    }));
+    equal!(status.code(), 0);
+    Ok(())
+}
+
+fn action_errors() -> Outcome {
+    let number = lemma_rt::general::__NR_rt_sigaction as usize;
+    fails!(calls::raw(number, [0, 0, 0, 8, 0, 0]), INVAL);
+    fails!(calls::raw(number, [65, 0, 0, 8, 0, 0]), INVAL);
+    fails!(calls::raw(number, [10, 0, 0, 4, 0, 0]), INVAL);
+    fails!(calls::raw(number, [10, 8, 0, 8, 0, 0]), FAULT);
+    fails!(calls::raw(number, [10, 0, 8, 8, 0, 0]), FAULT);
+    equal!(calls::raw(number, [10, 0, 0, 8, 0, 0]), Ok(0));
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! Threads on `clone`, and futexes.
+
+use super::family;
+use crate::calls::{self, in_child};
+use crate::check::{Outcome, check, equal, fails, ok};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use lemma_rt::general::{__NR_clone, __NR_futex, __NR_gettid, timespec};
+use lemma_rt::thread::{futex_wait, futex_wake, spawn};
+use lemma_rt::{Errno, sys};
+
+family!("threads":
+    share_memory, identities, ping_pong, share_descriptors, futex_errors, futex_timeout,
+    futex_wakes_counted, shared_futex, exit_group_ends_all, exec_ends_others, clone_errors, mutex
+);
+
+static COUNTER: AtomicUsize = AtomicUsize::new(0);
+static WORD: AtomicU32 = AtomicU32::new(0);
+static REPLY: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn add(amount: usize) {
+    for _ in 0..1000 {
+        COUNTER.fetch_add(amount, Ordering::Relaxed);
+    }
+}
+
+fn share_memory() -> Outcome {
+    let mut threads = alloc::vec::Vec::new();
+    for amount in 1..=8 {
+        threads.push(ok!(spawn(add, amount)));
+    }
+    for thread in threads {
+        thread.join();
+    }
+    equal!(COUNTER.load(Ordering::Relaxed), 36_000);
+    // One after another, as often as one likes.
+    for _ in 0..100 {
+        ok!(spawn(add, 0)).join();
+    }
+    Ok(())
+}
+
+extern "C" fn identify(_: usize) {
+    // SAFETY: touches no memory.
+    let tid = unsafe { lemma_rt::syscall!(__NR_gettid) }.unwrap_or(0);
+    COUNTER.store(tid, Ordering::Relaxed);
+    REPLY.store(calls::getpid() as u32, Ordering::Relaxed);
+}
+
+fn identities() -> Outcome {
+    ok!(spawn(identify, 0)).join();
+    let me = calls::getpid();
+    equal!(REPLY.load(Ordering::Relaxed), me as u32);
+    check!(COUNTER.load(Ordering::Relaxed) != me as usize);
+    Ok(())
+}
+
+extern "C" fn pong(rounds: usize) {
+    for round in 0..rounds as u32 {
+        futex_wait(&WORD, round);
+        REPLY.store(round + 1, Ordering::Release);
+        futex_wake(&REPLY, 1);
+    }
+}
+
+fn ping_pong() -> Outcome {
+    let thread = ok!(spawn(pong, 500));
+    for round in 0..500 {
+        WORD.store(round + 1, Ordering::Release);
+        futex_wake(&WORD, 1);
+        futex_wait(&REPLY, round);
+    }
+    thread.join();
+    equal!(REPLY.load(Ordering::Relaxed), 500);
+    Ok(())
+}
+
+extern "C" fn open_file(_: usize) {
+    let fd = calls::open(c"a", lemma_rt::general::O_RDONLY, 0).unwrap_or(-1);
+    COUNTER.store(fd as usize, Ordering::Relaxed);
+    let _ = calls::chdir(c"d");
+}
+
+fn share_descriptors() -> Outcome {
+    ok!(calls::make(c"a", b"x"));
+    ok!(calls::mkdir(c"d", 0o755));
+    ok!(spawn(open_file, 0)).join();
+    let mut byte = [0];
+    equal!(calls::read(COUNTER.load(Ordering::Relaxed) as i32, &mut byte), Ok(1));
+    // The working directory is shared as well.
+    ok!(calls::stat_of(c"../a"));
+    Ok(())
+}
+
+fn futex(word: &AtomicU32, operation: usize, value: u32, fourth: usize) -> lemma_rt::Result<usize> {
+    let arguments = [word.as_ptr() as usize, operation, value as usize, fourth, 0, 0];
+    calls::raw(__NR_futex as usize, arguments)
+}
+
+fn futex_errors() -> Outcome {
+    WORD.store(5, Ordering::Relaxed);
+    fails!(futex(&WORD, 128, 6, 0), AGAIN);
+    fails!(futex(&WORD, 99, 0, 0), NOSYS);
+    fails!(calls::raw(__NR_futex as usize, [WORD.as_ptr() as usize + 1, 128, 0, 0, 0, 0]), INVAL);
+    fails!(calls::raw(__NR_futex as usize, [8, 0, 0, 0, 0, 0]), FAULT);
+    equal!(futex(&WORD, 129, 10, 0), Ok(0));
+    Ok(())
+}
+
+fn futex_timeout() -> Outcome {
+    let time = timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+    let before = calls::monotonic();
+    fails!(futex(&WORD, 128, 0, (&raw const time) as usize), TIMEDOUT);
+    check!(calls::monotonic() - before >= 50_000_000);
+    let bad = timespec { tv_sec: 0, tv_nsec: -1 };
+    fails!(futex(&WORD, 128, 0, (&raw const bad) as usize), INVAL);
+    Ok(())
+}
+
+extern "C" fn sleeper(_: usize) {
+    COUNTER.fetch_add(1, Ordering::Relaxed);
+    while futex(&WORD, 128, 0, 0) == Err(Errno::INTR) {}
+    REPLY.fetch_add(1, Ordering::Relaxed);
+}
+
+fn futex_wakes_counted() -> Outcome {
+    let mut threads = alloc::vec::Vec::new();
+    for _ in 0..4 {
+        threads.push(ok!(spawn(sleeper, 0)));
+    }
+    while COUNTER.load(Ordering::Relaxed) < 4 {
+        ok!(calls::sched_yield());
+    }
+    calls::pause_for(100);
+    equal!(futex_wake(&WORD, 1), 1);
+    equal!(futex_wake(&WORD, 2), 2);
+    equal!(futex_wake(&WORD, 10), 1);
+    equal!(futex_wake(&WORD, 10), 0);
+    for thread in threads {
+        thread.join();
+    }
+    equal!(REPLY.load(Ordering::Relaxed), 4);
+    Ok(())
+}
+
+/// Between processes, in shared memory.
+fn shared_futex() -> Outcome {
+    let page = ok!(calls::map_shared(4096));
+    // SAFETY: mapped for as long as the process lives.
+    let word = unsafe { &*(page as *const AtomicU32) };
+    let Some(pid) = ok!(sys::fork()) else {
+        calls::pause_for(50);
+        word.store(1, Ordering::Release);
+        sys::exit(i32::from(futex(word, 1, 1, 0).is_err()))
+    };
+    while word.load(Ordering::Acquire) == 0 {
+        let _ = futex(word, 0, 0, 0);
+    }
+    equal!(ok!(sys::wait_for(pid)).code(), 0);
+    Ok(())
+}
+
+extern "C" fn sleep_long(_: usize) {
+    calls::pause_for(60_000);
+}
+
+extern "C" fn end_all(_: usize) {
+    sys::exit(23)
+}
+
+fn exit_group_ends_all() -> Outcome {
+    let status = ok!(in_child(|| {
+        let threads = [spawn(sleep_long, 0), spawn(sleep_long, 0), spawn(end_all, 0)];
+        calls::pause_for(60_000);
+        drop(threads);
+        1
+    }));
+    equal!(status.exited(), Some(23));
+    // The first thread may go before the others.
+    extern "C" fn later(_: usize) {
+        calls::pause_for(50);
+        sys::exit(24)
+    }
+    let status = ok!(in_child(|| {
+        let thread = spawn(later, 0);
+        core::mem::forget(thread);
+        let _ = calls::raw(lemma_rt::general::__NR_exit as usize, [1, 0, 0, 0, 0, 0]);
+        2
+    }));
+    equal!(status.exited(), Some(24));
+    Ok(())
+}
+
+fn exec_ends_others() -> Outcome {
+    let path = lemma_rt::rustix::fs::readlink("/proc/self/exe", alloc::vec::Vec::new());
+    let path = path.unwrap_or_else(|_| c"/bin/usertests".into());
+    let status = ok!(in_child(|| {
+        let thread = spawn(sleep_long, 0);
+        calls::pause_for(20);
+        let pid = alloc::ffi::CString::new(alloc::format!("{}", calls::getpid()));
+        let words = [c"x".into(), c"--report".into(), c"pid".into(), pid.unwrap_or_default()];
+        sys::execute(&path, &words, &[]);
+        drop(thread);
+        99
+    }));
+    equal!(status.code(), 0);
+    Ok(())
+}
+
+fn clone_errors() -> Outcome {
+    const THREAD: usize = 0x10000;
+    const SIGHAND: usize = 0x800;
+    const FS: usize = 0x200;
+    const NEWNS: usize = 0x20000;
+    let clone = |flags| calls::raw(__NR_clone as usize, [flags, 0, 0, 0, 0, 0]);
+    fails!(clone(THREAD), INVAL);
+    fails!(clone(SIGHAND), INVAL);
+    fails!(clone(FS | NEWNS), INVAL);
+    Ok(())
+}
+
+static LOCK: AtomicU32 = AtomicU32::new(0);
+
+/// The classic futex mutex: 0 free, 1 taken, 2 taken and awaited.
+extern "C" fn locked_adds(_: usize) {
+    for _ in 0..2000 {
+        if LOCK.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            while LOCK.swap(2, Ordering::Acquire) != 0 {
+                futex_wait(&LOCK, 2);
+            }
+        }
+        let value = COUNTER.load(Ordering::Relaxed);
+        core::hint::black_box(value);
+        COUNTER.store(value + 1, Ordering::Relaxed);
+        if LOCK.swap(0, Ordering::Release) == 2 {
+            futex_wake(&LOCK, 1);
+        }
+    }
+}
+
+fn mutex() -> Outcome {
+    let mut threads = alloc::vec::Vec::new();
+    for _ in 0..4 {
+        threads.push(ok!(spawn(locked_adds, 0)));
+    }
+    for thread in threads {
+        thread.join();
+    }
+    equal!(COUNTER.load(Ordering::Relaxed), 8000);
+    Ok(())
+}
