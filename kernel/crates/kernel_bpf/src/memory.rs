@@ -224,12 +224,15 @@ pub fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
 /// Loads `bytes.len()` bytes from the start of `words`.
 #[inline]
 pub fn load_bytes(words: &[AtomicU64], bytes: &mut [u8]) {
-    for (word, chunk) in words.iter().zip(bytes.chunks_mut(8)) {
+    let (whole, rest) = bytes.as_chunks_mut::<8>();
+    for (chunk, word) in whole.iter_mut().zip(words) {
+        *chunk = word.load(Ordering::Relaxed).to_ne_bytes();
+    }
+    if !rest.is_empty()
+        && let Some(word) = words.get(whole.len())
+    {
         let value = word.load(Ordering::Relaxed).to_ne_bytes();
-        match <&mut [u8; 8]>::try_from(&mut *chunk) {
-            Ok(whole) => *whole = value,
-            Err(_) => chunk.iter_mut().zip(value).for_each(|(to, from)| *to = from),
-        }
+        rest.iter_mut().zip(value).for_each(|(to, from)| *to = from);
     }
 }
 

@@ -6,6 +6,7 @@
 //! says, and why this is one of the crate's few modules with `unsafe`. Arithmetic is exactly
 //! that of RFC 9669, section 4.
 
+use alloc::sync::Arc;
 use core::mem::MaybeUninit;
 use core::ops::BitAnd;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -14,12 +15,14 @@ use core::{mem, ptr};
 
 use super::code::{Code, Op, high, low};
 use super::memory::{atomic, load, packet, store};
-use crate::helper::{Environment, Helper};
-use crate::map::ArrayLookup;
+use crate::helper::{Environment, Helper, KernelServices};
+use crate::map::{ArrayLookup, Map};
 
 /// Most nested calls of subprograms, the main program's frame included (Linux:
 /// `MAX_CALL_FRAMES`).
 pub(super) const MAX_FRAMES: usize = 8;
+/// Stack of a run: Linux's 512 bytes, for a program and all that it calls.
+pub(super) const STACK_BYTES: usize = 512;
 /// Most rounds of all `may_goto`s of a run together (Linux: `BPF_MAX_LOOPS`).
 const MAY_GOTO_ROUNDS: u32 = 8 * 1024 * 1024;
 
@@ -34,16 +37,17 @@ struct Frame {
 /// Runs from `start` until the program ends; returns r0.
 ///
 /// # Safety
-/// `start` is the first op of code that [`super::lower`] made from a verified program, and
-/// `context` what the program's type says that r1 points to. `stack_top` is the end of as much
-/// stack as the program was proved to need. The objects that the code refers to (maps,
-/// helpers) live.
+/// `start` is the first op of code that [`super::lower`] made from a verified program that
+/// needs no more than [`STACK_BYTES`] of stack, and `context` what the program's type says that
+/// r1 points to. The objects that the code refers to (maps, helpers) live.
 pub(super) unsafe fn execute(
     start: *const Op,
     context: u64,
-    stack_top: u64,
-    env: &Environment<'_>,
+    services: &dyn KernelServices,
+    maps: &[Arc<Map>],
 ) -> u64 {
+    // Not initialised, any of it: a verified program reads what it wrote.
+    let mut stack = [const { MaybeUninit::<u64>::uninit() }; STACK_BYTES / 8];
     let mut registers = [MaybeUninit::<u64>::uninit(); 11];
     let mut frames = [const { MaybeUninit::<Frame>::uninit() }; MAX_FRAMES];
     let mut depth = 0usize;
@@ -70,7 +74,7 @@ pub(super) unsafe fn execute(
         set!(argument, 0);
     }
     set!(1, context);
-    set!(10, stack_top);
+    set!(10, stack.as_mut_ptr_range().end.expose_provenance() as u64);
 
     loop {
         // SAFETY: verified code never runs over its end, and every jump leads to an op.
@@ -438,11 +442,12 @@ pub(super) unsafe fn execute(
             }
             Code::CallHelper => {
                 let arguments = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
+                let env = Environment { services, maps };
                 let function = ptr::with_exposed_provenance::<()>(op.imm as usize);
                 // SAFETY: `lower` put a helper's function here, and the verifier proved that
                 // the arguments are what it declares.
                 let result =
-                    unsafe { mem::transmute::<*const (), Helper>(function)(env, arguments) };
+                    unsafe { mem::transmute::<*const (), Helper>(function)(&env, arguments) };
                 set!(0, result);
                 next!();
             }
@@ -474,7 +479,7 @@ pub(super) unsafe fn execute(
                 next!();
             }
             Code::PercpuArrayLookup => {
-                array_lookup!(env.services.cpu_id());
+                array_lookup!(services.cpu_id());
                 next!();
             }
             Code::PacketAbs8 => packet!(u8, op.imm),

@@ -20,10 +20,9 @@ mod tests;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::marker::PhantomData;
-use core::mem::MaybeUninit;
 use core::ptr;
 
-use crate::helper::{Environment, KernelServices};
+use crate::helper::KernelServices;
 use crate::map::{ArrayLookup, Map};
 use crate::memory::Region;
 use crate::profile::PhysicalProfile;
@@ -34,11 +33,9 @@ use crate::verifier::Verified;
 pub use context::PacketContext;
 pub use lower::LoadError;
 
-use code::Op;
+use code::{Code, Op};
 use lower::{Lowered, lower};
 
-/// Words of stack that a run has: Linux's 512 bytes, for a program and all that it calls.
-const STACK_WORDS: usize = 64;
 /// Stack of each function of a program that was not verified.
 const UNPROVED_FRAME: u32 = 64;
 
@@ -62,7 +59,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
     /// no memory.
     pub fn new(program: &Verified<Program<Arc<Map>>>) -> Result<Self, LoadError> {
         let proof = program.proof();
-        if proof.stack_depth as usize > STACK_WORDS * 8
+        if proof.stack_depth as usize > execute::STACK_BYTES
             || proof.stack_depth as usize > P::STACK_BYTES
             || proof.call_depth as usize > execute::MAX_FRAMES
         {
@@ -93,7 +90,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
         context_bytes: Option<usize>,
     ) -> Result<Self, LoadError> {
         let Lowered { ops, arrays } = lowered;
-        if ops.len() > P::MAX_INSTRUCTIONS {
+        if ops.is_empty() || ops.len() > P::MAX_INSTRUCTIONS {
             return Err(LoadError::TooLarge);
         }
         let words = ops.len().checked_mul(size_of::<Op>() / 8).ok_or(LoadError::TooLarge)?;
@@ -145,15 +142,17 @@ impl<P: PhysicalProfile> Interpreter<P> {
     /// `Proof::max_ctx_offset`, and for a type that takes packets a [`PacketContext`].
     #[inline]
     pub unsafe fn run_at(&self, context: *mut u8, services: &dyn KernelServices) -> u64 {
-        // Not initialised: a verified program reads what it wrote.
-        let mut stack = [const { MaybeUninit::<u64>::uninit() }; STACK_WORDS];
-        let top = stack.as_mut_ptr_range().end.expose_provenance();
-        let env = Environment { services, maps: &self.maps };
         let start = ptr::with_exposed_provenance::<Op>(self.code.address());
+        // A program whose first op ends it needs no stack and no registers.
+        // SAFETY: there is no program without an op.
+        let first = unsafe { &*start };
+        if first.code == Code::ExitImm {
+            return first.imm;
+        }
         // SAFETY: the code was lowered from a verified program (or the caller of
         // `new_unverified` vouches for it), whose stack was checked to fit; the context is the
         // caller's promise; `self` keeps maps and tables alive.
-        unsafe { execute::execute(start, context.expose_provenance() as u64, top as u64, &env) }
+        unsafe { execute::execute(start, context.expose_provenance() as u64, services, &self.maps) }
     }
 
     /// Number of pre-decoded operations, fused pairs counted once.

@@ -1,8 +1,8 @@
 //! The elements of a hash map: numbered rows of words, in blocks that never move.
 //!
-//! A preallocated map has one block. A map created with `BPF_F_NO_PREALLOC` starts with none
-//! and gets one whenever its highest element so far is passed; a block is given back when
-//! the map is dropped. Numbers are found with a shift, a mask and a multiplication.
+//! A preallocated map has all its elements in one block. A map created with
+//! `BPF_F_NO_PREALLOC` starts with none and gets a block whenever its highest element so far
+//! is passed; blocks are given back when the map is dropped.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -18,6 +18,9 @@ const BLOCK_BYTES: usize = 16 * 1024;
 
 /// Rows of words, by number.
 pub(super) struct Elements {
+    /// All elements of a preallocated map.
+    whole: Option<Region>,
+    /// Those of a growing map, block by block.
     blocks: Box<[OnceCell<Region>]>,
     memory: &'static dyn Memory,
     /// Words in an element.
@@ -36,41 +39,51 @@ impl Elements {
         preallocate: bool,
     ) -> Result<Self, MapError> {
         let per_block = (BLOCK_BYTES / (words * 8)).max(1).next_power_of_two();
-        let shift = if preallocate { 31 } else { per_block.trailing_zeros() };
-        let count = if preallocate { 1 } else { (capacity as usize).div_ceil(per_block) };
-        let mut blocks = Vec::new();
-        blocks.try_reserve_exact(count).map_err(|_| MapError::OutOfMemory)?;
-        blocks.resize_with(count, OnceCell::new);
-        let elements = Self { blocks: blocks.into_boxed_slice(), memory, words, shift, capacity };
+        let mut elements = Self {
+            whole: None,
+            blocks: Box::default(),
+            memory,
+            words,
+            shift: per_block.trailing_zeros(),
+            capacity,
+        };
         if preallocate {
-            elements.add_block(0, capacity as usize)?;
+            elements.whole = Some(elements.region(capacity as usize)?);
+        } else {
+            let count = (capacity as usize).div_ceil(per_block);
+            let mut blocks = Vec::new();
+            blocks.try_reserve_exact(count).map_err(|_| MapError::OutOfMemory)?;
+            blocks.resize_with(count, OnceCell::new);
+            elements.blocks = blocks.into_boxed_slice();
         }
         Ok(elements)
     }
 
-    fn add_block(&self, block: usize, count: usize) -> Result<(), MapError> {
+    fn region(&self, count: usize) -> Result<Region, MapError> {
         let words = count.checked_mul(self.words).ok_or(MapError::OutOfMemory)?;
-        let region = Region::new(self.memory, words, 64).ok_or(MapError::OutOfMemory)?;
-        let cell = self.blocks.get(block).ok_or(MapError::OutOfMemory)?;
-        // The caller holds the map's lock: nobody else sets this cell.
-        cell.set(region).map_err(|_| MapError::Busy)
+        Region::new(self.memory, words, 64).ok_or(MapError::OutOfMemory)
     }
 
     /// Makes sure that element `number` has memory. The caller holds the map's lock.
     #[inline]
     pub(super) fn grow(&self, number: u32) -> Result<(), MapError> {
         let block = (number >> self.shift) as usize;
-        if self.blocks.get(block).is_some_and(|cell| cell.get().is_some()) {
+        if self.whole.is_some() || self.blocks.get(block).is_some_and(|cell| cell.get().is_some()) {
             return Ok(());
         }
         let first = block << self.shift;
         let count = (self.capacity as usize).saturating_sub(first).min(1 << self.shift);
-        self.add_block(block, count)
+        let cell = self.blocks.get(block).ok_or(MapError::OutOfMemory)?;
+        // The caller holds the map's lock: nobody else sets this cell.
+        cell.set(self.region(count)?).map_err(|_| MapError::Busy)
     }
 
     /// The words of an element that has memory.
     #[inline]
     pub(super) fn get(&self, number: u32) -> Option<&[AtomicU64]> {
+        if let Some(region) = &self.whole {
+            return region.words().get(number as usize * self.words..)?.get(..self.words);
+        }
         let region = self.blocks.get((number >> self.shift) as usize)?.get()?;
         let index = (number & ((1 << self.shift) - 1)) as usize;
         region.words().get(index * self.words..)?.get(..self.words)
