@@ -140,6 +140,11 @@ impl CpuContext {
         self.number
     }
 
+    /// When the running task was put on the CPU, for the CPU itself.
+    pub fn running_since(&self) -> u64 {
+        self.since.get()
+    }
+
     /// Context switches since start-up.
     pub fn switches(&self) -> u64 {
         self.switches.load(Ordering::Relaxed)

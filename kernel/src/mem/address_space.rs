@@ -38,6 +38,8 @@ pub enum MemoryError {
     WriteAndExecute,
     /// An address that may not be mapped.
     NotPermitted,
+    /// The range is not mapped, or not by one region.
+    NotMapped,
 }
 
 /// Why a page fault has no answer.
@@ -64,9 +66,9 @@ pub enum Placement {
     Exactly(usize),
 }
 
-struct Inner {
-    regions: Regions<Backing>,
-    table: Table,
+pub(super) struct Inner {
+    pub(super) regions: Regions<Backing>,
+    pub(super) table: Table,
     /// The heap is `[heap_start, heap_end)`; `heap_end` is what `brk` returns.
     heap_start: usize,
     heap_end: usize,
@@ -80,7 +82,7 @@ const UNMAPS_PER_PRUNE: usize = 128;
 /// An address space. Threads share one through an `Arc`.
 pub struct AddressSpace {
     root: PhysAddr,
-    inner: Mutex<Inner>,
+    pub(super) inner: Mutex<Inner>,
     /// Pages that are mapped now.
     resident: AtomicUsize,
     /// Processes that run in it: more than one only between `vfork` and `execve`.
@@ -199,6 +201,14 @@ impl AddressSpace {
         (inner.heap_start, inner.heap_end)
     }
 
+    /// Accounts for a page that is no longer mapped.
+    pub(super) fn forget_page(&self, frame: PhysAddr, private: bool) {
+        self.resident.fetch_sub(1, Ordering::Relaxed);
+        if private {
+            phys::release(frame);
+        }
+    }
+
     /// Whether more than one process runs in it.
     pub fn is_shared(&self) -> bool {
         self.users.load(Ordering::Relaxed) > 1
@@ -297,7 +307,12 @@ impl AddressSpace {
         self.unmap_locked(&mut self.inner.lock(), start, end)
     }
 
-    fn unmap_locked(&self, inner: &mut Inner, start: usize, end: usize) -> Result<(), MemoryError> {
+    pub(super) fn unmap_locked(
+        &self,
+        inner: &mut Inner,
+        start: usize,
+        end: usize,
+    ) -> Result<(), MemoryError> {
         let Inner { regions, table, .. } = inner;
         let mut removed = 0;
         regions.remove(start, end, |part| {
@@ -576,7 +591,7 @@ impl Drop for AddressSpace {
 
 impl Inner {
     /// Where `length` bytes go: at `hint` if it is free and allowed, else as high as possible.
-    fn place(&self, hint: usize, length: usize) -> Result<usize, MemoryError> {
+    pub(super) fn place(&self, hint: usize, length: usize) -> Result<usize, MemoryError> {
         if hint >= USER_LOW
             && let Some(end) = hint.checked_add(length)
             && end <= USER_END

@@ -6,7 +6,7 @@
 //! | `heap.rs` | the global allocator: slabs, and talc for what is larger |
 //! | `virt.rs` | the kernel's own mappings: stacks with guard pages |
 //! | `memapi.rs` | what the rest of the kernel asks before it allocates on a user's behalf |
-//! | `address_space.rs`, `backing.rs`, `layout.rs` | regions filled on demand, shared copy-on-write |
+//! | `address_space.rs`, `remap.rs`, `backing.rs`, `layout.rs` | regions filled on demand, shared copy-on-write |
 //! | `fault.rs` | page faults, from users and from the copy functions |
 //! | `user.rs` | all access to user memory |
 //!
@@ -20,6 +20,7 @@ pub mod heap;
 pub mod layout;
 pub mod memapi;
 pub mod phys;
+mod remap;
 pub mod user;
 pub mod virt;
 

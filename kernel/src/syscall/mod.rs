@@ -10,6 +10,13 @@
 //! no program attached each costs one load and one predicted branch.
 
 pub mod errno;
+pub mod futex;
+pub mod memory;
+pub mod process;
+pub mod sched;
+pub mod signal;
+pub mod system;
+pub mod time;
 
 use kernel_abi::Errno;
 
@@ -47,8 +54,79 @@ macro_rules! table {
 
 static TABLE: [Handler; TABLE_SIZE] = table! {
     plain {
+        ARCH_PRCTL => process::arch_prctl,
+        BRK => memory::brk,
+        CLOCK_GETRES => time::clock_getres,
+        CLOCK_GETTIME => time::clock_gettime,
+        CLOCK_NANOSLEEP => time::clock_nanosleep,
+        CLOCK_SETTIME => time::clock_settime,
+        EXIT => process::exit,
+        EXIT_GROUP => process::exit_group,
+        FUTEX => futex::futex,
+        GETCPU => sched::getcpu,
+        GETEGID => process::getegid,
+        GETEUID => process::geteuid,
+        GETGID => process::getgid,
+        GETGROUPS => process::getgroups,
+        GETPGID => process::getpgid,
+        GETPGRP => process::getpgrp,
+        GETPID => process::getpid,
+        GETPPID => process::getppid,
+        GETRANDOM => system::getrandom,
+        GETRESGID => process::getresgid,
+        GETRESUID => process::getresuid,
+        GETRLIMIT => process::getrlimit,
+        GETRUSAGE => process::getrusage,
+        GETSID => process::getsid,
+        GETTID => process::gettid,
+        GETTIMEOFDAY => time::gettimeofday,
+        GETUID => process::getuid,
+        GET_ROBUST_LIST => process::get_robust_list,
+        KILL => signal::kill,
+        MADVISE => memory::madvise,
+        MLOCK => memory::mlock,
+        MMAP => memory::mmap,
+        MPROTECT => memory::mprotect,
+        MREMAP => memory::mremap,
+        MSYNC => memory::msync,
+        MUNLOCK => memory::mlock,
+        MUNMAP => memory::munmap,
+        NANOSLEEP => time::nanosleep,
+        PAUSE => signal::pause,
+        PRCTL => process::prctl,
+        PRLIMIT64 => process::prlimit64,
+        REBOOT => system::reboot,
+        RT_SIGACTION => signal::rt_sigaction,
+        RT_SIGPENDING => signal::rt_sigpending,
+        RT_SIGPROCMASK => signal::rt_sigprocmask,
+        RT_SIGSUSPEND => signal::rt_sigsuspend,
+        SCHED_GETAFFINITY => sched::sched_getaffinity,
+        SCHED_YIELD => sched::sched_yield,
+        SETGID => process::setgid,
+        SETHOSTNAME => system::sethostname,
+        SETPGID => process::setpgid,
+        SETRLIMIT => process::setrlimit,
+        SETSID => process::setsid,
+        SETUID => process::setuid,
+        SET_ROBUST_LIST => process::set_robust_list,
+        SET_TID_ADDRESS => process::set_tid_address,
+        SYSINFO => system::sysinfo,
+        SYSLOG => system::syslog,
+        TGKILL => signal::tgkill,
+        TIME => time::time,
+        TIMES => time::times,
+        TKILL => signal::tkill,
+        UNAME => system::uname,
+        WAIT4 => process::wait4,
+        WAITID => process::waitid,
     }
     with_frame {
+        CLONE => process::clone,
+        EXECVE => process::execve,
+        FORK => process::fork,
+        RT_SIGRETURN => signal::rt_sigreturn,
+        SIGALTSTACK => signal::sigaltstack,
+        VFORK => process::vfork,
     }
 };
 

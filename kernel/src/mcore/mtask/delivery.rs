@@ -92,7 +92,8 @@ fn handle(frame: &mut Frame, taken: &Taken) {
     }
 }
 
-fn is_on(stack: &SignalStack, pointer: usize) -> bool {
+/// Whether a stack pointer is on an alternate stack.
+pub fn is_on(stack: &SignalStack, pointer: usize) -> bool {
     stack.size != 0 && pointer.wrapping_sub(stack.start) < stack.size
 }
 

@@ -14,6 +14,7 @@ use kernel_elf::{
     Arguments, ArgumentsError, AuxiliaryType, ElfError, Executable, Script, StackRequest,
 };
 use kernel_mem::Rights;
+use kernel_sync::OnceCell;
 use kernel_vfs::{FsError, OpenFile, SliceSink};
 
 use super::super::context::{current, this_cpu};
@@ -95,6 +96,24 @@ impl From<FaultError> for ExecError {
     }
 }
 
+/// Opens a program by its path for the running task: to be read, execution checked.
+pub type Opener = fn(&[u8]) -> Result<Arc<OpenFile>, FsError>;
+
+static OPENER: OnceCell<Opener> = OnceCell::new();
+
+/// Says how programs are opened; the files are above this module. A second call changes nothing.
+pub fn set_opener(opener: Opener) {
+    let _ = OPENER.set(opener);
+}
+
+/// Opens a program.
+///
+/// # Errors
+/// As the file system says, or if there is none yet.
+pub fn open_program(path: &[u8]) -> Result<Arc<OpenFile>, FsError> {
+    OPENER.get().ok_or(FsError::NotFound)?(path)
+}
+
 /// What to run.
 pub struct ExecRequest<'a> {
     /// The program, opened to be read, execution checked.
@@ -103,8 +122,6 @@ pub struct ExecRequest<'a> {
     pub path: &'a [u8],
     pub arguments: Arguments,
     pub environment: Arguments,
-    /// Opens the interpreter of a script in the same way.
-    pub open: &'a dyn Fn(&[u8]) -> Result<Arc<OpenFile>, FsError>,
 }
 
 /// A program that is ready to run.
@@ -238,7 +255,7 @@ pub(super) fn load(
             arguments.push(argument)?;
         }
         request.arguments = arguments;
-        request.file = (request.open)(script.interpreter)?;
+        request.file = open_program(script.interpreter)?;
         length = read_up_to(&request.file, 0, &mut start)?;
     }
     let head = start.get(..length.min(HEADER_BYTES)).unwrap_or_default();

@@ -283,7 +283,10 @@ pub fn signal_process_group(group: Pid, number: u32) -> bool {
 }
 
 /// `setpgid(2)`: puts `pid` into `group`. The caller has replaced zeros.
-pub(super) fn set_group(caller: &Process, pid: Pid, group: Pid) -> Result<(), GroupError> {
+///
+/// # Errors
+/// As [`GroupError`] says.
+pub fn set_group(caller: &Process, pid: Pid, group: Pid) -> Result<(), GroupError> {
     let family = FAMILY.lock();
     let target = &family.members.get(&pid).ok_or(GroupError::NoProcess)?.process;
     if pid != caller.pid() {
@@ -310,7 +313,10 @@ pub(super) fn set_group(caller: &Process, pid: Pid, group: Pid) -> Result<(), Gr
 }
 
 /// `setsid(2)`: a new session and group for a process that leads no group.
-pub(super) fn new_session(process: &Process) -> Result<Pid, GroupError> {
+///
+/// # Errors
+/// If it leads one.
+pub fn new_session(process: &Process) -> Result<Pid, GroupError> {
     let family = FAMILY.lock();
     let pid = process.pid();
     if family.members.values().any(|member| member.process.group() == pid) {

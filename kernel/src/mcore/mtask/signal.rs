@@ -12,7 +12,7 @@ use super::super::context::current;
 use super::process::{NOT_ENDING, Process};
 use super::scheduler::wake;
 use super::task::{Task, TaskState, Tid};
-use crate::arch::{Arch, Architecture, UserFault};
+use crate::arch::{Arch, Architecture, SignalStack, UserFault};
 use crate::mem::address_space::FaultError;
 use crate::mem::fault::Unresolved;
 
@@ -94,7 +94,7 @@ impl SignalInfo {
     }
 
     /// The end of a child (`CLD_EXITED`, `CLD_KILLED`).
-    pub(super) fn child(process: &Process) -> Self {
+    pub fn child(process: &Process) -> Self {
         let status = process.exit_status().unwrap_or(0);
         let killed = status & 0x7f;
         let (code, value) = if killed == 0 { (1, status >> 8 & 0xff) } else { (2, killed) };
@@ -401,6 +401,22 @@ pub fn set_mask(mask: u64) {
             }
         }
     }
+}
+
+/// Sets the mask until the next signal has been dealt with (`rt_sigsuspend`).
+pub fn suspend_with(new: u64) {
+    current().private().saved_mask.set(Some(mask()));
+    set_mask(new);
+}
+
+/// The running task's alternate signal stack; its size is 0 if there is none.
+pub fn stack() -> SignalStack {
+    current().private().signal_stack.get()
+}
+
+/// Sets it.
+pub fn set_stack(stack: SignalStack) {
+    current().private().signal_stack.set(stack);
 }
 
 /// The running task's pending signals, blocked or not.

@@ -28,7 +28,7 @@ pub fn on_shut_down(files: fn()) {
 }
 
 /// Makes the file systems safe.
-pub(super) fn shut_down_files() {
+pub fn shut_down_files() {
     if let Some(files) = SHUT_DOWN.get() {
         files();
     }

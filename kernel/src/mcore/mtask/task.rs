@@ -286,6 +286,21 @@ impl Current {
         unsafe { (*self.own.fs.get()).as_ref() }
     }
 
+    /// Where the thread's end is noted (`set_tid_address`).
+    pub fn set_clear_child_tid(&self, address: usize) {
+        self.own.clear_child_tid.set(address);
+    }
+
+    /// The list of futexes that the thread holds, as it told (`set_robust_list`).
+    pub fn robust_list(&self) -> (usize, usize) {
+        self.own.robust_list.get()
+    }
+
+    /// Keeps the list.
+    pub fn set_robust_list(&self, head: usize, length: usize) {
+        self.own.robust_list.set((head, length));
+    }
+
     /// Sets the address space; what it was.
     ///
     /// # Safety

@@ -1,0 +1,217 @@
+//! Signals: `kill tkill tgkill rt_sigaction rt_sigprocmask rt_sigpending rt_sigsuspend
+//! rt_sigreturn sigaltstack pause`.
+
+use alloc::sync::Arc;
+
+use kernel_abi::Errno;
+
+use super::{Frame, SyscallResult};
+use crate::arch::{SignalStack, TrapFrame};
+use crate::mcore::mtask::delivery::{
+    SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, is_on, return_from_handler,
+};
+use crate::mcore::mtask::family::{self, INIT_PID};
+use crate::mcore::mtask::signal::{
+    self, Action, SIGKILL, SIGNAL_LAST, SIGSTOP, SignalInfo, exchange_action, mask, set_mask,
+};
+use crate::mcore::{Process, WaitQueue, current};
+use crate::mem::user::{read_user, write_user};
+
+/// Bytes of the kernel's `sigset_t`.
+const SET_BYTES: usize = 8;
+/// The smallest alternate stack (`MINSIGSTKSZ`).
+const STACK_LEAST: usize = 2048;
+
+fn signal_number(value: usize) -> Result<u32, Errno> {
+    match u32::try_from(value) {
+        Ok(signal) if signal <= SIGNAL_LAST => Ok(signal),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn check_permission(target: &Process) -> Result<(), Errno> {
+    let credentials = current().process().credentials();
+    if credentials.may_signal(&target.credentials()) { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// `kill(2)`.
+pub fn kill([pid, signal, ..]: [usize; 6]) -> SyscallResult {
+    let signal = signal_number(signal)?;
+    let own = current().process().clone();
+    let targets = match pid as i32 {
+        0 => in_group(own.group()),
+        -1 => {
+            let mut all = family::list();
+            all.retain(|process| process.pid() != INIT_PID && process.pid() != own.pid());
+            all
+        }
+        pid if pid > 0 => {
+            let target = family::process(pid as u32).ok_or(Errno::ESRCH)?;
+            check_permission(&target)?;
+            signal::send(&target, signal, SignalInfo::user(), None);
+            return Ok(0);
+        }
+        i32::MIN => return Err(Errno::ESRCH),
+        group => in_group(group.unsigned_abs()),
+    };
+    if targets.is_empty() {
+        return Err(Errno::ESRCH);
+    }
+    let mut result = Err(Errno::EPERM);
+    for target in &targets {
+        if check_permission(target).is_ok() {
+            signal::send(target, signal, SignalInfo::user(), None);
+            result = Ok(0);
+        }
+    }
+    result
+}
+
+fn in_group(group: u32) -> alloc::vec::Vec<Arc<Process>> {
+    let mut all = family::list();
+    all.retain(|process| process.group() == group);
+    all
+}
+
+/// `tgkill(2)`.
+pub fn tgkill([group, tid, signal, ..]: [usize; 6]) -> SyscallResult {
+    if group as i32 <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    send_to_thread(Some(group as u32), tid, signal)
+}
+
+/// `tkill(2)`.
+pub fn tkill([tid, signal, ..]: [usize; 6]) -> SyscallResult {
+    send_to_thread(None, tid, signal)
+}
+
+fn send_to_thread(group: Option<u32>, tid: usize, signal: usize) -> SyscallResult {
+    if tid as i32 <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    let signal = signal_number(signal)?;
+    let thread = family::thread(tid as u32).ok_or(Errno::ESRCH)?;
+    if group.is_some_and(|group| group != thread.pid()) {
+        return Err(Errno::ESRCH);
+    }
+    check_permission(thread.process())?;
+    signal::send(thread.process(), signal, SignalInfo::thread(), Some(&thread));
+    Ok(0)
+}
+
+/// `rt_sigaction(2)`.
+pub fn rt_sigaction([signal, new, old, set_bytes, ..]: [usize; 6]) -> SyscallResult {
+    if set_bytes != SET_BYTES {
+        return Err(Errno::EINVAL);
+    }
+    let signal = signal_number(signal)?;
+    if signal == 0 || (new != 0 && matches!(signal, SIGKILL | SIGSTOP)) {
+        return Err(Errno::EINVAL);
+    }
+    let new = if new == 0 {
+        None
+    } else {
+        let [handler, flags, restorer, mask] = read_user::<[u64; 4]>(new)?;
+        let (handler, restorer) = (handler as usize, restorer as usize);
+        Some(Action { handler, flags, restorer, mask })
+    };
+    let before = exchange_action(signal, new);
+    if old != 0 {
+        let words = [before.handler as u64, before.flags, before.restorer as u64, before.mask];
+        write_user(old, words)?;
+    }
+    Ok(0)
+}
+
+/// `rt_sigprocmask(2)`.
+pub fn rt_sigprocmask([how, set, old, set_bytes, ..]: [usize; 6]) -> SyscallResult {
+    if set_bytes != SET_BYTES {
+        return Err(Errno::EINVAL);
+    }
+    let before = mask();
+    if set != 0 {
+        let set = read_user::<u64>(set)?;
+        let new = match how {
+            0 => before | set,
+            1 => before & !set,
+            2 => set,
+            _ => return Err(Errno::EINVAL),
+        };
+        set_mask(new);
+    }
+    if old != 0 {
+        write_user(old, before)?;
+    }
+    Ok(0)
+}
+
+/// `rt_sigpending(2)`.
+pub fn rt_sigpending([set, set_bytes, ..]: [usize; 6]) -> SyscallResult {
+    if set_bytes > SET_BYTES {
+        return Err(Errno::EINVAL);
+    }
+    let pending = (signal::pending() & mask()).to_ne_bytes();
+    crate::mem::user::copy_to_user(set, pending.get(..set_bytes).unwrap_or_default())?;
+    Ok(0)
+}
+
+/// Waits for a signal, and nothing else.
+fn wait_for_signal() -> SyscallResult {
+    static NOTHING: WaitQueue = WaitQueue::new();
+    NOTHING.wait_until(|| None::<usize>).map_err(Errno::from)
+}
+
+/// `pause(2)`.
+pub fn pause(_: [usize; 6]) -> SyscallResult {
+    wait_for_signal()
+}
+
+/// `rt_sigsuspend(2)`.
+pub fn rt_sigsuspend([set, set_bytes, ..]: [usize; 6]) -> SyscallResult {
+    if set_bytes != SET_BYTES {
+        return Err(Errno::EINVAL);
+    }
+    let set = read_user::<u64>(set)?;
+    signal::suspend_with(set);
+    wait_for_signal()
+}
+
+/// `rt_sigreturn(2)`.
+pub fn rt_sigreturn(frame: &mut Frame, _: [usize; 6]) -> SyscallResult {
+    return_from_handler(frame);
+    // The register that holds a result is the interrupted program's own.
+    Ok(frame.return_value())
+}
+
+/// `sigaltstack(2)`.
+pub fn sigaltstack(frame: &mut Frame, [new, old, ..]: [usize; 6]) -> SyscallResult {
+    let stack = signal::stack();
+    let on_stack = is_on(&stack, frame.stack_pointer());
+    let wanted = if new == 0 { None } else { Some(read_user::<[u64; 3]>(new)?) };
+    if let Some([start, flags, size]) = wanted {
+        if on_stack {
+            return Err(Errno::EPERM);
+        }
+        let (start, flags, size) = (start as usize, flags as u32, size as usize);
+        let new = match flags & !SS_AUTODISARM {
+            SS_DISABLE => SignalStack::default(),
+            0 | SS_ONSTACK if size < STACK_LEAST => return Err(Errno::ENOMEM),
+            0 | SS_ONSTACK => SignalStack { start, size, flags: flags & SS_AUTODISARM },
+            _ => return Err(Errno::EINVAL),
+        };
+        signal::set_stack(new);
+    }
+    if old != 0 {
+        let state = if stack.size == 0 {
+            SS_DISABLE
+        } else if on_stack {
+            SS_ONSTACK
+        } else {
+            0
+        };
+        let flags = u64::from(stack.flags | state);
+        write_user(old, [stack.start as u64, flags, stack.size as u64])?;
+    }
+    Ok(0)
+}
