@@ -10,6 +10,7 @@ extern crate alloc;
 #[macro_use]
 extern crate std;
 
+pub mod asm;
 pub mod btf;
 pub mod disasm;
 pub mod helper;

@@ -1,0 +1,528 @@
+//! One line of assembly: a recursive-descent parser over its tokens.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::lexer::{Token, tokens};
+use super::{Parsed, Target};
+use crate::helper::table::HELPERS;
+use crate::insn::{
+    AluOp, AtomicOp, ByteOrder, Cond, Imm64, Insn, Operand, Reg, SignedSize, Size, SwapWidth, Width,
+};
+
+type Result<T> = core::result::Result<T, String>;
+
+pub(super) fn parse(line: &str) -> Result<Parsed> {
+    let mut parser = Parser { tokens: tokens(line)?, at: 0 };
+    let parsed = parser.instruction()?;
+    match parser.peek() {
+        None => Ok(parsed),
+        Some(token) => Err(format!("`{token}` is one too many")),
+    }
+}
+
+struct Parser<'a> {
+    tokens: Vec<Token<'a>>,
+    at: usize,
+}
+
+/// The size in `(u32 *)`.
+enum MemorySize {
+    Plain(Size),
+    Signed(SignedSize),
+}
+
+fn plain(insn: Insn) -> Result<Parsed> {
+    Ok(Parsed { insn, target: None })
+}
+
+fn register(word: &str) -> Option<(Width, Reg)> {
+    let width = match word.get(..1)? {
+        "r" => Width::W64,
+        "w" => Width::W32,
+        _ => return None,
+    };
+    let number = word.get(1..)?;
+    if number.len() > 1 && number.starts_with('0') {
+        return None;
+    }
+    Some((width, Reg::new(number.parse().ok()?)?))
+}
+
+impl<'a> Parser<'a> {
+    fn peek(&self) -> Option<&Token<'a>> {
+        self.tokens.get(self.at)
+    }
+
+    fn next(&mut self) -> Option<Token<'a>> {
+        let token = self.tokens.get(self.at).cloned();
+        self.at += 1;
+        token
+    }
+
+    fn sign(&mut self, sign: &str) -> Result<()> {
+        match self.next() {
+            Some(Token::Sign(found)) if found == sign => Ok(()),
+            Some(token) => Err(format!("`{sign}` expected, not `{token}`")),
+            None => Err(format!("`{sign}` expected, not the end of the line")),
+        }
+    }
+
+    fn word(&mut self, word: &str) -> Result<()> {
+        match self.next() {
+            Some(Token::Word(found)) if found == word => Ok(()),
+            Some(token) => Err(format!("`{word}` expected, not `{token}`")),
+            None => Err(format!("`{word}` expected, not the end of the line")),
+        }
+    }
+
+    fn has_sign(&mut self, sign: &str) -> bool {
+        let found = matches!(self.peek(), Some(Token::Sign(found)) if *found == sign);
+        if found {
+            self.at += 1;
+        }
+        found
+    }
+
+    fn has_word(&mut self, word: &str) -> bool {
+        let found = matches!(self.peek(), Some(Token::Word(found)) if *found == word);
+        if found {
+            self.at += 1;
+        }
+        found
+    }
+
+    fn register(&mut self) -> Result<(Width, Reg)> {
+        match self.next() {
+            Some(Token::Word(word)) => {
+                register(word).ok_or_else(|| format!("`{word}` is not a register"))
+            }
+            Some(token) => Err(format!("a register expected, not `{token}`")),
+            None => Err("a register expected, not the end of the line".to_string()),
+        }
+    }
+
+    fn register_of(&mut self, width: Width) -> Result<Reg> {
+        match self.register()? {
+            (found, reg) if found == width => Ok(reg),
+            (_, reg) => Err(format!("register {} is of another width here", reg as u8)),
+        }
+    }
+
+    fn number(&mut self) -> Result<i128> {
+        let negative = self.has_sign("-");
+        if !negative {
+            self.has_sign("+");
+        }
+        match self.next() {
+            Some(Token::Number(x)) => Ok(if negative { -x } else { x }),
+            Some(token) => Err(format!("a number expected, not `{token}`")),
+            None => Err("a number expected, not the end of the line".to_string()),
+        }
+    }
+
+    fn immediate(&mut self) -> Result<i32> {
+        let x = self.number()?;
+        // Both readings of 32 bits are common.
+        i32::try_from(x)
+            .ok()
+            .or_else(|| u32::try_from(x).ok().map(|x| x as i32))
+            .ok_or_else(|| format!("{x} does not fit in 32 bits"))
+    }
+
+    fn operand(&mut self, width: Width) -> Result<Operand> {
+        if matches!(self.peek(), Some(Token::Word(_))) {
+            return Ok(Operand::Reg(self.register_of(width)?));
+        }
+        Ok(Operand::Imm(self.immediate()?))
+    }
+
+    /// A label or an offset.
+    fn target(&mut self) -> Result<Option<Target>> {
+        match self.peek() {
+            Some(Token::Word(label)) => {
+                let label = label.to_string();
+                self.at += 1;
+                Ok(Some(Target::Label(label)))
+            }
+            _ => {
+                let offset = i64::try_from(self.number()?).map_err(|_| "too far".to_string())?;
+                Ok(Some(Target::Offset(offset)))
+            }
+        }
+    }
+
+    fn instruction(&mut self) -> Result<Parsed> {
+        match self.peek() {
+            Some(Token::Sign("*")) => {
+                let (size, base, offset) = self.memory()?;
+                let MemorySize::Plain(size) = size else {
+                    return Err("a store has no sign".to_string());
+                };
+                self.sign("=")?;
+                let src = self.operand(Width::W64)?;
+                plain(Insn::Store { size, base, offset, src })
+            }
+            Some(Token::Word("exit")) => {
+                self.at += 1;
+                plain(Insn::Exit)
+            }
+            Some(Token::Word("goto")) => self.jump(Insn::Jump { offset: 0, long: false }),
+            Some(Token::Word("gotol")) => self.jump(Insn::Jump { offset: 0, long: true }),
+            Some(Token::Word("may_goto")) => self.jump(Insn::MayGoto { offset: 0 }),
+            Some(Token::Word("if")) => self.branch(),
+            Some(Token::Word("call")) => self.call(),
+            Some(Token::Word("lock")) => self.lock(),
+            Some(Token::Word("store_release")) => {
+                self.at += 1;
+                self.sign("(")?;
+                let (size, base, offset) = self.cast_address()?;
+                let MemorySize::Plain(size) = size else {
+                    return Err("a store has no sign".to_string());
+                };
+                self.sign(",")?;
+                let (_, src) = self.register()?;
+                self.sign(")")?;
+                plain(Insn::StoreRelease { size, base, offset, src })
+            }
+            _ => self.assignment(),
+        }
+    }
+
+    fn jump(&mut self, insn: Insn) -> Result<Parsed> {
+        self.at += 1;
+        Ok(Parsed { insn, target: self.target()? })
+    }
+
+    fn branch(&mut self) -> Result<Parsed> {
+        self.at += 1;
+        let (width, dst) = self.register()?;
+        let cond = match self.next() {
+            Some(Token::Sign(sign)) => comparison(sign),
+            _ => None,
+        }
+        .ok_or("a comparison expected")?;
+        let src = self.operand(width)?;
+        self.word("goto")?;
+        let target = self.target()?;
+        Ok(Parsed { insn: Insn::Branch { width, cond, dst, src, offset: 0 }, target })
+    }
+
+    fn call(&mut self) -> Result<Parsed> {
+        self.at += 1;
+        if self.has_word("pc") {
+            let offset = i32::try_from(self.number()?).map_err(|_| "too far")?;
+            return plain(Insn::CallLocal { offset });
+        }
+        match self.next() {
+            Some(Token::Number(id)) => {
+                let id = i32::try_from(id).map_err(|_| "no helper has such a number")?;
+                plain(Insn::CallHelper { id })
+            }
+            Some(Token::Word(word)) => {
+                let Some(name) = word.strip_prefix("bpf_") else {
+                    let target = Some(Target::Label(word.to_string()));
+                    return Ok(Parsed { insn: Insn::CallLocal { offset: 0 }, target });
+                };
+                let helper = HELPERS.iter().find(|helper| helper.name == name);
+                let helper = helper.ok_or_else(|| format!("there is no helper `{word}`"))?;
+                if self.has_sign("#") {
+                    self.number()?;
+                }
+                plain(Insn::CallHelper { id: helper.id })
+            }
+            _ => Err("a helper or a label expected".to_string()),
+        }
+    }
+
+    /// `lock *(u64 *)(r1 + 8) += r2`
+    fn lock(&mut self) -> Result<Parsed> {
+        self.at += 1;
+        let (size, base, offset) = self.memory()?;
+        let width = atomic_width(&size)?;
+        let op = match self.next() {
+            Some(Token::Sign("+=")) => AtomicOp::Add { fetch: false },
+            Some(Token::Sign("|=")) => AtomicOp::Or { fetch: false },
+            Some(Token::Sign("&=")) => AtomicOp::And { fetch: false },
+            Some(Token::Sign("^=")) => AtomicOp::Xor { fetch: false },
+            _ => return Err("`+=`, `|=`, `&=` or `^=` expected".to_string()),
+        };
+        let (_, src) = self.register()?;
+        plain(Insn::Atomic { op, width, base, offset, src })
+    }
+
+    /// `*(u32 *)(r10 - 4)`
+    fn memory(&mut self) -> Result<(MemorySize, Reg, i16)> {
+        self.sign("*")?;
+        self.cast_address()
+    }
+
+    /// `(u32 *)(r10 - 4)`
+    fn cast_address(&mut self) -> Result<(MemorySize, Reg, i16)> {
+        let size = self.cast()?;
+        self.sign("(")?;
+        let (base, offset) = self.address()?;
+        self.sign(")")?;
+        Ok((size, base, offset))
+    }
+
+    /// `(u32 *)`
+    fn cast(&mut self) -> Result<MemorySize> {
+        self.sign("(")?;
+        let size = match self.next() {
+            Some(Token::Word(word)) => memory_size(word),
+            _ => None,
+        }
+        .ok_or("a type such as u32 expected")?;
+        self.sign("*")?;
+        self.sign(")")?;
+        Ok(size)
+    }
+
+    /// `r10 - 4`
+    fn address(&mut self) -> Result<(Reg, i16)> {
+        let base = self.register_of(Width::W64)?;
+        let offset = i16::try_from(self.number()?).map_err(|_| "the offset is too large")?;
+        Ok((base, offset))
+    }
+
+    fn assignment(&mut self) -> Result<Parsed> {
+        let (width, dst) = self.register()?;
+        let sign = match self.next() {
+            Some(Token::Sign(sign)) => sign,
+            _ => return Err("an assignment expected".to_string()),
+        };
+        if let Some(op) = operator(sign) {
+            let src = self.operand(width)?;
+            return plain(Insn::Alu { width, op, dst, src });
+        }
+        if sign != "=" {
+            return Err(format!("`{sign}` is not an assignment"));
+        }
+        let word = match self.peek() {
+            Some(Token::Word(word)) => *word,
+            Some(Token::Sign("*")) => return self.load(dst),
+            Some(Token::Sign("(")) => {
+                self.at += 1;
+                let from = match self.next() {
+                    Some(Token::Word(word)) => memory_size(word),
+                    _ => None,
+                };
+                let Some(MemorySize::Signed(from)) = from else {
+                    return Err("a signed type expected".to_string());
+                };
+                self.sign(")")?;
+                let src = self.register_of(width)?;
+                return plain(Insn::MovSx { width, dst, src, from });
+            }
+            Some(Token::Sign("-"))
+                if matches!(self.tokens.get(self.at + 1), Some(Token::Word(_))) =>
+            {
+                self.at += 1;
+                let src = self.register_of(width)?;
+                if src != dst {
+                    return Err("negation is in place".to_string());
+                }
+                return plain(Insn::Neg { width, dst });
+            }
+            _ => {
+                let x = self.number()?;
+                if self.has_word("ll") {
+                    let value = u64::try_from(x).or_else(|_| i64::try_from(x).map(|x| x as u64));
+                    let value = value.map_err(|_| "the number does not fit in 64 bits")?;
+                    return plain(Insn::LoadImm64 { dst, value: Imm64::Value(value) });
+                }
+                self.at -= if matches!(
+                    self.tokens.get(self.at.wrapping_sub(2)),
+                    Some(Token::Sign("-" | "+"))
+                ) {
+                    2
+                } else {
+                    1
+                };
+                let imm = self.immediate()?;
+                return plain(Insn::Mov { width, dst, src: Operand::Imm(imm) });
+            }
+        };
+        if register(word).is_some() {
+            let src = self.register_of(width)?;
+            return plain(Insn::Mov { width, dst, src: Operand::Reg(src) });
+        }
+        self.at += 1;
+        self.operation(width, dst, word)
+    }
+
+    /// `name …` after `dst =`.
+    fn operation(&mut self, width: Width, dst: Reg, name: &str) -> Result<Parsed> {
+        let swap =
+            [("le", ByteOrder::ToLittle), ("be", ByteOrder::ToBig), ("bswap", ByteOrder::Swap)]
+                .into_iter()
+                .find_map(|(prefix, kind)| {
+                    let bits = match name.strip_prefix(prefix)? {
+                        "16" => SwapWidth::B16,
+                        "32" => SwapWidth::B32,
+                        "64" => SwapWidth::B64,
+                        _ => return None,
+                    };
+                    Some((kind, bits))
+                });
+        if let Some((kind, bits)) = swap {
+            if self.register()?.1 != dst {
+                return Err("a byte swap is in place".to_string());
+            }
+            return plain(Insn::ByteOrder { kind, dst, bits });
+        }
+        if let Some(op) = name.strip_prefix("atomic_fetch_") {
+            let op = match op {
+                "add" => AtomicOp::Add { fetch: true },
+                "or" => AtomicOp::Or { fetch: true },
+                "and" => AtomicOp::And { fetch: true },
+                "xor" => AtomicOp::Xor { fetch: true },
+                _ => return Err(format!("`{name}` is no atomic operation")),
+            };
+            self.sign("(")?;
+            let (_, base, offset) = self.cast_address()?;
+            self.sign(",")?;
+            let src = self.register_of(width)?;
+            self.sign(")")?;
+            return plain(Insn::Atomic { op, width, base, offset, src });
+        }
+        match name {
+            "xchg_64" | "xchg32_32" | "cmpxchg_64" | "cmpxchg32_32" => {
+                self.sign("(")?;
+                let (base, offset) = self.address()?;
+                self.sign(",")?;
+                let op = if name.starts_with("cmp") {
+                    self.register_of(width)?;
+                    self.sign(",")?;
+                    AtomicOp::CmpXchg
+                } else {
+                    AtomicOp::Xchg
+                };
+                let src = self.register_of(width)?;
+                self.sign(")")?;
+                plain(Insn::Atomic { op, width, base, offset, src })
+            }
+            "load_acquire" => {
+                self.sign("(")?;
+                let (size, base, offset) = self.cast_address()?;
+                self.sign(")")?;
+                let MemorySize::Plain(size) = size else {
+                    return Err("load_acquire has no sign".to_string());
+                };
+                plain(Insn::LoadAcquire { size, dst, base, offset })
+            }
+            "map" => {
+                self.sign("[")?;
+                let index = u32::try_from(self.number()?).map_err(|_| "no such map")?;
+                self.sign("]")?;
+                let mut value = Imm64::MapIndex(index);
+                if self.has_sign("[") {
+                    self.number()?;
+                    self.sign("]")?;
+                    let offset = u32::try_from(self.number()?).map_err(|_| "no such offset")?;
+                    value = Imm64::MapIndexValue { index, offset };
+                }
+                self.word("ll")?;
+                plain(Insn::LoadImm64 { dst, value })
+            }
+            "func" => {
+                let target = self.target()?;
+                self.word("ll")?;
+                let value = Imm64::Func { offset: 0 };
+                Ok(Parsed { insn: Insn::LoadImm64 { dst, value }, target })
+            }
+            _ => Err(format!("`{name}` is no operation")),
+        }
+    }
+
+    /// `*(u32 *)(r1 + 4)` or `*(u16 *)skb[12]` after `dst =`.
+    fn load(&mut self, dst: Reg) -> Result<Parsed> {
+        self.sign("*")?;
+        let size = self.cast()?;
+        if self.has_word("skb") {
+            let MemorySize::Plain(size) = size else {
+                return Err("packet access has no sign".to_string());
+            };
+            if dst != Reg::R0 {
+                return Err("packet access loads into r0".to_string());
+            }
+            self.sign("[")?;
+            let index = matches!(self.peek(), Some(Token::Word(_)));
+            let insn = if index {
+                let src = self.register_of(Width::W64)?;
+                self.sign("+")?;
+                Insn::LoadInd { size, src, imm: self.immediate()? }
+            } else {
+                Insn::LoadAbs { size, imm: self.immediate()? }
+            };
+            self.sign("]")?;
+            return plain(insn);
+        }
+        self.sign("(")?;
+        let (base, offset) = self.address()?;
+        self.sign(")")?;
+        plain(match size {
+            MemorySize::Plain(size) => Insn::Load { size, dst, base, offset },
+            MemorySize::Signed(size) => Insn::LoadSx { size, dst, base, offset },
+        })
+    }
+}
+
+fn memory_size(word: &str) -> Option<MemorySize> {
+    Some(match word {
+        "u8" => MemorySize::Plain(Size::B),
+        "u16" => MemorySize::Plain(Size::H),
+        "u32" => MemorySize::Plain(Size::W),
+        "u64" => MemorySize::Plain(Size::DW),
+        "s8" => MemorySize::Signed(SignedSize::B),
+        "s16" => MemorySize::Signed(SignedSize::H),
+        "s32" => MemorySize::Signed(SignedSize::W),
+        _ => return None,
+    })
+}
+
+fn atomic_width(size: &MemorySize) -> Result<Width> {
+    match size {
+        MemorySize::Plain(Size::W) => Ok(Width::W32),
+        MemorySize::Plain(Size::DW) => Ok(Width::W64),
+        _ => Err("atomics are of 4 or 8 bytes".to_string()),
+    }
+}
+
+fn operator(sign: &str) -> Option<AluOp> {
+    Some(match sign {
+        "+=" => AluOp::Add,
+        "-=" => AluOp::Sub,
+        "*=" => AluOp::Mul,
+        "/=" => AluOp::Div,
+        "s/=" => AluOp::SDiv,
+        "%=" => AluOp::Mod,
+        "s%=" => AluOp::SMod,
+        "|=" => AluOp::Or,
+        "&=" => AluOp::And,
+        "^=" => AluOp::Xor,
+        "<<=" => AluOp::Lsh,
+        ">>=" => AluOp::Rsh,
+        "s>>=" => AluOp::Arsh,
+        _ => return None,
+    })
+}
+
+fn comparison(sign: &str) -> Option<Cond> {
+    Some(match sign {
+        "==" => Cond::Eq,
+        "!=" => Cond::Ne,
+        ">" => Cond::Gt,
+        ">=" => Cond::Ge,
+        "<" => Cond::Lt,
+        "<=" => Cond::Le,
+        "&" => Cond::Set,
+        "s>" => Cond::Sgt,
+        "s>=" => Cond::Sge,
+        "s<" => Cond::Slt,
+        "s<=" => Cond::Sle,
+        _ => return None,
+    })
+}
