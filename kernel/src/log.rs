@@ -101,7 +101,6 @@ impl Log for KernelLog {
         let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
         let mut ring = RING.lock();
         // What users wrote before comes first.
-        #[cfg(target_arch = "x86_64")]
         crate::driver::uart::flush();
         let mut out = Both { console: Console::new(), ring: &mut ring };
         // Info is the rule and goes unnamed; writing to these sinks cannot fail.

@@ -10,6 +10,7 @@ use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::arch::{Arch, Architecture, TrapFrame};
+use crate::driver::uart;
 use crate::log::write_emergency;
 use crate::symbols;
 
@@ -57,6 +58,8 @@ fn enter() {
         Arch::console_write(b"\r\n(failed again while reporting; stopping)\r\n");
         Arch::abort();
     }
+    // What users wrote before comes first.
+    uart::flush();
 }
 
 /// Everything after the first lines.

@@ -191,6 +191,7 @@ pub trait TrapFrame: Clone + core::fmt::Display {
     /// the words are, the frame stays one that leads to user mode with interrupts on.
     fn set_user_registers(&mut self, registers: &[u64; 21]);
     /// Came from user mode.
+    #[expect(clippy::wrong_self_convention, reason = "it says where the frame is from")]
     fn from_user(&self) -> bool;
 }
 

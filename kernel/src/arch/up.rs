@@ -32,6 +32,11 @@ pub(super) fn fatal_exception(frame: &Frame, name: &str, error: u64, address: Op
     crate::panic::exception(frame, name, error, address)
 }
 
+/// The machine is about to end: output that waits for an interrupt is written out.
+pub(super) fn before_end() {
+    crate::driver::uart::flush();
+}
+
 /// A zeroed frame for a page table.
 pub(super) fn alloc_table_frame() -> Option<PhysAddr> {
     crate::mem::phys::alloc_zeroed()

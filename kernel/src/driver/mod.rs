@@ -5,7 +5,6 @@
 
 pub mod block;
 pub mod pci;
-#[cfg(target_arch = "x86_64")]
 pub mod uart;
 pub mod virtio;
 
@@ -14,6 +13,5 @@ pub mod virtio;
 pub fn init() {
     pci::init();
     virtio::init();
-    #[cfg(target_arch = "x86_64")]
     uart::init();
 }

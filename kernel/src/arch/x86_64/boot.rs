@@ -17,6 +17,7 @@ use super::layout::{DIRECT_MAP, kernel_image};
 use crate::arch::memory_map::MemoryMap;
 use crate::arch::traits::{BootInfo, MemoryKind, MemoryRegion, PhysAddr};
 
+#[expect(improper_ctypes, reason = "both sides are Rust, of one build")]
 unsafe extern "C" {
     /// In `main.rs`; declared, because a library cannot name its binary.
     fn kernel_main(boot: &'static BootInfo) -> !;

@@ -5,6 +5,7 @@
 //! state powers off; failing that, the CPU halts.
 
 use super::port::{inb, outb, outw};
+use crate::arch::up;
 
 const STATUS_PORT: u16 = 0xe9;
 const EXIT_PORT: u16 = 0xf4;
@@ -23,6 +24,7 @@ pub(super) fn halt() -> ! {
 
 /// Powers the machine off, with `status` as QEMU's.
 pub(super) fn off(status: u8) -> ! {
+    up::before_end();
     outb(STATUS_PORT, status);
     outb(EXIT_PORT, status.min(LARGEST_STATUS));
     super::acpi::enter_s5();
@@ -39,6 +41,7 @@ pub(super) fn abort() -> ! {
 /// Resets the machine: ACPI's reset register, the keyboard controller, the reset port, and
 /// last a triple fault.
 pub(super) fn reset() -> ! {
+    up::before_end();
     super::acpi::reset();
     for _ in 0..1000 {
         if inb(0x64) & 2 == 0 {

@@ -58,7 +58,7 @@ fn walk(findings: &mut Findings, current: u64, level: u32, base: usize, writable
         if level == 1 || entry.is_huge() {
             look(findings, address, size, entry, writable);
         } else {
-            walk(findings, entry.frame(), level - 1, address & (1 << 48) - 1, writable);
+            walk(findings, entry.frame(), level - 1, address & ((1 << 48) - 1), writable);
         }
     }
 }

@@ -71,10 +71,11 @@ unsafe fn free_empty(current: u64, level: u32, base: usize, start: usize, end: u
             }
             // SAFETY: as in `walk`.
             let entry = unsafe { &mut (*table(current))[slot] };
+            if !entry.is_present() {
+                continue;
+            }
             // SAFETY: as in `walk`.
-            if entry.is_present()
-                && unsafe { free_empty(entry.frame(), level - 1, address, start, end) }
-            {
+            if unsafe { free_empty(entry.frame(), level - 1, address, start, end) } {
                 up::free_table_frame(PhysAddr(entry.frame()));
                 *entry = Entry::EMPTY;
             }

@@ -263,8 +263,8 @@ pub(super) fn set(deadline_ns: u64) {
         u64::MAX => 0,
         _ => {
             let left = deadline_ns.saturating_sub(now_ns());
-            let ticks = u128::from(left) * u128::from(TIMER_FACTOR.load(Ordering::Relaxed)) >> 32;
-            ticks.clamp(1, u128::from(u32::MAX)) as u32
+            let ticks = scale(left, TIMER_FACTOR.load(Ordering::Relaxed));
+            ticks.clamp(1, u64::from(u32::MAX)) as u32
         }
     };
     apic_write(INITIAL_COUNT, ticks);
