@@ -1,9 +1,10 @@
 //! Error numbers, with Linux's values and texts (`errno(3)`).
 
 /// Why a system call failed. The discriminant is Linux's number, the same on all
-/// architectures that Lemma runs on.
+/// architectures that Lemma runs on. As wide as a register, so that a system call's
+/// `Result<usize, Errno>` is returned in two of them, not through memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(i32)]
+#[repr(usize)]
 pub enum Errno {
     /// Operation not permitted.
     EPERM = 1,
