@@ -8,47 +8,50 @@ use core::fmt;
 use core::mem::offset_of;
 
 use super::cpu::{USER_CODE, USER_DATA};
+use super::layout::USER_END;
 use crate::arch::traits::TrapFrame;
 
 /// `struct pt_regs` (Linux, arch/x86/include/asm/ptrace.h).
 #[repr(C)]
 #[derive(Clone, Debug, Default)]
 pub struct Frame {
-    pub r15: usize,
-    pub r14: usize,
-    pub r13: usize,
-    pub r12: usize,
-    pub rbp: usize,
-    pub rbx: usize,
-    pub r11: usize,
-    pub r10: usize,
-    pub r9: usize,
-    pub r8: usize,
-    pub rax: usize,
-    pub rcx: usize,
-    pub rdx: usize,
-    pub rsi: usize,
-    pub rdi: usize,
+    pub(super) r15: usize,
+    pub(super) r14: usize,
+    pub(super) r13: usize,
+    pub(super) r12: usize,
+    pub(super) rbp: usize,
+    pub(super) rbx: usize,
+    pub(super) r11: usize,
+    pub(super) r10: usize,
+    pub(super) r9: usize,
+    pub(super) r8: usize,
+    pub(super) rax: usize,
+    pub(super) rcx: usize,
+    pub(super) rdx: usize,
+    pub(super) rsi: usize,
+    pub(super) rdi: usize,
     /// The system-call number; -1 after any other entry.
-    pub orig_rax: usize,
-    pub rip: usize,
-    pub cs: usize,
-    pub rflags: usize,
-    pub rsp: usize,
-    pub ss: usize,
+    pub(super) orig_rax: usize,
+    pub(super) rip: usize,
+    pub(super) cs: usize,
+    pub(super) rflags: usize,
+    pub(super) rsp: usize,
+    pub(super) ss: usize,
 }
 
-pub(super) const RCX: usize = offset_of!(Frame, rcx);
-pub(super) const R11: usize = offset_of!(Frame, r11);
 pub(super) const ORIG_RAX: usize = offset_of!(Frame, orig_rax);
-pub(super) const RIP: usize = offset_of!(Frame, rip);
 pub(super) const CS: usize = offset_of!(Frame, cs);
-pub(super) const RFLAGS: usize = offset_of!(Frame, rflags);
 
 /// Interrupts on, and the bit that is always one.
 const USER_RFLAGS: usize = 0x202;
 /// What a user may choose: CF PF AF ZF SF TF DF OF RF AC ID (not IF, IOPL, NT, VM).
 const USER_RFLAGS_MASK: usize = 0x0025_0dd5 & !(1 << 9);
+/// An address to go on at in user mode. One that no user can have becomes one that faults in
+/// user mode: SYSRET and IRET would fault in the kernel instead.
+fn instruction_address(address: usize) -> usize {
+    address.min(USER_END)
+}
+
 /// `syscall` and `int 0x80` are both two bytes long.
 const SYSCALL_LENGTH: usize = 2;
 
@@ -56,7 +59,7 @@ impl TrapFrame for Frame {
     fn user(entry: usize, stack: usize) -> Self {
         Self {
             orig_rax: usize::MAX,
-            rip: entry,
+            rip: instruction_address(entry),
             cs: USER_CODE as usize,
             rflags: USER_RFLAGS,
             rsp: stack,
@@ -85,7 +88,7 @@ impl TrapFrame for Frame {
     }
 
     fn set_instruction_pointer(&mut self, address: usize) {
-        self.rip = address;
+        self.rip = instruction_address(address);
     }
 
     fn stack_pointer(&self) -> usize {
@@ -186,7 +189,7 @@ impl TrapFrame for Frame {
             rsi,
             rdi,
             orig_rax: usize::MAX,
-            rip,
+            rip: instruction_address(rip),
             cs: USER_CODE as usize,
             rflags: rflags & USER_RFLAGS_MASK | USER_RFLAGS,
             rsp,

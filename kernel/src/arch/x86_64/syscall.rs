@@ -1,8 +1,9 @@
 //! The two ways in for system calls: the `syscall` instruction and interrupt 0x80.
 //!
 //! Both build a [`Frame`] on the task's kernel stack and call [`syscall_handler`]. The
-//! instruction's way is the hot one: it returns by SYSRET if the frame still says what SYSRET
-//! would load, and by IRET otherwise (a signal, `execve`, a changed frame).
+//! instruction's way is the hot one. It returns by SYSRET, which destroys rcx and r11, unless
+//! the frame says that it is not the system call's any more (`execve`, `rt_sigreturn`): then
+//! by IRET, which restores every register, and single-steps as a debugger expects.
 
 use core::arch::global_asm;
 
@@ -10,7 +11,7 @@ use x86_64::registers::model_specific::Msr;
 
 use super::asm::{forbid_user_access, restore_registers, save_registers};
 use super::cpu::{self, KERNEL_STACK, STAR, USER_CODE, USER_DATA, USER_STACK};
-use super::frame::{Frame, R11, RCX, RFLAGS, RIP};
+use super::frame::{Frame, ORIG_RAX};
 use crate::arch::up;
 
 const MSR_STAR: u32 = 0xc000_0081;
@@ -19,12 +20,11 @@ const MSR_SFMASK: u32 = 0xc000_0084;
 /// Cleared on entry: CF..OF, TF, IF, DF, IOPL, NT, RF, AC, ID. Interrupts stay off until the
 /// stack is switched.
 const FLAGS_CLEARED: u64 = 0x0025_7fd5;
-/// RF and TF: SYSRET does not restore the one and traps too early with the other.
-const RESUME_OR_TRAP: u32 = 0x0001_0100;
 
 // SYSCALL leaves the return address in rcx and the flags in r11, and switches no stack.
-// SYSRET to a non-canonical address faults in the kernel on a user's stack (Intel SDM vol. 2,
-// SYSRET), hence the test of the address: below 2^47.
+// SYSRET to a non-canonical address would fault in the kernel on a user's stack (Intel SDM
+// vol. 2, SYSRET); a frame never holds one: frame.rs sees to that, and the last page below
+// 2^47 cannot be mapped, so SYSCALL never leaves one either.
 global_asm!(
     r#"
     .text
@@ -47,19 +47,25 @@ syscall_entry:
     mov rdi, rsp
     sti
     call {handler}
-    mov rcx, [rsp + {rcx}]
-    cmp rcx, [rsp + {rip}]
-    jne 2f
-    mov r11, [rsp + {r11}]
-    cmp r11, [rsp + {rflags}]
-    jne 2f
-    shr rcx, 47
-    jnz 2f
-    test r11d, {resume_or_trap}
-    jnz 2f
-    "#,
-    restore_registers!(),
-    r#"
+    cmp qword ptr [rsp + {orig_rax}], -1
+    je 2f
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    pop rax
+    pop r10
+    pop r9
+    pop r8
+    pop rax
+    pop rdx
+    pop rdx
+    pop rsi
+    pop rdi
+    mov rcx, [rsp + 8]
+    mov r11, [rsp + 24]
     mov rsp, [rsp + 32]
     swapgs
     sysretq
@@ -100,11 +106,7 @@ enter_user_frame:
     kernel_stack = const KERNEL_STACK,
     user_data = const USER_DATA,
     user_code = const USER_CODE,
-    rcx = const RCX,
-    r11 = const R11,
-    rip = const RIP,
-    rflags = const RFLAGS,
-    resume_or_trap = const RESUME_OR_TRAP,
+    orig_rax = const ORIG_RAX,
     handler = sym syscall_handler,
 );
 
