@@ -17,6 +17,8 @@ pub(super) struct Checkpoint {
     pub(super) complete: bool,
     /// Greatest count of instructions from here to an end; final when complete.
     pub(super) bound: u64,
+    /// Its position on the path while it is there.
+    pub(super) link: usize,
     hits: u32,
     misses: u32,
 }
@@ -66,12 +68,13 @@ impl Checkpoints {
 
     /// Keeps a state. `None` when there is no room: then nothing is kept, which costs
     /// time and not soundness.
-    pub(super) fn add(&mut self, insn: usize, state: State) -> Option<u32> {
+    pub(super) fn add(&mut self, insn: usize, state: &State, link: usize) -> Option<u32> {
         if self.live >= self.limit {
             return None;
         }
         let checkpoint = Box::new(Checkpoint {
-            state,
+            state: state.clone(),
+            link,
             live_slots: [0; MAX_FRAMES],
             complete: false,
             bound: 0,

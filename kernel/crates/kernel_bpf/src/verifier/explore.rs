@@ -299,6 +299,7 @@ impl<'a> Verifier<'a> {
             {
                 checkpoint.complete = true;
                 checkpoint.bound = link.bound;
+                checkpoint.live_slots = link.live;
             }
         }
     }
@@ -347,7 +348,8 @@ impl<'a> Verifier<'a> {
                     add = false;
                 }
             }
-            if self.checkpoints.miss(id) {
+            // Only states that would be kept in its place count against it.
+            if add && self.checkpoints.miss(id) {
                 stale.push(id);
             }
         }
@@ -369,21 +371,17 @@ impl<'a> Verifier<'a> {
     fn add_checkpoint(&mut self) {
         self.jumps_at_checkpoint = self.jumps;
         self.processed_at_checkpoint = self.proof.processed;
-        if let Some(id) = self.checkpoints.add(self.pc, self.state.clone()) {
+        let link = self.path.chain.len();
+        if let Some(id) = self.checkpoints.add(self.pc, &self.state, link) {
             self.path.checkpoint(id);
         }
     }
 
     fn drop_checkpoint(&mut self, insn: usize, id: u32) {
-        let complete = self.checkpoints.get(id).is_some_and(|checkpoint| checkpoint.complete);
-        if !complete {
-            // Its link stays, for the bound.
-            for link in self.path.chain.iter_mut().rev() {
-                if link.checkpoint == Some(id) {
-                    link.checkpoint = None;
-                    break;
-                }
-            }
+        let position = self.checkpoints.get(id).filter(|old| !old.complete).map(|old| old.link);
+        // Its link stays on the path, for the bound.
+        if let Some(link) = position.and_then(|at| self.path.chain.get_mut(at)) {
+            link.checkpoint = None;
         }
         self.checkpoints.drop(insn, id);
     }
@@ -411,13 +409,7 @@ impl<'a> Verifier<'a> {
 
     /// Says that slots of a frame are read.
     pub(super) fn read_slots(&mut self, frame: usize, slots: u64) {
-        let checkpoints = &mut self.checkpoints;
-        self.path.read(frame, slots, |id, frame, slots| {
-            let Some(checkpoint) = checkpoints.get_mut(id) else { return slots };
-            let new = slots & !checkpoint.live_slots[frame];
-            checkpoint.live_slots[frame] |= new;
-            new
-        });
+        self.path.read(frame, slots);
     }
 
     /// Says that the exact bounds of a register matter before the current instruction.

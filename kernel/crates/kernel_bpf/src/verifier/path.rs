@@ -74,6 +74,10 @@ pub(super) struct Link {
     pub(super) bound: u64,
     /// Slots written between the checkpoint before it and this one.
     written: [u64; MAX_FRAMES],
+    /// Slots that were read later on; known to all links before this one.
+    pub(super) live: [u64; MAX_FRAMES],
+    /// Numbers that were followed back beyond this link already.
+    followed: Places,
 }
 
 /// A point of the path to come back to.
@@ -96,6 +100,24 @@ pub(super) struct Places {
 impl Places {
     fn is_empty(&self) -> bool {
         self.regs.iter().all(|&set| set == 0) && self.slots.iter().all(|&set| set == 0)
+    }
+
+    fn remove(&mut self, others: &Places) {
+        for (set, other) in self.regs.iter_mut().zip(&others.regs) {
+            *set &= !other;
+        }
+        for (set, other) in self.slots.iter_mut().zip(&others.slots) {
+            *set &= !other;
+        }
+    }
+
+    fn add_all(&mut self, others: &Places) {
+        for (set, other) in self.regs.iter_mut().zip(&others.regs) {
+            *set |= other;
+        }
+        for (set, other) in self.slots.iter_mut().zip(&others.slots) {
+            *set |= other;
+        }
     }
 
     pub(super) fn add(&mut self, place: Place) {
@@ -122,6 +144,18 @@ pub(super) struct Path {
     pub(super) cost: u64,
     /// Slots written since the last checkpoint.
     written: [u64; MAX_FRAMES],
+    /// What was followed back lately, newest first: no need to do it again.
+    recent: [Option<Recent>; RECENT],
+}
+
+/// Loops ask for the same numbers over and over; so many questions are remembered.
+const RECENT: usize = 4;
+
+#[derive(Clone, Copy)]
+struct Recent {
+    position: usize,
+    frame: usize,
+    places: Places,
 }
 
 impl Path {
@@ -159,6 +193,9 @@ impl Path {
     /// Cuts the path off; the chain must already have been cut.
     pub(super) fn return_to(&mut self, mark: &Mark) {
         self.trace.truncate(mark.trace);
+        for recent in &mut self.recent {
+            *recent = recent.filter(|recent| recent.position <= mark.trace);
+        }
         self.linked.truncate(mark.linked);
         self.cost = mark.cost;
         self.written = mark.written;
@@ -172,6 +209,8 @@ impl Path {
             cost: self.cost,
             bound: 0,
             written: self.written,
+            live: [0; MAX_FRAMES],
+            followed: Places::default(),
         });
         self.written = [0; MAX_FRAMES];
     }
@@ -186,23 +225,16 @@ impl Path {
         self.written[frame] = u64::MAX;
     }
 
-    /// Marks slots as read, in every checkpoint since they were written. `mark` sets
-    /// bits in a checkpoint's set and returns those that were new.
-    pub(super) fn read(
-        &self,
-        frame: usize,
-        slots: u64,
-        mut mark: impl FnMut(u32, usize, u64) -> u64,
-    ) {
+    /// Marks slots as read, in every checkpoint since they were written.
+    pub(super) fn read(&mut self, frame: usize, slots: u64) {
         let mut slots = slots & !self.written[frame];
-        for link in self.chain.iter().rev() {
+        for link in self.chain.iter_mut().rev() {
+            // What was marked before was marked further up as well.
+            slots &= !link.live[frame];
             if slots == 0 {
                 return;
             }
-            if let Some(checkpoint) = link.checkpoint {
-                // What was marked before was marked further up as well.
-                slots = mark(checkpoint, frame, slots);
-            }
+            link.live[frame] |= slots;
             slots &= !link.written[frame];
         }
     }
@@ -213,7 +245,21 @@ impl Path {
     /// cannot tell: then everything must be marked.
     #[must_use]
     pub(super) fn trace_back(
-        &self,
+        &mut self,
+        insns: &[Insn],
+        from: usize,
+        frame: usize,
+        places: Places,
+        at_checkpoint: impl FnMut(u32, &mut Places),
+    ) -> bool {
+        let traced = self.follow(insns, from, frame, places, at_checkpoint);
+        self.recent.rotate_right(1);
+        self.recent[0] = Some(Recent { position: from, frame, places });
+        traced
+    }
+
+    fn follow(
+        &mut self,
         insns: &[Insn],
         from: usize,
         frame: usize,
@@ -223,14 +269,11 @@ impl Path {
         let mut position = from;
         let mut frame = frame;
         let mut linked = self.linked.len();
-        let mut chain = self.chain.iter().rev();
+        let mut chain = self.chain.iter_mut().rev();
         loop {
             let link = chain.next();
-            let start = link.map_or(0, |link| link.trace as usize);
+            let start = link.as_ref().map_or(0, |link| link.trace as usize);
             while position > start {
-                if places.is_empty() {
-                    return true;
-                }
                 position -= 1;
                 let Some(&entry) = self.trace.get(position) else { return false };
                 while linked > 0 && self.linked[linked - 1].position as usize > position {
@@ -249,6 +292,15 @@ impl Path {
                 if let Some(group) = group {
                     spread(group, &mut places);
                 }
+                for recent in self.recent.iter_mut().flatten() {
+                    if recent.position == position && recent.frame == frame {
+                        places.remove(&recent.places);
+                        recent.places.add_all(&places);
+                    }
+                }
+                if places.regs[frame] == 0 && places.is_empty() {
+                    return true;
+                }
             }
             if places.is_empty() {
                 return true;
@@ -256,9 +308,11 @@ impl Path {
             match link {
                 None => return true,
                 Some(link) => {
+                    places.remove(&link.followed);
                     if let Some(checkpoint) = link.checkpoint {
                         at_checkpoint(checkpoint, &mut places);
                     }
+                    link.followed.add_all(&places);
                 }
             }
         }
