@@ -48,18 +48,21 @@ pub fn pipe() -> Result<(i32, i32)> {
 
 /// Whether input waits to be read.
 pub fn has_input(number: i32) -> bool {
+    poll(number, 0)
+}
+
+/// Waits until there is input, at most for some milliseconds; whether there is.
+pub fn wait_for_input(number: i32, milliseconds: i64) -> bool {
+    poll(number, milliseconds)
+}
+
+fn poll(number: i32, milliseconds: i64) -> bool {
     let mut poll = pollfd { fd: number, events: POLLIN as i16, revents: 0 };
-    let mut no_time = timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time =
+        timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 };
     // SAFETY: one entry, one time.
     let ready = unsafe {
-        syscall!(
-            __NR_ppoll,
-            &raw mut poll,
-            1usize,
-            &raw mut no_time,
-            core::ptr::null::<u8>(),
-            8usize
-        )
+        syscall!(__NR_ppoll, &raw mut poll, 1usize, &raw mut time, core::ptr::null::<u8>(), 8usize)
     };
     ready.is_ok() && poll.revents & POLLIN as i16 != 0
 }

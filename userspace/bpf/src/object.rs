@@ -1,0 +1,245 @@
+//! Loads a compiled object: makes its maps, loads its types and programs, and pins them.
+
+use crate::calls::{self, NewMap, NewProgram};
+use crate::info::{MapInfo, ProgramInfo};
+use crate::{PINS, attach_type, hook_names};
+use alloc::ffi::CString;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use kernel_bpf::loader::{Attach, Object, ObjectMap, ObjectProgram, Pinning};
+use lemma_rt::rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use lemma_rt::{Errno, error_text, io, show};
+
+/// A program that the verifier has accepted.
+#[derive(Debug)]
+pub struct Loaded {
+    pub fd: OwnedFd,
+    pub info: ProgramInfo,
+    /// Where its section says that it belongs, if it is one of Lemma's hooks.
+    pub hook: Option<String>,
+    /// Where it is pinned.
+    pub pin: Option<String>,
+}
+
+/// Why an object or one of its programs was not loaded.
+#[derive(Debug)]
+pub enum Failure {
+    /// Not an object that can be loaded; a line of text.
+    Object(String),
+    /// The verifier refused a program: its name, and the kernel's log.
+    Refused { program: String, log: String },
+}
+
+impl core::fmt::Display for Failure {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Object(text) => f.write_str(text),
+            Self::Refused { program, log } => write!(f, "{program}: refused\n{log}"),
+        }
+    }
+}
+
+/// How pins are to be named.
+#[derive(Clone, Copy, Debug)]
+pub enum Pins<'a> {
+    /// `/sys/fs/bpf/prog_ID`.
+    ById,
+    /// A name in `/sys/fs/bpf`, or a path; with several programs, followed by `_` and each one's
+    /// own name.
+    Named(&'a str),
+}
+
+/// Loads all programs of an object and pins them, so that they outlive this process.
+///
+/// # Errors
+/// The first thing that is wrong. Programs that were loaded before it stay.
+pub fn load(path: &str, pins: Pins<'_>) -> Result<Vec<Loaded>, Failure> {
+    let object = |text: String| Failure::Object(text);
+    let bytes =
+        io::read_file(path).map_err(|error| object(format!("{path}: {}", error_text(error))))?;
+    let parsed = Object::parse(&bytes).map_err(|error| object(format!("{path}: {error}")))?;
+    if parsed.programs.is_empty() {
+        return Err(object(format!("{path}: there is no program in it")));
+    }
+    // Without types a program loads all the same, its refusal only says less.
+    let types = parsed.btf.as_deref().and_then(|types| calls::load_types(types).ok());
+    let mut maps = Vec::new();
+    for map in &parsed.maps {
+        let made = make_map(map, types.as_ref());
+        maps.push(
+            made.map_err(|error| object(format!("map {}: {}", map.name, error_text(error))))?,
+        );
+    }
+    let fds: Vec<i32> = maps.iter().map(AsRawFd::as_raw_fd).collect();
+    let license = CString::new(parsed.license.as_str()).unwrap_or_default();
+    let several = parsed.programs.len() > 1;
+    let mut loaded = Vec::new();
+    for program in &parsed.programs {
+        let fd = load_one(program, &fds, &license, types.as_ref())?;
+        let info = ProgramInfo::of(fd.as_fd())
+            .map_err(|error| object(format!("{}: {}", program.name, error_text(error))))?;
+        let pin = pin_path(pins, &info, several);
+        pin_at(&pin, &fd).map_err(object)?;
+        loaded.push(Loaded { fd, info, hook: hook_of(&program.attach), pin: Some(pin) });
+    }
+    Ok(loaded)
+}
+
+/// Loads an object with one program and attaches that to `hook` (empty: to the hook that its
+/// section names). The program is pinned under its name, or its number if the name is taken.
+///
+/// # Errors
+/// A line of text, or the verifier's log.
+pub fn load_and_attach(path: &str, hook: &str) -> Result<Vec<Loaded>, Failure> {
+    let stem = path.rsplit('/').next().unwrap_or(path);
+    let stem = stem.split('.').next().unwrap_or(stem);
+    let taken = |name: &str| {
+        CString::new(format!("{PINS}/{name}")).is_ok_and(|path| calls::pinned(&path).is_ok())
+    };
+    let pins = if taken(stem) { Pins::ById } else { Pins::Named(stem) };
+    let mut loaded = load(path, pins)?;
+    for program in &mut loaded {
+        let wanted =
+            if hook.is_empty() { program.hook.clone().unwrap_or_default() } else { hook.into() };
+        attach(&program.fd, &program.info, &wanted).map_err(Failure::Object)?;
+        // What is attached shows in what the kernel says.
+        if let Ok(info) = ProgramInfo::of(program.fd.as_fd()) {
+            program.info = info;
+        }
+    }
+    Ok(loaded)
+}
+
+/// Attaches a program to a hook by name.
+///
+/// # Errors
+/// A line of text.
+pub fn attach(fd: &OwnedFd, info: &ProgramInfo, hook: &str) -> Result<(), String> {
+    let Some(number) = attach_type(hook) else {
+        return Err(format!("there is no hook `{hook}'; there are {}", hook_names()));
+    };
+    calls::attach(fd.as_fd(), number, None).map_err(|error| attach_error(info, hook, error))
+}
+
+/// Why a program could not be attached.
+pub fn attach_error(info: &ProgramInfo, hook: &str, error: Errno) -> String {
+    let why = match error {
+        Errno::INVAL => format!("a program of type {} does not fit there", info.kind_name()),
+        Errno::TOOBIG => match info.worst_case {
+            Some(bound) => format!("its worst case of {bound} instructions is over the budget"),
+            None => "its worst case is over the budget".into(),
+        },
+        Errno::EXIST => "it is attached there already".into(),
+        error => error_text(error).to_string(),
+    };
+    format!("{} (id {}) at {hook}: {why}", info.name, info.id)
+}
+
+fn make_map(map: &ObjectMap, types: Option<&OwnedFd>) -> lemma_rt::Result<OwnedFd> {
+    let pin = CString::new(format!("{PINS}/{}", map.name)).unwrap_or_default();
+    if map.pinning == Pinning::ByName
+        && let Ok(fd) = calls::pinned(&pin)
+    {
+        let found = MapInfo::of(fd.as_fd())?;
+        let same = found.kind == map.def.map_type.number()
+            && found.key_size == map.def.key_size
+            && found.value_size == map.def.value_size
+            && found.max_entries == map.def.max_entries;
+        return if same { Ok(fd) } else { Err(Errno::EXIST) };
+    }
+    let mut new = NewMap {
+        kind: map.def.map_type.number(),
+        key_size: map.def.key_size,
+        value_size: map.def.value_size,
+        max_entries: map.def.max_entries,
+        flags: map.def.flags,
+        name: &map.name,
+        types: types
+            .filter(|_| map.key_type != 0 || map.value_type != 0)
+            .map(|types| (types.as_raw_fd(), map.key_type, map.value_type)),
+    };
+    let fd = match calls::create_map(&new) {
+        // Some maps take no types (Linux's ring buffer); the map is what counts.
+        Err(_) if new.types.is_some() => {
+            new.types = None;
+            calls::create_map(&new)?
+        }
+        result => result?,
+    };
+    let map_info = MapInfo::of(fd.as_fd())?;
+    let opened = map_info.open(fd);
+    if let Some(contents) = &map.contents {
+        opened.update(&0u32.to_ne_bytes(), contents, 0)?;
+    }
+    if map.freeze {
+        opened.freeze()?;
+    }
+    if map.pinning == Pinning::ByName {
+        calls::pin(&pin, opened.fd.as_fd())?;
+    }
+    Ok(opened.fd)
+}
+
+fn load_one(
+    program: &ObjectProgram,
+    maps: &[i32],
+    license: &CString,
+    types: Option<&OwnedFd>,
+) -> Result<OwnedFd, Failure> {
+    let mut program = program.clone();
+    if !program.patch_maps(maps) {
+        return Err(Failure::Object(format!("{}: it names a map that is not there", program.name)));
+    }
+    let functions: Vec<[u32; 2]> =
+        program.functions.iter().map(|record| [record.insn, record.type_id]).collect();
+    let lines: Vec<[u32; 4]> = program
+        .lines
+        .iter()
+        .map(|record| [record.insn, record.file, record.text, record.line_column])
+        .collect();
+    let new = NewProgram {
+        kind: program.prog_type.number(),
+        expected_attach_type: program.expected_attach_type,
+        name: &program.name,
+        instructions: &program.insns,
+        license,
+        types: types.map(AsRawFd::as_raw_fd),
+        functions: &functions,
+        lines: &lines,
+    };
+    // Accepted programs need no log, and large ones would have long ones.
+    let mut log = alloc::vec![0; 64 << 10];
+    calls::load_program(&new, &mut log).map_err(|error| {
+        let text = show(log.split(|&byte| byte == 0).next().unwrap_or(&[]));
+        let log = match text.trim_end() {
+            "" => error_text(error).to_string(),
+            text => text.to_string(),
+        };
+        Failure::Refused { program: program.name.clone(), log }
+    })
+}
+
+fn hook_of(attach: &Attach) -> Option<String> {
+    let known = |name: &str| attach_type(name).map(|_| name.to_string());
+    match attach {
+        Attach::Hook(number) => {
+            kernel_bpf::hook::by_attach_type(*number).map(|hook| hook.name.to_string())
+        }
+        Attach::RawTracepoint(name) => known(name),
+        Attach::Tracepoint { name, .. } => known(name),
+        Attach::PerfEvent => Some("timer".into()),
+        Attach::Nowhere => None,
+    }
+}
+
+fn pin_path(pins: Pins<'_>, info: &ProgramInfo, several: bool) -> String {
+    let Pins::Named(name) = pins else { return format!("{PINS}/prog_{}", info.id) };
+    let path = if name.starts_with('/') { name.to_string() } else { format!("{PINS}/{name}") };
+    if several { format!("{path}_{}", info.name) } else { path }
+}
+
+fn pin_at(path: &str, fd: &OwnedFd) -> Result<(), String> {
+    let c_path = CString::new(path).map_err(|_| format!("{path}: no path"))?;
+    calls::pin(&c_path, fd.as_fd()).map_err(|error| format!("pin {path}: {}", error_text(error)))
+}
