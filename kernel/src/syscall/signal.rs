@@ -45,6 +45,10 @@ pub fn kill([pid, signal, ..]: [usize; 6]) -> SyscallResult {
             all.retain(|process| process.pid() != INIT_PID && process.pid() != own.pid());
             all
         }
+        pid if pid as u32 == own.pid() => {
+            signal::send(&own, signal, SignalInfo::user(), None);
+            return Ok(0);
+        }
         pid if pid > 0 => {
             let target = family::process(pid as u32).ok_or(Errno::ESRCH)?;
             check_permission(&target)?;

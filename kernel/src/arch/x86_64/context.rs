@@ -152,10 +152,21 @@ pub(super) fn set_thread_pointer(value: usize) {
 }
 
 /// x87, SSE and AVX registers in XSAVE's standard format (Intel SDM vol. 1, section 13.4):
-/// 512 bytes that FXSAVE knows too, a header of 64, and 256 for AVX.
+/// 512 bytes that FXSAVE knows too, a header of 64, and 256 for AVX. Behind them, and in the
+/// part of the first 512 bytes that the CPU leaves to software, stand the marks by which user
+/// space recognises the area in a signal frame (Linux, uapi/asm/sigcontext.h).
 #[derive(Clone)]
 #[repr(C, align(64))]
-pub struct FpState([u8; FP_SIZE]);
+pub struct FpState {
+    area: [u8; FP_SIZE],
+    end_mark: [u8; 4],
+}
+
+/// Where `struct _fpx_sw_bytes` is.
+const SOFTWARE_AREA: usize = 464;
+/// `FP_XSTATE_MAGIC1` and `FP_XSTATE_MAGIC2`.
+const MARK: u32 = 0x4650_5853;
+const END_MARK: u32 = 0x4650_5845;
 
 const FP_SIZE: usize = 512 + 64 + 256;
 /// x87, SSE, AVX; the CPU ignores what XCR0 lacks.
@@ -165,13 +176,26 @@ impl FpState {
     /// What a new program has: everything zero, all exceptions masked, in the control word
     /// (byte 0) and in MXCSR (byte 24).
     const INITIAL: Self = {
-        let mut bytes = [0; FP_SIZE];
-        bytes[0] = 0x7f;
-        bytes[1] = 0x03;
-        bytes[24] = 0x80;
-        bytes[25] = 0x1f;
-        Self(bytes)
+        let mut area = [0; FP_SIZE];
+        area[0] = 0x7f;
+        area[1] = 0x03;
+        area[24] = 0x80;
+        area[25] = 0x1f;
+        // Mark, length with the end mark, components (64 bits), length.
+        let words = [MARK, FP_SIZE as u32 + 4, FP_COMPONENTS, 0, FP_SIZE as u32];
+        let mut at = 0;
+        while at < words.len() * 4 {
+            area[SOFTWARE_AREA + at] = words[at / 4].to_le_bytes()[at % 4];
+            at += 1;
+        }
+        Self { area, end_mark: END_MARK.to_le_bytes() }
     };
+
+    /// The area with its marks.
+    pub(super) fn as_signal_frame(&self) -> &[u8] {
+        // SAFETY: the two arrays of bytes follow each other without a gap (`repr(C)`).
+        unsafe { core::slice::from_raw_parts(self.area.as_ptr(), FP_SIZE + 4) }
+    }
 }
 
 impl Default for FpState {
@@ -182,20 +206,20 @@ impl Default for FpState {
 
 impl AsRef<[u8]> for FpState {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.area
     }
 }
 
 impl AsMut<[u8]> for FpState {
     fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.0
+        &mut self.area
     }
 }
 
 /// Saves the registers.
 #[inline]
 pub(super) fn save_fp(state: &mut FpState) {
-    let area = state.0.as_mut_ptr();
+    let area = state.area.as_mut_ptr();
     // SAFETY: the area has the size and alignment that the instructions need; XSAVEOPT may
     // leave parts unwritten that are as the last XRSTOR from this area left them.
     unsafe {
@@ -216,7 +240,7 @@ pub(super) fn save_fp(state: &mut FpState) {
 #[inline]
 pub(super) fn restore_fp(state: &FpState) {
     let refused: usize;
-    let area = state.0.as_ptr();
+    let area = state.area.as_ptr();
     // SAFETY: the area has the size and alignment that the instructions need; a fault at them
     // is fixed up and reported.
     unsafe {

@@ -16,13 +16,6 @@ const RED_ZONE: usize = 128;
 
 /// `ucontext.uc_flags`: an XSAVE area follows, and SS is saved and restored.
 const UC_FLAGS: u64 = 1 | 2 | 4;
-/// `FP_XSTATE_MAGIC1` and `FP_XSTATE_MAGIC2`.
-const MAGIC_1: u32 = 0x4650_5853;
-const MAGIC_2: u32 = 0x4650_5845;
-/// Where the first is, in the part of the FXSAVE area that is left to software.
-const SOFTWARE_AREA: usize = 464;
-/// x87, SSE, AVX.
-const COMPONENTS: u64 = 7;
 
 // Offsets in the frame, in 64-bit words.
 const UCONTEXT: usize = 1;
@@ -34,16 +27,34 @@ const MASK: usize = REGISTERS + 32;
 const INFO: usize = MASK + 1;
 const WORDS: usize = INFO + 16;
 
-/// The indices in `TrapFrame::pt_regs` of the registers in the order of `struct sigcontext`:
-/// r8 to r15, di, si, bp, bx, dx, ax, cx, sp, ip, flags.
-const ORDER: [usize; 18] = [9, 8, 7, 6, 3, 2, 1, 0, 14, 13, 4, 5, 12, 10, 11, 19, 16, 18];
+/// The words as the bytes that the user sees.
+fn bytes_mut(words: &mut [u64; WORDS]) -> &mut [u8] {
+    // SAFETY: integers have no padding and any bytes are valid ones; the length is theirs.
+    unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) }
+}
 
-fn bytes_of(words: &[u64; WORDS]) -> [u8; WORDS * 8] {
-    let mut bytes = [0; WORDS * 8];
-    for (to, from) in bytes.chunks_exact_mut(8).zip(words) {
-        to.copy_from_slice(&from.to_le_bytes());
-    }
-    bytes
+/// The registers in the order of `struct sigcontext`.
+fn save(frame: &Frame) -> [usize; 18] {
+    [
+        frame.r8,
+        frame.r9,
+        frame.r10,
+        frame.r11,
+        frame.r12,
+        frame.r13,
+        frame.r14,
+        frame.r15,
+        frame.rdi,
+        frame.rsi,
+        frame.rbp,
+        frame.rbx,
+        frame.rdx,
+        frame.rax,
+        frame.rcx,
+        frame.rsp,
+        frame.rip,
+        frame.rflags,
+    ]
 }
 
 /// See [`crate::arch::Architecture::push_signal_frame`].
@@ -53,20 +64,11 @@ pub(super) fn push(
     call: &SignalCall,
     write: &mut dyn FnMut(usize, &[u8]) -> bool,
 ) -> bool {
-    let fp_bytes = fp.as_ref();
+    let fp_bytes = fp.as_signal_frame();
     let top = call.stack_top.unwrap_or(frame.rsp.wrapping_sub(RED_ZONE));
-    let fp_at = top.wrapping_sub(fp_bytes.len() + 4) & !63;
+    let fp_at = top.wrapping_sub(fp_bytes.len()) & !63;
     // As after a call: 8 below a multiple of 16.
     let at = (fp_at.wrapping_sub(WORDS * 8) & !15).wrapping_sub(8);
-
-    let mut software = [0u8; 20];
-    let (magic, rest) = software.split_at_mut(4);
-    magic.copy_from_slice(&MAGIC_1.to_le_bytes());
-    let (extended, rest) = rest.split_at_mut(4);
-    extended.copy_from_slice(&(fp_bytes.len() as u32 + 4).to_le_bytes());
-    let (components, size) = rest.split_at_mut(8);
-    components.copy_from_slice(&COMPONENTS.to_le_bytes());
-    size.copy_from_slice(&(fp_bytes.len() as u32).to_le_bytes());
 
     let mut words = [0u64; WORDS];
     words[0] = call.restorer as u64;
@@ -74,33 +76,27 @@ pub(super) fn push(
     words[STACK] = call.signal_stack.start as u64;
     words[STACK + 1] = u64::from(call.signal_stack.flags);
     words[STACK + 2] = call.signal_stack.size as u64;
-    let registers = frame.pt_regs();
-    for (to, &from) in words[REGISTERS..].iter_mut().zip(&ORDER) {
-        *to = registers[from];
+    for (to, from) in words[REGISTERS..].iter_mut().zip(save(frame)) {
+        *to = from as u64;
     }
     words[REGISTERS + 18] = u64::from(USER_CODE) | u64::from(USER_DATA) << 48;
     words[REGISTERS + 21] = call.mask;
     words[FP_POINTER] = fp_at as u64;
     words[MASK] = call.mask;
-    for (to, from) in words[INFO..].iter_mut().zip(call.info.chunks_exact(8)) {
-        *to = from.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    let (info, _) = call.info.as_chunks::<8>();
+    for (to, from) in words[INFO..].iter_mut().zip(info) {
+        *to = u64::from_le_bytes(*from);
     }
-
-    let written = write(fp_at, fp_bytes)
-        && write(fp_at + SOFTWARE_AREA, &software)
-        && write(fp_at + fp_bytes.len(), &MAGIC_2.to_le_bytes())
-        && write(at, &bytes_of(&words));
-    if !written {
+    if !write(fp_at, fp_bytes) || !write(at, bytes_mut(&mut words)) {
         return false;
     }
-    let mut registers = [0; 21];
     // The handler's arguments: the signal, and the addresses of the two structures.
-    registers[14] = u64::from(call.signal);
-    registers[13] = (at + INFO * 8) as u64;
-    registers[12] = (at + UCONTEXT * 8) as u64;
-    registers[16] = call.handler as u64;
-    registers[19] = at as u64;
-    frame.set_user_registers(&registers);
+    *frame = Frame {
+        rdi: call.signal as usize,
+        rsi: at + INFO * 8,
+        rdx: at + UCONTEXT * 8,
+        ..Frame::user(call.handler, at)
+    };
     true
 }
 
@@ -110,24 +106,25 @@ pub(super) fn pop(
     fp: &mut FpState,
     read: &mut dyn FnMut(usize, &mut [u8]) -> bool,
 ) -> Option<(u64, SignalStack)> {
-    // The handler's return has taken the return address off.
+    // The handler's return has taken the return address off. The information on the signal
+    // is not read again.
     let at = frame.rsp.wrapping_sub(8);
-    let mut bytes = [0; WORDS * 8];
-    if !read(at, &mut bytes) {
-        return None;
-    }
     let mut words = [0u64; WORDS];
-    for (to, from) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-        *to = from.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    let (needed, _) = bytes_mut(&mut words).split_at_mut(INFO * 8);
+    if !read(at, needed) {
+        return None;
     }
     match words[FP_POINTER] as usize {
         0 => *fp = FpState::default(),
         fp_at if read(fp_at, fp.as_mut()) => {}
         _ => return None,
     }
+    let register = |index: usize| words[REGISTERS + index] as usize;
     let mut registers = [0; 21];
-    for (&to, from) in ORDER.iter().zip(&words[REGISTERS..]) {
-        registers[to] = *from;
+    // Where `pt_regs` has the registers of `struct sigcontext`.
+    const PLACES: [usize; 18] = [9, 8, 7, 6, 3, 2, 1, 0, 14, 13, 4, 5, 12, 10, 11, 19, 16, 18];
+    for (index, &place) in PLACES.iter().enumerate() {
+        registers[place] = register(index) as u64;
     }
     frame.set_user_registers(&registers);
     let stack = SignalStack {

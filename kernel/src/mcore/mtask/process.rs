@@ -39,6 +39,9 @@ pub struct Process {
     pub(super) session: AtomicU32,
     pub(super) threads: SpinLock<Vec<Arc<Task>>>,
     pub(super) signals: SpinLock<Signals>,
+    /// Bits of the signals that are pending for the process as a whole; changed under the
+    /// lock of `signals`.
+    pub(super) shared_pending: AtomicU64,
     resources: SpinLock<Resources>,
     credentials: SpinLock<Credentials>,
     /// Where the parent waits for its children.
@@ -93,6 +96,7 @@ impl Process {
             session: AtomicU32::new(0),
             threads: SpinLock::new(Vec::new()),
             signals: SpinLock::new(signals),
+            shared_pending: AtomicU64::new(0),
             resources: SpinLock::new(resources),
             credentials: SpinLock::new(Credentials::ROOT),
             child_event: WaitQueue::new(),

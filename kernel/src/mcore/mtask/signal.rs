@@ -121,14 +121,12 @@ pub struct Signals {
     /// Only what differs from the default, at most one for each signal.
     actions: Vec<(u32, Action)>,
     pending: Vec<Pending>,
-    /// Bits of those pending for the process as a whole.
-    shared: u64,
 }
 
 impl Signals {
     /// What a forked child has: the actions, nothing pending.
     pub(super) fn fork(&self) -> Self {
-        Self { actions: self.actions.clone(), pending: Vec::new(), shared: 0 }
+        Self { actions: self.actions.clone(), pending: Vec::new() }
     }
 
     /// What `execve` leaves: handlers become defaults, what is ignored stays so.
@@ -153,7 +151,6 @@ impl Signals {
     }
 
     fn discard(&mut self, signal: u32) {
-        self.shared &= !bit(signal);
         self.pending.retain(|pending| pending.signal != signal);
     }
 
@@ -162,13 +159,15 @@ impl Signals {
     fn take(&mut self, task: &Task) -> Option<(u32, SignalInfo)> {
         const URGENT: u64 = bit(SIGSEGV) | bit(SIGBUS) | bit(SIGFPE) | bit(SIGILL) | bit(SIGTRAP);
         let blocked = task.blocked.load(Ordering::Relaxed);
-        let ready = (self.shared | task.pending.load(Ordering::Relaxed)) & !blocked;
+        let shared = &task.process().shared_pending;
+        let own = task.pending.load(Ordering::Relaxed);
+        let ready = (shared.load(Ordering::Relaxed) | own) & !blocked;
         let choice = if ready & URGENT == 0 { ready } else { ready & URGENT };
         if choice == 0 {
             return None;
         }
         let signal = choice.trailing_zeros() + 1;
-        let own = task.pending.load(Ordering::Relaxed) & bit(signal) != 0;
+        let own = own & bit(signal) != 0;
         let thread = own.then(|| task.tid());
         let at = self
             .pending
@@ -178,7 +177,7 @@ impl Signals {
         if own {
             task.pending.fetch_and(!bit(signal), Ordering::Relaxed);
         } else {
-            self.shared &= !bit(signal);
+            shared.fetch_and(!bit(signal), Ordering::Relaxed);
         }
         Some((signal, info))
     }
@@ -242,8 +241,13 @@ pub fn send(process: &Arc<Process>, signal: u32, info: SignalInfo, thread: Optio
     if protected && info.code != SignalInfo::fault(1, 0).code {
         return;
     }
-    let target = thread.cloned().or_else(|| process.first_thread());
-    let blocked = target.as_ref().map_or(0, |task| task.blocked.load(Ordering::Relaxed));
+    let blocked = match thread {
+        Some(task) => task.blocked.load(Ordering::Relaxed),
+        None => {
+            let threads = process.threads.lock();
+            threads.first().map_or(0, |task| task.blocked.load(Ordering::Relaxed))
+        }
+    };
     if is_ignored(&action, signal) && blocked & bit(signal) == 0 {
         return;
     }
@@ -254,10 +258,7 @@ pub fn send(process: &Arc<Process>, signal: u32, info: SignalInfo, thread: Optio
     }
     let pending = match thread {
         Some(task) => task.pending.fetch_or(bit(signal), Ordering::Relaxed),
-        None => {
-            let with = signals.shared | bit(signal);
-            core::mem::replace(&mut signals.shared, with)
-        }
+        None => process.shared_pending.fetch_or(bit(signal), Ordering::Relaxed),
     };
     if pending & bit(signal) != 0 {
         return;
@@ -283,8 +284,11 @@ pub fn send(process: &Arc<Process>, signal: u32, info: SignalInfo, thread: Optio
 /// Has a thread look at its signals.
 fn notify(task: &Arc<Task>, signal: u32) {
     if task.blocked.load(Ordering::Relaxed) & bit(signal) == 0 {
-        task.attention.store(true, Ordering::Release);
-        wake(Arc::clone(task), TaskState::Sleeping);
+        task.attention.store(true, Ordering::SeqCst);
+        // A task that is about to sleep looks for signals after it has said so.
+        if task.state() == TaskState::Sleeping {
+            wake(Arc::clone(task), TaskState::Sleeping);
+        }
     }
 }
 
@@ -369,6 +373,7 @@ pub fn exchange_action(signal: u32, new: Option<Action>) -> Action {
         // What is ignored is not pending either (POSIX, 2.4.3).
         if is_ignored(&new, signal) {
             signals.discard(signal);
+            task.process().shared_pending.fetch_and(!bit(signal), Ordering::Relaxed);
             drop(signals);
             for thread in task.process().threads() {
                 thread.pending.fetch_and(!bit(signal), Ordering::Relaxed);
@@ -392,7 +397,7 @@ pub fn set_mask(mask: u64) {
     }
     // A signal for the process that this task now blocks may be another thread's to take.
     let process = task.process();
-    let shared = process.signals.lock().shared & mask;
+    let shared = process.shared_pending.load(Ordering::Relaxed) & mask;
     if shared != 0 && process.thread_count() > 1 {
         for thread in process.threads() {
             if shared & !thread.blocked.load(Ordering::Relaxed) != 0 {
@@ -422,13 +427,14 @@ pub fn set_stack(stack: SignalStack) {
 /// The running task's pending signals, blocked or not.
 pub fn pending() -> u64 {
     let task = current();
-    task.pending.load(Ordering::Relaxed) | task.process().signals.lock().shared
+    let shared = task.process().shared_pending.load(Ordering::Relaxed);
+    task.pending.load(Ordering::Relaxed) | shared
 }
 
 impl Task {
     /// The signals that wait and are not blocked.
     pub(super) fn ready_signals(&self) -> u64 {
-        let shared = self.process().signals.lock().shared;
+        let shared = self.process().shared_pending.load(Ordering::Relaxed);
         (shared | self.pending.load(Ordering::Relaxed)) & !self.blocked.load(Ordering::Relaxed)
     }
 

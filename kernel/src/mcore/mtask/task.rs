@@ -191,12 +191,13 @@ impl Task {
 
     /// What it is doing.
     pub fn state(&self) -> TaskState {
-        TaskState::from_u8(self.state.load(Ordering::Acquire))
+        TaskState::from_u8(self.state.load(Ordering::SeqCst))
     }
 
     #[inline]
     pub(super) fn set_state(&self, state: TaskState) {
-        self.state.store(state as u8, Ordering::Release);
+        // Ordered before the looks at what could end the wait, which follow.
+        self.state.store(state as u8, Ordering::SeqCst);
     }
 
     /// Ends a wait: `true` for the one caller that did it.
