@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod arch;
 pub mod driver;
+pub mod file;
 pub mod log;
 pub mod mcore;
 pub mod mem;

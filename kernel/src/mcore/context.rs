@@ -150,6 +150,11 @@ impl CpuContext {
         self.switches.load(Ordering::Relaxed)
     }
 
+    /// Nanoseconds without a task to run, up to the last time one was found.
+    pub fn idle_ns(&self) -> u64 {
+        self.idle.run_ns()
+    }
+
     /// Tasks that could run and wait for the CPU.
     pub fn waiting(&self) -> usize {
         self.run_queue.lock().len()

@@ -9,12 +9,18 @@
 //! Around the handler stand the hooks `sys_enter` and `sys_exit` (`crate::bpf::hooks`): with
 //! no program attached each costs one load and one predicted branch.
 
+pub mod descriptor;
+pub mod directory;
 pub mod errno;
+pub mod file;
 pub mod futex;
 pub mod memory;
+pub mod mount;
+mod path;
 pub mod process;
 pub mod sched;
 pub mod signal;
+pub mod stat;
 pub mod system;
 pub mod time;
 
@@ -54,16 +60,40 @@ macro_rules! table {
 
 static TABLE: [Handler; TABLE_SIZE] = table! {
     plain {
+        ACCESS => stat::access,
         ARCH_PRCTL => process::arch_prctl,
         BRK => memory::brk,
+        CHDIR => directory::chdir,
+        CHMOD => stat::chmod,
+        CHOWN => stat::chown,
         CLOCK_GETRES => time::clock_getres,
         CLOCK_GETTIME => time::clock_gettime,
         CLOCK_NANOSLEEP => time::clock_nanosleep,
         CLOCK_SETTIME => time::clock_settime,
+        CLOSE => descriptor::close,
+        CREAT => descriptor::creat,
+        DUP => descriptor::dup,
+        DUP2 => descriptor::dup2,
+        DUP3 => descriptor::dup3,
         EXIT => process::exit,
         EXIT_GROUP => process::exit_group,
+        FACCESSAT => stat::faccessat,
+        FACCESSAT2 => stat::faccessat2,
+        FCHDIR => directory::fchdir,
+        FCHMOD => stat::fchmod,
+        FCHMODAT => stat::fchmodat,
+        FCHOWN => stat::fchown,
+        FCHOWNAT => stat::fchownat,
+        FCNTL => descriptor::fcntl,
+        FDATASYNC => file::fdatasync,
+        FSTAT => stat::fstat,
+        FSTATFS => stat::fstatfs,
+        FSYNC => file::fsync,
+        FTRUNCATE => stat::ftruncate,
         FUTEX => futex::futex,
         GETCPU => sched::getcpu,
+        GETCWD => directory::getcwd,
+        GETDENTS64 => directory::getdents64,
         GETEGID => process::getegid,
         GETEUID => process::geteuid,
         GETGID => process::getgid,
@@ -82,20 +112,45 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         GETTIMEOFDAY => time::gettimeofday,
         GETUID => process::getuid,
         GET_ROBUST_LIST => process::get_robust_list,
+        IOCTL => descriptor::ioctl,
         KILL => signal::kill,
+        LCHOWN => stat::lchown,
+        LINK => directory::link,
+        LINKAT => directory::linkat,
+        LSEEK => file::lseek,
+        LSTAT => stat::lstat,
         MADVISE => memory::madvise,
+        MKDIR => directory::mkdir,
+        MKDIRAT => directory::mkdirat,
         MLOCK => memory::mlock,
         MMAP => memory::mmap,
+        MOUNT => mount::mount,
         MPROTECT => memory::mprotect,
         MREMAP => memory::mremap,
         MSYNC => memory::msync,
         MUNLOCK => memory::mlock,
         MUNMAP => memory::munmap,
         NANOSLEEP => time::nanosleep,
+        NEWFSTATAT => stat::newfstatat,
+        OPEN => descriptor::open,
+        OPENAT => descriptor::openat,
         PAUSE => signal::pause,
+        PIPE => descriptor::pipe,
+        PIPE2 => descriptor::pipe2,
+        POLL => descriptor::poll,
         PRCTL => process::prctl,
+        PREAD64 => file::pread64,
         PRLIMIT64 => process::prlimit64,
+        PWRITE64 => file::pwrite64,
+        READ => file::read,
+        READLINK => directory::readlink,
+        READLINKAT => directory::readlinkat,
+        READV => file::readv,
         REBOOT => system::reboot,
+        RENAME => directory::rename,
+        RENAMEAT => directory::renameat,
+        RENAMEAT2 => directory::renameat2,
+        RMDIR => directory::rmdir,
         RT_SIGACTION => signal::rt_sigaction,
         RT_SIGPENDING => signal::rt_sigpending,
         RT_SIGPROCMASK => signal::rt_sigprocmask,
@@ -110,15 +165,30 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         SETUID => process::setuid,
         SET_ROBUST_LIST => process::set_robust_list,
         SET_TID_ADDRESS => process::set_tid_address,
+        STAT => stat::stat,
+        STATFS => stat::statfs,
+        STATX => stat::statx,
+        SYMLINK => directory::symlink,
+        SYMLINKAT => directory::symlinkat,
+        SYNC => file::sync,
+        SYNCFS => file::syncfs,
         SYSINFO => system::sysinfo,
         SYSLOG => system::syslog,
         TGKILL => signal::tgkill,
         TIME => time::time,
         TIMES => time::times,
         TKILL => signal::tkill,
+        TRUNCATE => stat::truncate,
+        UMASK => stat::umask,
+        UMOUNT2 => mount::umount2,
         UNAME => system::uname,
+        UNLINK => directory::unlink,
+        UNLINKAT => directory::unlinkat,
+        UTIMENSAT => stat::utimensat,
         WAIT4 => process::wait4,
         WAITID => process::waitid,
+        WRITE => file::write,
+        WRITEV => file::writev,
     }
     with_frame {
         CLONE => process::clone,

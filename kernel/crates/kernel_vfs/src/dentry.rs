@@ -105,6 +105,11 @@ impl Dentry {
         self.unlinked.store(true, Ordering::Relaxed);
     }
 
+    /// Whether this is the root directory of a mount.
+    pub fn is_mount_root(&self) -> bool {
+        self.location.lock().parent.is_none()
+    }
+
     /// The parent on the same mount; `None` for a mount's root.
     pub(crate) fn parent(&self) -> Option<Arc<Self>> {
         self.location.lock().parent.clone()

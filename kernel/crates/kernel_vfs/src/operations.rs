@@ -210,14 +210,7 @@ impl Walk<'_> {
             _ => {}
         }
         if !created {
-            let mut wanted = 0;
-            if flags.readable() {
-                wanted |= 4;
-            }
-            if flags.writable() || truncate {
-                wanted |= 2;
-            }
-            self.check_access(&dentry, wanted)?;
+            self.check_access(&dentry, flags.wanted_access())?;
             if flags.contains(OpenFlags::NO_ATIME)
                 && !self.identity.owns(&dentry.inode().permissions())
             {

@@ -179,14 +179,26 @@ impl OpenFlags {
     /// The two access-mode bits (`O_ACCMODE`).
     pub const ACCESS_MODE: Self = Self::WRITE_ONLY.union(Self::READ_WRITE);
 
+    /// Reading is allowed. With both bits of the access mode set neither is (`open(2)`, NOTES).
     #[inline]
     pub const fn readable(self) -> bool {
         self.bits() & Self::WRITE_ONLY.bits() == 0 && self.bits() & Self::PATH.bits() == 0
     }
 
+    /// Writing is allowed.
     #[inline]
     pub const fn writable(self) -> bool {
-        self.bits() & 3 != 0 && self.bits() & Self::PATH.bits() == 0
+        matches!(self.bits() & 3, 1 | 2) && self.bits() & Self::PATH.bits() == 0
+    }
+
+    /// What has to be allowed to open a file so: 4 read, 2 write.
+    pub const fn wanted_access(self) -> u16 {
+        let wanted = match self.bits() & 3 {
+            0 => 4,
+            1 => 2,
+            _ => 6,
+        };
+        if self.bits() & Self::TRUNCATE.bits() != 0 { wanted | 2 } else { wanted }
     }
 }
 

@@ -1,0 +1,398 @@
+//! Pipes (`pipe(7)`): a queue of bytes with a reading and a writing end.
+//!
+//! Bytes pass through a buffer of the caller on their way from and to user memory, because the
+//! queue's lock is not held during user copies. Writes of up to [`PIPE_BUF`] bytes are atomic.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use kernel_abi::file::ioctl::FIONREAD;
+use kernel_sync::SpinLock;
+use kernel_vfs::page::{self, PagePool};
+use kernel_vfs::{
+    File, FileType, FsError, Metadata, OpenFile, OpenFlags, Readiness, Sink, Source, Time,
+};
+
+use super::{poll, wall_clock};
+use crate::mcore::WaitQueue;
+use crate::mem::memapi::may_allocate;
+use crate::mem::user::write_user;
+
+/// Bytes that a pipe holds.
+const CAPACITY: usize = 65_536;
+/// Writes up to this size are not mixed with others.
+const PIPE_BUF: usize = 4096;
+/// Transfers up to this size use a buffer on the stack.
+const SMALL: usize = 64;
+
+/// Buffers for larger transfers.
+static POOL: kernel_sync::OnceCell<PagePool> = kernel_sync::OnceCell::new();
+
+fn pool() -> &'static PagePool {
+    loop {
+        match POOL.get() {
+            Some(pool) => return pool,
+            // If another was set meanwhile, that one is found.
+            None => drop(POOL.set(PagePool::new(PIPE_BUF))),
+        }
+    }
+}
+
+struct State {
+    bytes: VecDeque<u8>,
+    reader_open: bool,
+    writer_open: bool,
+    /// Tasks in the two queues, or on their way there.
+    readers_waiting: u32,
+    writers_waiting: u32,
+}
+
+struct Pipe {
+    number: u64,
+    created: Time,
+    state: SpinLock<State>,
+    readers: WaitQueue,
+    writers: WaitQueue,
+}
+
+/// The reading end.
+struct Reader(Arc<Pipe>);
+/// The writing end.
+struct Writer(Arc<Pipe>);
+
+/// A new pipe: its reading and its writing end.
+///
+/// # Errors
+/// `OutOfMemory`.
+pub fn new(flags: OpenFlags) -> Result<(Arc<OpenFile>, Arc<OpenFile>), FsError> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    may_allocate(2 * PIPE_BUF).map_err(|_| FsError::OutOfMemory)?;
+    let pipe = Arc::new(Pipe {
+        number: NEXT.fetch_add(1, Ordering::Relaxed),
+        created: wall_clock(),
+        state: SpinLock::new(State {
+            bytes: VecDeque::new(),
+            reader_open: true,
+            writer_open: true,
+            readers_waiting: 0,
+            writers_waiting: 0,
+        }),
+        readers: WaitQueue::new(),
+        writers: WaitQueue::new(),
+    });
+    let reader = Arc::new(Reader(Arc::clone(&pipe)));
+    let writer = Arc::new(Writer(pipe));
+    Ok((
+        OpenFile::new(reader, None, flags),
+        OpenFile::new(writer, None, flags | OpenFlags::WRITE_ONLY),
+    ))
+}
+
+impl Pipe {
+    /// Waits until there is something to read; `false` at the end.
+    fn wait_readable(&self, flags: OpenFlags) -> Result<bool, FsError> {
+        {
+            let mut state = self.state.lock();
+            if !state.bytes.is_empty() {
+                return Ok(true);
+            }
+            if !state.writer_open {
+                return Ok(false);
+            }
+            if flags.contains(OpenFlags::NONBLOCK) {
+                return Err(FsError::WouldBlock);
+            }
+            state.readers_waiting += 1;
+        }
+        let result = self.readers.wait_until(|| {
+            let state = self.state.lock();
+            let readable = !state.bytes.is_empty();
+            (readable || !state.writer_open).then_some(readable)
+        });
+        self.state.lock().readers_waiting -= 1;
+        result.map_err(|_| FsError::Interrupted)
+    }
+
+    /// Waits until there is room for `count` bytes.
+    fn wait_writable(&self, count: usize, flags: OpenFlags) -> Result<(), FsError> {
+        let look = |state: &State| {
+            if !state.reader_open {
+                Some(Err(FsError::BrokenPipe))
+            } else if CAPACITY.saturating_sub(state.bytes.len()) >= count {
+                Some(Ok(()))
+            } else {
+                None
+            }
+        };
+        {
+            let mut state = self.state.lock();
+            if let Some(result) = look(&state) {
+                return result;
+            }
+            if flags.contains(OpenFlags::NONBLOCK) {
+                return Err(FsError::WouldBlock);
+            }
+            state.writers_waiting += 1;
+        }
+        let result = self.writers.wait_until(|| look(&self.state.lock()));
+        self.state.lock().writers_waiting -= 1;
+        result.map_err(|_| FsError::Interrupted)?
+    }
+
+    /// Moves up to `buffer.len()` bytes out of the queue.
+    #[inline]
+    fn take(&self, buffer: &mut [u8]) -> usize {
+        let mut state = self.state.lock();
+        let count = state.bytes.len().min(buffer.len());
+        let (front, back) = state.bytes.as_slices();
+        let first = front.len().min(count);
+        let (low, high) = buffer.split_at_mut(first);
+        low.copy_from_slice(front.get(..first).unwrap_or(&[]));
+        if let (Some(high), Some(back)) = (high.get_mut(..count - first), back.get(..count - first))
+        {
+            high.copy_from_slice(back);
+        }
+        state.bytes.drain(..count);
+        let wake = state.writers_waiting > 0;
+        drop(state);
+        if wake {
+            self.writers.wake_all();
+        }
+        poll::changed();
+        count
+    }
+
+    /// Puts bytes that could not be delivered back to the front.
+    fn put_back(&self, bytes: &[u8]) {
+        let mut state = self.state.lock();
+        for &byte in bytes.iter().rev() {
+            state.bytes.push_front(byte);
+        }
+    }
+
+    /// Appends bytes, waiting for room as long as they do not fit: all at once if they are at most
+    /// `PIPE_BUF`. Returns how many; an error only if none.
+    fn append(&self, bytes: &[u8], atomic: bool, flags: OpenFlags) -> Result<usize, FsError> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let rest = bytes.get(done..).unwrap_or(&[]);
+            let wanted = if atomic { rest.len() } else { 1 };
+            let (count, wake) = {
+                let mut state = self.state.lock();
+                let room = CAPACITY.saturating_sub(state.bytes.len());
+                if state.reader_open && room >= wanted {
+                    let count = room.min(rest.len());
+                    state.bytes.extend(rest.get(..count).unwrap_or(&[]));
+                    (count, state.readers_waiting > 0)
+                } else {
+                    (0, false)
+                }
+            };
+            if wake {
+                self.readers.wake_all();
+            }
+            if count > 0 {
+                poll::changed();
+                done += count;
+                continue;
+            }
+            match self.wait_writable(wanted, flags) {
+                Ok(()) => {}
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn metadata(&self) -> Metadata {
+        Metadata {
+            inode: self.number,
+            file_type: FileType::Fifo,
+            mode: 0o600,
+            links: 1,
+            uid: 0,
+            gid: 0,
+            device: 0,
+            size: 0,
+            block_size: PIPE_BUF as u32,
+            blocks: 0,
+            accessed: self.created,
+            modified: self.created,
+            changed: self.created,
+        }
+    }
+
+    fn ioctl(&self, command: u32, argument: usize) -> Result<usize, FsError> {
+        if command != FIONREAD {
+            return Err(FsError::NotTerminal);
+        }
+        let count = self.state.lock().bytes.len();
+        write_user(argument, count as u32).map(|()| 0).map_err(|_| FsError::Fault)
+    }
+}
+
+impl Reader {
+    /// Reads once through `buffer`.
+    fn read_through(&self, buffer: &mut [u8], sink: &mut dyn Sink) -> Result<usize, FsError> {
+        let length = buffer.len().min(sink.remaining());
+        let count = self.0.take(buffer.get_mut(..length).unwrap_or(&mut []));
+        let copied = sink.put(buffer.get(..count).unwrap_or(&[]));
+        if copied < count {
+            self.0.put_back(buffer.get(copied..count).unwrap_or(&[]));
+            if copied == 0 {
+                return Err(FsError::Fault);
+            }
+        }
+        Ok(copied)
+    }
+}
+
+impl File for Reader {
+    fn read(
+        &self,
+        _offset: &mut u64,
+        sink: &mut dyn Sink,
+        flags: OpenFlags,
+    ) -> Result<usize, FsError> {
+        if sink.remaining() == 0 {
+            return Ok(0);
+        }
+        let mut done = 0;
+        loop {
+            if done == 0 && !self.0.wait_readable(flags)? {
+                return Ok(0);
+            }
+            let result = if sink.remaining() <= SMALL {
+                self.read_through(&mut [0; SMALL], sink)
+            } else {
+                let mut page = pool().take();
+                let result = self.read_through(page::make_mut(&mut page), sink);
+                pool().give(page);
+                result
+            };
+            match result {
+                // Another reader was faster.
+                Ok(0) if done == 0 => {}
+                Ok(0) => return Ok(done),
+                Ok(count) => {
+                    done += count;
+                    if sink.remaining() == 0 {
+                        return Ok(done);
+                    }
+                }
+                Err(_) if done > 0 => return Ok(done),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn ioctl(&self, command: u32, argument: usize) -> Result<usize, FsError> {
+        self.0.ioctl(command, argument)
+    }
+
+    fn readiness(&self) -> Readiness {
+        let state = self.0.state.lock();
+        let mut ready = Readiness::empty();
+        ready.set(Readiness::READ, !state.bytes.is_empty());
+        ready.set(Readiness::HANG_UP, !state.writer_open);
+        ready
+    }
+
+    fn metadata(&self) -> Result<Metadata, FsError> {
+        Ok(self.0.metadata())
+    }
+
+    fn label(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        write!(out, "pipe:[{}]", self.0.number)
+    }
+}
+
+impl File for Writer {
+    fn write(
+        &self,
+        _offset: &mut u64,
+        source: &mut dyn Source,
+        flags: OpenFlags,
+    ) -> Result<usize, FsError> {
+        if !self.0.state.lock().reader_open {
+            return Err(FsError::BrokenPipe);
+        }
+        let total = source.remaining();
+        if total <= SMALL {
+            let mut buffer = [0; SMALL];
+            let part = buffer.get_mut(..total).unwrap_or(&mut []);
+            let taken = source.take(part);
+            if taken < total && taken == 0 {
+                return Err(FsError::Fault);
+            }
+            return self.0.append(buffer.get(..taken).unwrap_or(&[]), true, flags);
+        }
+        let mut page = pool().take();
+        let mut done = 0;
+        let result = loop {
+            let length = source.remaining().min(PIPE_BUF);
+            if length == 0 {
+                break Ok(());
+            }
+            let buffer = page::make_mut(&mut page).get_mut(..length).unwrap_or(&mut []);
+            let taken = source.take(buffer);
+            if taken == 0 {
+                break Err(FsError::Fault);
+            }
+            let bytes = buffer.get(..taken).unwrap_or(&[]);
+            match self.0.append(bytes, total <= PIPE_BUF, flags) {
+                Ok(count) => {
+                    done += count;
+                    if count < length {
+                        break Ok(());
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        pool().give(page);
+        match result {
+            Err(error) if done == 0 => Err(error),
+            _ => Ok(done),
+        }
+    }
+
+    fn ioctl(&self, command: u32, argument: usize) -> Result<usize, FsError> {
+        self.0.ioctl(command, argument)
+    }
+
+    fn readiness(&self) -> Readiness {
+        let state = self.0.state.lock();
+        let mut ready = Readiness::empty();
+        ready.set(Readiness::WRITE, CAPACITY.saturating_sub(state.bytes.len()) >= PIPE_BUF);
+        ready.set(Readiness::ERROR, !state.reader_open);
+        ready
+    }
+
+    fn metadata(&self) -> Result<Metadata, FsError> {
+        Ok(self.0.metadata())
+    }
+
+    fn label(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        write!(out, "pipe:[{}]", self.0.number)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.state.lock().reader_open = false;
+        self.0.writers.wake_all();
+        poll::changed();
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.0.state.lock().writer_open = false;
+        self.0.readers.wake_all();
+        poll::changed();
+    }
+}

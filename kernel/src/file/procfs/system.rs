@@ -1,0 +1,159 @@
+//! Files of the whole system: `/proc/meminfo` and the like.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
+
+use kernel_vfs::{Identity, MountFlags};
+
+use super::super::{COMMAND_LINE, VFS, mounting};
+use crate::arch::{Arch, Architecture, PAGE_SIZE};
+use crate::mcore::context;
+use crate::mcore::mtask::family;
+use crate::mem::phys;
+
+/// A file in the root of `/proc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SystemFile {
+    CommandLine,
+    FileSystems,
+    LoadAverage,
+    Memory,
+    Mounts,
+    Stat,
+    Uptime,
+    Version,
+}
+
+impl SystemFile {
+    pub(super) const ALL: &[Self] = &[
+        Self::CommandLine,
+        Self::FileSystems,
+        Self::LoadAverage,
+        Self::Memory,
+        Self::Mounts,
+        Self::Stat,
+        Self::Uptime,
+        Self::Version,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::CommandLine => "cmdline",
+            Self::FileSystems => "filesystems",
+            Self::LoadAverage => "loadavg",
+            Self::Memory => "meminfo",
+            Self::Mounts => "mounts",
+            Self::Stat => "stat",
+            Self::Uptime => "uptime",
+            Self::Version => "version",
+        }
+    }
+
+    pub(super) fn text(self) -> Vec<u8> {
+        match self {
+            Self::CommandLine => format!("{}\n", COMMAND_LINE.get().copied().unwrap_or("")),
+            Self::FileSystems => file_systems(),
+            Self::LoadAverage => load_average(),
+            Self::Memory => memory(),
+            Self::Mounts => return mounts(),
+            Self::Stat => stat(),
+            Self::Uptime => uptime(),
+            Self::Version => {
+                format!("Lemma version {} ({})\n", env!("CARGO_PKG_VERSION"), Arch::NAME)
+            }
+        }
+        .into_bytes()
+    }
+}
+
+fn file_systems() -> String {
+    mounting::kinds()
+        .map(|(name, disk)| format!("{}\t{name}\n", if disk { "" } else { "nodev" }))
+        .collect()
+}
+
+fn memory() -> String {
+    let statistics = phys::stats();
+    let kilobytes = |frames: usize| frames * (PAGE_SIZE / 1024);
+    let mut out = String::new();
+    for (name, frames) in [
+        ("MemTotal:", statistics.total),
+        ("MemFree:", statistics.free),
+        ("MemAvailable:", statistics.free.saturating_sub(statistics.reserve)),
+        ("Buffers:", 0),
+        ("Cached:", 0),
+        ("SwapTotal:", 0),
+        ("SwapFree:", 0),
+    ] {
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "{name:<16}{:>8} kB", kilobytes(frames));
+    }
+    out
+}
+
+/// The mounts, as seen from the root of the tree (`proc_mounts(5)`).
+fn mounts() -> Vec<u8> {
+    let (list, root) = {
+        let vfs = VFS.read();
+        (vfs.list(), vfs.root().cloned())
+    };
+    let Some(root) = root else { return Vec::new() };
+    let walk = kernel_vfs::Walk { vfs: &VFS, root: &root, identity: Identity::ROOT };
+    let mut out = Vec::new();
+    for row in list {
+        let Some(path) = walk.path_of(&row.root) else { continue };
+        escape(row.mount.source(), &mut out);
+        out.push(b' ');
+        escape(&path, &mut out);
+        let flags = row.mount.flags();
+        let mut options = String::from(if row.mount.read_only() { "ro" } else { "rw" });
+        for (flag, name) in [
+            (MountFlags::NO_SET_ID, ",nosuid"),
+            (MountFlags::NO_DEVICES, ",nodev"),
+            (MountFlags::NO_EXECUTE, ",noexec"),
+            (MountFlags::NO_ATIME, ",noatime"),
+        ] {
+            if flags.contains(flag) {
+                options.push_str(name);
+            }
+        }
+        let name = row.mount.file_system().name();
+        out.extend_from_slice(format!(" {name} {options} 0 0\n").as_bytes());
+    }
+    out
+}
+
+/// Writes a field of `/proc/mounts`: blanks and backslashes as octal.
+fn escape(field: &[u8], out: &mut Vec<u8>) {
+    for &byte in field {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => {
+                out.extend_from_slice(format!("\\{byte:03o}").as_bytes());
+            }
+            byte => out.push(byte),
+        }
+    }
+}
+
+fn uptime() -> String {
+    let hundredths = Arch::now_ns() / 10_000_000;
+    let idle = context::cpus().map(|cpu| cpu.idle_ns()).sum::<u64>() / 10_000_000;
+    format!("{}.{:02} {}.{:02}\n", hundredths / 100, hundredths % 100, idle / 100, idle % 100)
+}
+
+/// How many tasks could run now; averages are not kept.
+fn load_average() -> String {
+    let tasks = family::task_count();
+    let running = context::cpus().map(|cpu| cpu.waiting() + 1).sum::<usize>();
+    let last = family::list().last().map_or(0, |process| process.pid());
+    format!("0.00 0.00 0.00 {running}/{tasks} {last}\n")
+}
+
+fn stat() -> String {
+    let boot = Arch::boot_epoch_seconds();
+    let switches: u64 = context::cpus().map(|cpu| cpu.switches()).sum();
+    let processes = family::count();
+    format!("ctxt {switches}\nbtime {boot}\nprocesses {processes}\n")
+}

@@ -1,0 +1,246 @@
+//! Reading and writing: `read write readv writev pread64 pwrite64 lseek`, and what makes it
+//! durable: `fsync fdatasync sync syncfs`.
+
+use alloc::vec::Vec;
+
+use kernel_abi::Errno;
+use kernel_abi::file::{IOV_MAX, MAX_RW_COUNT, SEEK_CUR, SEEK_END, SEEK_SET};
+use kernel_vfs::{FsError, OpenFile, OpenFlags, Sink, Source, Whence, mount};
+
+use super::SyscallResult;
+use super::path::{Caller, OrErrno};
+use crate::file::VFS;
+use crate::mcore::current;
+use crate::mcore::mtask::signal::{self, SIGPIPE, SignalInfo};
+use crate::mem::user::{UserSink, UserSource, is_user_range, read_user};
+
+/// Checks a buffer, and limits its length as Linux does.
+#[inline]
+fn checked(address: usize, length: usize) -> Result<usize, Errno> {
+    if is_user_range(address, length) { Ok(length.min(MAX_RW_COUNT)) } else { Err(Errno::EFAULT) }
+}
+
+/// The error number of a failed write; a broken pipe is told by a signal, too.
+#[cold]
+fn write_error(error: FsError) -> Errno {
+    if error == FsError::BrokenPipe {
+        signal::send(current().process(), SIGPIPE, SignalInfo::user(), None);
+    }
+    Err::<(), _>(error).or_errno().err().unwrap_or(Errno::EIO)
+}
+
+#[inline]
+fn readable(file: &OpenFile) -> Result<(), Errno> {
+    if file.flags().readable() { Ok(()) } else { Err(Errno::EBADF) }
+}
+
+#[inline]
+fn writable(file: &OpenFile) -> Result<(), Errno> {
+    if file.flags().writable() { Ok(()) } else { Err(Errno::EBADF) }
+}
+
+/// `read(2)`.
+pub fn read([fd, buffer, count, ..]: [usize; 6]) -> SyscallResult {
+    let file = Caller::new().file(fd)?;
+    readable(&file)?;
+    let count = checked(buffer, count)?;
+    file.read(&mut UserSink::new(buffer, count)).or_errno()
+}
+
+/// `write(2)`.
+pub fn write([fd, buffer, count, ..]: [usize; 6]) -> SyscallResult {
+    let file = Caller::new().file(fd)?;
+    writable(&file)?;
+    let count = checked(buffer, count)?;
+    file.write(&mut UserSource::new(buffer, count)).map_err(write_error)
+}
+
+/// `pread64(2)`.
+pub fn pread64([fd, buffer, count, offset, ..]: [usize; 6]) -> SyscallResult {
+    if (offset as isize) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let file = Caller::new().file(fd)?;
+    readable(&file)?;
+    let count = checked(buffer, count)?;
+    file.read_at(offset as u64, &mut UserSink::new(buffer, count)).or_errno()
+}
+
+/// `pwrite64(2)`.
+pub fn pwrite64([fd, buffer, count, offset, ..]: [usize; 6]) -> SyscallResult {
+    if (offset as isize) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let file = Caller::new().file(fd)?;
+    writable(&file)?;
+    let count = checked(buffer, count)?;
+    file.write_at(offset as u64, &mut UserSource::new(buffer, count)).map_err(write_error)
+}
+
+/// The buffers of `readv(2)` and `writev(2)`, used one after the other.
+struct Vector {
+    buffers: Vec<(usize, usize)>,
+    /// The one in use, and what is left of all.
+    at: usize,
+    left: usize,
+}
+
+impl Vector {
+    /// Copies and checks the list (`struct iovec`: address and length).
+    fn read(list: usize, count: usize) -> Result<Self, Errno> {
+        if count > IOV_MAX {
+            return Err(Errno::EINVAL);
+        }
+        let mut buffers = Vec::new();
+        buffers.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
+        let mut left = 0usize;
+        for index in 0..count {
+            let entry = list.checked_add(16 * index).ok_or(Errno::EFAULT)?;
+            let [address, length]: [usize; 2] = read_user(entry)?;
+            if length > isize::MAX as usize {
+                return Err(Errno::EINVAL);
+            }
+            if !is_user_range(address, length) {
+                return Err(Errno::EFAULT);
+            }
+            let length = length.min(MAX_RW_COUNT - left);
+            left += length;
+            buffers.push((address, length));
+        }
+        Ok(Self { buffers, at: 0, left })
+    }
+
+    /// The next piece, of at most `limit` bytes: where it is and how long.
+    fn piece(&mut self, limit: usize) -> Option<(usize, usize)> {
+        loop {
+            let &(address, length) = self.buffers.get(self.at)?;
+            if length > 0 {
+                return Some((address, length.min(limit)));
+            }
+            self.at += 1;
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        if let Some((address, length)) = self.buffers.get_mut(self.at) {
+            *address += count;
+            *length -= count;
+            self.left -= count;
+        }
+    }
+
+    /// Uses up to `total` bytes, piece by piece; `transfer` says how many of a piece it did.
+    fn each(
+        &mut self,
+        total: usize,
+        mut transfer: impl FnMut(usize, usize, usize) -> usize,
+    ) -> usize {
+        let mut done = 0;
+        while done < total {
+            let Some((address, length)) = self.piece(total - done) else { break };
+            let count = transfer(done, address, length);
+            self.advance(count);
+            done += count;
+            if count < length {
+                break;
+            }
+        }
+        done
+    }
+}
+
+impl Sink for Vector {
+    fn remaining(&self) -> usize {
+        self.left
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> usize {
+        self.each(bytes.len(), |done, address, length| {
+            let part = bytes.get(done..done + length).unwrap_or(&[]);
+            UserSink::new(address, length).put(part)
+        })
+    }
+}
+
+impl Source for Vector {
+    fn remaining(&self) -> usize {
+        self.left
+    }
+
+    fn take(&mut self, buffer: &mut [u8]) -> usize {
+        self.each(buffer.len(), |done, address, length| {
+            let part = buffer.get_mut(done..done + length).unwrap_or(&mut []);
+            UserSource::new(address, length).take(part)
+        })
+    }
+
+    fn skip(&mut self, count: usize) -> usize {
+        self.each(count, |_, _, length| length)
+    }
+}
+
+/// `readv(2)`.
+pub fn readv([fd, list, count, ..]: [usize; 6]) -> SyscallResult {
+    let file = Caller::new().file(fd)?;
+    readable(&file)?;
+    let mut vector = Vector::read(list, count)?;
+    file.read(&mut vector).or_errno()
+}
+
+/// `writev(2)`.
+pub fn writev([fd, list, count, ..]: [usize; 6]) -> SyscallResult {
+    let file = Caller::new().file(fd)?;
+    writable(&file)?;
+    let mut vector = Vector::read(list, count)?;
+    file.write(&mut vector).map_err(write_error)
+}
+
+/// `lseek(2)`. Holes are not looked for: `SEEK_DATA` and `SEEK_HOLE` are refused.
+pub fn lseek([fd, offset, whence, ..]: [usize; 6]) -> SyscallResult {
+    let file = Caller::new().file(fd)?;
+    let whence = match whence as u32 {
+        SEEK_SET => Whence::Start,
+        SEEK_CUR => Whence::Current,
+        SEEK_END => Whence::End,
+        _ => return Err(Errno::EINVAL),
+    };
+    file.seek(whence, offset as i64).or_errno().map(|offset| offset as usize)
+}
+
+fn sync_file(fd: usize, data_only: bool) -> SyscallResult {
+    let file = Caller::new().file(fd)?;
+    if file.flags().contains(OpenFlags::PATH) {
+        return Err(Errno::EBADF);
+    }
+    file.file().sync(data_only).or_errno().map(|()| 0)
+}
+
+/// `fsync(2)`.
+pub fn fsync([fd, ..]: [usize; 6]) -> SyscallResult {
+    sync_file(fd, false)
+}
+
+/// `fdatasync(2)`.
+pub fn fdatasync([fd, ..]: [usize; 6]) -> SyscallResult {
+    sync_file(fd, true)
+}
+
+/// `sync(2)`: always succeeds, as in Linux; what failed is in the log.
+pub fn sync(_: [usize; 6]) -> SyscallResult {
+    if let Err(error) = mount::sync_all(&VFS) {
+        log::error!("sync: {error:?}");
+    }
+    Ok(0)
+}
+
+/// `syncfs(2)`.
+pub fn syncfs([fd, ..]: [usize; 6]) -> SyscallResult {
+    let file = Caller::new().file(fd)?;
+    if file.flags().contains(OpenFlags::PATH) {
+        return Err(Errno::EBADF);
+    }
+    match file.dentry() {
+        Some(dentry) => dentry.mount().file_system().sync().or_errno().map(|()| 0),
+        None => Ok(0),
+    }
+}
