@@ -5,7 +5,6 @@
 //! here, and is the same on every machine. What a machine calls in the kernel above it stands
 //! in [`up`].
 
-mod memory_map;
 mod traits;
 mod up;
 

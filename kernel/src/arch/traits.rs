@@ -5,6 +5,7 @@
 //! says what it guarantees and what may be running when it is called: "IRQs off" means that
 //! the caller has disabled interrupts on this CPU.
 
+pub use kernel_boot::MemoryKind;
 use kernel_sync::IrqState;
 
 /// Bytes in a page, and in a physical frame, on every supported architecture.
@@ -14,19 +15,6 @@ pub const PAGE_SIZE: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct PhysAddr(pub u64);
-
-/// What firmware says of a range of physical memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemoryKind {
-    /// RAM that nothing uses.
-    Usable,
-    /// RAM that holds the kernel image or what the boot protocol passed.
-    Kernel,
-    /// RAM that holds ACPI tables; may be reclaimed when they have been read.
-    AcpiReclaimable,
-    /// Anything else: never touched.
-    Reserved,
-}
 
 /// One range of the firmware's memory map: `[start, start + length)` in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

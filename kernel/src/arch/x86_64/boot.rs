@@ -12,9 +12,11 @@ use core::arch::global_asm;
 use core::cell::UnsafeCell;
 use core::slice;
 
+use kernel_boot::pvh::{self, StartInfo};
+use kernel_boot::{E820Table, MemoryMap, multiboot2, until_nul};
+
 use super::console;
-use super::layout::{DIRECT_MAP, kernel_image};
-use crate::arch::memory_map::MemoryMap;
+use super::layout::{DIRECT_MAP, image_to_phys, kernel_image};
 use crate::arch::traits::{BootInfo, MemoryKind, MemoryRegion, PhysAddr};
 
 #[expect(improper_ctypes, reason = "both sides are Rust, of one build")]
@@ -208,15 +210,8 @@ static STORAGE: BootCell = BootCell(UnsafeCell::new(BootStorage {
 struct Passed {
     protocol: &'static str,
     command_line: &'static [u8],
-    rsdp: Option<u64>,
-    /// (start, length, e820 type)
-    memory: MemoryTable,
-}
-
-/// A firmware memory map: entries of `stride` bytes that begin {u64 start, u64 length, u32 type}.
-struct MemoryTable {
-    bytes: &'static [u8],
-    stride: usize,
+    rsdp: Option<&'static [u8]>,
+    memory: E820Table<'static>,
 }
 
 /// Bytes of physical memory, through the boot page tables' direct map.
@@ -228,86 +223,45 @@ unsafe fn physical(address: u64, length: usize) -> &'static [u8] {
     unsafe { slice::from_raw_parts((DIRECT_MAP + address as usize) as *const u8, length) }
 }
 
-fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    let word = bytes.get(offset..offset.checked_add(4)?)?;
-    Some(u32::from_le_bytes(word.try_into().ok()?))
-}
-
-fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
-    let word = bytes.get(offset..offset.checked_add(8)?)?;
-    Some(u64::from_le_bytes(word.try_into().ok()?))
-}
-
-/// Up to the first NUL.
-fn until_nul(bytes: &[u8]) -> &[u8] {
-    bytes.split(|&byte| byte == 0).next().unwrap_or(&[])
-}
-
-/// Reads Xen's `struct hvm_start_info` (public/arch-x86/hvm/start_info.h).
+/// Reads what QEMU's `-kernel` passes.
 fn read_pvh(address: u64) -> Option<Passed> {
-    const MAGIC: u32 = 0x336e_c578;
-    // SAFETY: the PVH protocol passes the address of the structure, below 4 GiB.
-    let info = unsafe { physical(address, 56) };
-    if u32_at(info, 0)? != MAGIC || u32_at(info, 4)? < 1 {
-        return None;
-    }
-    let command_line = match u64_at(info, 24)? {
-        0 => &[][..],
-        // SAFETY: the protocol passes a NUL-terminated string in low memory.
-        address => until_nul(unsafe { physical(address, COMMAND_LINE_SIZE) }),
+    // SAFETY: the protocol passes the address of the structure, below 4 GiB.
+    let info = StartInfo::read(unsafe { physical(address, pvh::SIZE) })?;
+    let size = info.memory_entries * pvh::MEMORY_STRIDE;
+    // SAFETY: the protocol passes the addresses of its parts, in memory below 4 GiB; whatever
+    // follows the command line and the root pointer there is RAM too.
+    let (command_line, rsdp, memory) = unsafe {
+        (
+            info.command_line.map(|address| physical(address, COMMAND_LINE_SIZE)),
+            info.rsdp.map(|address| physical(address, RSDP_SIZE)),
+            physical(info.memory, size),
+        )
     };
-    let entries = u32_at(info, 48)? as usize;
-    // SAFETY: the protocol passes the address and the number of entries of 24 bytes.
-    let bytes = unsafe { physical(u64_at(info, 40)?, entries * 24) };
     Some(Passed {
         protocol: "PVH",
-        command_line,
-        rsdp: u64_at(info, 32).filter(|&address| address != 0),
-        memory: MemoryTable { bytes, stride: 24 },
+        command_line: until_nul(command_line.unwrap_or(&[])),
+        rsdp,
+        memory: E820Table::new(memory, pvh::MEMORY_STRIDE),
     })
 }
 
-/// Reads the tags of Multiboot2 Specification 2.0, section 3.6.
+/// Reads what GRUB passes.
 fn read_multiboot2(address: u64) -> Option<Passed> {
     // SAFETY: the protocol passes the address of its information, which begins with its size.
-    let size = u32_at(unsafe { physical(address, 8) }, 0)? as usize;
-    // SAFETY: as above; `size` is the length of the whole structure.
-    let info = unsafe { physical(address, size) };
-    let mut passed = Passed {
+    let size = multiboot2::size(unsafe { physical(address, 8) })?;
+    // SAFETY: as above; `size` is the length of the whole.
+    let info = multiboot2::Information::read(unsafe { physical(address, size) });
+    Some(Passed {
         protocol: "multiboot2",
-        command_line: &[],
-        rsdp: None,
-        memory: MemoryTable { bytes: &[], stride: 24 },
-    };
-    let mut offset = 8;
-    while let (Some(kind), Some(length)) = (u32_at(info, offset), u32_at(info, offset + 4)) {
-        let tag = info.get(offset..offset + length as usize)?;
-        match kind {
-            0 => break,
-            1 => passed.command_line = until_nul(tag.get(8..)?),
-            6 => {
-                passed.memory =
-                    MemoryTable { bytes: tag.get(16..)?, stride: u32_at(tag, 8)? as usize };
-            }
-            // A copy of the ACPI root pointer, version 1 or 2; the newer one comes later.
-            14 | 15 => passed.rsdp = Some(address + offset as u64 + 8),
-            _ => {}
-        }
-        offset += (length as usize).next_multiple_of(8);
-        if length < 8 {
-            break;
-        }
-    }
-    Some(passed)
+        command_line: info.command_line,
+        rsdp: info.rsdp,
+        memory: info.memory,
+    })
 }
 
-/// The types of the BIOS function INT 15h, AX=E820h (ACPI Specification 6.5, section 15).
-fn memory_kind(e820: u32) -> MemoryKind {
-    match e820 {
-        1 => MemoryKind::Usable,
-        3 => MemoryKind::AcpiReclaimable,
-        _ => MemoryKind::Reserved,
-    }
+/// Copies as much as fits; returns how much that is.
+fn copy(to: &mut [u8], from: &[u8]) -> usize {
+    to.iter_mut().zip(from).map(|(to, from)| *to = *from).count()
 }
 
 /// Copies what the protocol passed to where it stays.
@@ -317,31 +271,25 @@ fn keep(storage: &'static mut BootStorage, passed: &Passed) -> &'static BootInfo
     map.add(0, 0x10000, MemoryKind::Reserved);
     let image = kernel_image();
     map.add(image.start, image.end - image.start, MemoryKind::Kernel);
-    for entry in passed.memory.bytes.chunks_exact(passed.memory.stride.max(20)) {
-        if let (Some(start), Some(length), Some(kind)) =
-            (u64_at(entry, 0), u64_at(entry, 8), u32_at(entry, 16))
-        {
-            map.add(start, length, memory_kind(kind));
+    for entry in passed.memory.entries() {
+        map.add(entry.start, entry.length, entry.kind);
+    }
+    let mut count = 0;
+    map.for_each(|start, length, kind| {
+        if let Some(slot) = storage.regions.get_mut(count) {
+            *slot = MemoryRegion { start: PhysAddr(start), length, kind };
+            count += 1;
         }
-    }
-    let regions = map.normalize(&mut storage.regions);
-
-    let length = passed.command_line.len().min(COMMAND_LINE_SIZE);
-    if let (Some(to), Some(from)) =
-        (storage.command_line.get_mut(..length), passed.command_line.get(..length))
-    {
-        to.copy_from_slice(from);
-    }
-    let rsdp = passed.rsdp.map(|address| {
-        // SAFETY: the protocol passes the address of a root pointer in RAM; the bytes after a
-        // version-1 pointer are readable too and are not interpreted.
-        storage.rsdp.copy_from_slice(unsafe { physical(address, RSDP_SIZE) });
-        PhysAddr(super::layout::image_to_phys(storage.rsdp.as_ptr() as usize))
+    });
+    let length = copy(&mut storage.command_line, passed.command_line);
+    let rsdp = passed.rsdp.map(|pointer| {
+        copy(&mut storage.rsdp, pointer);
+        PhysAddr(image_to_phys(storage.rsdp.as_ptr() as usize))
     });
     let command_line = storage.command_line.get(..length).unwrap_or(&[]);
     storage.info = BootInfo {
         command_line: core::str::from_utf8(command_line).unwrap_or("").trim(),
-        memory: storage.regions.get(..regions).unwrap_or(&[]),
+        memory: storage.regions.get(..count).unwrap_or(&[]),
         rsdp,
         device_tree: None,
         protocol: passed.protocol,

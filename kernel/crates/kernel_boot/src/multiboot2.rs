@@ -1,0 +1,120 @@
+//! Multiboot2: what GRUB passes (Multiboot2 Specification 2.0, section 3.6).
+
+use crate::bytes::{u32_at, until_nul};
+use crate::e820::E820Table;
+
+const END: u32 = 0;
+const COMMAND_LINE: u32 = 1;
+const MEMORY_MAP: u32 = 6;
+/// A copy of the ACPI root pointer, of version 1 or 2.
+const RSDP_1: u32 = 14;
+const RSDP_2: u32 = 15;
+const TAG_HEADER: usize = 8;
+
+/// The largest information that can be meant.
+const LARGEST: u32 = 1 << 20;
+
+/// The size of the whole, from its first 8 bytes.
+pub fn size(start: &[u8]) -> Option<usize> {
+    let size = u32_at(start, 0)?;
+    (8..=LARGEST).contains(&size).then_some(size as usize)
+}
+
+/// The parts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Information<'a> {
+    pub command_line: &'a [u8],
+    /// The ACPI root pointer itself: 20 or 36 bytes.
+    pub rsdp: Option<&'a [u8]>,
+    pub memory: E820Table<'a>,
+}
+
+impl<'a> Information<'a> {
+    /// Reads all tags, up to the end or the first damaged one. Unknown ones are passed over;
+    /// the newer root pointer counts.
+    pub fn read(bytes: &'a [u8]) -> Self {
+        let mut found = Self::default();
+        let mut version = 0;
+        let mut offset = 8;
+        while let (Some(kind), Some(length)) = (u32_at(bytes, offset), u32_at(bytes, offset + 4)) {
+            let length = length as usize;
+            let Some(content) = bytes.get(offset + TAG_HEADER..offset.saturating_add(length))
+            else {
+                break;
+            };
+            match kind {
+                END => break,
+                COMMAND_LINE => found.command_line = until_nul(content),
+                MEMORY_MAP => {
+                    let stride = u32_at(content, 0).unwrap_or(0) as usize;
+                    found.memory = E820Table::new(content.get(8..).unwrap_or(&[]), stride);
+                }
+                RSDP_1 | RSDP_2 if kind > version => {
+                    version = kind;
+                    found.rsdp = Some(content);
+                }
+                _ => {}
+            }
+            offset += length.next_multiple_of(8);
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Information, size};
+    use crate::memory_map::MemoryKind;
+    use proptest::prelude::{any, prop, proptest};
+    use std::vec::Vec;
+
+    fn tag(bytes: &mut Vec<u8>, kind: u32, content: &[u8]) {
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend((8 + content.len() as u32).to_le_bytes());
+        bytes.extend(content);
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+    }
+
+    #[test]
+    fn the_tags_are_found() {
+        let mut bytes = std::vec![0u8; 8];
+        tag(&mut bytes, 21, &[1, 2, 3, 4]);
+        tag(&mut bytes, 1, b"quiet root=vda\0");
+        let mut memory = Vec::from([24u32.to_le_bytes(), 0u32.to_le_bytes()].concat());
+        memory.extend(0x10_0000u64.to_le_bytes());
+        memory.extend(0x700_0000u64.to_le_bytes());
+        memory.extend([1, 0, 0, 0, 0, 0, 0, 0]);
+        tag(&mut bytes, 6, &memory);
+        tag(&mut bytes, 15, &[b'2'; 36]);
+        tag(&mut bytes, 14, &[b'1'; 20]);
+        tag(&mut bytes, 0, &[]);
+        tag(&mut bytes, 1, b"after the end\0");
+        let length = bytes.len() as u32;
+        bytes[..4].copy_from_slice(&length.to_le_bytes());
+        assert_eq!(size(&bytes), Some(bytes.len()));
+        let found = Information::read(&bytes);
+        assert_eq!(found.command_line, b"quiet root=vda");
+        assert_eq!(found.rsdp, Some(&[b'2'; 36][..]));
+        let entries: Vec<_> = found.memory.entries().collect();
+        assert_eq!(entries.len(), 1);
+        assert_eq!((entries[0].start, entries[0].length), (0x10_0000, 0x700_0000));
+        assert_eq!(entries[0].kind, MemoryKind::Usable);
+    }
+
+    #[test]
+    fn a_tag_of_no_length_ends_the_list() {
+        let mut bytes = std::vec![0u8; 8];
+        bytes.extend([1, 0, 0, 0, 0, 0, 0, 0]);
+        tag(&mut bytes, 1, b"never\0");
+        assert_eq!(Information::read(&bytes).command_line, b"");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let found = Information::read(&bytes);
+            found.memory.entries().for_each(drop);
+            size(&bytes);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! PVH: what QEMU's `-kernel` passes, Xen's `struct hvm_start_info`
+//! (public/arch-x86/hvm/start_info.h).
+
+use crate::bytes::{u32_at, u64_at};
+
+/// Bytes of the structure that are read.
+pub const SIZE: usize = 56;
+/// Bytes of one entry of its memory map, which is an [`crate::E820Table`].
+pub const MEMORY_STRIDE: usize = 24;
+
+const MAGIC: u32 = 0x336e_c578;
+/// The most entries of a memory map that can be meant.
+const MOST_ENTRIES: u32 = 4096;
+
+/// Where the parts are, as physical addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartInfo {
+    /// A string that ends in NUL.
+    pub command_line: Option<u64>,
+    /// The ACPI root pointer.
+    pub rsdp: Option<u64>,
+    pub memory: u64,
+    /// How many entries the memory map has.
+    pub memory_entries: usize,
+}
+
+impl StartInfo {
+    /// Reads the structure; it has a memory map since version 1.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        if u32_at(bytes, 0)? != MAGIC || u32_at(bytes, 4)? < 1 {
+            return None;
+        }
+        let address =
+            |offset| u64_at(bytes, offset).map(|address| (address != 0).then_some(address));
+        let memory_entries = u32_at(bytes, 48).filter(|&count| count <= MOST_ENTRIES)?;
+        Some(Self {
+            command_line: address(24)?,
+            rsdp: address(32)?,
+            memory: u64_at(bytes, 40)?,
+            memory_entries: memory_entries as usize,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAGIC, SIZE, StartInfo};
+
+    #[test]
+    fn the_parts_are_found() {
+        let mut bytes = [0u8; SIZE];
+        bytes[..4].copy_from_slice(&MAGIC.to_le_bytes());
+        bytes[4] = 1;
+        bytes[32..40].copy_from_slice(&0xf_5a00u64.to_le_bytes());
+        bytes[40..48].copy_from_slice(&0x2000u64.to_le_bytes());
+        bytes[48] = 7;
+        let info = StartInfo {
+            command_line: None,
+            rsdp: Some(0xf_5a00),
+            memory: 0x2000,
+            memory_entries: 7,
+        };
+        assert_eq!(StartInfo::read(&bytes), Some(info));
+        bytes[51] = 1;
+        assert_eq!(StartInfo::read(&bytes), None, "far too many entries");
+        bytes[51] = 0;
+        bytes[4] = 0;
+        assert_eq!(StartInfo::read(&bytes), None, "version 0 has no memory map");
+        assert_eq!(StartInfo::read(&bytes[..20]), None);
+    }
+}
