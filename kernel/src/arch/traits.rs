@@ -112,10 +112,18 @@ pub trait PageTable: Sized + Send {
         each: &mut dyn FnMut(usize, Mapping) -> Option<Protection>,
     );
     /// Removes every mapped user page in `[start, end)`, ascending, and hands each to `each`.
+    /// Intermediate tables that become empty are freed.
     fn unmap_each(&mut self, start: usize, end: usize, each: &mut dyn FnMut(usize, Mapping));
-    /// Frees every intermediate table that has become empty in `[start, end)`. The leaves must
-    /// have been unmapped.
-    fn prune(&mut self, start: usize, end: usize);
+    /// Maps every page that is mapped in `[start, end)` in `child` too, where nothing is mapped
+    /// yet, and in both without the right to write. `each` sees the frame before, and ends it
+    /// all by `false`.
+    fn share_each(
+        &mut self,
+        child: &mut Self,
+        start: usize,
+        end: usize,
+        each: &mut dyn FnMut(PhysAddr) -> bool,
+    ) -> Result<(), MapError>;
     /// What a CPU needs to know of the table to use it; stays the same.
     fn root(&self) -> PhysAddr;
     /// Makes the table with this root, which exists, the address space of this CPU. IRQs off.

@@ -72,12 +72,7 @@ pub(super) struct Inner {
     /// The heap is `[heap_start, heap_end)`; `heap_end` is what `brk` returns.
     heap_start: usize,
     heap_end: usize,
-    /// Calls that unmapped pages since empty page tables were last looked for.
-    unmaps: usize,
 }
-
-/// After how many unmappings empty page tables are freed: looking for them is slow.
-const UNMAPS_PER_PRUNE: usize = 128;
 
 /// An address space. Threads share one through an `Arc`.
 pub struct AddressSpace {
@@ -160,7 +155,7 @@ impl AddressSpace {
     /// If there is no memory for its root table.
     pub fn new() -> Result<Self, OutOfMemory> {
         let table = Table::new().map_err(|_| OutOfMemory)?;
-        let inner = Inner { regions: Regions::new(), table, heap_start: 0, heap_end: 0, unmaps: 0 };
+        let inner = Inner { regions: Regions::new(), table, heap_start: 0, heap_end: 0 };
         Ok(Self::with(inner, 0))
     }
 
@@ -319,13 +314,6 @@ impl AddressSpace {
             removed += unmap_part(table, &part.backing, part.start, part.end);
         })?;
         self.resident.fetch_sub(removed, Ordering::Relaxed);
-        if removed > 0 {
-            inner.unmaps += 1;
-            if inner.unmaps == UNMAPS_PER_PRUNE {
-                inner.unmaps = 0;
-                inner.table.prune(USER_LOW, USER_END);
-            }
-        }
         Ok(())
     }
 
@@ -423,25 +411,20 @@ impl AddressSpace {
         let mut copied = 0;
         let mut failed = false;
         for region in inner.regions.iter().filter(|region| region.backing.is_private()) {
-            inner.table.for_each(region.start, region.end, &mut |page, mapping| {
-                if failed {
-                    return None;
-                }
-                let read_only = mapping.protection - Protection::WRITE;
+            let table = &mut inner.table;
+            let shared = table.share_each(&mut child, region.start, region.end, &mut |frame| {
                 // The child's tables come from memory that users may have.
-                if may_allocate(0).is_err() || !phys::share(mapping.frame) {
-                    failed = true;
-                } else if child.map(page, mapping.frame, read_only).is_err() {
-                    phys::release(mapping.frame);
-                    failed = true;
-                } else {
-                    copied += 1;
-                }
-                (mapping.protection != read_only).then_some(read_only)
+                let shared = may_allocate(0).is_ok() && phys::share(frame);
+                copied += usize::from(shared);
+                shared
             });
+            if shared.is_err() {
+                failed = true;
+                break;
+            }
         }
         let (heap_start, heap_end) = (inner.heap_start, inner.heap_end);
-        let child = Inner { regions, table: child, heap_start, heap_end, unmaps: 0 };
+        let child = Inner { regions, table: child, heap_start, heap_end };
         let child = Self::with(child, copied);
         // Dropping the child gives back what it shares so far.
         if failed { Err(OutOfMemory) } else { Ok(child) }

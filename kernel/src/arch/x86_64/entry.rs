@@ -36,6 +36,7 @@ impl Entry {
     pub(super) const EMPTY: Self = Self(0);
     /// The bits of the physical address.
     pub(super) const FRAME: u64 = 0x000f_ffff_ffff_f000;
+    const USED_SHIFT: u32 = 52;
 
     pub(super) const fn new(frame: u64, flags: Flags) -> Self {
         Self(frame & Self::FRAME | flags.bits())
@@ -57,6 +58,22 @@ impl Entry {
     /// Holds a frame, accessible or not.
     pub(super) const fn is_used(self) -> bool {
         self.0 & (Flags::PRESENT.bits() | Flags::NO_ACCESS.bits()) != 0
+    }
+
+    /// Of an inner entry of a user's half: how many entries of its table are used. Bits 52 to 61
+    /// are ignored by the CPU there.
+    pub(super) const fn used(self) -> u32 {
+        (self.0 >> Self::USED_SHIFT) as u32 & 0x3ff
+    }
+
+    /// The same entry with this count, at most 512.
+    pub(super) const fn with_used(self, used: u32) -> Self {
+        Self(self.0 & !(0x3ff << Self::USED_SHIFT) | (used as u64) << Self::USED_SHIFT)
+    }
+
+    /// A user page that can be read, but no longer written.
+    pub(super) const fn without_write(self) -> Self {
+        Self(self.0 & !Flags::WRITABLE.bits())
     }
 
     pub(super) const fn is_huge(self) -> bool {

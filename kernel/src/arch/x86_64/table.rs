@@ -1,8 +1,12 @@
 //! User address spaces: one four-level tree each, whose upper half is the kernel's.
+//!
+//! Each inner entry counts the used entries of its table, so a table is freed when its last
+//! page goes, without looking at the other 511. A table that is freed so is all zero; some are
+//! kept as they are for the next address space ([`SPARE`]), roots with their kernel half.
 
-use core::ops::ControlFlow;
+use kernel_sync::SpinLock;
 
-use super::entry::{Entry, Flags};
+use super::entry::{Entry, Flags, index};
 use super::layout::{USER_END, USER_START};
 use super::paging::{self, table};
 use crate::arch::traits::{MapError, Mapping, PAGE_SIZE, PageTable, PhysAddr, Protection};
@@ -10,84 +14,204 @@ use crate::arch::up;
 
 /// Entries of the root that belong to the user.
 const USER_ENTRIES: usize = 256;
+/// The level of the root; 1 is that of the tables that hold pages.
+const ROOT_LEVEL: u32 = 4;
+
+/// Tables that are empty and not in use.
+struct Spare<const N: usize> {
+    tables: [u64; N],
+    count: usize,
+}
+
+impl<const N: usize> Spare<N> {
+    const fn new() -> Self {
+        Self { tables: [0; N], count: 0 }
+    }
+
+    fn push(&mut self, table: u64) -> bool {
+        match self.tables.get_mut(self.count) {
+            Some(slot) => {
+                *slot = table;
+                self.count += 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn pop(&mut self) -> Option<u64> {
+        self.count = self.count.checked_sub(1)?;
+        self.tables.get(self.count).copied()
+    }
+}
+
+static SPARE: SpinLock<Spare<32>> = SpinLock::new(Spare::new());
+/// Roots: the user's half is empty, the kernel's is complete.
+static SPARE_ROOTS: SpinLock<Spare<8>> = SpinLock::new(Spare::new());
+
+fn take_table() -> Result<u64, MapError> {
+    let spare = SPARE.lock().pop();
+    spare.map_or_else(paging::new_table, Ok)
+}
+
+/// Takes back a table without any used entry.
+fn give_table(table: u64) {
+    if !SPARE.lock().push(table) {
+        up::free_table_frame(PhysAddr(table));
+    }
+}
 
 /// A user address space. Owns its tables, not the frames that they map.
 #[derive(Debug)]
 pub struct Table {
-    root: u64,
+    /// As the entry that would hold it: the address, and the count of used user entries.
+    root: Entry,
 }
-
-/// What a walk does with an entry that holds a table or a page.
-type Visit<'a> = dyn FnMut(usize, &mut Entry) -> ControlFlow<()> + 'a;
 
 /// Bytes that one entry of a table at `level` covers.
 const fn span(level: u32) -> usize {
     PAGE_SIZE << (9 * (level - 1))
 }
 
-/// Visits the used last-level entries of `[start, end)` below a table, ascending.
+/// The slots of a table at `level`, whose first address is `base`, that `[start, end)` touches.
+/// `end` is above `base`.
+fn slots(level: u32, base: usize, start: usize, end: usize) -> core::ops::Range<usize> {
+    let first = start.saturating_sub(base) / span(level);
+    let limit = if level == ROOT_LEVEL { USER_ENTRIES } else { 512 };
+    first..limit.min((end - base).div_ceil(span(level)))
+}
+
+/// Visits the used last-level entries of `[start, end)` below the table that `holder` holds,
+/// ascending.
 ///
 /// # Safety
-/// `current` is a table at `level` of a tree that the caller owns; `base` is its first address.
-unsafe fn walk(
-    current: u64,
+/// `holder` holds a table at `level` of a tree that the caller owns; `base` is its first
+/// address.
+unsafe fn visit(
+    holder: Entry,
     level: u32,
     base: usize,
     start: usize,
     end: usize,
-    visit: &mut Visit<'_>,
-) -> ControlFlow<()> {
-    let first = start.saturating_sub(base) / span(level);
-    for slot in first..512 {
-        let address = base + slot * span(level);
-        if address >= end {
-            break;
+    each: &mut dyn FnMut(usize, &mut Entry),
+) {
+    let mut left = holder.used();
+    for slot in slots(level, base, start, end) {
+        if left == 0 {
+            return;
         }
+        let address = base + slot * span(level);
         // SAFETY: a table has 512 entries, and the caller owns the tree.
-        let entry = unsafe { &mut (*table(current))[slot] };
+        let entry = unsafe { &mut (*table(holder.frame()))[slot] };
+        if !entry.is_used() {
+            continue;
+        }
+        left -= 1;
         if level == 1 {
-            if entry.is_used() {
-                visit(address, entry)?;
-            }
-        } else if entry.is_present() {
-            // SAFETY: a present inner entry holds a table one level down.
-            unsafe { walk(entry.frame(), level - 1, address, start, end, visit)? };
+            each(address, entry);
+        } else {
+            // SAFETY: a used inner entry holds a table one level down.
+            unsafe { visit(*entry, level - 1, address, start, end, each) };
         }
     }
-    ControlFlow::Continue(())
 }
 
-/// Frees the empty tables in `[start, end)` below a table; says whether that one is empty too.
+/// Empties the last-level entries of `[start, end)` below the table that `holder` holds,
+/// hands each to `each`, and frees the tables that become empty, but for that one. Whether any
+/// was freed.
 ///
 /// # Safety
-/// As for `walk`.
-unsafe fn free_empty(current: u64, level: u32, base: usize, start: usize, end: usize) -> bool {
-    let slots = if level == 4 { USER_ENTRIES } else { 512 };
-    if level > 1 {
-        for slot in start.saturating_sub(base) / span(level)..slots {
-            let address = base + slot * span(level);
-            if address >= end {
-                break;
-            }
-            // SAFETY: as in `walk`.
-            let entry = unsafe { &mut (*table(current))[slot] };
-            if !entry.is_present() {
-                continue;
-            }
-            // SAFETY: as in `walk`.
-            if unsafe { free_empty(entry.frame(), level - 1, address, start, end) } {
-                up::free_table_frame(PhysAddr(entry.frame()));
+/// As for `visit`.
+unsafe fn remove(
+    holder: &mut Entry,
+    level: u32,
+    base: usize,
+    start: usize,
+    end: usize,
+    each: &mut dyn FnMut(usize, Entry),
+) -> bool {
+    let mut freed = false;
+    let mut used = holder.used();
+    for slot in slots(level, base, start, end) {
+        if used == 0 {
+            break;
+        }
+        // SAFETY: as in `visit`.
+        let entry = unsafe { &mut (*table(holder.frame()))[slot] };
+        if !entry.is_used() {
+            continue;
+        }
+        let address = base + slot * span(level);
+        if level == 1 {
+            let old = core::mem::replace(entry, Entry::EMPTY);
+            used -= 1;
+            each(address, old);
+        } else {
+            // SAFETY: as in `visit`.
+            freed |= unsafe { remove(entry, level - 1, address, start, end, each) };
+            if entry.used() == 0 {
+                freed = true;
+                give_table(entry.frame());
                 *entry = Entry::EMPTY;
+                used -= 1;
             }
         }
     }
-    // SAFETY: as in `walk`.
-    unsafe { (*table(current)).iter().take(slots).all(|entry| !entry.is_used()) }
+    *holder = holder.with_used(used);
+    freed
+}
+
+/// Takes the right to write from the pages of `[start, end)` below `from`, and maps them in the
+/// same way below `to`.
+///
+/// # Safety
+/// As for `visit`, for both trees.
+unsafe fn share(
+    from: Entry,
+    to: &mut Entry,
+    level: u32,
+    base: usize,
+    start: usize,
+    end: usize,
+    each: &mut dyn FnMut(PhysAddr) -> bool,
+) -> Result<(), MapError> {
+    let mut left = from.used();
+    for slot in slots(level, base, start, end) {
+        if left == 0 {
+            break;
+        }
+        // SAFETY: as in `visit`.
+        let entry = unsafe { &mut (*table(from.frame()))[slot] };
+        if !entry.is_used() {
+            continue;
+        }
+        left -= 1;
+        let address = base + slot * span(level);
+        // SAFETY: as in `visit`.
+        let copy = unsafe { &mut (*table(to.frame()))[slot] };
+        if level == 1 {
+            if copy.is_used() || !each(PhysAddr(entry.frame())) {
+                return Err(MapError::OutOfMemory);
+            }
+            let read_only = entry.without_write();
+            *entry = read_only;
+            *copy = read_only;
+            *to = to.with_used(to.used() + 1);
+        } else {
+            if !copy.is_used() {
+                *copy = Entry::new(take_table()?, Flags::USER_TABLE);
+                *to = to.with_used(to.used() + 1);
+            }
+            // SAFETY: as in `visit`.
+            unsafe { share(*entry, copy, level - 1, address, start, end, each)? };
+        }
+    }
+    Ok(())
 }
 
 impl Table {
     fn is_active(&self) -> bool {
-        paging::active() == self.root
+        paging::active() == self.root.frame()
     }
 
     /// Drops the translation of a page whose entry changed.
@@ -102,7 +226,7 @@ impl Table {
             return None;
         }
         // SAFETY: the tree is this object's own, and `&self` keeps it as it is.
-        unsafe { paging::entry_finding(self.root, page) }
+        unsafe { paging::entry_finding(self.root.frame(), page) }
     }
 }
 
@@ -116,14 +240,21 @@ fn check(page: usize) -> Result<(), MapError> {
 
 impl PageTable for Table {
     fn new() -> Result<Self, MapError> {
-        let root = paging::new_table()?;
-        // SAFETY: the new table is ours alone; the kernel's upper half never changes.
-        unsafe {
-            let from = &*table(paging::root());
-            let to = &mut *table(root);
-            to[USER_ENTRIES..].copy_from_slice(&from[USER_ENTRIES..]);
-        }
-        Ok(Self { root })
+        let spare = SPARE_ROOTS.lock().pop();
+        let root = match spare {
+            Some(root) => root,
+            None => {
+                let root = paging::new_table()?;
+                // SAFETY: the new table is ours alone; the kernel's upper half never changes.
+                unsafe {
+                    let from = &*table(paging::root());
+                    let to = &mut *table(root);
+                    to[USER_ENTRIES..].copy_from_slice(&from[USER_ENTRIES..]);
+                }
+                root
+            }
+        };
+        Ok(Self { root: Entry::new(root, Flags::USER_TABLE) })
     }
 
     fn map(
@@ -134,23 +265,36 @@ impl PageTable for Table {
     ) -> Result<(), MapError> {
         check(page)?;
         let new = Entry::user(frame, protection)?;
-        // SAFETY: `&mut self`: the tree is this object's own.
-        unsafe {
-            let entry = paging::entry_making(self.root, page, 1, Flags::USER_TABLE)?;
-            if (*entry).is_used() {
-                return Err(MapError::AlreadyMapped);
+        let mut holder = &raw mut self.root;
+        for level in (1..=ROOT_LEVEL).rev() {
+            // SAFETY: `&mut self`: the tree is this object's own; `holder` is the root or an
+            // entry of a table in it, and holds a table at this level.
+            unsafe {
+                let entry = &raw mut (*table((*holder).frame()))[index(page, level)];
+                if level == 1 {
+                    if (*entry).is_used() {
+                        return Err(MapError::AlreadyMapped);
+                    }
+                    *entry = new;
+                    *holder = (*holder).with_used((*holder).used() + 1);
+                } else if !(*entry).is_used() {
+                    // An empty table that is left behind by a failure further down goes with
+                    // the next page that is removed near it, or with the whole.
+                    *entry = Entry::new(take_table()?, Flags::USER_TABLE);
+                    *holder = (*holder).with_used((*holder).used() + 1);
+                }
+                holder = entry;
             }
-            *entry = new;
         }
         Ok(())
     }
 
     fn unmap(&mut self, page: usize) -> Option<Mapping> {
-        let entry = self.find(page)?;
-        // SAFETY: `&mut self`: the tree is this object's own.
-        let old = unsafe { entry.replace(Entry::EMPTY) }.mapping()?;
-        self.flush(page);
-        Some(old)
+        let mut old = None;
+        self.unmap_each(page, page.checked_add(PAGE_SIZE)?, &mut |_, mapping| {
+            old = Some(mapping);
+        });
+        old
     }
 
     fn protect(&mut self, page: usize, protection: Protection) -> bool {
@@ -183,10 +327,9 @@ impl PageTable for Table {
         each: &mut dyn FnMut(usize, Mapping) -> Option<Protection>,
     ) {
         let active = self.is_active();
-        let end = end.min(USER_END);
         // SAFETY: `&mut self`: the tree is this object's own.
-        let _ = unsafe {
-            walk(self.root, 4, 0, start, end, &mut |page, entry| {
+        unsafe {
+            visit(self.root, ROOT_LEVEL, 0, start, end.min(USER_END), &mut |page, entry| {
                 if let Some(mapping) = entry.mapping()
                     && let Some(protection) = each(page, mapping)
                     && let Ok(new) = Entry::user(mapping.frame, protection)
@@ -196,40 +339,48 @@ impl PageTable for Table {
                         paging::flush(page);
                     }
                 }
-                ControlFlow::Continue(())
-            })
-        };
+            });
+        }
     }
 
     fn unmap_each(&mut self, start: usize, end: usize, each: &mut dyn FnMut(usize, Mapping)) {
         let active = self.is_active();
-        let end = end.min(USER_END);
         // SAFETY: `&mut self`: the tree is this object's own.
-        let _ = unsafe {
-            walk(self.root, 4, 0, start, end, &mut |page, entry| {
-                if let Some(mapping) = entry.mapping() {
-                    *entry = Entry::EMPTY;
-                    if active {
-                        paging::flush(page);
-                    }
+        let freed = unsafe {
+            remove(&mut self.root, ROOT_LEVEL, 0, start, end.min(USER_END), &mut |page, old| {
+                if active {
+                    paging::flush(page);
+                }
+                if let Some(mapping) = old.mapping() {
                     each(page, mapping);
                 }
-                ControlFlow::Continue(())
             })
         };
-    }
-
-    fn prune(&mut self, start: usize, end: usize) {
-        // SAFETY: `&mut self`: the tree is this object's own.
-        unsafe { free_empty(self.root, 4, 0, start, end.min(USER_END)) };
-        if self.is_active() {
-            // The CPU may have kept the freed tables in its paging-structure caches.
-            paging::activate(self.root);
+        if active && freed {
+            // The CPU may have kept freed tables in its paging-structure caches.
+            paging::activate(self.root.frame());
         }
     }
 
+    fn share_each(
+        &mut self,
+        child: &mut Self,
+        start: usize,
+        end: usize,
+        each: &mut dyn FnMut(PhysAddr) -> bool,
+    ) -> Result<(), MapError> {
+        let end = end.min(USER_END);
+        // SAFETY: `&mut` to both: the trees are these objects' own.
+        let result = unsafe { share(self.root, &mut child.root, ROOT_LEVEL, 0, start, end, each) };
+        if self.is_active() {
+            // All translations at once: there are many.
+            paging::activate(self.root.frame());
+        }
+        result
+    }
+
     fn root(&self) -> PhysAddr {
-        PhysAddr(self.root)
+        PhysAddr(self.root.frame())
     }
 
     fn activate(root: PhysAddr) {
@@ -237,22 +388,22 @@ impl PageTable for Table {
     }
 }
 
-/// Frees every table below an inner entry.
+/// Frees every table below an inner entry and the table itself, which may hold pages.
 ///
 /// # Safety
-/// As for `walk`.
-unsafe fn free_tables(current: u64, level: u32) {
-    let slots = if level == 4 { USER_ENTRIES } else { 512 };
+/// As for `visit`; no CPU uses the tree, and nobody will again.
+unsafe fn free_tables(holder: Entry, level: u32) {
     if level > 1 {
-        // SAFETY: as in `walk`.
-        for entry in unsafe { (*table(current)).iter().take(slots) } {
+        let slots = if level == ROOT_LEVEL { USER_ENTRIES } else { 512 };
+        // SAFETY: as in `visit`.
+        for entry in unsafe { (*table(holder.frame())).iter().take(slots) } {
             if entry.is_present() {
-                // SAFETY: as in `walk`.
-                unsafe { free_tables(entry.frame(), level - 1) };
+                // SAFETY: as in `visit`.
+                unsafe { free_tables(*entry, level - 1) };
             }
         }
     }
-    up::free_table_frame(PhysAddr(current));
+    up::free_table_frame(PhysAddr(holder.frame()));
 }
 
 impl Drop for Table {
@@ -261,8 +412,11 @@ impl Drop for Table {
         if self.is_active() {
             paging::activate(paging::root());
         }
+        if self.root.used() == 0 && SPARE_ROOTS.lock().push(self.root.frame()) {
+            return;
+        }
         // SAFETY: the tree is this object's own, no CPU uses it, and nobody will again.
-        unsafe { free_tables(self.root, 4) };
+        unsafe { free_tables(self.root, ROOT_LEVEL) };
     }
 }
 

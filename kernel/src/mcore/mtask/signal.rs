@@ -173,7 +173,7 @@ impl Signals {
             .pending
             .iter()
             .position(|pending| pending.signal == signal && pending.thread == thread);
-        let info = at.map_or(SignalInfo::KERNEL, |at| self.pending.remove(at).info);
+        let info = at.map_or(SignalInfo::KERNEL, |at| self.pending.swap_remove(at).info);
         if own {
             task.pending.fetch_and(!bit(signal), Ordering::Relaxed);
         } else {
@@ -214,6 +214,9 @@ pub(super) struct Taken {
 /// Takes the next signal of the running task.
 pub(super) fn take() -> Option<Taken> {
     let task = current();
+    if task.ready_signals() == 0 {
+        return None;
+    }
     let mut signals = task.process().signals.lock();
     let (signal, info) = signals.take(&task)?;
     let action = signals.action(signal);
@@ -241,11 +244,14 @@ pub fn send(process: &Arc<Process>, signal: u32, info: SignalInfo, thread: Optio
     if protected && info.code != SignalInfo::fault(1, 0).code {
         return;
     }
-    let blocked = match thread {
-        Some(task) => task.blocked.load(Ordering::Relaxed),
+    // Who is to look at it: the thread, or the first that does not hold it off.
+    let (blocked, target) = match thread {
+        Some(task) => (task.blocked.load(Ordering::Relaxed), Some(Arc::clone(task))),
         None => {
             let threads = process.threads.lock();
-            threads.first().map_or(0, |task| task.blocked.load(Ordering::Relaxed))
+            let blocks = |task: &Arc<Task>| task.blocked.load(Ordering::Relaxed);
+            let ready = threads.iter().find(|task| blocks(task) & bit(signal) == 0);
+            (threads.first().map_or(0, blocks), ready.cloned())
         }
     };
     if is_ignored(&action, signal) && blocked & bit(signal) == 0 {
@@ -265,19 +271,8 @@ pub fn send(process: &Arc<Process>, signal: u32, info: SignalInfo, thread: Optio
     }
     signals.pending.push(Pending { signal, thread: thread.map(|task| task.tid()), info });
     drop(signals);
-    match thread {
-        Some(task) => notify(task, signal),
-        None => {
-            let threads = process.threads.lock();
-            let ready = threads
-                .iter()
-                .find(|task| task.blocked.load(Ordering::Relaxed) & bit(signal) == 0)
-                .cloned();
-            drop(threads);
-            if let Some(task) = ready {
-                notify(&task, signal);
-            }
-        }
+    if let Some(task) = target {
+        notify(&task, signal);
     }
 }
 
