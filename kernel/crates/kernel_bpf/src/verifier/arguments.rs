@@ -78,7 +78,7 @@ impl Verifier<'_> {
             Arg::ConstMapPtr => match value.kind {
                 Kind::MapPtr { map } if !value.nullable => {
                     found.map = Some(map);
-                    Ok(())
+                    self.check_map_use(proto, found)
                 }
                 _ => Err(self.wrong_type(proto, reg, &value, "map_ptr")),
             },

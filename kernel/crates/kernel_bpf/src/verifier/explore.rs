@@ -18,11 +18,11 @@ use super::compare::{self, IdMap, Rules};
 use super::liveness::{RegSet, live_over_call};
 use super::options::VerifyOptions;
 use super::path::{Mark, Path, Place, Places};
-use super::proof::{BranchFact, Proof, Region};
+use super::proof::{BranchFact, Claim, Proof, Region};
 use super::refusal::Refusal;
 use super::rejection::{Cause, PathStep};
 use super::state::State;
-use super::value::INNER_MAP;
+use super::value::{INNER_MAP, Kind};
 use crate::insn::{Insn, Reg};
 use crate::map::MapDef;
 use crate::prog_type::TypeDecl;
@@ -106,13 +106,15 @@ impl<'a> Verifier<'a> {
     pub(super) fn new(env: Env<'a>) -> Verifier<'a> {
         let insns = env.insns.len();
         let facts = alloc::vec![super::proof::InsnFacts::default(); insns];
+        let claimed = if env.options.record_claims { insns } else { 0 };
+        let claims = alloc::vec![[Claim::Unused; 11]; claimed];
         let checkpoints = Checkpoints::new(insns, env.options.max_states);
         Verifier {
             env,
             state: State::entry(),
             pc: 0,
             path: Path::default(),
-            proof: Proof { facts, ..Proof::default() },
+            proof: Proof { facts, claims, ..Proof::default() },
             log: String::new(),
             divisors: BTreeMap::new(),
             tail_call_maps: BTreeMap::new(),
@@ -173,6 +175,9 @@ impl<'a> Verifier<'a> {
             self.proof.facts[self.pc].reached = true;
             if self.env.options.log_level & 3 != 0 {
                 self.log_step(insn);
+            }
+            if self.env.options.record_claims {
+                self.record_claims();
             }
             match self.step(insn)? {
                 Flow::Next => self.pc += insn.slots(),
@@ -366,6 +371,27 @@ impl<'a> Verifier<'a> {
             self.add_checkpoint();
         }
         Ok(false)
+    }
+
+    /// Adds what is known here to what was known here on other paths. Registers that
+    /// are not read any more are left out: pruning does not compare them.
+    fn record_claims(&mut self) {
+        let live = self.env.live[self.pc];
+        let frame = self.state.frame();
+        for (index, (claim, value)) in
+            self.proof.claims[self.pc].iter_mut().zip(&frame.regs).enumerate()
+        {
+            if live & (1 << index) == 0 {
+                continue;
+            }
+            *claim = claim.or(match value.kind {
+                Kind::Uninit => Claim::Any,
+                Kind::Scalar => Claim::Number(value.scalar),
+                // Null is a number too.
+                _ if value.nullable => Claim::Any,
+                _ => Claim::Pointer,
+            });
+        }
     }
 
     fn add_checkpoint(&mut self) {

@@ -360,7 +360,7 @@ impl Verifier<'_> {
     ) -> Result<(), Refusal> {
         let number = base as u8;
         let fixed = i64::from(pointer.offset) + i64::from(offset);
-        let Range { smin, umax, .. } = pointer.scalar.r64;
+        let Range { smin, smax, .. } = pointer.scalar.r64;
         let refuse =
             |message| Err(self.refuse(Cause::OutOfBounds, message).register(base).hint(BOUND_HINT));
         let fits = |at: i64| {
@@ -388,15 +388,15 @@ impl Verifier<'_> {
                 smin.saturating_add(fixed)
             ));
         }
-        if umax >= MAX_OFFSET as u64 {
+        if smax >= MAX_OFFSET {
             return refuse(format!(
                 "R{number} unbounded memory access: the offset has no upper bound"
             ));
         }
-        if !fits(umax as i64 + fixed) {
+        if !fits(smax + fixed) {
             return refuse(format!(
                 "R{number} max value is outside of the allowed memory range: {size} bytes at offset up to {} of {extent} bytes",
-                umax as i64 + fixed
+                smax + fixed
             ));
         }
         Ok(())

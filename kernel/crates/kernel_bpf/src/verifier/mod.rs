@@ -44,7 +44,7 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 
 pub use options::VerifyOptions;
-pub use proof::{BranchFact, InsnFacts, Proof, Region, Subprogram, Verified};
+pub use proof::{BranchFact, Claim, InsnFacts, Proof, Region, Subprogram, Verified};
 pub use rejection::{Cause, PathStep, Rejection, SourceLine};
 
 use crate::insn::{Imm64, Insn};

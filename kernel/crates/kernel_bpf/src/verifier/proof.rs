@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use super::scalar::Scalar;
+
 /// What the verifier found out about an accepted program.
 #[derive(Clone, Debug, Default)]
 pub struct Proof {
@@ -32,6 +34,36 @@ pub struct Proof {
     pub facts: Vec<InsnFacts>,
     /// Functions of the program, by first slot.
     pub subprograms: Vec<Subprogram>,
+    /// What the registers of the active frame hold before each slot, over all paths;
+    /// empty unless `record_claims` asked for it.
+    pub claims: Vec<[Claim; 11]>,
+}
+
+/// What is claimed of a register before an instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Claim {
+    /// No path gets here with the register in use.
+    #[default]
+    Unused,
+    /// It always holds a number of this set.
+    Number(Scalar),
+    /// It always holds a pointer.
+    Pointer,
+    /// Anything: different things on different paths.
+    Any,
+}
+
+impl Claim {
+    /// What holds when either does.
+    #[must_use]
+    pub fn or(self, other: Claim) -> Claim {
+        match (self, other) {
+            (Claim::Unused, claim) | (claim, Claim::Unused) => claim,
+            (Claim::Number(a), Claim::Number(b)) => Claim::Number(a.union(&b)),
+            (Claim::Pointer, Claim::Pointer) => Claim::Pointer,
+            _ => Claim::Any,
+        }
+    }
 }
 
 /// A function of the program.

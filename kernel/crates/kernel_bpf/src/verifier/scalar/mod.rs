@@ -84,6 +84,16 @@ impl Scalar {
             && self.bits.includes(other.bits)
     }
 
+    /// A set that holds the members of both.
+    #[must_use]
+    pub fn union(&self, other: &Scalar) -> Scalar {
+        Scalar {
+            bits: self.bits.union(other.bits),
+            r64: self.r64.union(&other.r64),
+            r32: self.r32.union(&other.r32),
+        }
+    }
+
     /// Carries what each part knows over to the others. An impossible combination
     /// comes out empty.
     pub fn sync(&mut self) {

@@ -77,6 +77,17 @@ impl<const BITS: u32> Range<BITS> {
         }
     }
 
+    /// The least range that holds both.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        Self {
+            umin: self.umin.min(other.umin),
+            umax: self.umax.max(other.umax),
+            smin: self.smin.min(other.smin),
+            smax: self.smax.max(other.smax),
+        }
+    }
+
     /// Narrows by known bits.
     pub fn narrow_by_bits(&mut self, bits: Tnum) {
         let bits = bits.truncate(BITS);
