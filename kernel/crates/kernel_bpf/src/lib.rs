@@ -12,6 +12,8 @@ extern crate std;
 
 pub mod asm;
 pub mod btf;
+#[cfg(test)]
+mod checking;
 pub mod disasm;
 pub mod helper;
 pub mod hook;
