@@ -301,7 +301,9 @@ impl<'p> Machine<'p> {
                     return Err(format!("claimed to go {:?}, taken: {taken}", fact.branch));
                 }
                 // Whether a pointer is null does not depend on where it points.
-                let null_test = matches!(cond, Cond::Eq | Cond::Ne) && b == Value::number(0);
+                let null_test = matches!(cond, Cond::Eq | Cond::Ne)
+                    && src == Operand::Imm(0)
+                    && self.memory.check(a.bits, 1, false, &self.defs).is_ok();
                 self.tainted |= (a.tainted || b.tainted) && !null_test;
                 if taken {
                     next = target(&insn, slot);

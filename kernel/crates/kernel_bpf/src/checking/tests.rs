@@ -103,7 +103,7 @@ fn rounds() -> u64 {
 fn accepted_programs_keep_what_was_proved() {
     let start = std::env::var("LEMMA_FUZZ_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1u64);
     let mut options = ActiveProfile::verify_options();
-    options.max_processed = 20_000;
+    options.max_processed = 5_000;
     let (mut accepted, mut executed) = (0u64, 0u64);
     for round in 0..rounds() {
         let seed = start.wrapping_add(round).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
