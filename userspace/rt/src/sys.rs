@@ -15,12 +15,24 @@ use linux_raw_sys::general::{
 /// the call may write anywhere.
 #[macro_export]
 macro_rules! syscall {
-    ($number:expr $(, $argument:expr)*) => {{
-        let given: &[usize] = &[$($argument as usize),*];
-        let mut arguments = [0usize; 6];
-        arguments[..given.len()].copy_from_slice(given);
-        $crate::sys::check($crate::arch::syscall($number as usize, arguments))
-    }};
+    ($number:expr) => { $crate::syscall!(=> syscall0, $number) };
+    ($number:expr, $a:expr) => { $crate::syscall!(=> syscall1, $number, $a) };
+    ($number:expr, $a:expr, $b:expr) => { $crate::syscall!(=> syscall2, $number, $a, $b) };
+    ($number:expr, $a:expr, $b:expr, $c:expr) => {
+        $crate::syscall!(=> syscall3, $number, $a, $b, $c)
+    };
+    ($number:expr, $a:expr, $b:expr, $c:expr, $d:expr) => {
+        $crate::syscall!(=> syscall4, $number, $a, $b, $c, $d)
+    };
+    ($number:expr, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr) => {
+        $crate::syscall!(=> syscall5, $number, $a, $b, $c, $d, $e)
+    };
+    ($number:expr, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr, $f:expr) => {
+        $crate::syscall!(=> syscall6, $number, $a, $b, $c, $d, $e, $f)
+    };
+    (=> $function:ident, $number:expr $(, $argument:expr)*) => {
+        $crate::sys::check($crate::arch::$function($number as usize $(, $argument as usize)*))
+    };
 }
 
 /// Turns the kernel's return value into a result: -4095 to -1 are errors.

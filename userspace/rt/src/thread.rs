@@ -3,6 +3,7 @@
 
 use crate::{Result, arch, syscall};
 use alloc::boxed::Box;
+use core::marker::PhantomData;
 use core::ptr::null;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use linux_raw_sys::general::{
@@ -23,32 +24,68 @@ pub const FLAGS: u32 = CLONE_VM
     | CLONE_PARENT_SETTID
     | CLONE_CHILD_CLEARTID;
 
+/// Memory for the stack of a thread.
+pub struct Stack(usize);
+
 /// A running thread. Dropping it waits for its end.
-pub struct Thread {
-    stack: usize,
+pub struct Thread<'a> {
     /// The thread's number; the kernel clears it and wakes us when the thread has ended.
     tid: Box<AtomicI32>,
+    /// The stack, if it is the thread's alone.
+    own: Option<Stack>,
+    /// The stack, if it is someone else's.
+    borrowed: PhantomData<&'a mut Stack>,
 }
 
-/// Starts a thread that runs `function(argument)`.
-pub fn spawn(function: extern "C" fn(usize), argument: usize) -> Result<Thread> {
-    // SAFETY: maps fresh memory.
-    let stack = unsafe {
-        syscall!(
-            __NR_mmap,
-            null::<u8>(),
-            STACK,
-            PROT_READ | PROT_WRITE,
-            MAP_PRIVATE | MAP_ANONYMOUS,
-            -1isize,
-            0usize
-        )
-    }?;
-    let thread = Thread { stack, tid: Box::new(AtomicI32::new(-1)) };
-    // SAFETY: the stack is fresh and lives until the thread has been waited for, like the tid.
-    let result = unsafe {
-        arch::clone_thread(FLAGS as usize, stack + STACK, thread.tid.as_ptr(), function, argument)
-    };
+impl Stack {
+    /// Maps memory.
+    pub fn new() -> Result<Self> {
+        // SAFETY: maps fresh memory.
+        unsafe {
+            syscall!(
+                __NR_mmap,
+                null::<u8>(),
+                STACK,
+                PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS,
+                -1isize,
+                0usize
+            )
+        }
+        .map(Self)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: a thread holds or borrows its stack until it has ended.
+        let _ = unsafe { syscall!(__NR_munmap, self.0, STACK) };
+    }
+}
+
+/// Starts a thread that runs `function(argument)` on a stack of its own.
+pub fn spawn(function: extern "C" fn(usize), argument: usize) -> Result<Thread<'static>> {
+    let stack = Stack::new()?;
+    let mut thread = start(&stack, function, argument)?;
+    thread.own = Some(stack);
+    Ok(thread)
+}
+
+/// Starts a thread on a stack that is there already.
+pub fn spawn_on(
+    stack: &mut Stack,
+    function: extern "C" fn(usize),
+    argument: usize,
+) -> Result<Thread<'_>> {
+    start(stack, function, argument)
+}
+
+/// The callers see to it that the stack lives as long as the thread.
+fn start<'a>(stack: &Stack, function: extern "C" fn(usize), argument: usize) -> Result<Thread<'a>> {
+    let thread = Thread { tid: Box::new(AtomicI32::new(-1)), own: None, borrowed: PhantomData };
+    let (top, tid) = (stack.0 + STACK, thread.tid.as_ptr());
+    // SAFETY: the stack and the tid live until the thread has been waited for.
+    let result = unsafe { arch::clone_thread(FLAGS as usize, top, tid, function, argument) };
     match crate::sys::check(result) {
         Ok(_) => Ok(thread),
         Err(error) => {
@@ -58,14 +95,14 @@ pub fn spawn(function: extern "C" fn(usize), argument: usize) -> Result<Thread> 
     }
 }
 
-impl Thread {
+impl Thread<'_> {
     /// Waits until the thread has ended.
     pub fn join(self) {
         drop(self);
     }
 }
 
-impl Drop for Thread {
+impl Drop for Thread<'_> {
     fn drop(&mut self) {
         loop {
             let tid = self.tid.load(Ordering::Acquire);
@@ -77,8 +114,8 @@ impl Drop for Thread {
                 syscall!(__NR_futex, self.tid.as_ptr(), 0usize, tid, null::<u8>(), 0usize, 0usize)
             };
         }
-        // SAFETY: the thread has ended, no one uses its stack.
-        let _ = unsafe { syscall!(__NR_munmap, self.stack, STACK) };
+        // Only now may the stack go.
+        self.own = None;
     }
 }
 

@@ -329,6 +329,7 @@ pub(crate) fn wait4(pid: i32, status: &mut i32, options: u32) -> Result<i32> {
 
 /// A call with raw arguments, for those that must fail: bad pointers, unknown numbers.
 pub(crate) fn raw(number: usize, arguments: [usize; 6]) -> Result<usize> {
+    let [a, b, c, d, e, f] = arguments;
     // SAFETY: the tests pass addresses that are theirs or that no one may write to.
-    sys::check(unsafe { lemma_rt::arch::syscall(number, arguments) })
+    unsafe { syscall!(number, a, b, c, d, e, f) }
 }

@@ -28,29 +28,51 @@ macro_rules! first_instructions_of_this_machine {
 }
 pub use crate::first_instructions_of_this_machine as first_instructions;
 
-/// Makes a system call; returns what the kernel returned, errors as `-errno`.
+/// Makes a system call without arguments; returns what the kernel returned, errors as `-errno`.
 ///
 /// # Safety
 /// Whatever the call does to this process's memory and descriptors must be allowed.
 #[inline(always)]
-pub unsafe fn syscall(number: usize, arguments: [usize; 6]) -> isize {
+pub unsafe fn syscall0(number: usize) -> isize {
     let result;
-    // SAFETY: the registers are those of the convention; the effect is the caller's promise.
+    // SAFETY: the registers are the convention's; the effect is the caller's promise.
     unsafe {
-        asm!(
-            "svc 0",
-            in("x8") number,
-            inlateout("x0") arguments[0] as isize => result,
-            in("x1") arguments[1],
-            in("x2") arguments[2],
-            in("x3") arguments[3],
-            in("x4") arguments[4],
-            in("x5") arguments[5],
-            options(nostack),
-        );
+        asm!("svc 0", in("x8") number, lateout("x0") result, options(nostack));
     }
     result
 }
+
+/// Defines a function that makes a system call with so many arguments.
+macro_rules! define_syscall {
+    ($name:ident, $first:ident $(, $argument:ident in $register:tt)*) => {
+        /// Makes a system call; returns what the kernel returned, errors as `-errno`.
+        ///
+        /// # Safety
+        /// Whatever the call does to this process's memory and descriptors must be allowed.
+        #[inline(always)]
+        pub unsafe fn $name(number: usize, $first: usize $(, $argument: usize)*) -> isize {
+            let result;
+            // SAFETY: the registers are the convention's; the effect is the caller's promise.
+            unsafe {
+                asm!(
+                    "svc 0",
+                    in("x8") number,
+                    inlateout("x0") $first as isize => result,
+                    $(in($register) $argument,)*
+                    options(nostack),
+                );
+            }
+            result
+        }
+    };
+}
+
+define_syscall!(syscall1, first);
+define_syscall!(syscall2, first, second in "x1");
+define_syscall!(syscall3, first, second in "x1", third in "x2");
+define_syscall!(syscall4, first, second in "x1", third in "x2", fourth in "x3");
+define_syscall!(syscall5, first, second in "x1", third in "x2", fourth in "x3", fifth in "x4");
+define_syscall!(syscall6, first, second in "x1", third in "x2", fourth in "x3", fifth in "x4", sixth in "x5");
 
 /// `clone` for a thread: the child runs `function(argument)` on the given stack and exits.
 ///

@@ -8,7 +8,8 @@ mod aarch64;
 #[cfg(target_arch = "aarch64")]
 pub use aarch64::{
     LEGACY_CALLS, NAME, RETURN_INSTRUCTION, clone_thread, counter, divide_by_zero,
-    first_instructions, illegal_instruction, signal_action, synchronise_code, syscall,
+    first_instructions, illegal_instruction, signal_action, synchronise_code, syscall0, syscall1,
+    syscall2, syscall3, syscall4, syscall5, syscall6,
 };
 
 #[cfg(target_arch = "riscv64")]
@@ -16,7 +17,8 @@ mod riscv64;
 #[cfg(target_arch = "riscv64")]
 pub use riscv64::{
     LEGACY_CALLS, NAME, RETURN_INSTRUCTION, clone_thread, counter, divide_by_zero,
-    first_instructions, illegal_instruction, signal_action, synchronise_code, syscall,
+    first_instructions, illegal_instruction, signal_action, synchronise_code, syscall0, syscall1,
+    syscall2, syscall3, syscall4, syscall5, syscall6,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -24,7 +26,8 @@ mod x86_64;
 #[cfg(target_arch = "x86_64")]
 pub use x86_64::{
     LEGACY_CALLS, NAME, RETURN_INSTRUCTION, clone_thread, counter, divide_by_zero,
-    first_instructions, illegal_instruction, signal_action, synchronise_code, syscall,
+    first_instructions, illegal_instruction, signal_action, synchronise_code, syscall0, syscall1,
+    syscall2, syscall3, syscall4, syscall5, syscall6,
 };
 
 /// The numbers of old calls that newer architectures no longer have, where this one has them.

@@ -47,31 +47,39 @@ macro_rules! first_instructions_of_this_machine {
 }
 pub use crate::first_instructions_of_this_machine as first_instructions;
 
-/// Makes a system call; returns what the kernel returned, errors as `-errno`.
-///
-/// # Safety
-/// Whatever the call does to this process's memory and descriptors must be allowed.
-#[inline(always)]
-pub unsafe fn syscall(number: usize, arguments: [usize; 6]) -> isize {
-    let result;
-    // SAFETY: the registers are those of the convention; the effect is the caller's promise.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") number as isize => result,
-            in("rdi") arguments[0],
-            in("rsi") arguments[1],
-            in("rdx") arguments[2],
-            in("r10") arguments[3],
-            in("r8") arguments[4],
-            in("r9") arguments[5],
-            lateout("rcx") _,
-            lateout("r11") _,
-            options(nostack),
-        );
-    }
-    result
+/// Defines a function that makes a system call with so many arguments.
+macro_rules! define_syscall {
+    ($name:ident $(, $argument:ident in $register:tt)*) => {
+        /// Makes a system call; returns what the kernel returned, errors as `-errno`.
+        ///
+        /// # Safety
+        /// Whatever the call does to this process's memory and descriptors must be allowed.
+        #[inline(always)]
+        pub unsafe fn $name(number: usize $(, $argument: usize)*) -> isize {
+            let result;
+            // SAFETY: the registers are the convention's; the effect is the caller's promise.
+            unsafe {
+                asm!(
+                    "syscall",
+                    inlateout("rax") number as isize => result,
+                    $(in($register) $argument,)*
+                    lateout("rcx") _,
+                    lateout("r11") _,
+                    options(nostack),
+                );
+            }
+            result
+        }
+    };
 }
+
+define_syscall!(syscall0);
+define_syscall!(syscall1, first in "rdi");
+define_syscall!(syscall2, first in "rdi", second in "rsi");
+define_syscall!(syscall3, first in "rdi", second in "rsi", third in "rdx");
+define_syscall!(syscall4, first in "rdi", second in "rsi", third in "rdx", fourth in "r10");
+define_syscall!(syscall5, first in "rdi", second in "rsi", third in "rdx", fourth in "r10", fifth in "r8");
+define_syscall!(syscall6, first in "rdi", second in "rsi", third in "rdx", fourth in "r10", fifth in "r8", sixth in "r9");
 
 /// `clone` for a thread: the child runs `function(argument)` on the given stack and exits.
 ///
