@@ -194,7 +194,9 @@ impl Path {
     pub(super) fn return_to(&mut self, mark: &Mark) {
         self.trace.truncate(mark.trace);
         for recent in &mut self.recent {
-            *recent = recent.filter(|recent| recent.position <= mark.trace);
+            // Where the path is cut, another checkpoint may come to stand, which a
+            // question asked there has not seen.
+            *recent = recent.filter(|recent| recent.position < mark.trace);
         }
         self.linked.truncate(mark.linked);
         self.cost = mark.cost;
