@@ -2,7 +2,7 @@
 /*
  * Wrong in one way: reads beyond the end of its context.
  *
- *     bpf load /lib/bpf/bad_ctx.o /sys/fs/bpf/bad
+ *     bpf load /lib/bpf/bad_ctx.o
  *
  * is refused: the context of this hook has 32 bytes.
  */

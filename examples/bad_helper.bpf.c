@@ -2,7 +2,7 @@
 /*
  * Wrong in one way: calls a helper that does not exist.
  *
- *     bpf load /lib/bpf/bad_helper.o /sys/fs/bpf/bad
+ *     bpf load /lib/bpf/bad_helper.o
  *
  * is refused: there is no helper with this number.
  */

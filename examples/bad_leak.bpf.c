@@ -3,7 +3,7 @@
  * Wrong in one way: returns a pointer, where an error number is asked for; user space would
  * learn an address of the kernel.
  *
- *     bpf load /lib/bpf/bad_leak.o /sys/fs/bpf/bad
+ *     bpf load /lib/bpf/bad_leak.o
  *
  * is refused: r0 is a pointer at the exit.
  */

@@ -2,7 +2,7 @@
 /*
  * Wrong in one way: a loop that may never end.
  *
- *     bpf load /lib/bpf/bad_loop.o /sys/fs/bpf/bad
+ *     bpf load /lib/bpf/bad_loop.o
  *
  * is refused: no bound can be found for the loop.
  */

@@ -2,7 +2,7 @@
 /*
  * Wrong in one way: uses the result of a lookup without asking whether there is one.
  *
- *     bpf load /lib/bpf/bad_null.o /sys/fs/bpf/bad
+ *     bpf load /lib/bpf/bad_null.o
  *
  * is refused: the pointer may be null; check it first.
  */

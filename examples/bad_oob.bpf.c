@@ -2,7 +2,7 @@
 /*
  * Wrong in one way: a bound that is off by one, so the last index lies behind the map's value.
  *
- *     bpf load /lib/bpf/bad_oob.o /sys/fs/bpf/bad
+ *     bpf load /lib/bpf/bad_oob.o
  *
  * is refused: the value has 64 bytes, and the access may be to 8 bytes at offset 64.
  */

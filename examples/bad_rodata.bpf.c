@@ -2,7 +2,7 @@
 /*
  * Wrong in one way: writes to a constant.
  *
- *     bpf load /lib/bpf/bad_rodata.o /sys/fs/bpf/bad
+ *     bpf load /lib/bpf/bad_rodata.o
  *
  * is refused: the map of .rodata is read-only for programs.
  */

@@ -2,7 +2,7 @@
 /*
  * Wrong in one way: uses a register that was never written.
  *
- *     bpf load /lib/bpf/bad_uninit.o /sys/fs/bpf/bad
+ *     bpf load /lib/bpf/bad_uninit.o
  *
  * is refused: r6 has no value at this point.
  */

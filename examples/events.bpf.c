@@ -5,13 +5,14 @@
  * Shows: a ring buffer; a record that is reserved, filled in place and submitted (the verifier
  * refuses a program that forgets it on any path); the name of the running task.
  *
- *     bpf load /lib/bpf/events.o /sys/fs/bpf/events
- *     bpf attach /sys/fs/bpf/events
- *     bpf ring read failures &
+ *     bpf load /lib/bpf/events.o events
+ *     bpf attach events
  *     cat /no/such/file
+ *     bpf events failures 1
  *
- * Each failed call is a record of 32 bytes: pid, number, result, name. For the last command:
- * the number of openat (257), the result -2 (ENOENT) and the name "cat".
+ * Each failed call is a record of 32 bytes: pid, number, result, name. That of `cat` has the
+ * number of openat (257), the result -2 (ENOENT) and the name "cat"; calls that fail by design,
+ * such as a shell's search for a command, are among them too.
  */
 #include "lemma.h"
 

@@ -5,12 +5,12 @@
  * Shows: constants in .rodata (which the verifier knows), variables in .data and .bss (which
  * are array maps that user space can read), and a static function, called and not inlined.
  *
- *     bpf load /lib/bpf/globals.o /sys/fs/bpf/globals
- *     bpf attach /sys/fs/bpf/globals
+ *     bpf load /lib/bpf/globals.o globals
+ *     bpf attach globals
  *     bpf map dump .bss
  *
- * The dump shows the number of writes, then the sum of their bytes; `.data` begins with the
- * largest write so far, which is 1 to begin with.
+ * The dump shows the number of writes and the sum of their bytes; `bpf map dump .data` the
+ * largest write so far, which is 1 to begin with; `bpf log` a line about the first one.
  */
 #include "lemma.h"
 

@@ -5,14 +5,12 @@
  * Shows: one of Lemma's own hooks, which runs in interrupt context; an array map; arithmetic
  * in place of a loop.
  *
- *     bpf load /lib/bpf/jitter.o /sys/fs/bpf/jitter
- *     bpf attach /sys/fs/bpf/jitter
+ *     bpf load /lib/bpf/jitter.o jitter
+ *     bpf attach jitter
  *     bpf map dump lateness
  *
  * The dump has 32 lines. Key K counts the interrupts that came at least 2^K and less than
- * 2^(K+1) nanoseconds after they were due (0: in time); their sum grows with every tick:
- *
- *     key: 12  value: 380
+ * 2^(K+1) nanoseconds after they were due (0: in time); their sum grows with every tick.
  */
 #include "lemma.h"
 

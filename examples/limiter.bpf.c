@@ -6,9 +6,9 @@
  * Shows: a program that decides. What it returns is checked by the kernel; without an entry in
  * `config` it lets everything pass.
  *
- *     bpf load /lib/bpf/limiter.o /sys/fs/bpf/limiter
+ *     bpf load /lib/bpf/limiter.o limiter
  *     bpf map update config 0 83 3 1
- *     bpf attach /sys/fs/bpf/limiter
+ *     bpf attach limiter
  *
  * The three numbers are the system call (83: mkdir, 258: mkdirat), how many calls each process
  * has, and the error number (1: EPERM). From then on the fourth call of one process fails:

@@ -6,12 +6,12 @@
  * Shows: loops that the verifier follows round by round, and the worst-case bound that it
  * computes from them.
  *
- *     bpf load /lib/bpf/loop.o /sys/fs/bpf/loop
- *     bpf attach /sys/fs/bpf/loop
+ *     bpf load /lib/bpf/loop.o loop
+ *     bpf attach loop
  *     bpf map dump widest
  *
- * `load` prints the worst case, some hundred instructions. The dump has one line; value is how
- * many calls had how many bits set in their largest argument, as a row of 65 numbers.
+ * `load` prints the worst case, some hundred instructions. The dump has 65 lines: how many calls
+ * had so many bits set in their largest argument.
  */
 #include "lemma.h"
 

@@ -5,15 +5,12 @@
  * Shows: a raw tracepoint (the same program loads on Linux), a hash map, the null check that
  * every lookup needs, an atomic addition.
  *
- *     bpf load /lib/bpf/syscount.o /sys/fs/bpf/syscount
- *     bpf attach /sys/fs/bpf/syscount
+ *     bpf load /lib/bpf/syscount.o syscount
+ *     bpf attach syscount sys_enter
  *     bpf map dump counts
  *
- * The dump has one line for each system call made since, such as
- *
- *     key: 1  value: 27
- *
- * and the number for 1 (write) grows from one dump to the next, because printing writes.
+ * The dump has one line for each number of a system call that was made since, with how often.
+ * That of 1 (write) is among them, and grows from one dump to the next, because printing writes.
  */
 #include "lemma.h"
 

@@ -211,6 +211,8 @@ impl<'p> Machine<'p> {
                     return Err(String::from("claimed that the divisor is not zero"));
                 }
                 let bits = alu::alu(op, width, a.bits, b.bits);
+                // A pointer moved by what depends on an address leads elsewhere in another run.
+                self.tainted |= a.tainted && b.tainted;
                 self.write(dst, Value { bits, tainted: a.tainted || b.tainted });
             }
             Insn::Neg { width, dst } => {
