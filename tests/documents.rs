@@ -1,0 +1,139 @@
+//! The pages of the book that are made from the code: `docs/hooks.md` from the declarations of
+//! the hooks, `docs/support.md` from the tables of system calls, `bpf(2)` commands, helpers, map
+//! types and program types. The test fails when a page says something else than the code; with
+//! `LEMMA_WRITE_DOCS=1` in the environment it writes the pages instead.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use kernel_bpf::hook::{FailSafe, HOOKS};
+use kernel_bpf::map::{Map, MapDef, MapType};
+use kernel_bpf::prog_type::context::ContextRule;
+use kernel_bpf::prog_type::{self, ProgType};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+/// Compares a page with what it should say, or writes it.
+fn check(page: &str, wanted: &str) {
+    let path = root().join("docs").join(page);
+    if std::env::var_os("LEMMA_WRITE_DOCS").is_some() {
+        std::fs::write(&path, wanted).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == wanted,
+        "docs/{page} does not say what the code says; run \
+         `LEMMA_WRITE_DOCS=1 cargo test --test documents` and look at the difference"
+    );
+}
+
+#[test]
+fn the_page_of_hooks_is_current() {
+    let mut page = String::from(
+        "# Hooks\n\nMade from the declarations in `kernel/crates/kernel_bpf/src/hook.rs`.\n\n\
+         A program for a hook is in the section `hook/NAME`, and sees the context below. Programs of \
+         Linux's types may observe at the same places, with Linux's contexts: `raw_tp/sys_enter`, \
+         `raw_tp/sys_exit`, `tp/raw_syscalls/sys_enter`, `tp/raw_syscalls/sys_exit`, and \
+         `perf_event` at the timer.\n",
+    );
+    for hook in HOOKS {
+        let (least, most) = hook.returns;
+        let returns = if least == most { format!("{least}") } else { format!("{least} to {most}") };
+        let fail_safe = match hook.fail_safe {
+            FailSafe::Ignore => "the answer is not used",
+            FailSafe::Pass => "the event goes on as if there were no program",
+        };
+        let interrupt = if hook.interrupt { "in an interrupt" } else { "in a task" };
+        write!(
+            page,
+            "\n## {}\n\nRuns at {}.\n\n\
+             | attach type | budget, cloud | budget, embedded | may return | without a usable answer | runs |\n\
+             |---|---|---|---|---|---|\n\
+             | {} | {} instructions | {} instructions | {returns} | {fail_safe} | {interrupt} |\n\n\
+             `{}`, {} bytes, read-only:\n\n| offset | bytes | field |\n|---|---|---|\n",
+            hook.name,
+            hook.summary,
+            hook.attach_type,
+            hook.budget_cloud,
+            hook.budget_embedded,
+            hook.context.name,
+            hook.context.size,
+        )
+        .unwrap();
+        let ContextRule::Fields(fields) = hook.context.rule else {
+            panic!("the context of {} is not a list of fields", hook.name);
+        };
+        for field in fields {
+            writeln!(page, "| {} | {} | `{}` |", field.offset, field.size, field.name).unwrap();
+        }
+        let helpers: Vec<_> = kernel_bpf::helper::table::HELPERS
+            .iter()
+            .filter(|helper| hook.allows(helper.id))
+            .filter(|helper| kernel_bpf::helper::implementation(helper.id).is_some())
+            .map(|helper| format!("`{}`", helper.name))
+            .collect();
+        writeln!(page, "\nHelpers: {}.", helpers.join(", ")).unwrap();
+    }
+    check("hooks.md", &page);
+}
+
+/// The words `NAME` of lines `NAME => …,` between two markers of a source file.
+fn names_between(source: &str, start: &str, end: &str, prefix: &str) -> Vec<String> {
+    let from = source.find(start).unwrap_or_else(|| panic!("no {start:?} in the source"));
+    let rest = &source[from + start.len()..];
+    let to = rest.find(end).unwrap_or_else(|| panic!("no {end:?} in the source"));
+    rest[..to]
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix(prefix)?.split_once(" => "))
+        .map(|(name, _)| name.trim().to_owned())
+        .filter(|name| !name.is_empty() && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric()))
+        .collect()
+}
+
+fn list(names: impl IntoIterator<Item = String>) -> String {
+    let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
+#[test]
+fn the_page_of_what_is_supported_is_current() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let table = read("kernel/src/syscall/mod.rs");
+    let mut calls = names_between(&table, "static TABLE", "\n};", "");
+    calls.sort();
+    let calls = calls.into_iter().map(|name| name.to_lowercase());
+    let commands =
+        names_between(&read("kernel/src/syscall/bpf.rs"), "match number as u32 {", "};", "command::");
+
+    let helpers = kernel_bpf::helper::table::HELPERS
+        .iter()
+        .filter(|helper| kernel_bpf::helper::implementation(helper.id).is_some())
+        .map(|helper| format!("{} ({})", helper.name, helper.id));
+    // A map type is supported if some ordinary definition of it can be created.
+    let maps = MapType::ALL.into_iter().filter(|&map_type| {
+        [(4, 8, 4096), (0, 0, 4096)].into_iter().any(|(key_size, value_size, max_entries)| {
+            let def = MapDef { map_type, key_size, value_size, max_entries, flags: 0 };
+            Map::memory_needed(&def, 1).is_ok()
+        })
+    });
+    let types = ProgType::ALL.into_iter().filter(|&kind| {
+        prog_type::decl(kind, 0).is_some() || kind == ProgType::LemmaHook
+    });
+
+    let page = format!(
+        "# What is supported\n\nMade from the tables in the code.\n\n\
+         ## System calls\n\n{}.\n\nAll others return `ENOSYS`.\n\n\
+         ## Commands of `bpf(2)`\n\n{}.\n\nAll others return `EINVAL`.\n\n\
+         ## Helpers\n\n{}.\n\n## Map types\n\n{}.\n\n\
+         ## Program types that the verifier knows\n\n{}.\n\n\
+         ## Architectures\n\n`x86_64`.\n",
+        list(calls),
+        list(commands),
+        list(helpers),
+        list(maps.map(|map_type| map_type.name().to_owned())),
+        list(types.map(|kind| kind.name().to_owned())),
+    );
+    check("support.md", &page);
+}
