@@ -88,7 +88,9 @@ fn names_between(source: &str, start: &str, end: &str, prefix: &str) -> Vec<Stri
         .lines()
         .filter_map(|line| line.trim().strip_prefix(prefix)?.split_once(" => "))
         .map(|(name, _)| name.trim().to_owned())
-        .filter(|name| !name.is_empty() && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric()))
+        .filter(|name| {
+            !name.is_empty() && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric())
+        })
         .collect()
 }
 
@@ -104,8 +106,12 @@ fn the_page_of_what_is_supported_is_current() {
     let mut calls = names_between(&table, "static TABLE", "\n};", "");
     calls.sort();
     let calls = calls.into_iter().map(|name| name.to_lowercase());
-    let commands =
-        names_between(&read("kernel/src/syscall/bpf.rs"), "match number as u32 {", "};", "command::");
+    let commands = names_between(
+        &read("kernel/src/syscall/bpf.rs"),
+        "match number as u32 {",
+        "};",
+        "command::",
+    );
 
     let helpers = kernel_bpf::helper::table::HELPERS
         .iter()
@@ -118,9 +124,9 @@ fn the_page_of_what_is_supported_is_current() {
             Map::memory_needed(&def, 1).is_ok()
         })
     });
-    let types = ProgType::ALL.into_iter().filter(|&kind| {
-        prog_type::decl(kind, 0).is_some() || kind == ProgType::LemmaHook
-    });
+    let types = ProgType::ALL
+        .into_iter()
+        .filter(|&kind| prog_type::decl(kind, 0).is_some() || kind == ProgType::LemmaHook);
 
     let page = format!(
         "# What is supported\n\nMade from the tables in the code.\n\n\

@@ -9,6 +9,8 @@
 extern crate alloc;
 
 pub mod arch;
+pub mod bpf;
+pub mod command_line;
 pub mod driver;
 pub mod file;
 pub mod log;
@@ -17,15 +19,19 @@ pub mod mem;
 pub mod panic;
 pub mod random;
 mod selftest;
+mod start;
 pub mod symbols;
 pub mod syscall;
 
 use arch::{Arch, Architecture, BootInfo};
+use command_line::CommandLine;
 
-/// Starts the kernel.
+/// Starts the kernel: each step needs those above it. Ends as the boot CPU's idle loop; user
+/// space is started by a thread of its own, because the disk has to be waited for.
 pub fn init(boot: &'static BootInfo) -> ! {
     Arch::init_cpu();
     log::init(boot.command_line);
+    CommandLine::install(boot.command_line);
     ::log::info!("Lemma {}, started by {}", env!("CARGO_PKG_VERSION"), boot.protocol);
     ::log::info!("command line: {:?}", boot.command_line);
     for region in boot.memory {
@@ -35,7 +41,14 @@ pub fn init(boot: &'static BootInfo) -> ! {
     mem::init(boot);
     Arch::init_paging(boot);
     Arch::init_devices(boot);
+    mcore::init();
     driver::init();
     selftest::run(boot.command_line);
-    Arch::power_off(0)
+    bpf::init();
+    file::init(boot.command_line);
+    if mcore::spawn_kernel_thread("start", start::user_space).is_err() {
+        ::log::error!("no memory for the first thread");
+        Arch::abort();
+    }
+    mcore::idle()
 }

@@ -14,6 +14,7 @@
 //!
 //! **Locks.** `VFS` spins and is held for look-ups in memory only; see `kernel_vfs` for the rest.
 
+pub mod bpffs;
 pub mod devfs;
 mod devices;
 mod disk;

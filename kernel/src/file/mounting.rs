@@ -94,6 +94,7 @@ pub fn mount_by_name(
         b"tmpfs" => tmpfs(data)?,
         b"devtmpfs" | b"devfs" => devfs::new()?,
         b"proc" => procfs::new(),
+        b"bpf" => super::bpffs::new(),
         b"ext2" => {
             let dentry = walk.resolve(start, source, true)?;
             let (device, disk_name) = disk::of(&dentry)?;

@@ -21,7 +21,7 @@
 pub mod context;
 pub mod mtask;
 
-pub use context::{CpuContext, can_sleep, current, is_running, this_cpu};
+pub use context::{CpuContext, can_sleep, current, is_running, this_cpu, try_current};
 pub use mtask::credentials::Credentials;
 pub use mtask::family::{process, signal_process_group};
 pub use mtask::process::Process;

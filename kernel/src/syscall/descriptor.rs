@@ -11,7 +11,8 @@ use kernel_abi::file::{
 use kernel_vfs::{DESCRIPTOR_LIMIT, FileType, OpenFile, OpenFlags, Readiness};
 
 use super::SyscallResult;
-use super::path::{Caller, OrErrno, PathBuffer};
+use super::errno::OrErrno;
+use super::path::{Caller, PathBuffer};
 use crate::file::{pipe, poll};
 use crate::mcore::now_ns;
 use crate::mem::memapi::may_allocate;

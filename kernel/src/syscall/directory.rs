@@ -10,7 +10,8 @@ use kernel_abi::file::{
 use kernel_vfs::{DirectoryEntry, DirectorySink, FileType, NewNode, PATH_MAX, Whence};
 
 use super::SyscallResult;
-use super::path::{Caller, OrErrno, PathBuffer};
+use super::errno::OrErrno;
+use super::path::{Caller, PathBuffer};
 use crate::mem::memapi::may_allocate;
 use crate::mem::user::copy_to_user;
 

@@ -4,9 +4,12 @@
 //! only place where the two meet, so that the mapping can be read as one table.
 
 use kernel_abi::Errno;
+use kernel_bpf::map::MapError;
+use kernel_bpf::verifier::Cause;
 use kernel_elf::ArgumentsError;
 use kernel_vfs::FsError;
 
+use crate::bpf::hooks::AttachError;
 use crate::mcore::Interrupted;
 use crate::mcore::mtask::exec::ExecError;
 use crate::mcore::mtask::exit::WaitError;
@@ -20,6 +23,66 @@ use crate::mem::user::Fault;
 /// A method, because neither type is this crate's.
 pub trait ToErrno {
     fn to_errno(self) -> Errno;
+}
+
+/// The same for a whole result.
+pub trait OrErrno<T> {
+    fn or_errno(self) -> Result<T, Errno>;
+}
+
+impl<T, E: ToErrno> OrErrno<T> for Result<T, E> {
+    #[inline]
+    fn or_errno(self) -> Result<T, Errno> {
+        self.map_err(ToErrno::to_errno)
+    }
+}
+
+impl ToErrno for MapError {
+    fn to_errno(self) -> Errno {
+        match self {
+            Self::Invalid => Errno::EINVAL,
+            Self::NotFound => Errno::ENOENT,
+            Self::Exists => Errno::EEXIST,
+            Self::Full => Errno::E2BIG,
+            Self::OutOfMemory => Errno::ENOMEM,
+            Self::Forbidden => Errno::EPERM,
+            Self::NotSupported => Errno::ENOTSUPP,
+            Self::WouldBlock => Errno::EAGAIN,
+            Self::Busy => Errno::EBUSY,
+        }
+    }
+}
+
+impl ToErrno for AttachError {
+    fn to_errno(self) -> Errno {
+        match self {
+            Self::NoSuchHook | Self::WrongType | Self::ContextTooShort => Errno::EINVAL,
+            Self::NoSuchProgram | Self::NotAttached => Errno::ENOENT,
+            Self::OverBudget | Self::Full => Errno::E2BIG,
+            Self::AlreadyAttached => Errno::EEXIST,
+            Self::NotExpected => Errno::EPERM,
+            Self::OutOfMemory => Errno::ENOMEM,
+        }
+    }
+}
+
+/// What the verifier refuses is `EACCES` as a rule; `EINVAL` where the program is malformed, and
+/// `E2BIG` where it is too much.
+impl ToErrno for Cause {
+    fn to_errno(self) -> Errno {
+        match self {
+            Self::ProgramType
+            | Self::BadInstruction
+            | Self::BadJump
+            | Self::FallsThrough
+            | Self::Unreachable
+            | Self::InfiniteLoop
+            | Self::UnknownFunction
+            | Self::Licence => Errno::EINVAL,
+            Self::ProgramSize | Self::TooComplex | Self::OverBudget => Errno::E2BIG,
+            _ => Errno::EACCES,
+        }
+    }
 }
 
 impl ToErrno for FsError {

@@ -8,7 +8,8 @@ use kernel_abi::file::{IOV_MAX, MAX_RW_COUNT, SEEK_CUR, SEEK_END, SEEK_SET};
 use kernel_vfs::{FsError, OpenFile, OpenFlags, Sink, Source, Whence, mount};
 
 use super::SyscallResult;
-use super::path::{Caller, OrErrno};
+use super::errno::OrErrno;
+use super::path::Caller;
 use crate::file::VFS;
 use crate::mcore::current;
 use crate::mcore::mtask::signal::{self, SIGPIPE, SignalInfo};

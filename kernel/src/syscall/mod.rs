@@ -6,9 +6,10 @@
 //! user or an [`Errno`]. Handlers stand in one file per family beside this one. A number that
 //! is not in the table returns `ENOSYS`.
 //!
-//! Around the handler stand the hooks `sys_enter` and `sys_exit` (`crate::bpf::hooks`): with
+//! Around the handler stand the hooks `sys_enter` and `sys_exit` (`crate::bpf::events`): with
 //! no program attached each costs one load and one predicted branch.
 
+pub mod bpf;
 pub mod descriptor;
 pub mod directory;
 pub mod errno;
@@ -27,6 +28,8 @@ pub mod time;
 use kernel_abi::Errno;
 
 use crate::arch::{Arch, Architecture, TrapFrame, numbers as nr};
+#[cfg(feature = "hooks")]
+use crate::bpf::events::{self, Decision};
 
 /// The user's registers on this machine.
 pub type Frame = <Arch as Architecture>::Frame;
@@ -62,6 +65,7 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
     plain {
         ACCESS => stat::access,
         ARCH_PRCTL => process::arch_prctl,
+        BPF => bpf::sys_bpf,
         BRK => memory::brk,
         CHDIR => directory::chdir,
         CHMOD => stat::chmod,
@@ -205,12 +209,21 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
 /// Interrupts are on; the caller is a user task on its own kernel stack.
 pub fn dispatch_syscall(frame: &mut Frame) {
     let (number, args) = frame.syscall();
+    #[cfg(feature = "hooks")]
+    if let Decision::Refuse(answer) = events::sys_enter(frame, number, &args) {
+        frame.set_return(answer);
+        events::sys_exit(frame, number, answer);
+        return;
+    }
     let result = match TABLE.get(number) {
         Some(Handler::Plain(handler)) => handler(args),
         Some(Handler::WithFrame(handler)) => handler(frame, args),
         Some(Handler::Missing) | None => Err(Errno::ENOSYS),
     };
-    frame.set_return(result.unwrap_or_else(Errno::to_return_value));
+    let result = result.unwrap_or_else(Errno::to_return_value);
+    frame.set_return(result);
+    #[cfg(feature = "hooks")]
+    events::sys_exit(frame, number, result);
 }
 
 /// The numbers that this kernel implements, ascending.

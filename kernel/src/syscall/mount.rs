@@ -11,7 +11,8 @@ use kernel_abi::file::{
 use kernel_vfs::{FileType, MountFlags, mount as vfs_mount};
 
 use super::SyscallResult;
-use super::path::{Caller, OrErrno, PathBuffer};
+use super::errno::OrErrno;
+use super::path::{Caller, PathBuffer};
 use crate::file::{VFS, mounting};
 use crate::mem::user::strncpy_from_user;
 

@@ -8,23 +8,11 @@ use kernel_abi::Errno;
 use kernel_abi::file::AT_FDCWD;
 use kernel_vfs::{Dentry, FileType, FsContext, FsError, Identity, OpenFile, PATH_MAX, Walk};
 
-use super::errno::ToErrno;
+use super::errno::OrErrno;
 use crate::arch::PAGE_SIZE;
 use crate::file;
 use crate::mcore::{self, context::Current};
 use crate::mem::user::{copy_from_user, strncpy_from_user};
-
-/// Converts the failure of a file operation: `.or_errno()?`.
-pub(super) trait OrErrno<T> {
-    fn or_errno(self) -> Result<T, Errno>;
-}
-
-impl<T> OrErrno<T> for Result<T, FsError> {
-    #[inline]
-    fn or_errno(self) -> Result<T, Errno> {
-        self.map_err(ToErrno::to_errno)
-    }
-}
 
 /// Bytes of a path that fit without an allocation, and how many are copied first.
 const SHORT: usize = 128;
@@ -157,4 +145,20 @@ impl Caller {
     pub(super) fn files(&self) -> Result<&kernel_vfs::FdTable, Errno> {
         self.task.files().map(|files| &**files).ok_or(Errno::EBADF)
     }
+}
+
+/// The path at `address`, of any legal length.
+pub(super) fn path_from_user(address: usize) -> Result<Vec<u8>, Errno> {
+    let mut buffer = PathBuffer::new();
+    Ok(buffer.read(address)?.to_vec())
+}
+
+/// The string at `address`; what is longer than `most - 1` bytes is `EINVAL`.
+pub(super) fn string_from_user(address: usize, most: usize) -> Result<Vec<u8>, Errno> {
+    let mut text = Vec::new();
+    text.try_reserve_exact(most).map_err(|_| Errno::ENOMEM)?;
+    text.resize(most, 0);
+    let length = strncpy_from_user(&mut text, address)?.ok_or(Errno::EINVAL)?;
+    text.truncate(length);
+    Ok(text)
 }

@@ -12,7 +12,8 @@ use kernel_abi::file::{
 use kernel_vfs::{Dentry, FileType, Metadata, OpenFile, OpenFlags, SetAttributes, Time, now};
 
 use super::SyscallResult;
-use super::path::{Caller, OrErrno, PathBuffer};
+use super::errno::OrErrno;
+use super::path::{Caller, PathBuffer};
 use crate::mem::user::{read_user, write_user};
 
 /// `AT_FDCWD` as it comes in a register.

@@ -102,6 +102,8 @@ pub enum Errno {
     ESTALE = 116,
     /// Operation canceled.
     ECANCELED = 125,
+    /// Operation is not supported. Not in `errno(3)`: Linux's BPF lets this internal number out.
+    ENOTSUPP = 524,
 }
 
 impl Errno {
@@ -155,6 +157,7 @@ impl Errno {
         Self::EALREADY,
         Self::ESTALE,
         Self::ECANCELED,
+        Self::ENOTSUPP,
     ];
 
     /// The number, positive.
@@ -223,6 +226,7 @@ impl Errno {
             Self::EALREADY => "Operation already in progress",
             Self::ESTALE => "Stale file handle",
             Self::ECANCELED => "Operation canceled",
+            Self::ENOTSUPP => "Unknown error 524",
         }
     }
 }

@@ -270,7 +270,8 @@ pub fn timer_interrupt(frame: &mut Frame) {
     }
     let cpu = this_cpu();
     let now = Arch::now_ns();
-    cpu.timer_set.set(u64::MAX);
+    let deadline = cpu.timer_set.replace(u64::MAX);
+    timer::observe(cpu, frame, now, deadline.min(now));
     timer::expire(cpu, now, frame.from_user());
     if cpu.slice_end.get() <= now {
         cpu.slice_end.set(u64::MAX);

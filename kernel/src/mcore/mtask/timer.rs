@@ -5,12 +5,15 @@
 use core::sync::atomic::Ordering;
 
 use kernel_sched::TimerId;
+use kernel_sync::OnceCell;
 
 use super::super::context::{CpuContext, cpus, current, this_cpu};
 use super::scheduler::{block, wake};
 use super::task::TaskState;
 use super::wait::Interrupted;
 use crate::arch::{Arch, Architecture};
+
+type Frame = <Arch as Architecture>::Frame;
 
 /// Nanoseconds since the machine started; never goes back.
 #[inline]
@@ -48,6 +51,26 @@ pub(super) fn expire(cpu: &CpuContext, now: u64, _from_user: bool) {
         // Ticks that were missed are not made up for.
         let next = cpu.next_tick.get().wrapping_add(period);
         cpu.next_tick.set(if next > now && next - now <= period { next } else { now + period });
+    }
+}
+
+/// Told of each timer interrupt: the interrupted registers, the time now, the time that the
+/// interrupt was due, and the period of the ticks; times in nanoseconds. Called in the interrupt.
+pub type Observer = fn(&Frame, now: u64, deadline: u64, period: u64);
+
+static OBSERVER: OnceCell<Observer> = OnceCell::new();
+
+/// Says who is told of timer interrupts; who observes them is above this module. A second call
+/// changes nothing.
+pub fn set_observer(observer: Observer) {
+    let _ = OBSERVER.set(observer);
+}
+
+/// Tells the observer of an interrupt that was due at `deadline`.
+#[inline]
+pub(super) fn observe(cpu: &CpuContext, frame: &Frame, now: u64, deadline: u64) {
+    if let Some(observer) = OBSERVER.get() {
+        observer(frame, now, deadline, cpu.tick_ns.load(Ordering::Relaxed));
     }
 }
 

@@ -1,0 +1,23 @@
+//! [`LoadedBtf`]: type information that user space has loaded (`BPF_BTF_LOAD`).
+
+use alloc::vec::Vec;
+
+use kernel_bpf::btf::Btf;
+
+use super::BpfManager;
+
+/// Checked BTF with its number.
+pub struct LoadedBtf {
+    pub id: u32,
+    /// As it was loaded, for `BPF_OBJ_GET_INFO_BY_FD`.
+    pub bytes: Vec<u8>,
+    pub types: Btf,
+}
+
+impl Drop for LoadedBtf {
+    fn drop(&mut self) {
+        if let Some(manager) = BpfManager::get() {
+            manager.btfs.remove(self.id);
+        }
+    }
+}

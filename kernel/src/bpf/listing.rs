@@ -1,0 +1,44 @@
+//! What `/proc/bpf` shows: the hooks as a table, and what programs have printed.
+
+use core::fmt::{self, Write};
+
+use kernel_bpf::hook::FailSafe;
+
+use super::hooks::Hook;
+use super::program::budget;
+
+/// `/proc/bpf/hooks`: one line per hook, columns separated by tabs, under a header.
+pub fn hooks(out: &mut dyn Write) -> fmt::Result {
+    out.write_str(
+        "name\tattach_type\tbudget\tcontext_size\tdecisions\tdefault\tirq\truns\tprograms\n",
+    )?;
+    for hook in Hook::all() {
+        let declaration = hook.declaration();
+        let (least, most) = declaration.returns;
+        write!(
+            out,
+            "{}\t{}\t{}\t{}\t",
+            declaration.name,
+            declaration.attach_type,
+            budget(declaration),
+            declaration.context.size,
+        )?;
+        if least == most {
+            write!(out, "{least}")?
+        } else {
+            write!(out, "{least}..{most}")?
+        }
+        let default = match declaration.fail_safe {
+            FailSafe::Ignore => "ignore",
+            FailSafe::Pass => "pass",
+        };
+        let irq = if declaration.interrupt { "yes" } else { "no" };
+        write!(out, "\t{default}\t{irq}\t{}\t", hook.runs())?;
+        for (position, program) in hook.programs().iter().enumerate() {
+            let comma = if position == 0 { "" } else { "," };
+            write!(out, "{comma}{}", program.id)?;
+        }
+        out.write_str("\n")?;
+    }
+    Ok(())
+}

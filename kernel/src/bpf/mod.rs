@@ -1,0 +1,187 @@
+//! BPF in the kernel: what has been loaded, where it runs, and for how long.
+//!
+//! [`BpfManager`] is the one owner of the numbers by which programs, maps, links and BTF are
+//! known; the objects themselves live as long as a descriptor, a pin in the BPF file system
+//! or another object holds them. [`hooks`] runs programs; [`program`] makes one from bytes,
+//! and only by way of the verifier; [`host`] is what helpers ask of this kernel.
+//!
+//! A program runs only if the verifier has accepted it: [`program::ProgramCode`] holds an
+//! interpreter, and an interpreter is made from a `Verified` program or not at all.
+
+pub mod btf;
+pub mod events;
+pub mod files;
+pub mod hooks;
+pub mod host;
+pub mod ids;
+pub mod link;
+pub mod listing;
+pub mod map;
+pub mod program;
+pub mod trace;
+
+use alloc::sync::Arc;
+
+use kernel_bpf::map::{Epoch, MapDef, MapEnvironment, MapError};
+use kernel_bpf::profile::ActiveProfile;
+use kernel_sync::OnceCell;
+
+use crate::arch::{Arch, Architecture};
+use crate::mcore;
+use btf::LoadedBtf;
+use events::{Decision, Event};
+use hooks::{AttachError, Hook};
+use ids::IdTable;
+use link::Link;
+use map::{LoadedMap, MapTypes};
+use program::{LoadError, LoadRequest, LoadedProgram};
+
+/// Tells when no CPU runs a program that could still see what was taken away.
+pub static EPOCH: Epoch = Epoch::new();
+
+static MANAGER: OnceCell<BpfManager> = OnceCell::new();
+
+/// All that has been loaded, by number.
+pub struct BpfManager {
+    programs: IdTable<LoadedProgram>,
+    maps: IdTable<LoadedMap>,
+    links: IdTable<Link>,
+    btfs: IdTable<LoadedBtf>,
+}
+
+/// Makes the manager. Called once at start-up, before the first system call.
+pub fn init() {
+    EPOCH.online(Arch::cpu_id());
+    let manager = BpfManager {
+        programs: IdTable::new(),
+        maps: IdTable::new(),
+        links: IdTable::new(),
+        btfs: IdTable::new(),
+    };
+    let _ = MANAGER.set(manager);
+    mcore::mtask::timer::set_observer(events::timer);
+}
+
+impl BpfManager {
+    /// The manager; `None` only before [`init`].
+    pub fn get() -> Option<&'static Self> {
+        MANAGER.get()
+    }
+
+    /// Verifies a program given as instructions, and makes it runnable.
+    pub fn load_raw_program(
+        &self,
+        request: LoadRequest,
+        log: &mut alloc::string::String,
+    ) -> Result<Arc<LoadedProgram>, LoadError> {
+        let prepared = program::prepare(request, log)?;
+        self.programs.insert(|id| prepared.into_loaded(id)).ok_or(LoadError::OutOfMemory)
+    }
+
+    /// Creates a map.
+    pub fn create_map(
+        &self,
+        def: MapDef,
+        name: [u8; kernel_abi::bpf::OBJ_NAME_LEN],
+        types: Option<MapTypes>,
+    ) -> Result<Arc<LoadedMap>, MapError> {
+        let environment = MapEnvironment {
+            cpus: Arch::cpus_online(),
+            seed: crate::random::word(),
+            epoch: &EPOCH,
+        };
+        let bytes = kernel_bpf::map::Map::memory_needed(&def, environment.cpus)?;
+        crate::mem::memapi::may_allocate(bytes).map_err(|_| MapError::OutOfMemory)?;
+        let map = kernel_bpf::map::Map::create::<ActiveProfile>(def, &environment)?;
+        self.maps
+            .insert(|id| LoadedMap { id, name, map: Arc::new(map), types })
+            .ok_or(MapError::OutOfMemory)
+    }
+
+    /// Lists checked BTF.
+    pub fn add_btf(
+        &self,
+        bytes: alloc::vec::Vec<u8>,
+        types: kernel_bpf::btf::Btf,
+    ) -> Option<Arc<LoadedBtf>> {
+        self.btfs.insert(|id| LoadedBtf { id, bytes, types })
+    }
+
+    /// Attaches a loaded program to the hook with this attach type, for as long as the program
+    /// lives.
+    pub fn attach(&self, attach_type: u32, prog_id: u32) -> Result<(), AttachError> {
+        let program = self.programs.get(prog_id).ok_or(AttachError::NoSuchProgram)?;
+        program.attach(Hook::by_attach_type(attach_type).ok_or(AttachError::NoSuchHook)?)
+    }
+
+    /// Attaches a program by a link.
+    pub fn link(
+        &self,
+        hook: &'static Hook,
+        program: Arc<LoadedProgram>,
+        raw_tracepoint: bool,
+    ) -> Result<Arc<Link>, AttachError> {
+        let attachment = hook.attach(Arc::clone(&program.code))?;
+        self.links
+            .insert(|id| Link::new(id, hook, raw_tracepoint, program, attachment))
+            .ok_or(AttachError::OutOfMemory)
+    }
+
+    /// Runs the programs at a hook for one event.
+    #[inline]
+    pub fn execute_hooks(&self, attach_type: u32, event: &Event<'_>) -> Decision {
+        match Hook::by_attach_type(attach_type) {
+            Some(hook) => hook.run(event),
+            None => Decision::Pass,
+        }
+    }
+
+    pub fn program(&self, id: u32) -> Option<Arc<LoadedProgram>> {
+        self.programs.get(id)
+    }
+
+    pub fn next_program(&self, id: u32) -> Option<u32> {
+        self.programs.next_after(id).map(|(id, _)| id)
+    }
+
+    pub fn map(&self, id: u32) -> Option<Arc<LoadedMap>> {
+        self.maps.get(id)
+    }
+
+    pub fn next_map(&self, id: u32) -> Option<u32> {
+        self.maps.next_after(id).map(|(id, _)| id)
+    }
+
+    pub fn find_link(&self, id: u32) -> Option<Arc<Link>> {
+        self.links.get(id)
+    }
+
+    pub fn next_link(&self, id: u32) -> Option<u32> {
+        self.links.next_after(id).map(|(id, _)| id)
+    }
+
+    pub fn btf(&self, id: u32) -> Option<Arc<LoadedBtf>> {
+        self.btfs.get(id)
+    }
+
+    pub fn next_btf(&self, id: u32) -> Option<u32> {
+        self.btfs.next_after(id).map(|(id, _)| id)
+    }
+}
+
+/// This CPU runs no program now and holds nothing that one left: called by tasks, outside hooks.
+#[inline]
+pub fn quiesce() {
+    EPOCH.quiesce(Arch::cpu_id());
+}
+
+/// Waits until no CPU runs a program that was taken from its hook before the call. The caller
+/// is a task, and not inside a hook.
+pub fn synchronize() {
+    let tag = EPOCH.retire();
+    quiesce();
+    while !EPOCH.is_safe(tag) {
+        mcore::yield_now();
+        quiesce();
+    }
+}

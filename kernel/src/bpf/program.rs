@@ -1,0 +1,388 @@
+//! A program in the kernel: [`prepare`] makes it from what user space says, by way of the
+//! verifier; [`ProgramCode`] is what hooks run; [`LoadedProgram`] is what descriptors and pins
+//! hold.
+//!
+//! Two objects, because their lives differ: an event may still be running a program's code
+//! while the last descriptor is being closed. The code goes when the last list that names it
+//! has been retired; the attachments go with the [`LoadedProgram`].
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use kernel_abi::bpf::OBJ_NAME_LEN;
+use kernel_bpf::hook::HookDecl;
+use kernel_bpf::interpreter::Interpreter;
+use kernel_bpf::map::Map;
+use kernel_bpf::profile::ActiveProfile;
+use kernel_bpf::prog_type::ProgType;
+use kernel_bpf::program::Program;
+use kernel_bpf::verifier::{Rejection, VerifyOptions, verify_with_log};
+use kernel_sync::Mutex;
+use sha1_smol::Sha1;
+
+use super::BpfManager;
+use super::btf::LoadedBtf;
+use super::events::{TRACEPOINT_ENTER_SIZE, TRACEPOINT_EXIT_SIZE};
+use super::hooks::{AttachError, AttachmentId, Hook};
+use super::host::KernelHost;
+use super::map::LoadedMap;
+use crate::arch::{Arch, Architecture};
+
+/// In which shape a program sees its event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContextKind {
+    /// As the hook declares it.
+    Hook,
+    /// Linux's `struct bpf_raw_tracepoint_args`.
+    RawTracepoint,
+    /// Linux's record of a tracepoint.
+    Tracepoint,
+    /// Linux's `struct bpf_perf_event_data`.
+    PerfEvent,
+    /// None: the program only runs in `BPF_PROG_TEST_RUN`.
+    Packet,
+}
+
+/// What user space asks to be loaded, decoded but not verified.
+pub struct LoadRequest {
+    pub program: Program<Arc<Map>>,
+    /// The maps of `program`, in its order, as objects with numbers.
+    pub maps: Vec<Arc<LoadedMap>>,
+    pub name: [u8; OBJ_NAME_LEN],
+    pub btf: Option<Arc<LoadedBtf>>,
+    pub options: VerifyOptions,
+    /// The instructions as they were passed.
+    pub bytes: Vec<u8>,
+    pub uid: u32,
+}
+
+/// What the proof of a program says, as far as the kernel uses it after loading.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Greatest number of instructions that any run executes.
+    pub worst_case: u64,
+    /// Greatest stack use in bytes.
+    pub stack_depth: u32,
+    /// Instructions that the verifier explored.
+    pub processed: u64,
+    /// States that it kept in all, and at most at one instruction.
+    pub total_states: u64,
+    pub peak_states: u64,
+    /// One more than the highest byte of the context that is accessed.
+    pub context_bytes: u32,
+}
+
+/// Why a program was not loaded.
+pub enum LoadError {
+    /// The verifier refused it.
+    Rejected(Rejection),
+    /// The interpreter cannot run it, though it is safe.
+    NotRunnable(kernel_bpf::interpreter::LoadError),
+    OutOfMemory,
+}
+
+/// A verified program, ready to run, not yet numbered.
+pub struct Prepared {
+    request: Facts,
+    code: Code,
+}
+
+struct Facts {
+    maps: Vec<Arc<LoadedMap>>,
+    name: [u8; OBJ_NAME_LEN],
+    btf: Option<Arc<LoadedBtf>>,
+    bytes: Vec<u8>,
+    uid: u32,
+    verify_time_ns: u64,
+    gpl_compatible: bool,
+}
+
+struct Code {
+    interpreter: Interpreter<ActiveProfile>,
+    bounds: Bounds,
+    prog_type: ProgType,
+    expected_attach_type: u32,
+}
+
+/// Verifies and pre-decodes a program.
+///
+/// # Errors
+/// What the verifier refuses, or what the interpreter cannot run. The verifier's own log, as
+/// far as the options ask for one, is added to `log` in any case.
+pub fn prepare(request: LoadRequest, log: &mut String) -> Result<Prepared, LoadError> {
+    let LoadRequest { program, maps, name, btf, options, bytes, uid } = request;
+    let (prog_type, expected_attach_type) = (program.prog_type, program.expected_attach_type);
+    let gpl_compatible = program.gpl_compatible;
+    let start = Arch::now_ns();
+    let verified =
+        verify_with_log(program, &options, log).map_err(|error| LoadError::Rejected(*error))?;
+    let verify_time_ns = Arch::now_ns().saturating_sub(start);
+    let proof = verified.proof();
+    let bounds = Bounds {
+        worst_case: proof.worst_case,
+        stack_depth: proof.stack_depth,
+        processed: proof.processed,
+        total_states: proof.total_states,
+        peak_states: proof.peak_states,
+        context_bytes: proof.max_ctx_offset,
+    };
+    let interpreter = Interpreter::new(&verified).map_err(LoadError::NotRunnable)?;
+    Ok(Prepared {
+        request: Facts { maps, name, btf, bytes, uid, verify_time_ns, gpl_compatible },
+        code: Code { interpreter, bounds, prog_type, expected_attach_type },
+    })
+}
+
+impl Prepared {
+    pub(super) fn into_loaded(self, id: u32) -> LoadedProgram {
+        let Self { request, code } = self;
+        let kind = match code.prog_type {
+            ProgType::LemmaHook => ContextKind::Hook,
+            ProgType::RawTracepoint => ContextKind::RawTracepoint,
+            ProgType::Tracepoint => ContextKind::Tracepoint,
+            ProgType::PerfEvent => ContextKind::PerfEvent,
+            _ => ContextKind::Packet,
+        };
+        LoadedProgram {
+            id,
+            name: request.name,
+            maps: request.maps,
+            btf: request.btf,
+            bytes: request.bytes,
+            uid: request.uid,
+            verify_time_ns: request.verify_time_ns,
+            gpl_compatible: request.gpl_compatible,
+            load_time_ns: Arch::now_ns(),
+            code: Arc::new(ProgramCode {
+                id,
+                kind,
+                interpreter: code.interpreter,
+                bounds: code.bounds,
+                prog_type: code.prog_type,
+                expected_attach_type: code.expected_attach_type,
+                run_count: AtomicU64::new(0),
+                run_time_ns: AtomicU64::new(0),
+            }),
+            attachments: Mutex::new(Vec::new()),
+        }
+    }
+}
+
+/// What hooks run: the code, its proof, and how often and how long it ran.
+pub struct ProgramCode {
+    pub id: u32,
+    kind: ContextKind,
+    interpreter: Interpreter<ActiveProfile>,
+    bounds: Bounds,
+    prog_type: ProgType,
+    expected_attach_type: u32,
+    run_count: AtomicU64,
+    run_time_ns: AtomicU64,
+}
+
+impl ProgramCode {
+    /// In which shape it sees its events.
+    #[inline(always)]
+    pub fn context_kind(&self) -> ContextKind {
+        self.kind
+    }
+
+    pub fn prog_type(&self) -> ProgType {
+        self.prog_type
+    }
+
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    /// How often it ran.
+    pub fn run_count(&self) -> u64 {
+        self.run_count.load(Ordering::Relaxed)
+    }
+
+    /// How long it ran in all, in nanoseconds.
+    pub fn run_time_ns(&self) -> u64 {
+        self.run_time_ns.load(Ordering::Relaxed)
+    }
+
+    /// Whether the program may be attached to a hook: its type belongs there, its context is
+    /// not longer than the event's, and its worst case is within the budget.
+    pub fn check_hook(&self, hook: &HookDecl) -> Result<(), AttachError> {
+        use kernel_bpf::hook::{SYS_ENTER, SYS_EXIT, TIMER};
+        let record = match (self.kind, hook.attach_type) {
+            (ContextKind::Hook, attach_type) if attach_type == self.expected_attach_type => {
+                hook.context.size
+            }
+            (ContextKind::RawTracepoint, SYS_ENTER | SYS_EXIT) => 16,
+            (ContextKind::Tracepoint, SYS_ENTER) => TRACEPOINT_ENTER_SIZE,
+            (ContextKind::Tracepoint, SYS_EXIT) => TRACEPOINT_EXIT_SIZE,
+            (ContextKind::PerfEvent, TIMER) => u32::MAX,
+            _ => return Err(AttachError::WrongType),
+        };
+        if self.bounds.context_bytes > record {
+            return Err(AttachError::ContextTooShort);
+        }
+        if self.bounds.worst_case > budget(hook) {
+            return Err(AttachError::OverBudget);
+        }
+        Ok(())
+    }
+
+    /// Runs the program for an event, with a context given as words, and returns its r0; `None`
+    /// if the context is too short, which [`check_hook`](Self::check_hook) excludes.
+    #[inline]
+    pub(super) fn run(&self, context: &mut [u64]) -> Option<u64> {
+        let start = Arch::now_ns();
+        let answer = self.interpreter.run(bytemuck::cast_slice_mut(context), &KernelHost);
+        let time = Arch::now_ns() - start;
+        self.run_count.fetch_add(1, Ordering::Relaxed);
+        self.run_time_ns.fetch_add(time, Ordering::Relaxed);
+        answer
+    }
+
+    /// Bytes of the context that its own hook declares; 0 for programs of Linux's types.
+    pub fn context_size(&self) -> usize {
+        match (self.kind, kernel_bpf::hook::by_attach_type(self.expected_attach_type)) {
+            (ContextKind::Hook, Some(hook)) => hook.context.size as usize,
+            _ => 0,
+        }
+    }
+
+    /// What runs, for `BPF_PROG_TEST_RUN`, which does not count as an event.
+    pub fn interpreter(&self) -> &Interpreter<ActiveProfile> {
+        &self.interpreter
+    }
+}
+
+/// The instructions that one program may execute for one event at `hook`, in this profile.
+pub fn budget(hook: &HookDecl) -> u64 {
+    if cfg!(feature = "profile-embedded") { hook.budget_embedded } else { hook.budget_cloud }
+}
+
+/// A program with its number, as `bpf(2)` knows it. Dropping it detaches what was attached
+/// with `BPF_PROG_ATTACH`.
+pub struct LoadedProgram {
+    pub id: u32,
+    pub name: [u8; OBJ_NAME_LEN],
+    pub code: Arc<ProgramCode>,
+    pub maps: Vec<Arc<LoadedMap>>,
+    pub btf: Option<Arc<LoadedBtf>>,
+    /// The instructions as they were passed.
+    pub bytes: Vec<u8>,
+    pub uid: u32,
+    /// On the clock of `Arch::now_ns`.
+    pub load_time_ns: u64,
+    pub verify_time_ns: u64,
+    pub gpl_compatible: bool,
+    attachments: Mutex<Vec<(&'static Hook, AttachmentId)>>,
+}
+
+impl LoadedProgram {
+    /// The name as text.
+    pub fn name(&self) -> String {
+        let length = self.name.iter().position(|&byte| byte == 0).unwrap_or(self.name.len());
+        String::from_utf8_lossy(self.name.get(..length).unwrap_or(&[])).into_owned()
+    }
+
+    /// The first eight bytes of the SHA-1 of the instructions, descriptors of maps taken as
+    /// zero: what Linux calls the tag.
+    pub fn tag(&self) -> [u8; 8] {
+        let mut hash = Sha1::new();
+        let mut second_half_of_map = false;
+        for slot in self.bytes.chunks_exact(8) {
+            let mut slot: [u8; 8] = slot.try_into().unwrap_or([0; 8]);
+            // ld_imm64 with a map in its source register: opcode 0x18, source 1 or 2.
+            let names_map = slot[0] == 0x18 && matches!(slot[1] >> 4, 1 | 2);
+            if names_map || second_half_of_map {
+                slot[4..].fill(0);
+            }
+            second_half_of_map = names_map;
+            hash.update(&slot);
+        }
+        let digest = hash.digest().bytes();
+        let mut tag = [0; 8];
+        tag.copy_from_slice(&digest[..8]);
+        tag
+    }
+
+    /// Attaches this program to `hook` until it is detached or gone; once per hook.
+    pub fn attach(&self, hook: &'static Hook) -> Result<(), AttachError> {
+        let mut attachments = self.attachments.lock();
+        if attachments.iter().any(|(at, _)| core::ptr::eq(*at, hook)) {
+            return Err(AttachError::AlreadyAttached);
+        }
+        attachments.try_reserve(1).map_err(|_| AttachError::OutOfMemory)?;
+        let attachment = hook.attach(Arc::clone(&self.code))?;
+        attachments.push((hook, attachment));
+        Ok(())
+    }
+
+    /// Takes this program away from `hook`.
+    pub fn detach(&self, hook: &'static Hook) -> Result<(), AttachError> {
+        let mut attachments = self.attachments.lock();
+        let position = attachments
+            .iter()
+            .position(|(at, _)| core::ptr::eq(*at, hook))
+            .ok_or(AttachError::NotAttached)?;
+        let (_, attachment) = attachments.swap_remove(position);
+        hook.detach(attachment)
+    }
+
+    /// Takes this program away from every hook it is attached to; says if there was any.
+    pub fn detach_all(&self) -> bool {
+        let attachments = core::mem::take(&mut *self.attachments.lock());
+        let any = !attachments.is_empty();
+        for (hook, attachment) in attachments {
+            // It is on the list, so it is attached.
+            let _ = hook.detach(attachment);
+        }
+        any
+    }
+
+    /// Puts `new` in this program's place at `hook`, in one step.
+    pub fn replace_with(&self, new: &Self, hook: &'static Hook) -> Result<(), AttachError> {
+        // Both programs' attachments are locked, the lower number first.
+        if self.id == new.id {
+            return Err(AttachError::AlreadyAttached);
+        }
+        let (mut ours, mut theirs);
+        if self.id < new.id {
+            ours = self.attachments.lock();
+            theirs = new.attachments.lock();
+        } else {
+            theirs = new.attachments.lock();
+            ours = self.attachments.lock();
+        }
+        if theirs.iter().any(|(at, _)| core::ptr::eq(*at, hook)) {
+            return Err(AttachError::AlreadyAttached);
+        }
+        let position = ours
+            .iter()
+            .position(|(at, _)| core::ptr::eq(*at, hook))
+            .ok_or(AttachError::NotAttached)?;
+        let Some(&(_, attachment)) = ours.get(position) else {
+            return Err(AttachError::NotAttached);
+        };
+        theirs.try_reserve(1).map_err(|_| AttachError::OutOfMemory)?;
+        hook.replace(attachment, Arc::clone(&new.code))?;
+        ours.swap_remove(position);
+        theirs.push((hook, attachment));
+        Ok(())
+    }
+
+    /// The hooks it is attached to with `BPF_PROG_ATTACH`.
+    pub fn hooks(&self) -> Vec<&'static Hook> {
+        self.attachments.lock().iter().map(|(hook, _)| *hook).collect()
+    }
+}
+
+impl Drop for LoadedProgram {
+    fn drop(&mut self) {
+        self.detach_all();
+        if let Some(manager) = BpfManager::get() {
+            manager.programs.remove(self.id);
+        }
+    }
+}

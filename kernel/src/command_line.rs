@@ -1,0 +1,55 @@
+//! The kernel command line: `name=value` and bare words, separated by spaces; what follows a
+//! lone `--` belongs to init.
+//!
+//! | word | meaning | default |
+//! |---|---|---|
+//! | `init=PATH` | the first user program | `/sbin/init` |
+//! | `root=NAME` | the block device that holds the root file system | `vda` |
+//! | `loglevel=N` | log messages up to this level go to the console: 0 none, 1 errors, 2 warnings, 3 information, 4 debugging, 5 all | 2 |
+//! | `selftest=NAME` | runs a self-test instead of starting init: `protection`, `panic`, `stack` | |
+//!
+//! Words that nobody knows are left for init to read in `/proc/cmdline`.
+
+use kernel_sync::OnceCell;
+
+static COMMAND_LINE: OnceCell<CommandLine> = OnceCell::new();
+
+/// The parsed command line. Borrows from what the boot protocol passed, which stays.
+#[derive(Clone, Copy)]
+pub struct CommandLine {
+    text: &'static str,
+}
+
+impl CommandLine {
+    /// Remembers the text that the boot protocol passed; later calls change nothing.
+    pub fn install(text: &'static str) -> Self {
+        let line = Self { text };
+        let _ = COMMAND_LINE.set(line);
+        line
+    }
+
+    /// The command line this kernel was started with; empty before [`install`](Self::install).
+    pub fn get() -> Self {
+        COMMAND_LINE.get().copied().unwrap_or(Self { text: "" })
+    }
+
+    /// As it was passed.
+    pub fn text(&self) -> &'static str {
+        self.text
+    }
+
+    /// The words before `--`.
+    fn words(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.text.split_ascii_whitespace().take_while(|&word| word != "--")
+    }
+
+    /// The value of the last `name=value`.
+    pub fn value(&self, name: &str) -> Option<&'static str> {
+        self.words().filter_map(|word| word.strip_prefix(name)?.strip_prefix('=')).last()
+    }
+
+    /// The words after `--`: the arguments of init.
+    pub fn init_arguments(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.text.split_ascii_whitespace().skip_while(|&word| word != "--").skip(1)
+    }
+}

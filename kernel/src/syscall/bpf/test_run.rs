@@ -1,0 +1,155 @@
+//! `BPF_PROG_TEST_RUN`: runs a program on data that the caller brings, some number of times,
+//! and tells the answer and the mean time.
+//!
+//! Packet programs take a packet (`data_in`), of which those that do not see the link layer get
+//! what follows the Ethernet header, as on Linux. Raw-tracepoint programs and Lemma's own take
+//! a context (`ctx_in`). Other types return `ENOTSUPP`, as on Linux.
+
+use kernel_abi::Errno;
+use kernel_abi::bpf::test_run as attr;
+use kernel_bpf::interpreter::PacketContext;
+use kernel_bpf::prog_type::ProgType;
+
+use super::{Request, SyscallResult};
+use crate::arch::{Arch, Architecture};
+use crate::bpf::host::KernelHost;
+use crate::bpf::program::{ContextKind, LoadedProgram};
+use crate::mcore;
+use crate::mem::user::{copy_from_user, copy_to_user};
+
+/// Bytes of an Ethernet header: the shortest packet.
+const ETHERNET_HEADER: usize = 14;
+/// Longest packet: what fits a page beside its bookkeeping on Linux.
+const PACKET_MAX: usize = 4096 - 320 - 256;
+/// Words of the longest context that a caller can bring.
+const CONTEXT_WORDS: usize = 12;
+/// After so many runs the task looks whether it should stop or give way.
+const RUNS_BETWEEN_LOOKS: u32 = 1024;
+
+/// `BPF_PROG_TEST_RUN`.
+pub(super) fn test_run(request: &Request) -> SyscallResult {
+    request.ends_at(attr::END)?;
+    if request.u32(attr::FLAGS) != 0
+        || request.u32(attr::CPU) != 0
+        || request.u32(attr::BATCH_SIZE) != 0
+    {
+        return Err(Errno::EINVAL);
+    }
+    let handle = request.object(attr::PROG_FD)?;
+    let program = handle.program()?;
+    match program.code.context_kind() {
+        ContextKind::Packet => run_packet(request, program),
+        ContextKind::RawTracepoint => {
+            if request.u32(attr::REPEAT) != 0 {
+                return Err(Errno::EINVAL);
+            }
+            run_context(request, program, CONTEXT_WORDS * 8)
+        }
+        ContextKind::Hook => {
+            let size = program.code.context_size();
+            run_context(request, program, size)
+        }
+        ContextKind::Tracepoint | ContextKind::PerfEvent => Err(Errno::ENOTSUPP),
+    }
+}
+
+fn run_packet(request: &Request, program: &LoadedProgram) -> SyscallResult {
+    let size = request.u32(attr::DATA_SIZE_IN) as usize;
+    if request.u64(attr::CTX_IN) != 0 || request.u32(attr::CTX_SIZE_IN) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if !(ETHERNET_HEADER..=PACKET_MAX).contains(&size) {
+        return Err(Errno::EINVAL);
+    }
+    let mut inline = [0; 256];
+    let mut heap;
+    let packet = match inline.get_mut(..size) {
+        Some(packet) => packet,
+        None => {
+            heap = super::buffer(size)?;
+            &mut heap[..]
+        }
+    };
+    copy_from_user(packet, request.pointer(attr::DATA_IN))?;
+    let prog_type = program.code.prog_type();
+    // These see the link layer; the others get what it carries.
+    let whole = matches!(prog_type, ProgType::SchedCls | ProgType::SchedAct | ProgType::Xdp);
+    let seen = if whole { &mut *packet } else { &mut packet[ETHERNET_HEADER..] };
+    let mut context = PacketContext::new(prog_type, seen).ok_or(Errno::ENOTSUPP)?;
+    let interpreter = program.code.interpreter();
+    let outcome = repeat(request, || interpreter.run_packet(&mut context, &KernelHost))?;
+    let room = request.u32(attr::DATA_SIZE_OUT) as usize;
+    let address = request.pointer(attr::DATA_OUT);
+    let short = address != 0 && room != 0 && room < size;
+    if address != 0 {
+        let count = if short { room } else { size };
+        copy_to_user(address, packet.get(..count).unwrap_or(&[]))?;
+    }
+    request.write_u32(attr::DATA_SIZE_OUT, size as u32)?;
+    outcome.report(request)?;
+    if short { Err(Errno::ENOSPC) } else { Ok(0) }
+}
+
+fn run_context(request: &Request, program: &LoadedProgram, most: usize) -> SyscallResult {
+    let unused = [attr::DATA_SIZE_IN, attr::DATA_SIZE_OUT, attr::CTX_SIZE_OUT];
+    let unused_pointers = [attr::DATA_IN, attr::DATA_OUT, attr::CTX_OUT];
+    if unused.iter().any(|&offset| request.u32(offset) != 0)
+        || unused_pointers.iter().any(|&offset| request.u64(offset) != 0)
+    {
+        return Err(Errno::EINVAL);
+    }
+    let size = request.u32(attr::CTX_SIZE_IN) as usize;
+    if size > most || size < program.code.bounds().context_bytes as usize {
+        return Err(Errno::EINVAL);
+    }
+    let mut words = [0u64; CONTEXT_WORDS];
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+    let given = bytes.get_mut(..size).ok_or(Errno::EINVAL)?;
+    copy_from_user(given, request.pointer(attr::CTX_IN))?;
+    let interpreter = program.code.interpreter();
+    // The context is as long as the program was proved to read, checked above.
+    let outcome = repeat(request, || interpreter.run(bytes, &KernelHost).unwrap_or(0))?;
+    outcome.report(request)?;
+    Ok(0)
+}
+
+/// What a series of runs gave.
+struct Outcome {
+    answer: u64,
+    /// Mean, in nanoseconds.
+    duration: u64,
+}
+
+impl Outcome {
+    fn report(&self, request: &Request) -> Result<(), Errno> {
+        request.write_u32(attr::RETVAL, self.answer as u32)?;
+        request.write_u32(attr::DURATION, self.duration.min(u64::from(u32::MAX)) as u32)
+    }
+}
+
+/// Runs as often as the caller asks, at least once. A signal ends the series with `EINTR`; other
+/// tasks get their turn.
+#[inline]
+fn repeat(request: &Request, mut run: impl FnMut() -> u64) -> Result<Outcome, Errno> {
+    let count = request.u32(attr::REPEAT).max(1);
+    let start = Arch::now_ns();
+    let mut answer = 0;
+    let mut left = count;
+    loop {
+        let series = left.min(RUNS_BETWEEN_LOOKS);
+        for _ in 0..series {
+            answer = run();
+        }
+        left -= series;
+        if left == 0 {
+            break;
+        }
+        if mcore::current().has_signal() {
+            return Err(Errno::EINTR);
+        }
+        mcore::yield_now();
+        crate::bpf::quiesce();
+    }
+    let time = Arch::now_ns().saturating_sub(start);
+    Ok(Outcome { answer, duration: time / u64::from(count) })
+}
