@@ -21,6 +21,7 @@ const KINDS: &[Kind] = &[
     Kind { name: "tmpfs", needs_device: false },
     Kind { name: "devtmpfs", needs_device: false },
     Kind { name: "proc", needs_device: false },
+    Kind { name: "bpf", needs_device: false },
     Kind { name: "ext2", needs_device: true },
 ];
 

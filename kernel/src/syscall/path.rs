@@ -6,7 +6,7 @@ use core::ops::Deref;
 
 use kernel_abi::Errno;
 use kernel_abi::file::AT_FDCWD;
-use kernel_vfs::{Dentry, FileType, FsContext, FsError, Identity, OpenFile, PATH_MAX, Walk};
+use kernel_vfs::{Dentry, FileType, FsContext, Identity, OpenFile, PATH_MAX, Walk};
 
 use super::errno::OrErrno;
 use crate::arch::PAGE_SIZE;
