@@ -11,6 +11,8 @@ pub(crate) mod mock;
 pub mod proto;
 pub mod services;
 pub mod table;
+#[cfg(test)]
+mod tests;
 
 pub use call::{Environment, Helper, implementation, is_implemented};
 pub use proto::{Arg, HelperProto, Ret};

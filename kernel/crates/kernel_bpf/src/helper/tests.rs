@@ -1,0 +1,184 @@
+//! Helpers, called as programs call them, with the mock kernel.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::mock::Mock;
+use super::proto::id;
+use super::{Environment, by_id, implementation};
+use crate::map::{Epoch, Map, MapDef, MapEnvironment, MapType};
+use crate::profile::ActiveProfile;
+
+const EFAULT: u64 = -14i64 as u64;
+const EINVAL: u64 = -22i64 as u64;
+const EAGAIN: u64 = -11i64 as u64;
+
+fn map(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> Arc<Map> {
+    let epoch: &'static Epoch = Box::leak(Box::new(Epoch::new()));
+    let environment = MapEnvironment { cpus: 2, seed: 1, epoch };
+    let def = MapDef { map_type, key_size, value_size, max_entries, flags: 0 };
+    Arc::new(Map::create::<ActiveProfile>(def, &environment).unwrap())
+}
+
+fn call(services: &Mock, maps: &[Arc<Map>], number: i32, arguments: &[u64]) -> u64 {
+    let mut registers = [0; 5];
+    registers[..arguments.len()].copy_from_slice(arguments);
+    let helper = implementation(number).unwrap();
+    // SAFETY: each test passes what the helper declares.
+    unsafe { helper(&Environment { services, maps }, registers) }
+}
+
+fn address<T: ?Sized>(of: &T) -> u64 {
+    core::ptr::from_ref(of).cast::<u8>().expose_provenance() as u64
+}
+
+fn address_mut(of: &mut [u8]) -> u64 {
+    of.as_mut_ptr().expose_provenance() as u64
+}
+
+fn print(template: &[u8], arguments: [u64; 3], services: &Mock) -> Result<String, u64> {
+    let [a, b, c] = arguments;
+    let words = [address(template), template.len() as u64, a, b, c];
+    let result = call(services, &[], id::TRACE_PRINTK, &words);
+    let line = services.printed.lock().unwrap().pop();
+    line.filter(|line| line.len() as u64 == result).ok_or(result)
+}
+
+#[test]
+fn every_implemented_helper_is_declared() {
+    let implemented = (0..300).filter(|number| implementation(*number).is_some());
+    let numbers: Vec<i32> = implemented.collect();
+    assert!(numbers.len() > 20);
+    for number in numbers {
+        assert!(by_id(number).is_some(), "helper {number} has no declaration");
+    }
+}
+
+#[test]
+fn printk_formats_as_linux_does() {
+    // Strings are read in blocks of 64 bytes, which never cross a page.
+    let mut memory = b"kernel\0rest".to_vec();
+    memory.resize(64, 0);
+    let services = Mock { memory: vec![(0x1000, memory)], ..Mock::default() };
+    let text = |template: &str, arguments| {
+        print(&[template.as_bytes(), b"\0"].concat(), arguments, &services)
+    };
+    let minus = -5i64 as u64;
+    for (template, arguments, expected) in [
+        ("plain", [0; 3], "plain"),
+        ("100%%", [0; 3], "100%"),
+        ("%d %u %x", [minus, minus, minus], "-5 4294967291 fffffffb"),
+        ("%ld %lu %lx", [minus, minus, 255], "-5 18446744073709551611 ff"),
+        ("%lld|%llu|%llx", [minus, 7, 255], "-5|7|ff"),
+        ("%5d|%-5d|%05d", [42, 42, 42], "   42|42   |00042"),
+        ("%#x %X %o", [255, 255, 8], "0xff FF 10"),
+        ("%c%c%c", [b'a'.into(), b'b'.into(), b'c'.into()], "abc"),
+        ("%+d % d %hd", [1, 1, 0x1_fffe], "+1  1 -2"),
+        ("%s!", [0x1000, 0, 0], "kernel!"),
+        ("%pks %pus", [0x1000, 0x5000, 0], "kernel (fault)"),
+        ("%.3s|%10s|%-10s|", [0x1000, 0x1000, 0x1000], "ker|    kernel|kernel    |"),
+        ("%p %p", [0, 0xffff_8000_0000_0000, 0], "(nil) (ptr)"),
+    ] {
+        assert_eq!(text(template, arguments).as_deref(), Ok(expected), "{template}");
+    }
+    assert_eq!(text("%d %d %d %d", [0; 3]), Err(EINVAL), "more than three");
+    assert_eq!(text("%q", [0; 3]), Err(EINVAL));
+    assert_eq!(text("%", [0; 3]), Err(EINVAL));
+    assert_eq!(text("bell\u{7}", [0; 3]), Err(EINVAL));
+    assert_eq!(print(b"no end", [0; 3], &services), Err(EINVAL));
+    let long = vec![b'x'; 600];
+    assert_eq!(text(core::str::from_utf8(&long).unwrap(), [0; 3]).unwrap().len(), 512);
+}
+
+#[test]
+fn probing_reads_what_is_there_and_zeroes_what_is_not() {
+    let services =
+        Mock { memory: vec![(0x1ff0, b"0123456789abcde\0".to_vec())], ..Mock::default() };
+    let mut out = [0xaa; 8];
+    let to = address_mut(&mut out);
+    assert_eq!(call(&services, &[], id::PROBE_READ_KERNEL, &[to, 4, 0x1ff2]), 0);
+    assert_eq!(&out, b"2345\xaa\xaa\xaa\xaa");
+    assert_eq!(call(&services, &[], id::PROBE_READ_USER, &[to, 8, 0x1ff9]), EFAULT);
+    assert_eq!(out, [0; 8]);
+    // A string that ends where the memory ends.
+    let mut long = [0xaa; 100];
+    let to = address_mut(&mut long);
+    assert_eq!(call(&services, &[], id::PROBE_READ_USER_STR, &[to, 100, 0x1ff8]), 8);
+    assert_eq!(&long[..8], b"89abcde\0");
+    // One that is cut.
+    assert_eq!(call(&services, &[], id::PROBE_READ_KERNEL_STR, &[to, 4, 0x1ff0]), 4);
+    assert_eq!(&long[..4], b"012\0");
+    assert_eq!(call(&services, &[], id::PROBE_READ_KERNEL_STR, &[to, 0, 0x1ff0]), 0);
+    assert_eq!(call(&services, &[], id::PROBE_READ_KERNEL_STR, &[to, 9, 0x9000]), EFAULT);
+    assert_eq!(long[..9], [0; 9]);
+}
+
+#[test]
+fn the_task_and_the_machine_are_the_kernels() {
+    let services = Mock::default();
+    assert_eq!(call(&services, &[], id::GET_CURRENT_PID_TGID, &[]), 42 << 32 | 43);
+    assert_eq!(call(&services, &[], id::GET_CURRENT_UID_GID, &[]), 100 << 32 | 1000);
+    assert_eq!(call(&services, &[], id::GET_PRANDOM_U32, &[]), 4);
+    let first = call(&services, &[], id::KTIME_GET_NS, &[]);
+    assert_eq!(call(&services, &[], id::KTIME_GET_NS, &[]), first + 1000);
+    let mut name = [0xaa; 20];
+    let to = address_mut(&mut name);
+    assert_eq!(call(&services, &[], id::GET_CURRENT_COMM, &[to, 20]), 0);
+    assert_eq!(&name[..6], b"lemma\0");
+    assert_eq!(name[6..], [0; 14]);
+    assert_eq!(call(&services, &[], id::GET_CURRENT_COMM, &[to, 3]), 0);
+    assert_eq!(&name[..3], b"le\0");
+}
+
+#[test]
+fn maps_of_each_cpu_are_that_cpus() {
+    let services = Mock::default();
+    let counters = map(MapType::PercpuArray, 4, 8, 4);
+    let (handle, key, value) = (address(&*counters), [1, 0, 0, 0], 9u64.to_ne_bytes());
+    services.cpu.store(1, core::sync::atomic::Ordering::Relaxed);
+    let update = [handle, address(&key), address(&value), 0];
+    assert_eq!(call(&services, &[], id::MAP_UPDATE_ELEM, &update), 0);
+    let mut all = [0; 16];
+    counters.lookup(&key, &mut all).unwrap();
+    assert_eq!((all[0], all[8]), (0, 9));
+    let mine = call(&services, &[], id::MAP_LOOKUP_ELEM, &[handle, address(&key)]);
+    assert_eq!(mine, counters.value_address(&key, 1) as u64);
+    let other = [handle, address(&key), 0];
+    let other = call(&services, &[], id::MAP_LOOKUP_PERCPU_ELEM, &other);
+    assert_eq!(other, counters.value_address(&key, 0) as u64);
+    let delete = call(&services, &[], id::MAP_DELETE_ELEM, &[handle, address(&key)]);
+    assert_eq!(delete, EINVAL);
+    let bad_flags = [handle, address(&key), address(&value), 9];
+    assert_eq!(call(&services, &[], id::MAP_UPDATE_ELEM, &bad_flags), EINVAL);
+}
+
+#[test]
+fn ring_buffer_records_go_from_reservation_to_the_consumer() {
+    let services = Mock::default();
+    let other = map(MapType::Ringbuf, 0, 0, 4096);
+    let ring = map(MapType::Ringbuf, 0, 0, 4096);
+    let maps = [Arc::clone(&other), Arc::clone(&ring)];
+    let handle = address(&*ring);
+    let woken = || services.woken.load(core::sync::atomic::Ordering::Relaxed);
+    let record = call(&services, &maps, id::RINGBUF_RESERVE, &[handle, 16, 0]);
+    assert_ne!(record, 0);
+    assert_eq!(call(&services, &maps, id::RINGBUF_RESERVE, &[handle, 16, 5]), 0, "no flags");
+    let data = [7; 16];
+    let output = [handle, address(&data), 16, 0];
+    assert_eq!(call(&services, &maps, id::RINGBUF_OUTPUT, &output), 0);
+    assert_eq!(woken(), 0, "the first record is not committed");
+    call(&services, &maps, id::RINGBUF_SUBMIT, &[record, 0]);
+    assert_eq!(woken(), 1);
+    assert_eq!(call(&services, &maps, id::RINGBUF_QUERY, &[handle, 0]), 48);
+    assert_eq!(call(&services, &maps, id::RINGBUF_QUERY, &[handle, 1]), 4096);
+    let discarded = call(&services, &maps, id::RINGBUF_RESERVE, &[handle, 8, 0]);
+    call(&services, &maps, id::RINGBUF_DISCARD, &[discarded, 2]);
+    assert_eq!(woken(), 2, "forced");
+    let large = vec![0; 5000];
+    let output = [handle, address(&large[..]), 5000, 0];
+    assert_eq!(call(&services, &maps, id::RINGBUF_OUTPUT, &output), EAGAIN);
+    assert!(!other.ring().unwrap().readable());
+}

@@ -1,0 +1,169 @@
+//! Objects that are almost right, and objects that are not right at all.
+
+#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
+
+mod common;
+
+use common::{clang, compile, compile_text, examples};
+use kernel_bpf::loader::{Attach, Object, Pinning};
+use kernel_bpf::map::MapType;
+use kernel_bpf::prog_type::ProgType;
+
+const HEAD: &str = "#include \"lemma.h\"\nchar _license[] SEC(\"license\") = \"GPL\";\n";
+
+/// What the loader says of a program.
+fn parse(body: &str) -> Option<Result<Object, String>> {
+    let bytes = compile_text(clang()?, &format!("{HEAD}{body}"));
+    Some(Object::parse(&bytes).map_err(|error| error.to_string()))
+}
+
+#[test]
+fn sections_name_types_and_attach_points() {
+    for (section, prog_type, attach) in [
+        ("raw_tp/sys_enter", ProgType::RawTracepoint, Attach::RawTracepoint("sys_enter".into())),
+        (
+            "raw_tracepoint/sys_exit",
+            ProgType::RawTracepoint,
+            Attach::RawTracepoint("sys_exit".into()),
+        ),
+        (
+            "tp/raw_syscalls/sys_enter",
+            ProgType::Tracepoint,
+            Attach::Tracepoint { category: "raw_syscalls".into(), name: "sys_enter".into() },
+        ),
+        ("perf_event", ProgType::PerfEvent, Attach::PerfEvent),
+        ("hook/timer", ProgType::LemmaHook, Attach::Hook(1)),
+        ("hook/sys_exit", ProgType::LemmaHook, Attach::Hook(3)),
+        ("socket", ProgType::SocketFilter, Attach::Nowhere),
+        ("xdp", ProgType::Xdp, Attach::Nowhere),
+        ("tc", ProgType::SchedCls, Attach::Nowhere),
+        ("classifier/x", ProgType::SchedCls, Attach::Nowhere),
+    ] {
+        let body = format!("SEC(\"{section}\") int f(void *ctx) {{ return 0; }}");
+        let Some(object) = parse(&body) else { return };
+        let program = &object.unwrap().programs[0];
+        assert_eq!((program.prog_type, &program.attach), (prog_type, &attach), "{section}");
+        assert_eq!((program.name.as_str(), program.section.as_str()), ("f", section));
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    const MAP: &str = "struct { __uint(type, 1); __type(key, int); __type(value, int);";
+    for (body, message) in [
+        ("SEC(\"hook/nowhere\") int f(void *c) { return 0; }", "no such hook"),
+        ("SEC(\"something\") int f(void *c) { return 0; }", "unknown section name"),
+        ("SEC(\"tp/incomplete\") int f(void *c) { return 0; }", "CATEGORY/NAME"),
+        ("SEC(\"xdp\") static int f(void *c) { return 0; }", "static function"),
+        ("int x SEC(\"strange\") = 1;", "unknown section name for data"),
+        ("struct { int a; } m SEC(\"maps\") = {1};", "legacy map definitions"),
+        (&format!("{MAP} __uint(bogus, 1); }} m SEC(\".maps\");"), "m: unknown attribute bogus"),
+        (&format!("{MAP} __uint(key_size, 8); }} m SEC(\".maps\");"), "type and size of the key"),
+        ("struct { __uint(type, 999); } m SEC(\".maps\");", "unknown map type 999"),
+        ("struct { __uint(max_entries, 9); } m SEC(\".maps\");", "the map has no type"),
+        ("int m SEC(\".maps\");", "declared as a structure"),
+        (
+            "int elsewhere(void); SEC(\"xdp\") int f(void *c) { return elsewhere(); }",
+            "`elsewhere`, which is not defined",
+        ),
+        (
+            "extern int outside; SEC(\"xdp\") int f(void *c) { return outside; }",
+            "`outside`, which is not defined",
+        ),
+        ("int a; int *p = &a; SEC(\"xdp\") int f(void *c) { return *p; }", "an address in"),
+    ] {
+        let Some(result) = parse(body) else { return };
+        let error = result.err().unwrap_or_default();
+        assert!(error.contains(message), "{body}\n{error}");
+    }
+}
+
+#[test]
+fn maps_are_declared_by_type_or_size() {
+    let body = "
+        struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 7);
+                 __type(key, struct { __u32 a; __u16 b; }); __uint(value_size, 24);
+                 __uint(map_flags, BPF_F_NO_PREALLOC); __uint(pinning, 1); } one SEC(\".maps\");
+        struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } two SEC(\".maps\");
+        SEC(\"raw_tp/x\") int f(void *c) { __u64 k = 0; bpf_map_lookup_elem(&one, &k);
+                                           return bpf_ringbuf_query(&two, 1); }";
+    let Some(object) = parse(body) else { return };
+    let object = object.unwrap();
+    let map = |name| object.maps.iter().find(|map| map.name == name).unwrap();
+    let one = map("one");
+    assert_eq!((one.def.map_type, one.def.max_entries), (MapType::Hash, 7));
+    assert_eq!((one.def.key_size, one.def.value_size, one.def.flags), (8, 24, 1));
+    assert_eq!(one.pinning, Pinning::ByName);
+    assert!(one.key_type != 0 && one.value_type == 0);
+    assert_eq!(map("two").def.map_type, MapType::Ringbuf);
+}
+
+#[test]
+fn subprograms_are_linked_once_with_their_lines() {
+    let body = "
+        __u64 total;
+        static __noinline int deep(int x) { total += x; return x; }
+        __noinline int middle(int x) { return deep(x) + deep(x + 1); }
+        SEC(\"raw_tp/one\") int one(int *c) { return middle(c[0]) + deep(1); }
+        SEC(\"raw_tp/two\") int two(int *c) { return deep(c[0]); }";
+    let Some(object) = parse(body) else { return };
+    let object = object.unwrap();
+    let program = |name| object.programs.iter().find(|program| program.name == name).unwrap();
+    assert_eq!(program("one").functions.len(), 3);
+    assert_eq!(program("two").functions.len(), 2);
+    let linked = program("one")
+        .to_program::<std::sync::Arc<kernel_bpf::map::Map>>(
+            &object,
+            &common::create_maps(&object, &common::environment()),
+            std::sync::Arc::ptr_eq,
+        )
+        .unwrap();
+    let names: Vec<&str> = linked.func_info.iter().map(|info| &*info.name).collect();
+    assert_eq!(names[0], "one");
+    assert!(names.contains(&"middle") && names.contains(&"deep"));
+    let lines = |name: &str| linked.line_info.iter().any(|line| line.text.contains(name));
+    assert!(lines("total += x") && lines("middle(c[0])"));
+    assert!(linked.line_info.windows(2).all(|pair| pair[0].insn < pair[1].insn));
+    let mut patched = program("one").clone();
+    assert!(!patched.patch_maps(&[]), "every map needs a descriptor");
+    assert!(patched.patch_maps(&vec![5; object.maps.len()]));
+    let wide: Vec<&[u8]> = patched.insns.chunks(8).filter(|slot| slot[0] == 0x18).collect();
+    assert!(!wide.is_empty());
+    assert!(wide.iter().all(|slot| slot[1] >> 4 == 2 && slot[4..8] == [5, 0, 0, 0]));
+}
+
+/// Changed at random, cut anywhere: an error or an object, never a panic.
+#[test]
+fn damaged_objects_are_errors() {
+    let Some(clang) = clang() else { return };
+    for name in ["globals", "events"] {
+        let whole = compile(clang, &examples().join(format!("{name}.bpf.c")));
+        let mut seed = 88_172_645_463_325_252_u64;
+        let mut next = |limit: usize| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            (seed >> 11) as usize % limit
+        };
+        let mut accepted = 0;
+        for round in 0..3_000 {
+            let mut bytes = whole.clone();
+            // Half the damage to the headers at the end, where most of the structure is.
+            let from = if round % 2 == 0 { 0 } else { whole.len() * 2 / 3 };
+            for _ in 0..1 + next(4) {
+                let at = from + next(whole.len() - from);
+                bytes[at] = next(256) as u8;
+            }
+            if let Ok(object) = Object::parse(&bytes) {
+                accepted += 1;
+                for program in &object.programs {
+                    let _ = kernel_bpf::insn::decode(&program.insns);
+                }
+            }
+            let _ = Object::parse(&whole[..next(whole.len())]);
+        }
+        assert!(accepted > 100, "{accepted}");
+    }
+    assert!(Object::parse(&[]).is_err());
+    assert!(Object::parse(b"\x7fELF").is_err());
+}
