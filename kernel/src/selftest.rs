@@ -5,7 +5,7 @@
 use alloc::vec;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::arch::{Arch, Architecture};
+use crate::arch::{Arch, Architecture, PageTable, Protection};
 
 /// Runs the test that the command line names, if it names one.
 pub(crate) fn run(command_line: &str) {
@@ -14,10 +14,13 @@ pub(crate) fn run(command_line: &str) {
         let failures = match name {
             "protection" => Arch::check_protection().err().unwrap_or(0),
             "nofault" => nofault(),
+            "fp" => floating_point(),
             "clock" => clock(),
             "disk" => disk(),
             "panic" => provoke_panic(command_line),
             "write-text" => write_text(),
+            "read-user" => read_user(),
+            "run-user" => run_user(),
             "stack-overflow" => overflow(1),
             _ => {
                 log::error!("no self-test is called {name}");
@@ -51,6 +54,24 @@ fn nofault() -> usize {
         }
     }
     failures
+}
+
+/// A floating-point state of arbitrary bytes is restored as something harmless, and a good one
+/// comes back as it was.
+fn floating_point() -> usize {
+    type State = <Arch as Architecture>::FpState;
+    let mut wild = State::default();
+    for fill in [0xff, 0x80, 0x01] {
+        wild.as_mut().fill(fill);
+        Arch::restore_fp(&wild);
+    }
+    let mut saved = State::default();
+    Arch::restore_fp(&State::default());
+    Arch::save_fp(&mut saved);
+    let mut again = State::default();
+    Arch::restore_fp(&saved);
+    Arch::save_fp(&mut again);
+    usize::from(saved.as_ref() != again.as_ref())
 }
 
 /// Time passes, forward only, and about as fast as 1,000 readings suggest.
@@ -147,6 +168,45 @@ fn write_text() -> usize {
     let text = write_text as *const () as *mut u8;
     // SAFETY: not sound: the page is read-only, and the test is that this faults.
     unsafe { text.write_volatile(0xcc) };
+    1
+}
+
+/// Where the next two tests map a page for user mode.
+const USER_PAGE: usize = 0x40_0000;
+
+/// Makes an address space with one page, which holds zeros, and enters it.
+fn with_user_page(protection: Protection) -> Option<usize> {
+    let mut table = <Arch as Architecture>::Table::new().ok()?;
+    let frame = crate::mem::phys::alloc_zeroed()?;
+    table.map(USER_PAGE, frame, protection | Protection::USER).ok()?;
+    <Arch as Architecture>::Table::activate(table.root());
+    core::mem::forget(table);
+    Some(USER_PAGE)
+}
+
+/// Reads user memory other than through the copy functions.
+fn read_user() -> usize {
+    let Some(page) = with_user_page(Protection::READ | Protection::WRITE) else { return 1 };
+    let mut copy = [1u8; 8];
+    // SAFETY: `copy` is valid for its length; the page is the test's own.
+    if unsafe { Arch::copy_user(copy.as_mut_ptr() as usize, page, copy.len()) } != 0
+        || copy != [0; 8]
+    {
+        log::error!("read-user: the copy function does not read the page");
+        return 1;
+    }
+    // SAFETY: not sound: the kernel may not read it, and the test is that this faults.
+    let byte = unsafe { (page as *const u8).read_volatile() };
+    log::error!("read-user: {byte} was read");
+    1
+}
+
+/// Runs user memory in the kernel's mode.
+fn run_user() -> usize {
+    let Some(page) = with_user_page(Protection::READ | Protection::EXECUTE) else { return 1 };
+    // SAFETY: not sound: the kernel may not execute it, and the test is that this faults.
+    let code = unsafe { core::mem::transmute::<usize, extern "C" fn()>(page) };
+    code();
     1
 }
 

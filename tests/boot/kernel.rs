@@ -14,7 +14,7 @@ fn boots_to(words: &str, outcome: &Outcome) -> String {
 
 #[test]
 fn self_tests_pass() {
-    for name in ["protection", "nofault", "clock"] {
+    for name in ["protection", "nofault", "fp", "clock", "disk"] {
         boots_to(&format!("selftest={name}"), &Outcome::Exited(0));
     }
     boots_to("selftest=no-such-test", &Outcome::Exited(1));
@@ -33,6 +33,11 @@ fn protection_is_enforced() {
     let console = boots_to("selftest=write-text", &Outcome::Panicked);
     for words in ["page fault in kernel mode", "rip 0x", "kernel::selftest::"] {
         assert!(console.contains(words), "no {words:?} in:\n{console}");
+    }
+    // The kernel reads and runs nothing of users', but through the copy functions.
+    for (test, error) in [("read-user", "error code 0x1\n"), ("run-user", "error code 0x11\n")] {
+        let console = boots_to(&format!("selftest={test}"), &Outcome::Panicked);
+        assert!(console.contains(error), "no {error:?} in:\n{console}");
     }
     let console = boots_to("selftest=stack-overflow", &Outcome::Panicked);
     assert!(console.contains("stack overflow"), "{console}");
