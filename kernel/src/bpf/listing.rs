@@ -1,11 +1,13 @@
 //! What `/proc/bpf` shows: the hooks as a table, and what programs have printed.
 
+use alloc::string::String;
 use core::fmt::{self, Write};
 
 use kernel_bpf::hook::FailSafe;
 
 use super::hooks::Hook;
 use super::program::budget;
+use super::trace;
 
 /// `/proc/bpf/hooks`: one line per hook, columns separated by tabs, under a header.
 pub fn hooks(out: &mut dyn Write) -> fmt::Result {
@@ -41,4 +43,18 @@ pub fn hooks(out: &mut dyn Write) -> fmt::Result {
         out.write_str("\n")?;
     }
     Ok(())
+}
+
+/// `/proc/bpf/trace`: what programs have printed, as far as it is kept.
+pub fn trace(out: &mut dyn Write) -> fmt::Result {
+    let mut offset = 0;
+    let mut piece = [0; 256];
+    loop {
+        let (count, next) = trace::read(offset, &mut piece);
+        if count == 0 {
+            return Ok(());
+        }
+        out.write_str(&String::from_utf8_lossy(piece.get(..count).unwrap_or(&[])))?;
+        offset = next;
+    }
 }

@@ -27,6 +27,7 @@ use kernel_bpf::profile::ActiveProfile;
 use kernel_sync::OnceCell;
 
 use crate::arch::{Arch, Architecture};
+use crate::file::procfs;
 use crate::mcore;
 use btf::LoadedBtf;
 use events::{Decision, Event};
@@ -60,6 +61,8 @@ pub fn init() {
     };
     let _ = MANAGER.set(manager);
     mcore::mtask::timer::set_observer(events::timer);
+    procfs::register("bpf", "hooks", listing::hooks);
+    procfs::register("bpf", "trace", listing::trace);
 }
 
 impl BpfManager {

@@ -4,6 +4,7 @@
 //! file's text is made when it is opened (`system.rs`, `process.rs`).
 
 mod process;
+mod registered;
 mod system;
 
 use alloc::format;
@@ -20,6 +21,7 @@ use super::wall_clock;
 use crate::arch::PAGE_SIZE;
 use crate::mcore::{self, mtask::family};
 use process::ProcessFile;
+pub use registered::{Text, register};
 use system::SystemFile;
 
 /// `PROC_SUPER_MAGIC`.
@@ -31,6 +33,9 @@ enum Place {
     Root,
     /// A file of the whole system.
     System(SystemFile),
+    /// A directory of registered files, by the first of them.
+    Directory(usize),
+    Registered(usize),
     /// `self`: a link to the directory of the process that follows it.
     Own,
     Process(u32),
@@ -86,28 +91,35 @@ fn number(name: &[u8]) -> Option<u32> {
 impl Place {
     fn file_type(self) -> FileType {
         match self {
-            Self::Root | Self::Process(_) | Self::Descriptors(_) | Self::DescriptorInfos(_) => {
-                FileType::Directory
-            }
+            Self::Root
+            | Self::Directory(_)
+            | Self::Process(_)
+            | Self::Descriptors(_)
+            | Self::DescriptorInfos(_) => FileType::Directory,
             Self::Own | Self::ProcessLink(..) | Self::Descriptor(..) => FileType::Symlink,
-            Self::System(_) | Self::ProcessFile(..) | Self::DescriptorInfo(..) => FileType::Regular,
+            Self::System(_)
+            | Self::Registered(_)
+            | Self::ProcessFile(..)
+            | Self::DescriptorInfo(..) => FileType::Regular,
         }
     }
 
     fn mode(self) -> u16 {
         match self {
-            Self::Root | Self::Process(_) | Self::DescriptorInfos(_) => 0o555,
+            Self::Root | Self::Directory(_) | Self::Process(_) | Self::DescriptorInfos(_) => 0o555,
             Self::Descriptors(_) => 0o500,
             Self::Own | Self::ProcessLink(..) => 0o777,
             Self::Descriptor(..) => 0o700,
-            Self::System(_) | Self::ProcessFile(..) => 0o444,
+            Self::System(_) | Self::Registered(_) | Self::ProcessFile(..) => 0o444,
             Self::DescriptorInfo(..) => 0o400,
         }
     }
 
     fn pid(self) -> Option<u32> {
         match self {
-            Self::Root | Self::System(_) | Self::Own => None,
+            Self::Root | Self::System(_) | Self::Directory(_) | Self::Registered(_) | Self::Own => {
+                None
+            }
             Self::Process(pid)
             | Self::ProcessFile(pid, _)
             | Self::ProcessLink(pid, _)
@@ -125,6 +137,8 @@ impl Place {
             Self::Root => 1,
             Self::Own => 2,
             Self::System(file) => 16 + file as u64,
+            Self::Directory(index) => 1 << 20 | index as u64,
+            Self::Registered(index) => 1 << 21 | index as u64,
             Self::Process(pid) => of_process(pid, 0),
             Self::Descriptors(pid) => of_process(pid, 1),
             Self::DescriptorInfos(pid) => of_process(pid, 2),
@@ -145,7 +159,13 @@ impl Place {
                 if text == "self" {
                     return Some(Self::Own);
                 }
+                if let Some(index) = registered::directory(text) {
+                    return Some(Self::Directory(index));
+                }
                 SystemFile::ALL.iter().find(|file| file.name() == text).map(|f| Self::System(*f))
+            }
+            Self::Directory(_) => {
+                self.children().into_iter().find(|(name, _)| name == text).map(|(_, child)| child)
             }
             Self::Process(pid) => {
                 family::process(pid)?;
@@ -181,10 +201,23 @@ impl Place {
                     .map(|file| (file.name().into(), Self::System(*file)))
                     .collect();
                 out.push(("self".into(), Self::Own));
+                for (index, file) in registered::all() {
+                    if registered::directory(file.directory) == Some(index) {
+                        out.push((file.directory.into(), Self::Directory(index)));
+                    }
+                }
                 for process in family::list() {
                     out.push((format!("{}", process.pid()), Self::Process(process.pid())));
                 }
                 out
+            }
+            Self::Directory(index) => {
+                let directory = registered::get(index).map_or("", |file| file.directory);
+                registered::all()
+                    .into_iter()
+                    .filter(|(_, file)| file.directory == directory)
+                    .map(|(index, file)| (file.name.into(), Self::Registered(index)))
+                    .collect()
             }
             Self::Process(pid) => {
                 let mut out = alloc::vec![
@@ -298,6 +331,13 @@ impl Inode for ProcInode {
             }
             _ if flags.writable() => return Err(FsError::PermissionDenied),
             Place::System(file) => file.text(),
+            Place::Registered(index) => {
+                let file = registered::get(index).ok_or(FsError::NotFound)?;
+                let mut text = String::new();
+                // Writing to a string cannot fail.
+                let _ = (file.text)(&mut text);
+                text.into_bytes()
+            }
             Place::ProcessFile(pid, file) => file.text(pid)?,
             Place::DescriptorInfo(pid, fd) => process::descriptor_info(pid, fd)?,
             _ => return Err(FsError::InvalidArgument),
