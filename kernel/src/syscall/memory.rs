@@ -36,6 +36,9 @@ const MAP_POPULATE: usize = 0x8000;
 const MAP_HUGETLB: usize = 0x4_0000;
 const MAP_FIXED_NOREPLACE: usize = 0x10_0000;
 
+/// `/dev/zero`, as `st_rdev`: mapping it is mapping anonymous memory (`mem(4)`).
+const DEVICE_ZERO: u32 = 1 << 8 | 5;
+
 fn rights(protection: usize) -> Rights {
     let mut rights = Rights::empty();
     rights.set(Rights::READ, protection & PROT_READ != 0);
@@ -105,6 +108,14 @@ fn file_backing(
     if !flags.readable() || (shared && rights.contains(Rights::WRITE) && !flags.writable()) {
         return Err(Errno::EACCES);
     }
+    let metadata = file.metadata().map_err(FsError::to_errno)?;
+    if metadata.file_type == FileType::CharacterDevice && metadata.device == DEVICE_ZERO {
+        return Ok(if shared {
+            Backing::Shared { pages: SharedPages::new(), offset: 0 }
+        } else {
+            Backing::Anonymous
+        });
+    }
     if shared {
         // The object says for each page whether it offers it; the first that it does not
         // offer ends the loop.
@@ -123,7 +134,7 @@ fn file_backing(
             return Err(refused.to_errno());
         }
     }
-    if file.metadata().map_err(FsError::to_errno)?.file_type != FileType::Regular {
+    if metadata.file_type != FileType::Regular {
         return Err(Errno::ENODEV);
     }
     Ok(Backing::File(FileBacking { file, offset, valid: None }))

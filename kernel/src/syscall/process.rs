@@ -12,8 +12,8 @@ use super::errno::ToErrno;
 use super::{Frame, SyscallResult};
 use crate::arch::{Arch, Architecture};
 use crate::mcore::mtask::exec::{ExecRequest, execute, open_program};
-use crate::mcore::mtask::exit::{self, WaitRequest};
-use crate::mcore::mtask::family::{self, Which};
+use crate::mcore::mtask::exit;
+use crate::mcore::mtask::family::{self, WaitRequest, Which};
 use crate::mcore::mtask::fork::{CloneFlags, CloneRequest, clone as clone_task};
 use crate::mcore::mtask::signal::{SIGCHLD, SignalInfo};
 use crate::mcore::mtask::{delivery, task};
@@ -139,7 +139,7 @@ pub fn usage_bytes(ns: u64) -> [u8; RUSAGE_BYTES] {
     bytes
 }
 
-/// `wait4(2)`. Nothing ever stops, so nothing is reported as stopped or continued.
+/// `wait4(2)`.
 pub fn wait4([pid, status, options, usage, ..]: [usize; 6]) -> SyscallResult {
     let options = options as u32 as usize;
     if options & !(WNOHANG | WUNTRACED | WCONTINUED | WNOTHREAD | WALL | WCLONE) != 0 {
@@ -154,13 +154,16 @@ pub fn wait4([pid, status, options, usage, ..]: [usize; 6]) -> SyscallResult {
     };
     let request = WaitRequest {
         which,
+        ended: true,
+        stopped: options & WUNTRACED != 0,
+        continued: options & WCONTINUED != 0,
         no_hang: options & WNOHANG != 0,
         keep: false,
         all: options & (WALL | WCLONE) != 0,
     };
-    let Some(child) = exit::wait(request)? else { return Ok(0) };
+    let Some((child, change)) = exit::wait(&request)? else { return Ok(0) };
     if status != 0 {
-        write_user(status, child.exit_status().unwrap_or(0))?;
+        write_user(status, change)?;
     }
     if usage != 0 {
         copy_to_user(usage, &usage_bytes(child.run_ns() + child.children_ns()))?;
@@ -184,18 +187,21 @@ pub fn waitid([kind, id, info, options, usage, _]: [usize; 6]) -> SyscallResult 
     };
     let request = WaitRequest {
         which,
+        ended: options & WEXITED != 0,
+        stopped: options & WUNTRACED != 0,
+        continued: options & WCONTINUED != 0,
         no_hang: options & WNOHANG != 0,
         keep: options & WNOWAIT != 0,
         all: options & (WALL | WCLONE) != 0,
     };
-    let ended = exit::wait(request)?;
+    let changed = exit::wait(&request)?;
     if info != 0 {
-        let bytes = ended
-            .as_ref()
-            .map_or([0; 128], |child| delivery::info_bytes(SIGCHLD, &SignalInfo::child(child)));
+        let bytes = changed.as_ref().map_or([0; 128], |(child, status)| {
+            delivery::info_bytes(SIGCHLD, &SignalInfo::of_status(child, *status))
+        });
         copy_to_user(info, &bytes)?;
     }
-    if let Some(child) = ended.filter(|_| usage != 0) {
+    if let Some((child, _)) = changed.filter(|_| usage != 0) {
         copy_to_user(usage, &usage_bytes(child.run_ns() + child.children_ns()))?;
     }
     Ok(0)

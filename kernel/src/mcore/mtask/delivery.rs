@@ -26,7 +26,8 @@ const INTERRUPTED: usize = kernel_abi::Errno::EINTR.to_return_value();
 /// on.
 pub(super) fn deliver(frame: &mut Frame) {
     let task = current();
-    task.attention.store(false, Ordering::Release);
+    task.attention.store(false, Ordering::SeqCst);
+    wait_while_stopped();
     if task.must_end() {
         end_thread();
     }
@@ -41,6 +42,7 @@ pub(super) fn deliver(frame: &mut Frame) {
             frame.restart_syscall(call);
         }
         handle(frame, &taken);
+        wait_while_stopped();
         if task.process().exit_status().is_some() {
             end_thread();
         }
@@ -53,6 +55,17 @@ pub(super) fn deliver(frame: &mut Frame) {
     }
     if let Some(mask) = task.private().saved_mask.take() {
         signal::set_mask(mask);
+    }
+}
+
+/// A thread of a stopped process goes no further until it is continued or has to end.
+fn wait_while_stopped() {
+    let task = current();
+    let process = task.process();
+    if process.is_stopped() {
+        process
+            .stop_event
+            .wait_uninterruptible(|| (!process.is_stopped() || task.must_end()).then_some(()));
     }
 }
 
@@ -79,8 +92,13 @@ fn handle(frame: &mut Frame, taken: &Taken) {
     match taken.action.handler {
         IGNORE => {}
         DEFAULT => {
-            if signal::default_action(taken.signal) == DefaultAction::Terminate {
-                signal::end_process(current().process(), taken.signal);
+            let task = current();
+            match signal::default_action(taken.signal) {
+                DefaultAction::Ignore => {}
+                DefaultAction::Terminate => {
+                    signal::end_process(task.process(), taken.signal);
+                }
+                DefaultAction::Stop => signal::stop(task.process(), taken.signal),
             }
         }
         _ => {

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use super::super::context::current;
-use super::family::{self, Found, INIT_PID, Which};
+use super::family::{self, Found, INIT_PID, WaitRequest};
 use super::futex;
 use super::process::Process;
 use super::scheduler::block;
@@ -122,18 +122,6 @@ fn end_of_init(process: &Process) -> ! {
     Arch::power_off(if killed == 0 { code } else { 128 + killed }.min(255) as u8)
 }
 
-/// What `wait4` is asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct WaitRequest {
-    pub which: Which,
-    /// Do not wait.
-    pub no_hang: bool,
-    /// Leave the child to be waited for again (`WNOWAIT`).
-    pub keep: bool,
-    /// Children whose end another signal than `SIGCHLD` tells, too (`__WALL`).
-    pub all: bool,
-}
-
 /// Why there is nothing to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitError {
@@ -147,21 +135,25 @@ impl From<Interrupted> for WaitError {
     }
 }
 
-/// Waits for a child to end. `Ok(None)` if it was not to wait and none has.
+/// Waits for a child to change; the child and its wait status. `Ok(None)` if it was not to wait
+/// and none has.
 ///
 /// # Errors
 /// If there is no such child, or a signal came first.
-pub fn wait(request: WaitRequest) -> Result<Option<Arc<Process>>, WaitError> {
+pub fn wait(request: &WaitRequest) -> Result<Option<(Arc<Process>, u32)>, WaitError> {
     let parent = Arc::clone(current().process());
-    let look = || match family::find_ended(parent.pid(), request.which, request.all, request.keep) {
+    let look = || match family::find_changed(parent.pid(), request) {
         Found::NoChild => Some(Err(WaitError::NoChild)),
         Found::NotYet => request.no_hang.then_some(Ok(None)),
-        Found::Ended(child) => Some(Ok(Some(child))),
+        Found::Changed(child, status) => Some(Ok(Some((child, status)))),
     };
-    let ended = parent.child_event.wait_until(look)??;
-    if let Some(child) = ended.as_ref().filter(|_| !request.keep) {
+    let changed = parent.child_event.wait_until(look)??;
+    if let Some((child, _)) = &changed
+        && child.exit_status().is_some()
+        && !request.keep
+    {
         let ns = child.run_ns() + child.children_ns();
         parent.children_ns.fetch_add(ns, Ordering::Relaxed);
     }
-    Ok(ended)
+    Ok(changed)
 }

@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use kernel_sync::SpinLock;
 
-use super::process::{Pid, Process};
+use super::process::{CONTINUED, Pid, Process};
 use super::signal::{self, SIGCHLD, SignalInfo};
 use super::task::{Task, Tid};
 
@@ -84,8 +84,25 @@ pub enum Found {
     NoChild,
     /// There is one, and it has not ended.
     NotYet,
-    /// This one has ended; it is out of the table, unless it was to be left there.
-    Ended(Arc<Process>),
+    /// This one has changed, with this wait status. If it has ended, it is out of the table,
+    /// unless it was to be left there.
+    Changed(Arc<Process>, u32),
+}
+
+/// Which changes of children a `wait` is for, and how it is done.
+#[derive(Clone, Copy, Debug)]
+pub struct WaitRequest {
+    pub which: Which,
+    /// Children that have ended, been stopped, been continued.
+    pub ended: bool,
+    pub stopped: bool,
+    pub continued: bool,
+    /// Do not wait.
+    pub no_hang: bool,
+    /// Leave the child to be waited for again (`WNOWAIT`).
+    pub keep: bool,
+    /// Children whose end another signal than `SIGCHLD` tells, too (`__WALL`).
+    pub all: bool,
 }
 
 /// Why a process group or session was not changed.
@@ -188,34 +205,49 @@ pub fn count() -> usize {
     FAMILY.lock().members.len()
 }
 
-/// Looks for an ended child of `parent`. Unless `keep`, takes it out of the table.
-/// `other_signals`: also children whose end is told by another signal than `SIGCHLD`.
-pub(super) fn find_ended(parent: Pid, which: Which, other_signals: bool, keep: bool) -> Found {
+/// The status of a stop or a continuation that `request` asks for and nobody was told.
+fn unreported(process: &Process, request: &WaitRequest) -> Option<u32> {
+    let status = match process.report.load(Ordering::Acquire) {
+        CONTINUED if request.continued => CONTINUED,
+        signal if signal != 0 && signal != CONTINUED && request.stopped => signal << 8 | 0x7f,
+        _ => return None,
+    };
+    if !request.keep {
+        process.report.store(0, Ordering::Relaxed);
+    }
+    Some(status)
+}
+
+/// Looks for a child of `parent` that has changed. Unless it is to be kept, one that has ended
+/// is taken out of the table.
+pub(super) fn find_changed(parent: Pid, request: &WaitRequest) -> Found {
     let mut family = FAMILY.lock();
     let Some(member) = family.members.get(&parent) else { return Found::NoChild };
     let mut matching = false;
     let mut ended = None;
     for (index, pid) in member.children.iter().enumerate().rev() {
-        if matches!(which, Which::One(one) if one != *pid) {
+        if matches!(request.which, Which::One(one) if one != *pid) {
             continue;
         }
-        let Some(child) = family.members.get(pid) else { continue };
-        if matches!(which, Which::Group(group) if group != child.process.group())
-            || (!other_signals && child.process.exit_signal.load(Ordering::Relaxed) != SIGCHLD)
+        let Some(Member { process: child, zombie, .. }) = family.members.get(pid) else { continue };
+        if matches!(request.which, Which::Group(group) if group != child.group())
+            || (!request.all && child.exit_signal.load(Ordering::Relaxed) != SIGCHLD)
         {
             continue;
         }
         matching = true;
         // The oldest first, as Linux does.
-        if child.zombie {
-            ended = Some((index, *pid, Arc::clone(&child.process)));
+        if *zombie && request.ended {
+            ended = Some((index, *pid, Arc::clone(child)));
+        } else if let Some(status) = unreported(child, request) {
+            return Found::Changed(Arc::clone(child), status);
         }
     }
     let Some((index, pid, process)) = ended else {
         return if matching { Found::NotYet } else { Found::NoChild };
     };
     let mut out = None;
-    if !keep {
+    if !request.keep {
         if let Some(parent) = family.members.get_mut(&parent) {
             parent.children.remove(index);
         }
@@ -223,7 +255,8 @@ pub(super) fn find_ended(parent: Pid, which: Which, other_signals: bool, keep: b
     }
     drop(family);
     drop(out);
-    Found::Ended(process)
+    let status = process.exit_status().unwrap_or(0);
+    Found::Changed(process, status)
 }
 
 /// The end of a process: its children go to the first process, and its parent is told. If the
@@ -280,6 +313,20 @@ pub fn signal_process_group(group: Pid, number: u32) -> bool {
         signal::send(process, number, SignalInfo::KERNEL, None);
     }
     !members.is_empty()
+}
+
+/// Whether no process of the group has a parent that could continue it: in the same session
+/// and another group (POSIX, 3.264).
+pub(super) fn is_orphaned(group: Pid) -> bool {
+    let family = FAMILY.lock();
+    !family.members.values().any(|member| {
+        let process = &member.process;
+        process.group() == group
+            && !member.zombie
+            && family.members.get(&process.parent()).is_some_and(|parent| {
+                parent.process.group() != group && parent.process.session() == process.session()
+            })
+    })
 }
 
 /// `setpgid(2)`: puts `pid` into `group`. The caller has replaced zeros.

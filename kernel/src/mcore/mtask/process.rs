@@ -46,6 +46,13 @@ pub struct Process {
     credentials: SpinLock<Credentials>,
     /// Where the parent waits for its children.
     pub(super) child_event: WaitQueue,
+    /// The signal that has stopped the process; 0 while it runs.
+    pub(super) stopped: AtomicU32,
+    /// Where its threads wait while it is stopped.
+    pub(super) stop_event: WaitQueue,
+    /// A change that the parent has not been told by `wait4`: 0, the signal that stopped the
+    /// process, or [`CONTINUED`].
+    pub(super) report: AtomicU32,
     /// The status that `wait4` reports, once the process is to end: [`NOT_ENDING`] before.
     pub(super) ending: AtomicUsize,
     /// Where a `vfork`ing parent waits for `execve` or the end, and whether it has come.
@@ -63,6 +70,9 @@ pub struct Process {
     pub(super) has_execed: AtomicU32,
     started_ns: u64,
 }
+
+/// The value of `Process::report` after the process was continued; also its wait status.
+pub(super) const CONTINUED: u32 = 0xffff;
 
 /// The value of `Process::ending` while no end is decided.
 pub(super) const NOT_ENDING: usize = usize::MAX;
@@ -100,6 +110,9 @@ impl Process {
             resources: SpinLock::new(resources),
             credentials: SpinLock::new(Credentials::ROOT),
             child_event: WaitQueue::new(),
+            stopped: AtomicU32::new(0),
+            stop_event: WaitQueue::new(),
+            report: AtomicU32::new(0),
             ending: AtomicUsize::new(NOT_ENDING),
             released: AtomicU32::new(0),
             release_event: WaitQueue::new(),
@@ -218,6 +231,11 @@ impl Process {
     pub fn exit_status(&self) -> Option<u32> {
         let ending = self.ending.load(Ordering::Acquire);
         (ending != NOT_ENDING).then_some(ending as u32)
+    }
+
+    /// Whether a signal has stopped it.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire) != 0
     }
 
     /// Nanoseconds run by all threads, ended ones included.

@@ -2,14 +2,14 @@
 //! Handlers are run by [`delivery`](super::delivery).
 //!
 //! Each signal is pending at most once, for the process or for a thread; real-time signals are
-//! not queued. Stopping is not implemented: `SIGSTOP` and its like are ignored.
+//! not queued.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use super::super::context::current;
-use super::process::{NOT_ENDING, Process};
+use super::process::{CONTINUED, NOT_ENDING, Process};
 use super::scheduler::wake;
 use super::task::{Task, TaskState, Tid};
 use crate::arch::{Arch, Architecture, SignalStack, UserFault};
@@ -43,6 +43,7 @@ pub const DEFAULT: usize = 0;
 pub const IGNORE: usize = 1;
 
 /// Flags of `sigaction(2)`.
+pub const SA_NOCLDSTOP: u64 = 1;
 pub const SA_NOCLDWAIT: u64 = 2;
 pub const SA_SIGINFO: u64 = 4;
 pub const SA_RESTORER: u64 = 0x0400_0000;
@@ -53,6 +54,9 @@ pub const SA_RESETHAND: u64 = 0x8000_0000;
 
 /// Signals that cannot be caught, ignored or blocked.
 pub const UNBLOCKABLE: u64 = bit(SIGKILL) | bit(SIGSTOP);
+
+/// Signals that stop a process.
+const STOPPING: u64 = bit(SIGSTOP) | bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU);
 
 /// The bit of a signal in a mask.
 pub const fn bit(signal: u32) -> u64 {
@@ -91,6 +95,20 @@ impl SignalInfo {
     /// From `tgkill(2)` (`SI_TKILL`).
     pub fn thread() -> Self {
         Self { code: -6, ..Self::user() }
+    }
+
+    fn of(process: &Process) -> Self {
+        Self { code: 0, pid: process.pid(), uid: process.credentials().uid, value: 0 }
+    }
+
+    /// What happened to a child, from its wait status.
+    pub fn of_status(process: &Process, status: u32) -> Self {
+        let of = Self::of(process);
+        match status & 0xff {
+            0x7f => Self { code: 5, value: (status >> 8 & 0xff) as usize, ..of },
+            0xff => Self { code: 6, value: SIGCONT as usize, ..of },
+            _ => Self::child(process),
+        }
     }
 
     /// The end of a child (`CLD_EXITED`, `CLD_KILLED`).
@@ -150,10 +168,6 @@ impl Signals {
         }
     }
 
-    fn discard(&mut self, signal: u32) {
-        self.pending.retain(|pending| pending.signal != signal);
-    }
-
     /// Takes the most urgent signal that `task` does not block: faults first, then the lowest
     /// number.
     fn take(&mut self, task: &Task) -> Option<(u32, SignalInfo)> {
@@ -188,13 +202,13 @@ impl Signals {
 pub(super) enum DefaultAction {
     Ignore,
     Terminate,
+    Stop,
 }
 
 pub(super) fn default_action(signal: u32) -> DefaultAction {
     match signal {
-        SIGCHLD | SIGCONT | SIGURG | SIGWINCH | SIGSTOP | SIGTSTP | SIGTTIN | SIGTTOU => {
-            DefaultAction::Ignore
-        }
+        SIGCHLD | SIGCONT | SIGURG | SIGWINCH => DefaultAction::Ignore,
+        SIGSTOP | SIGTSTP | SIGTTIN | SIGTTOU => DefaultAction::Stop,
         _ => DefaultAction::Terminate,
     }
 }
@@ -239,6 +253,10 @@ pub fn send(process: &Arc<Process>, signal: u32, info: SignalInfo, thread: Optio
     }
     let mut signals = process.signals.lock();
     let action = signals.action(signal);
+    if signal == SIGCONT {
+        discard(process, &mut signals, STOPPING);
+        resume(process);
+    }
     // The first process gets only what it has a handler for.
     let protected = process.pid() == super::family::INIT_PID && action.handler == DEFAULT;
     if protected && info.code != SignalInfo::fault(1, 0).code {
@@ -262,6 +280,9 @@ pub fn send(process: &Arc<Process>, signal: u32, info: SignalInfo, thread: Optio
         end_process(process, SIGKILL);
         return;
     }
+    if bit(signal) & STOPPING != 0 {
+        discard(process, &mut signals, bit(SIGCONT));
+    }
     let pending = match thread {
         Some(task) => task.pending.fetch_or(bit(signal), Ordering::Relaxed),
         None => process.shared_pending.fetch_or(bit(signal), Ordering::Relaxed),
@@ -274,6 +295,50 @@ pub fn send(process: &Arc<Process>, signal: u32, info: SignalInfo, thread: Optio
     if let Some(task) = target {
         notify(&task, signal);
     }
+}
+
+/// Drops pending signals of the process and its threads.
+fn discard(process: &Process, signals: &mut Signals, mask: u64) {
+    if signals.pending.iter().all(|pending| bit(pending.signal) & mask == 0) {
+        return;
+    }
+    signals.pending.retain(|pending| bit(pending.signal) & mask == 0);
+    process.shared_pending.fetch_and(!mask, Ordering::Relaxed);
+    for thread in process.threads.lock().iter() {
+        thread.pending.fetch_and(!mask, Ordering::Relaxed);
+    }
+}
+
+/// Stops the process of the running task; its threads wait on their way to user mode. Signals
+/// from the terminal do not stop a process that nobody would continue.
+pub(super) fn stop(process: &Arc<Process>, signal: u32) {
+    if signal != SIGSTOP && super::family::is_orphaned(process.group()) {
+        return;
+    }
+    process.stopped.store(signal, Ordering::Release);
+    process.report.store(signal, Ordering::Release);
+    end_other_threads(process);
+    tell_parent(process, SignalInfo { code: 5, value: signal as usize, ..SignalInfo::of(process) });
+}
+
+/// `SIGCONT` has come.
+fn resume(process: &Arc<Process>) {
+    if process.stopped.swap(0, Ordering::AcqRel) == 0 {
+        return;
+    }
+    process.report.store(CONTINUED, Ordering::Release);
+    process.stop_event.wake_all();
+    let info = SignalInfo { code: 6, value: SIGCONT as usize, ..SignalInfo::of(process) };
+    tell_parent(process, info);
+}
+
+/// Tells the parent that the process was stopped or continued.
+fn tell_parent(process: &Process, info: SignalInfo) {
+    let Some(parent) = super::family::process(process.parent()) else { return };
+    if parent.signals.lock().action(SIGCHLD).flags & SA_NOCLDSTOP == 0 {
+        send(&parent, SIGCHLD, info, None);
+    }
+    parent.child_event.wake_all();
 }
 
 /// Has a thread look at its signals.
@@ -296,11 +361,12 @@ pub(super) fn end_process(process: &Process, status: u32) -> bool {
         .is_ok();
     if first {
         end_other_threads(process);
+        process.stop_event.wake_all();
     }
     first
 }
 
-/// Makes every thread of the process look whether it is to end.
+/// Makes every thread of the process look whether it is to end or to stop.
 pub(super) fn end_other_threads(process: &Process) {
     for thread in process.threads() {
         thread.attention.store(true, Ordering::Release);
@@ -367,12 +433,7 @@ pub fn exchange_action(signal: u32, new: Option<Action>) -> Action {
         signals.set_action(signal, new);
         // What is ignored is not pending either (POSIX, 2.4.3).
         if is_ignored(&new, signal) {
-            signals.discard(signal);
-            task.process().shared_pending.fetch_and(!bit(signal), Ordering::Relaxed);
-            drop(signals);
-            for thread in task.process().threads() {
-                thread.pending.fetch_and(!bit(signal), Ordering::Relaxed);
-            }
+            discard(task.process(), &mut signals, bit(signal));
         }
     }
     old
