@@ -54,7 +54,9 @@ pub fn uname([to, ..]: [usize; 6]) -> SyscallResult {
         put(1, name.bytes.get(..name.length).unwrap_or_default());
     }
     put(2, RELEASE.as_bytes());
-    put(3, b"#1 SMP");
+    let profile: &[u8] =
+        if cfg!(feature = "profile-embedded") { b"#1 SMP embedded" } else { b"#1 SMP cloud" };
+    put(3, profile);
     put(4, Arch::NAME.as_bytes());
     put(5, b"(none)");
     copy_to_user(to, &bytes)?;
