@@ -1,10 +1,11 @@
 //! The first process: puts the system in order, runs the shell, and ends the machine.
 //!
 //! The order of everything, top to bottom, is in [`main`]. The parts: `mounts` (which file
-//! systems belong where), `session` (the console, and the program that runs on it), `shutdown`.
+//! systems belong where), `programs` (the verified programs at work from the start, and the
+//! banner), `session` (the console, and the program that runs on it), `shutdown`.
 //!
 //! With arguments (the words after `--` on the kernel's command line) init runs those instead of
-//! the shell. Either way the machine's exit status is that program's. Something that is missing
+//! the shell, on a system without BPF programs, so that what is measured or tested is alone. Either way the machine's exit status is that program's. Something that is missing
 //! is reported and does not stop the rest.
 #![no_std]
 #![no_main]
@@ -12,6 +13,7 @@
 extern crate alloc;
 
 mod mounts;
+mod programs;
 mod session;
 mod shutdown;
 
@@ -42,6 +44,11 @@ fn main() -> i32 {
     shutdown::listen();
 
     let given: Vec<&[u8]> = arguments().skip(1).collect();
+    // Held until the end: what is attached also outlives us through its pins.
+    let programs = if given.is_empty() { programs::load_all() } else { Vec::new() };
+    if given.is_empty() {
+        programs::banner(&programs);
+    }
     let status = match session::start(&given) {
         Ok(pid) => session::wait_until_ended(pid),
         Err(status) => status,
