@@ -2,6 +2,7 @@
 
 use crate::check::Outcome;
 
+mod bpf;
 mod descriptors;
 mod devices;
 mod directories;
@@ -31,7 +32,7 @@ pub(crate) use family;
 
 /// All tests, in the order in which they run: what others need comes first.
 pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
-    let families: [&'static [(&'static str, Test)]; 14] = [
+    let families: [&'static [(&'static str, Test)]; 15] = [
         system::TESTS,
         processes::TESTS,
         exec::TESTS,
@@ -46,6 +47,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
         threads::TESTS,
         time::TESTS,
         devices::TESTS,
+        bpf::TESTS,
     ];
     families.into_iter().flatten().copied()
 }
