@@ -331,10 +331,7 @@ fn apply(state: &mut State, gain: &Gain) {
                     *value = Value::constant(0);
                 } else {
                     value.nullable = false;
-                    // Locks are told apart by the lookup that found them.
-                    if !matches!(value.kind, Kind::MapValue { .. }) {
-                        value.id = 0;
-                    }
+                    value.id = 0;
                 }
             });
             // What was never acquired need not be released.

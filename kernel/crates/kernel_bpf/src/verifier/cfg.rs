@@ -50,6 +50,7 @@ pub(super) fn successors(insns: &[Insn], slot: usize) -> (Option<usize>, Option<
 
 /// Checks the structure.
 pub(super) fn build(insns: &[Insn], loops_allowed: bool) -> Result<Cfg, Refusal> {
+    check_wide_loads(insns)?;
     let subprograms = find_subprograms(insns)?;
     let mut function_of = Vec::with_capacity(insns.len());
     for (index, &start) in subprograms.iter().enumerate() {
@@ -64,6 +65,23 @@ pub(super) fn build(insns: &[Insn], loops_allowed: bool) -> Result<Cfg, Refusal>
     check_reachable(insns, &cfg, loops_allowed)?;
     mark_prune_points(insns, &mut cfg);
     Ok(cfg)
+}
+
+/// Each 16-byte load takes two slots, and nothing else does. Decoding sees to that; a
+/// program may also be built by hand.
+fn check_wide_loads(insns: &[Insn]) -> Result<(), Refusal> {
+    for (slot, insn) in insns.iter().enumerate() {
+        let wide = insn.slots() == 2;
+        let tail = insns.get(slot + 1) == Some(&Insn::WideTail);
+        if wide != tail || (slot == 0 && *insn == Insn::WideTail) {
+            return Err(Refusal::at(
+                slot,
+                Cause::BadInstruction,
+                "a 16-byte load takes two slots".into(),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn find_subprograms(insns: &[Insn]) -> Result<Vec<u32>, Refusal> {

@@ -124,8 +124,10 @@ fn value_covers(old: &Value, new: &Value, rules: Rules, ids: &mut IdMap) -> bool
     if old.nullable != new.nullable || old.offset != new.offset {
         return false;
     }
+    // All packet pointers without a variable part count from the same point, so their
+    // identity 0 stands for itself.
     let known = match old.kind {
-        Kind::Packet | Kind::PacketMeta => old.range <= new.range,
+        Kind::Packet | Kind::PacketMeta => old.range <= new.range && ids.maps_both(old.id, new.id),
         _ => true,
     };
     known

@@ -217,8 +217,7 @@ impl<'a> Verifier<'a> {
         insn: usize,
         step: PathStep,
     ) -> Result<(), Refusal> {
-        // Linux's BPF_COMPLEXITY_LIMIT_JMP_SEQ.
-        if self.pending.len() > 8192 {
+        if self.pending.len() > self.env.options.max_pending {
             return Err(self.refuse(
                 Cause::TooComplex,
                 format!("the sequence of {} jumps is too complex", self.pending.len()),

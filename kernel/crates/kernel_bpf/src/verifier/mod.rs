@@ -147,13 +147,11 @@ fn check_shape<M: MapRef>(
         ));
     }
     let length = program.insns.len();
-    if length == 0 || length > options.max_insns {
+    let most = options.max_insns.min(path::MAX_INSNS);
+    if length == 0 || length > most {
         return Err(Refusal::program(
             Cause::ProgramSize,
-            format!(
-                "the program has {length} instructions, and 1 to {} are allowed",
-                options.max_insns
-            ),
+            format!("the program has {length} instructions, and 1 to {most} are allowed"),
         ));
     }
     let calls = |insn: &Insn| {

@@ -12,6 +12,8 @@ pub struct VerifyOptions {
     pub max_insns: usize,
     /// Greatest number of states kept to prune with, over the whole program.
     pub max_states: usize,
+    /// Greatest number of branches of one path whose other side is still to be followed.
+    pub max_pending: usize,
     /// Every access must be aligned to its size (`BPF_F_STRICT_ALIGNMENT`).
     pub strict_alignment: bool,
     /// Use the embedded profile's budgets of hooks.
@@ -36,6 +38,8 @@ impl VerifyOptions {
             max_processed: 1_000_000,
             max_insns: 1_000_000,
             max_states: 100_000,
+            // Linux's BPF_COMPLEXITY_LIMIT_JMP_SEQ.
+            max_pending: 8192,
             strict_alignment: false,
             embedded: false,
             helper_available: None,
@@ -50,7 +54,8 @@ impl VerifyOptions {
         Self {
             max_processed: 50_000,
             max_insns: 4_096,
-            max_states: 512,
+            max_states: 128,
+            max_pending: 128,
             embedded: true,
             ..Self::cloud()
         }

@@ -23,6 +23,9 @@ use crate::insn::{AtomicOp, Insn, Operand, Reg};
 #[derive(Clone, Copy)]
 pub(super) struct Entry(u32);
 
+/// Positions of instructions must fit in a trace entry.
+pub(super) const MAX_INSNS: usize = 1 << 20;
+
 const HAS_SLOT: u32 = 1 << 20;
 
 impl Entry {
@@ -271,6 +274,7 @@ impl Path {
         let mut position = from;
         let mut frame = frame;
         let mut linked = self.linked.len();
+        let mut asked = last_asked(&self.recent, from);
         let mut chain = self.chain.iter_mut().rev();
         loop {
             let link = chain.next();
@@ -294,11 +298,14 @@ impl Path {
                 if let Some(group) = group {
                     spread(group, &mut places);
                 }
-                for recent in self.recent.iter_mut().flatten() {
-                    if recent.position == position && recent.frame == frame {
-                        places.remove(&recent.places);
-                        recent.places.add_all(&places);
+                if position == asked {
+                    for recent in self.recent.iter_mut().flatten() {
+                        if recent.position == position && recent.frame == frame {
+                            places.remove(&recent.places);
+                            recent.places.add_all(&places);
+                        }
                     }
+                    asked = last_asked(&self.recent, position);
                 }
                 if places.regs[frame] == 0 && places.is_empty() {
                     return true;
@@ -319,6 +326,12 @@ impl Path {
             }
         }
     }
+}
+
+/// The last position before `before` from which something was followed back lately.
+fn last_asked(recent: &[Option<Recent>; RECENT], before: usize) -> usize {
+    let positions = recent.iter().flatten().map(|recent| recent.position);
+    positions.filter(|&position| position < before).max().unwrap_or(usize::MAX)
 }
 
 /// When one of a group matters, all do.

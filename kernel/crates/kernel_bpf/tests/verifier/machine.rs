@@ -33,7 +33,6 @@ pub(crate) struct Violation(pub(crate) String);
 /// How a run ended.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) result: u64,
     pub(crate) executed: u64,
 }
 
@@ -229,7 +228,7 @@ impl<'a> Machine<'a> {
                     }
                 }
                 Insn::Exit => match saved.pop() {
-                    None => return Ok(Outcome { result: regs[0], executed }),
+                    None => return Ok(Outcome { executed }),
                     Some((kept, back)) => {
                         regs[6..].copy_from_slice(&kept);
                         for reg in 1..6 {

@@ -1,6 +1,8 @@
 //! The verifier from outside: its rules one by one, its bounds, and its soundness on
 //! random programs.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+
 mod fuzz;
 mod machine;
 mod rules;

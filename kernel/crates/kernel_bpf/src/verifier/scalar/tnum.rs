@@ -134,6 +134,13 @@ impl Tnum {
     /// Long multiplication over the bits of `self`.
     #[must_use]
     pub const fn mul(mut self, mut other: Tnum) -> Tnum {
+        if self.mask == u64::MAX || other.mask == u64::MAX {
+            // Nothing is known of one factor: only factors of two survive.
+            let zeros = (self.value | self.mask).trailing_zeros()
+                + (other.value | other.mask).trailing_zeros();
+            let mask = if zeros >= 64 { 0 } else { u64::MAX << zeros };
+            return Tnum { value: 0, mask };
+        }
         let value = self.value.wrapping_mul(other.value);
         let mut uncertain = Tnum::constant(0);
         while self.value != 0 || self.mask != 0 {
