@@ -47,9 +47,8 @@ impl File for Full {
 }
 
 fn zeros(sink: &mut dyn Sink) -> Result<usize, FsError> {
-    let wanted = sink.remaining();
-    match sink.put_zeros(wanted) {
-        0 if wanted > 0 => Err(FsError::Fault),
+    match sink.put_zeros(usize::MAX) {
+        0 if sink.remaining() > 0 => Err(FsError::Fault),
         count => Ok(count),
     }
 }

@@ -9,7 +9,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use kernel_abi::file::ioctl::FIONREAD;
-use kernel_sync::SpinLock;
+use kernel_sync::TaskLock;
 use kernel_vfs::page::{self, PagePool};
 use kernel_vfs::{
     File, FileType, FsError, Metadata, OpenFile, OpenFlags, Readiness, Sink, Source, Time,
@@ -52,7 +52,7 @@ struct State {
 struct Pipe {
     number: u64,
     created: Time,
-    state: SpinLock<State>,
+    state: TaskLock<State>,
     readers: WaitQueue,
     writers: WaitQueue,
 }
@@ -72,7 +72,7 @@ pub fn new(flags: OpenFlags) -> Result<(Arc<OpenFile>, Arc<OpenFile>), FsError> 
     let pipe = Arc::new(Pipe {
         number: NEXT.fetch_add(1, Ordering::Relaxed),
         created: wall_clock(),
-        state: SpinLock::new(State {
+        state: TaskLock::new(State {
             bytes: VecDeque::new(),
             reader_open: true,
             writer_open: true,

@@ -218,17 +218,14 @@ impl Sink for UserSink {
     }
 
     fn put_zeros(&mut self, count: usize) -> usize {
-        static ZEROS: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
-        let mut done = 0;
-        while done < count {
-            let piece = ZEROS.get(..count - done).unwrap_or(&ZEROS);
-            let copied = self.put(piece);
-            done += copied;
-            if copied < piece.len() {
-                break;
-            }
+        let count = count.min(self.length);
+        if !is_user_range(self.address, count) {
+            return 0;
         }
-        done
+        let cleared = count - Arch::clear_user(self.address, count);
+        self.address = self.address.wrapping_add(cleared);
+        self.length -= cleared;
+        cleared
     }
 }
 

@@ -15,7 +15,7 @@ use crate::mcore::{self, context::Current};
 use crate::mem::user::{copy_from_user, strncpy_from_user};
 
 /// Bytes of a path that fit without an allocation, and how many are copied first.
-const SHORT: usize = 128;
+const SHORT: usize = 64;
 const FIRST: usize = 32;
 
 /// Where a path from user memory is copied to.

@@ -9,7 +9,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use kernel_sync::{Mutex, SpinLock};
+use kernel_sync::{Mutex, TaskLock};
 use kernel_vfs::page::{self, Page, PagePool};
 use kernel_vfs::{BlockDevice, FsError};
 
@@ -124,7 +124,7 @@ pub(crate) struct BlockCache<D> {
     /// Device blocks in one of ours.
     ratio: u64,
     limit: usize,
-    table: SpinLock<Table>,
+    table: TaskLock<Table>,
     io: Mutex<()>,
     pool: PagePool,
 }
@@ -146,7 +146,7 @@ impl<D: BlockDevice> BlockCache<D> {
             block_size,
             ratio,
             limit,
-            table: SpinLock::new(table),
+            table: TaskLock::new(table),
             io: Mutex::new(()),
             pool: PagePool::new(block_size),
         }
@@ -170,8 +170,9 @@ impl<D: BlockDevice> BlockCache<D> {
         }
     }
 
+    /// What the block holds, if it is in memory.
     #[inline]
-    fn cached(&self, block: u32) -> Option<Page> {
+    pub(crate) fn cached(&self, block: u32) -> Option<Page> {
         let mut table = self.table.lock();
         let slot = table.find(block)?;
         slot.referenced = true;

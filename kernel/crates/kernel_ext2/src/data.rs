@@ -27,10 +27,22 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
 
     /// The contents of the file's block `index`, which is `block`; reads ahead if it is not in
     /// memory.
-    fn fetch(&self, body: &Body, index: u64, block: u32, end: u64) -> Result<Page, FsError> {
-        if self.volume.cache.contains(block) {
-            return self.volume.cache.get(block);
+    #[inline]
+    fn fetch(&self, body: &mut Body, index: u64, block: u32, end: u64) -> Result<Page, FsError> {
+        match self.volume.cache.cached(block) {
+            Some(page) => Ok(page),
+            None => self.fetch_ahead(body, index, block, end),
         }
+    }
+
+    #[cold]
+    fn fetch_ahead(
+        &self,
+        body: &mut Body,
+        index: u64,
+        block: u32,
+        end: u64,
+    ) -> Result<Page, FsError> {
         let mut count = 1;
         while u64::from(count) < READ_AHEAD.min(end - index)
             && self.find_block(body, index + u64::from(count))? == block.wrapping_add(count)
@@ -53,7 +65,7 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
             let within = (*offset % block_size as u64) as usize;
             let index = *offset / block_size as u64;
             let step = {
-                let body = self.body();
+                let mut body = self.body();
                 let size;
                 (size, stale) = self.size_and_stale();
                 let left = size.saturating_sub(*offset);
@@ -63,9 +75,9 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
                     break Ok(done);
                 }
                 let end = size.div_ceil(block_size as u64);
-                self.find_block(&body, index).and_then(|block| match block {
+                self.find_block(&mut body, index).and_then(|block| match block {
                     0 => Ok((None, length)),
-                    block => Ok((Some(self.fetch(&body, index, block, end)?), length)),
+                    block => Ok((Some(self.fetch(&mut body, index, block, end)?), length)),
                 })
             };
             let (page, length) = match step {
@@ -81,6 +93,9 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
             done += copied;
             if copied < length {
                 break if done > 0 { Ok(done) } else { Err(FsError::Fault) };
+            }
+            if sink.remaining() == 0 {
+                break Ok(done);
             }
         };
         if stale && done > 0 && !keep_time && !self.volume.is_read_only() {
@@ -200,7 +215,7 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
                 target.copy_from_slice(bytes);
             }
         };
-        match self.find_block(&body, index)? {
+        match self.find_block(&mut body, index)? {
             0 => {
                 let mut page = self.volume.cache.pool().take();
                 let target = page::make_mut(&mut page);
@@ -226,8 +241,8 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
         if within == 0 {
             return Ok(());
         }
-        let body = self.body();
-        match self.find_block(&body, size / self.block_size() as u64)? {
+        let mut body = self.body();
+        match self.find_block(&mut body, size / self.block_size() as u64)? {
             0 => Ok(()),
             block => self.volume.cache.modify(block, |bytes| {
                 if let Some(tail) = bytes.get_mut(within..) {
@@ -264,10 +279,10 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
     /// The target of a symbolic link: in the inode if it is short, else in a block.
     pub(crate) fn link_target(&self) -> Result<Vec<u8>, FsError> {
         let meta = self.meta();
-        let body = self.body();
+        let mut body = self.body();
         let length = meta.size as usize;
         if meta.has_blocks(self.block_size()) {
-            let block = self.find_block(&body, 0)?;
+            let block = self.find_block(&mut body, 0)?;
             if block == 0 || length > PATH_MAX {
                 return Err(self.volume.corrupted());
             }

@@ -85,7 +85,7 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
     }
 
     /// The block `index` of this directory. A directory has no holes.
-    fn directory_block(&self, body: &Body, index: u64) -> Result<(u32, Page), FsError> {
+    fn directory_block(&self, body: &mut Body, index: u64) -> Result<(u32, Page), FsError> {
         match self.find_block(body, index)? {
             0 => Err(self.volume.corrupted()),
             block => Ok((block, self.volume.cache.get(block)?)),
@@ -97,9 +97,9 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
         if self.meta().file_type() != Some(FileType::Directory) {
             return Err(FsError::NotDirectory);
         }
-        let body = self.body();
+        let mut body = self.body();
         for index in 0..self.directory_blocks() {
-            let (block, page) = self.directory_block(&body, index)?;
+            let (block, page) = self.directory_block(&mut body, index)?;
             let mut offset = 0;
             let mut before = None;
             while offset < page.len() {
@@ -126,7 +126,7 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
         let mut body = self.body();
         let blocks = self.directory_blocks();
         for index in 0..blocks {
-            let (block, page) = self.directory_block(&body, index)?;
+            let (block, page) = self.directory_block(&mut body, index)?;
             let mut offset = 0;
             while offset < page.len() {
                 let record = self.record(&page, offset)?;
@@ -235,9 +235,9 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
 
     /// Whether nothing but `.` and `..` is in it.
     pub(crate) fn is_empty_directory(&self) -> Result<bool, FsError> {
-        let body = self.body();
+        let mut body = self.body();
         for index in 0..self.directory_blocks() {
-            let (_, page) = self.directory_block(&body, index)?;
+            let (_, page) = self.directory_block(&mut body, index)?;
             let mut offset = 0;
             while offset < page.len() {
                 let record = self.record(&page, offset)?;
@@ -264,12 +264,12 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
         loop {
             let index = *offset / block_size;
             let (page, blocks) = {
-                let body = self.body();
+                let mut body = self.body();
                 let blocks = self.directory_blocks();
                 if index >= blocks {
                     return Ok(());
                 }
-                (self.directory_block(&body, index)?.1, blocks)
+                (self.directory_block(&mut body, index)?.1, blocks)
             };
             debug_assert!(index < blocks);
             let wanted = (*offset % block_size) as usize;

@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use kernel_sync::{Mutex, SpinLock};
+use kernel_sync::{Mutex, TaskLock};
 use kernel_vfs::{
     BlockDevice, FileSystem, FileSystemStatistics, FileType, FsError, Inode, NAME_MAX, now,
 };
@@ -41,10 +41,10 @@ pub(crate) struct Volume<D: BlockDevice + 'static> {
     pub(crate) groups: Vec<Group>,
     pub(crate) allocator: Mutex<Allocator>,
     /// The inodes in memory.
-    inodes: SpinLock<BTreeMap<u32, Weak<Ext2Inode<D>>>>,
+    inodes: TaskLock<BTreeMap<u32, Weak<Ext2Inode<D>>>>,
     /// Inodes without names that nobody holds any more, to be freed; and how many. They are put
     /// here by `drop`, which may not sleep, and freed by the next operation that may.
-    doomed: SpinLock<Vec<u32>>,
+    doomed: TaskLock<Vec<u32>>,
     doomed_count: AtomicUsize,
     read_only: AtomicBool,
     /// Something on the disk was not true.
@@ -97,8 +97,8 @@ impl<D: BlockDevice + 'static> Ext2<D> {
             geometry,
             groups,
             allocator: Mutex::new(Allocator::new(counters)),
-            inodes: SpinLock::default(),
-            doomed: SpinLock::default(),
+            inodes: TaskLock::default(),
+            doomed: TaskLock::default(),
             doomed_count: AtomicUsize::new(0),
             read_only: AtomicBool::new(read_only),
             errors: AtomicBool::new(state & STATE_ERROR != 0),

@@ -3,7 +3,8 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use kernel_sync::{Mutex, MutexGuard, SpinLock};
+use kernel_sync::{Mutex, MutexGuard, TaskLock};
+use kernel_vfs::page::Page;
 use kernel_vfs::{
     BlockDevice, DirectorySink, File, FileType, FsError, Inode, Metadata, NewNode, OpenFlags,
     Ownership, PATH_MAX, Permissions, SetAttributes, Sink, Source, now,
@@ -17,6 +18,8 @@ use crate::map::largest_file;
 pub(crate) struct Body {
     pub(crate) pointers: Pointers,
     pub(crate) goal: u32,
+    /// The indirect block that was used last, and the file's block that its first pointer is for.
+    pub(crate) leaf: Option<(u64, Page)>,
 }
 
 /// An inode of an ext2 file system.
@@ -27,7 +30,7 @@ pub struct Ext2Inode<D: BlockDevice + 'static> {
     /// Held by whoever writes data or sets the size.
     pub(crate) writer: Mutex<()>,
     body: Mutex<Body>,
-    meta: SpinLock<Meta>,
+    meta: TaskLock<Meta>,
 }
 
 impl<D: BlockDevice + 'static> Ext2Inode<D> {
@@ -74,8 +77,8 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
             number,
             file_type,
             writer: Mutex::new(()),
-            body: Mutex::new(Body { pointers, goal }),
-            meta: SpinLock::new(meta),
+            body: Mutex::new(Body { pointers, goal, leaf: None }),
+            meta: TaskLock::new(meta),
         }
     }
 

@@ -59,23 +59,40 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
 
     /// The block that holds the file's block `index`; 0 is a hole.
     #[inline]
-    pub(crate) fn find_block(&self, body: &Body, index: u64) -> Result<u32, FsError> {
+    pub(crate) fn find_block(&self, body: &mut Body, index: u64) -> Result<u32, FsError> {
         if let Some(&block) = body.pointers.get(index as usize)
             && index < DIRECT
         {
             // Checked when the inode was loaded.
             return Ok(block);
         }
+        if let Some((first, leaf)) = &body.leaf
+            && let Some(at) = index.checked_sub(*first)
+            && at < self.per_block()
+        {
+            return self.pointer(leaf, at as usize);
+        }
         let Some(path) = path(index, self.per_block()) else { return Ok(0) };
         let mut block = body.pointers.get(path.root).copied().unwrap_or(0);
-        for index in path.indices.iter().take(path.depth) {
+        for (level, &at) in path.indices.iter().enumerate().take(path.depth) {
             if block == 0 {
                 return Ok(0);
             }
-            block = get32(&self.volume.cache.get(block)?, 4 * index);
-            if block != 0 && !self.volume.is_data_block(block) {
-                return Err(self.volume.corrupted());
+            let page = self.volume.cache.get(block)?;
+            block = self.pointer(&page, at)?;
+            if level + 1 == path.depth {
+                body.leaf = Some((index - at as u64, page));
             }
+        }
+        Ok(block)
+    }
+
+    /// The pointer at a place of an indirect block, checked.
+    #[inline]
+    fn pointer(&self, page: &Page, at: usize) -> Result<u32, FsError> {
+        let block = get32(page, 4 * at);
+        if block != 0 && !self.volume.is_data_block(block) {
+            return Err(self.volume.corrupted());
         }
         Ok(block)
     }
@@ -92,15 +109,14 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
         while block != 0 && level < path.depth {
             parent = block;
             let index = path.indices.get(level).copied().unwrap_or(0);
-            block = get32(&volume.cache.get(block)?, 4 * index);
-            if block != 0 && !volume.is_data_block(block) {
-                return Err(volume.corrupted());
-            }
+            block = self.pointer(&volume.cache.get(block)?, index)?;
             level += 1;
         }
         if block != 0 {
             return volume.cache.put(block, page);
         }
+        // An indirect block is about to change.
+        body.leaf = None;
         // What is missing: the rest of the indirect blocks, and the data block.
         let missing = path.depth - level + 1;
         self.check_sectors(missing)?;
@@ -176,6 +192,7 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
 
     /// Frees every block from the file's block `from` on.
     pub(crate) fn release_from(&self, body: &mut Body, from: u64) -> Result<(), FsError> {
+        body.leaf = None;
         let mut pointers = body.pointers;
         let mut run = Run::default();
         let result = self.volume.release(&mut pointers, from, &mut run);

@@ -1,11 +1,9 @@
-//! A spinning readers-writer lock, interrupts off while held. Writers wait for readers to
+//! A spinning readers-writer lock among tasks, not for interrupts. Writers wait for readers to
 //! leave; new readers wait while a writer holds it.
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
-
-use crate::platform::{IrqState, platform};
 
 const WRITER: u32 = 1 << 31;
 
@@ -31,7 +29,6 @@ impl<T: ?Sized> RwLock<T> {
     /// Takes the lock to read.
     #[inline]
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
-        let irq = (platform().irq_save)();
         loop {
             let state = self.state.load(Ordering::Relaxed);
             if state & WRITER == 0
@@ -40,7 +37,7 @@ impl<T: ?Sized> RwLock<T> {
                     .compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed)
                     .is_ok()
             {
-                return RwLockReadGuard { lock: self, irq };
+                return RwLockReadGuard { lock: self };
             }
             core::hint::spin_loop();
         }
@@ -49,7 +46,6 @@ impl<T: ?Sized> RwLock<T> {
     /// Takes the lock to write.
     #[inline]
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
-        let irq = (platform().irq_save)();
         while self
             .state
             .compare_exchange_weak(0, WRITER, Ordering::Acquire, Ordering::Relaxed)
@@ -57,7 +53,7 @@ impl<T: ?Sized> RwLock<T> {
         {
             core::hint::spin_loop();
         }
-        RwLockWriteGuard { lock: self, irq }
+        RwLockWriteGuard { lock: self }
     }
 }
 
@@ -65,7 +61,6 @@ impl<T: ?Sized> RwLock<T> {
 #[must_use]
 pub struct RwLockReadGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
-    irq: IrqState,
 }
 
 impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
@@ -81,7 +76,6 @@ impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.lock.state.fetch_sub(1, Ordering::Release);
-        (platform().irq_restore)(self.irq);
     }
 }
 
@@ -89,7 +83,6 @@ impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
 #[must_use]
 pub struct RwLockWriteGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
-    irq: IrqState,
 }
 
 impl<T: ?Sized> Deref for RwLockWriteGuard<'_, T> {
@@ -113,7 +106,6 @@ impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.lock.state.store(0, Ordering::Release);
-        (platform().irq_restore)(self.irq);
     }
 }
 

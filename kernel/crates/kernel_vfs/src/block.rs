@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use kernel_sync::SpinLock;
+use kernel_sync::TaskLock;
 
 use crate::error::FsError;
 
@@ -54,14 +54,14 @@ impl<T: BlockDevice + ?Sized> BlockDevice for Arc<T> {
 /// A disk in memory, for tests on the host.
 pub struct MemoryDisk {
     block_size: usize,
-    bytes: SpinLock<Vec<u8>>,
+    bytes: TaskLock<Vec<u8>>,
 }
 
 impl MemoryDisk {
     /// A disk that holds `bytes`, cut to whole blocks.
     pub fn new(block_size: usize, mut bytes: Vec<u8>) -> Self {
         bytes.truncate(bytes.len() / block_size * block_size);
-        Self { block_size, bytes: SpinLock::new(bytes) }
+        Self { block_size, bytes: TaskLock::new(bytes) }
     }
 
     /// An empty disk.

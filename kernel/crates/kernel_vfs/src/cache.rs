@@ -8,14 +8,43 @@
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::hash::{BuildHasher, Hasher};
 use core::sync::atomic::{AtomicBool, Ordering};
-
-use foldhash::fast::FixedState;
 
 use crate::dentry::{Dentry, Name};
 
 const NONE: u32 = u32::MAX;
+
+/// The hash of a name while its bytes are looked at: resolution looks at each of them anyway to
+/// find the next slash.
+#[derive(Clone, Copy)]
+pub(crate) struct NameHash(u64);
+
+impl NameHash {
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
+    #[inline]
+    pub(crate) fn add(&mut self, byte: u8) {
+        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(Self::FACTOR);
+    }
+
+    /// The upper bits, which depend on all of the name.
+    #[inline]
+    pub(crate) fn finish(self) -> u32 {
+        ((self.0 ^ self.0 >> 29) >> 32) as u32 ^ self.0 as u32 >> 16
+    }
+}
+
+/// Whether two names are equal. Most are short: a loop is shorter than a call.
+#[inline]
+fn same_name(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    if one.len() > 16 {
+        return one == other;
+    }
+    one.iter().zip(other).all(|(one, other)| one == other)
+}
 
 /// What the cache knows of a name.
 pub(crate) enum Cached<'a> {
@@ -44,7 +73,8 @@ enum State {
 
 /// The table.
 pub(crate) struct DentryCache {
-    hasher: FixedState,
+    /// Secret, so that users cannot choose names that collide.
+    seed: u64,
     /// First slot of each chain; the length is a power of two.
     heads: Vec<u32>,
     slots: Vec<Slot>,
@@ -58,7 +88,7 @@ impl DentryCache {
     /// A cache that holds nothing.
     pub(crate) const fn new() -> Self {
         Self {
-            hasher: FixedState::with_seed(0),
+            seed: 0,
             heads: Vec::new(),
             slots: Vec::new(),
             free: NONE,
@@ -72,7 +102,7 @@ impl DentryCache {
     pub(crate) fn with_capacity(capacity: usize, seed: u64) -> Self {
         let capacity = capacity.max(16);
         Self {
-            hasher: FixedState::with_seed(seed),
+            seed,
             heads: vec![NONE; capacity.next_power_of_two()],
             slots: Vec::new(),
             free: NONE,
@@ -82,12 +112,16 @@ impl DentryCache {
         }
     }
 
+    /// The start of the hash of a name in the directory `parent`, to be continued byte by byte.
     #[inline]
+    pub(crate) fn hash_start(&self, parent: u64) -> NameHash {
+        NameHash(self.seed ^ parent.wrapping_mul(NameHash::FACTOR))
+    }
+
     fn hash(&self, parent: u64, name: &[u8]) -> u32 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write_u64(parent);
-        hasher.write(name);
-        hasher.finish() as u32
+        let mut hash = self.hash_start(parent);
+        name.iter().for_each(|&byte| hash.add(byte));
+        hash.finish()
     }
 
     #[inline]
@@ -99,7 +133,7 @@ impl DentryCache {
     fn find(&self, hash: u32, parent: u64, name: &[u8]) -> Option<&Slot> {
         let mut index = self.heads.get(self.chain(hash)).copied().unwrap_or(NONE);
         while let Some(slot) = self.slots.get(index as usize) {
-            if slot.hash == hash && slot.parent == parent && slot.name.as_slice() == name {
+            if slot.hash == hash && slot.parent == parent && same_name(&slot.name, name) {
                 return Some(slot);
             }
             index = slot.next;
@@ -108,9 +142,14 @@ impl DentryCache {
     }
 
     /// What is known of `name` in the directory with this id.
-    #[inline]
     pub(crate) fn get(&self, parent: u64, name: &[u8]) -> Cached<'_> {
-        match self.find(self.hash(parent, name), parent, name) {
+        self.get_hashed(self.hash(parent, name), parent, name)
+    }
+
+    /// The same, with the name's hash.
+    #[inline]
+    pub(crate) fn get_hashed(&self, hash: u32, parent: u64, name: &[u8]) -> Cached<'_> {
+        match self.find(hash, parent, name) {
             Some(slot) => {
                 if !slot.referenced.load(Ordering::Relaxed) {
                     slot.referenced.store(true, Ordering::Relaxed);
@@ -138,7 +177,7 @@ impl DentryCache {
         let state = dentry.map_or(State::Absent, State::Present);
         let mut index = self.heads.get(self.chain(hash)).copied().unwrap_or(NONE);
         while let Some(slot) = self.slots.get_mut(index as usize) {
-            if slot.hash == hash && slot.parent == parent && slot.name.as_slice() == name {
+            if slot.hash == hash && slot.parent == parent && same_name(&slot.name, name) {
                 return present(core::mem::replace(&mut slot.state, state));
             }
             index = slot.next;

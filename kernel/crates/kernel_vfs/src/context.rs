@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU16, Ordering};
 
-use kernel_sync::SpinLock;
+use kernel_sync::TaskLock;
 
 use crate::dentry::Dentry;
 use crate::error::FsError;
@@ -12,14 +12,14 @@ use crate::types::FileType;
 /// Root, working directory and umask of a process. Threads share one; `fork` copies it.
 pub struct FsContext {
     root: Arc<Dentry>,
-    working: SpinLock<Arc<Dentry>>,
+    working: TaskLock<Arc<Dentry>>,
     umask: AtomicU16,
 }
 
 impl FsContext {
     /// Root and working directory at `root`, umask 022.
     pub fn new(root: Arc<Dentry>) -> Self {
-        let working = SpinLock::new(Arc::clone(&root));
+        let working = TaskLock::new(Arc::clone(&root));
         Self { root, working, umask: AtomicU16::new(0o022) }
     }
 
@@ -60,7 +60,7 @@ impl FsContext {
     pub fn fork(&self) -> Self {
         Self {
             root: Arc::clone(&self.root),
-            working: SpinLock::new(self.working_directory()),
+            working: TaskLock::new(self.working_directory()),
             umask: AtomicU16::new(self.umask()),
         }
     }

@@ -11,7 +11,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use kernel_sync::{Mutex, MutexGuard, SpinLock};
+use kernel_sync::{Mutex, MutexGuard, TaskLock};
 use smallvec::SmallVec;
 
 use crate::inode::Inode;
@@ -37,7 +37,7 @@ pub struct Dentry {
     inode: Arc<dyn Inode>,
     file_type: FileType,
     mount: Arc<Mount>,
-    location: SpinLock<Location>,
+    location: TaskLock<Location>,
     /// Index of the mount on top of this directory, plus one; 0 if there is none.
     covered_by: AtomicU32,
     unlinked: AtomicBool,
@@ -67,7 +67,7 @@ impl Dentry {
             file_type: inode.file_type(),
             inode,
             mount,
-            location: SpinLock::new(Location { parent, name }),
+            location: TaskLock::new(Location { parent, name }),
             covered_by: AtomicU32::new(0),
             unlinked: AtomicBool::new(false),
             directory: Mutex::new(()),

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use kernel_sync::SpinLock;
+use kernel_sync::TaskLock;
 
 use crate::error::FsError;
 use crate::open_file::OpenFile;
@@ -27,7 +27,7 @@ struct Slots {
 /// A table of descriptors.
 #[derive(Default)]
 pub struct FdTable {
-    inner: SpinLock<Slots>,
+    inner: TaskLock<Slots>,
     /// How many are open; may lag for a moment while another thread opens or closes.
     open: AtomicUsize,
 }
@@ -165,7 +165,7 @@ impl FdTable {
             })
             .collect();
         let open = AtomicUsize::new(self.open.load(Ordering::Relaxed));
-        Self { inner: SpinLock::new(Slots { slots, lowest: inner.lowest }), open }
+        Self { inner: TaskLock::new(Slots { slots, lowest: inner.lowest }), open }
     }
 
     /// Closes what is marked close-on-exec, for `execve`.

@@ -11,9 +11,10 @@ pub trait Sink {
     /// Takes bytes from the front of `bytes` and says how many: all of them, or as many as
     /// `remaining` said, or fewer because the memory behind it is not accessible.
     fn put(&mut self, bytes: &[u8]) -> usize;
-    /// Takes `count` zero bytes; as `put`.
+    /// Takes `count` zero bytes, or as many as `remaining` says; as `put`.
     fn put_zeros(&mut self, count: usize) -> usize {
         const ZEROS: [u8; 512] = [0; 512];
+        let count = count.min(self.remaining());
         let mut done = 0;
         while done < count {
             let part = (count - done).min(ZEROS.len());

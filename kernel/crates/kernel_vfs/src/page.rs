@@ -8,7 +8,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use kernel_sync::SpinLock;
+use kernel_sync::TaskLock;
 
 /// The bytes of one page or block; immutable while shared.
 pub type Page = Arc<[u8]>;
@@ -27,7 +27,7 @@ pub fn make_mut(page: &mut Page) -> &mut [u8] {
 /// zeroing.
 pub struct PagePool {
     length: usize,
-    pages: SpinLock<Vec<Page>>,
+    pages: TaskLock<Vec<Page>>,
 }
 
 impl PagePool {
@@ -35,7 +35,7 @@ impl PagePool {
 
     /// A pool of pages of `length` bytes.
     pub fn new(length: usize) -> Self {
-        Self { length, pages: SpinLock::new(Vec::with_capacity(Self::KEPT)) }
+        Self { length, pages: TaskLock::new(Vec::with_capacity(Self::KEPT)) }
     }
 
     /// Bytes in each page.

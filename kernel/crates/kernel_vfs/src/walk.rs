@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use kernel_sync::RwLock;
 
-use crate::cache::Cached;
+use crate::cache::{Cached, NameHash};
 use crate::dentry::Dentry;
 use crate::error::FsError;
 use crate::mount::Vfs;
@@ -65,14 +65,22 @@ enum Stop<'p> {
     },
 }
 
-/// Splits the next component off: (name, what follows it), the name empty at the end.
+/// Splits the next component off: (name, what follows it), the name empty at the end. Feeds its
+/// bytes to `hash` on the way.
 #[inline]
-fn next_component(mut path: &[u8]) -> (&[u8], &[u8]) {
+fn next_component<'p>(mut path: &'p [u8], hash: &mut NameHash) -> (&'p [u8], &'p [u8]) {
     while let [b'/', tail @ ..] = path {
         path = tail;
     }
-    let length = path.iter().position(|&byte| byte == b'/').unwrap_or(path.len());
-    path.split_at(length)
+    let mut length = 0;
+    for &byte in path {
+        if byte == b'/' {
+            break;
+        }
+        hash.add(byte);
+        length += 1;
+    }
+    path.split_at_checked(length).unwrap_or((path, &[]))
 }
 
 impl<'a> Walk<'a> {
@@ -95,7 +103,8 @@ impl<'a> Walk<'a> {
         let mut current = start;
         let mut path = path;
         loop {
-            let (name, tail) = next_component(path);
+            let mut hash = vfs.cache.hash_start(current.id());
+            let (name, tail) = next_component(path, &mut hash);
             if name.is_empty() {
                 return (current, Stop::Done);
             }
@@ -116,7 +125,7 @@ impl<'a> Walk<'a> {
             if name.len() > NAME_MAX {
                 return (current, Stop::Failed(FsError::NameTooLong));
             }
-            match vfs.cache.get(current.id(), name) {
+            match vfs.cache.get_hashed(hash.finish(), current.id(), name) {
                 Cached::Found(found) => {
                     if found.file_type() == FileType::Symlink && (follow_last || !tail.is_empty()) {
                         let stop = Stop::Symlink { link: Arc::clone(found), rest: tail.len() };

@@ -1,6 +1,6 @@
 //! Owner, mode, link count and times of an inode in memory.
 
-use kernel_sync::SpinLock;
+use kernel_sync::TaskLock;
 
 use crate::clock::now;
 use crate::types::{FileType, Metadata, Ownership, Permissions, SetAttributes, Time};
@@ -17,7 +17,7 @@ struct Fields {
 /// The attributes that every inode in memory has; to be embedded in one.
 pub struct NodeAttributes {
     number: u64,
-    fields: SpinLock<Fields>,
+    fields: TaskLock<Fields>,
 }
 
 impl NodeAttributes {
@@ -32,7 +32,7 @@ impl NodeAttributes {
             modified: time,
             changed: time,
         };
-        Self { number, fields: SpinLock::new(fields) }
+        Self { number, fields: TaskLock::new(fields) }
     }
 
     /// The inode number.

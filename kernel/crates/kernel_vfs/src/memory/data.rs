@@ -8,7 +8,7 @@ use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use alloc::sync::Arc;
 
-use kernel_sync::{Mutex, SpinLock};
+use kernel_sync::{Mutex, TaskLock};
 
 use super::{PAGE, Shared};
 use crate::error::FsError;
@@ -29,12 +29,12 @@ struct Pages {
 pub(super) struct Data {
     shared: Arc<Shared>,
     writer: Mutex<()>,
-    pages: SpinLock<Pages>,
+    pages: TaskLock<Pages>,
 }
 
 impl Data {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, writer: Mutex::new(()), pages: SpinLock::default() }
+        Self { shared, writer: Mutex::new(()), pages: TaskLock::default() }
     }
 
     pub(super) fn size(&self) -> u64 {

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use kernel_sync::SpinLock;
+use kernel_sync::TaskLock;
 
 use super::data::Data;
 use super::entries::{Entries, Entry};
@@ -19,7 +19,7 @@ use crate::types::{FileType, Metadata, NewNode, OpenFlags, Ownership, Permission
 
 enum Body {
     Regular(Data),
-    Directory { entries: SpinLock<Entries>, parent: AtomicU64 },
+    Directory { entries: TaskLock<Entries>, parent: AtomicU64 },
     Symlink(Box<[u8]>),
 }
 
@@ -32,11 +32,11 @@ pub struct MemoryInode {
 
 impl MemoryInode {
     pub(super) fn new_root(shared: Arc<Shared>, owner: Ownership) -> Self {
-        let body = Body::Directory { entries: SpinLock::default(), parent: AtomicU64::new(1) };
+        let body = Body::Directory { entries: TaskLock::default(), parent: AtomicU64::new(1) };
         Self { shared, attributes: NodeAttributes::new(1, owner, 2), body }
     }
 
-    fn entries(&self) -> Result<&SpinLock<Entries>, FsError> {
+    fn entries(&self) -> Result<&TaskLock<Entries>, FsError> {
         match &self.body {
             Body::Directory { entries, .. } => Ok(entries),
             _ => Err(FsError::NotDirectory),
@@ -148,7 +148,7 @@ impl Inode for MemoryInode {
             NewNode::Regular => (Body::Regular(Data::new(Arc::clone(&shared))), 1),
             NewNode::Directory => {
                 let parent = AtomicU64::new(self.attributes.number());
-                (Body::Directory { entries: SpinLock::default(), parent }, 2)
+                (Body::Directory { entries: TaskLock::default(), parent }, 2)
             }
             NewNode::Symlink(target) => (Body::Symlink(target.into()), 1),
         };
