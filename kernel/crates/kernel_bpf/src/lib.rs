@@ -3,6 +3,53 @@
 //! `bytes → insn → Program → verifier → Verified<Program> → interpreter → run(context)`.
 //! Nothing that the verifier has not accepted can be run, because only the verifier
 //! makes [`verifier::Verified`].
+//!
+//! ```
+//! use std::sync::Arc;
+//! use kernel_bpf::interpreter::Interpreter;
+//! use kernel_bpf::map::Map;
+//! use kernel_bpf::profile::{ActiveProfile, PhysicalProfile};
+//! use kernel_bpf::{asm, prog_type::ProgType, program::Program, verifier::verify};
+//! # use kernel_bpf::helper::{Fault, KernelServices};
+//! # struct Kernel;
+//! # impl KernelServices for Kernel {
+//! #     fn ktime_ns(&self) -> u64 { 0 }
+//! #     fn current_pid_tgid(&self) -> u64 { 0 }
+//! #     fn current_uid_gid(&self) -> u64 { 0 }
+//! #     fn current_comm(&self, _: &mut [u8; 16]) {}
+//! #     fn cpu_id(&self) -> usize { 0 }
+//! #     fn random_u32(&self) -> u32 { 0 }
+//! #     fn trace_print(&self, _: &[u8]) {}
+//! #     fn read_user(&self, _: &mut [u8], _: u64) -> Result<(), Fault> { Err(Fault) }
+//! #     fn read_kernel(&self, _: &mut [u8], _: u64) -> Result<(), Fault> { Err(Fault) }
+//! #     fn ring_ready(&self, _: &Map) {}
+//! # }
+//!
+//! let insns = asm::assemble("r0 = *(u64 *)(r1 + 8)\n r0 *= 2\n exit")?;
+//! let program: Program<Arc<Map>> = Program::new(insns, ProgType::RawTracepoint, vec![]);
+//! let verified = verify(program, &ActiveProfile::verify_options())?;
+//! assert_eq!(verified.proof().worst_case, 3);
+//! let ready = Interpreter::<ActiveProfile>::new(&verified)?;
+//! let mut context = [0; 16];
+//! context[8] = 21;
+//! assert_eq!(ready.run(&mut context, &Kernel), Some(42));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`insn`], [`asm`], [`disasm`] | the instruction model, as bytes and as text |
+//! | [`program`], [`prog_type`], [`hook`] | a program and the rules of its kind |
+//! | [`verifier`] | accepts or refuses, and proves the cost |
+//! | [`interpreter`] | runs what was accepted |
+//! | [`map`], [`memory`] | what programs and user space share, and where it lies |
+//! | [`helper`] | what programs may call |
+//! | [`btf`], [`loader`] | type information and object files |
+//! | [`profile`] | how much of a machine all this may use |
+//!
+//! `unsafe` is in `memory` (owning raw blocks), `interpreter` (`mod`, `execute`, `memory`: the
+//! accesses that the proof covers) and `helper::call` (memory that programs lend); every other
+//! module of the runtime forbids it.
 #![no_std]
 
 extern crate alloc;

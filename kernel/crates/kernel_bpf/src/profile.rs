@@ -5,6 +5,8 @@
 //! is loaded. Cargo features choose [`ActiveProfile`]; both types always exist, so tests can
 //! compare them.
 
+#![forbid(unsafe_code)]
+
 use crate::helper;
 use crate::memory::{HeapMemory, Memory, StaticPool};
 use crate::verifier::VerifyOptions;

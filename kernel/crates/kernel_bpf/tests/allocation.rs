@@ -1,7 +1,5 @@
 //! Nothing is allocated while programs run: counted by the global allocator itself.
 
-#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
-
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -1,7 +1,5 @@
 //! Objects that are almost right, and objects that are not right at all.
 
-#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
-
 mod common;
 
 use common::{clang, compile, compile_text, examples};

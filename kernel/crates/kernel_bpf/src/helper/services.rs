@@ -3,6 +3,8 @@
 //! The kernel implements it once; tests have a mock. Everything here may be called while an
 //! interrupt is handled, so nothing may sleep or take a lock that interrupted code may hold.
 
+#![forbid(unsafe_code)]
+
 use crate::map::Map;
 
 /// Memory that could not be read (EFAULT).

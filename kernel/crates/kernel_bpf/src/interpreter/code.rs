@@ -5,6 +5,8 @@
 //! *fused* codes for pairs that compilers emit often. [`super::lower`] makes them,
 //! [`super::execute`] runs them.
 
+#![forbid(unsafe_code)]
+
 use crate::insn::{AluOp, Cond, Width};
 
 /// A pre-decoded instruction.

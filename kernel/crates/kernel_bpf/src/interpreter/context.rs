@@ -1,5 +1,7 @@
 //! The context of programs that look at packets.
 
+#![forbid(unsafe_code)]
+
 use core::marker::PhantomData;
 
 use crate::prog_type::ProgType;

@@ -2,6 +2,8 @@
 //! the comparison of its result, shifts that only extend, a constant result with the exit.
 //! Pure; the caller makes sure that nothing jumps to the second op.
 
+#![forbid(unsafe_code)]
+
 use super::code::{Code, Op, pair};
 
 /// Register 0, where results are returned.

@@ -2,6 +2,8 @@
 //! distances, pairs of instructions are fused (`fuse`), and what the proof shows to be dead
 //! is left out.
 
+#![forbid(unsafe_code)]
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;

@@ -1,0 +1,76 @@
+//! Programs that look at packets: direct access between `data` and `data_end`, and the fields
+//! of their contexts.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly")]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Host, clang, compile_text, create_maps, environment};
+use kernel_bpf::interpreter::{Interpreter, PacketContext};
+use kernel_bpf::loader::Object;
+use kernel_bpf::profile::{ActiveProfile, PhysicalProfile};
+use kernel_bpf::verifier::verify;
+
+fn run(section: &str, body: &str, packet: &mut [u8]) -> Option<u64> {
+    let text = format!(
+        "#include \"bpf_helpers.h\"
+        struct __sk_buff {{ __u32 len, pad[18], data, data_end; }};
+        struct xdp_md {{ __u32 data, data_end, data_meta; }};
+        char _license[] SEC(\"license\") = \"GPL\";
+        SEC(\"{section}\") int f({body}"
+    );
+    let object = Object::parse(&compile_text(clang()?, &text)).unwrap();
+    let maps = create_maps(&object, &environment());
+    let program = object.programs[0].to_program(&object, &maps, Arc::ptr_eq).unwrap();
+    let verified = verify(program, &ActiveProfile::verify_options());
+    let verified = verified.unwrap_or_else(|rejection| panic!("{rejection}"));
+    let ready = Interpreter::<ActiveProfile>::new(&verified).unwrap();
+    assert_eq!(ready.run(&mut [0; 256], &Host::default()), None, "not without a packet");
+    let mut context = PacketContext::new(verified.prog_type, packet).unwrap();
+    Some(ready.run_packet(&mut context, &Host::default()))
+}
+
+const SUM: &str = "struct xdp_md *ctx) {
+    __u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+    if (data + 4 > end) return 0;
+    return data[0] + data[1] + data[2] + data[3];
+}";
+
+#[test]
+fn an_xdp_program_reads_its_packet() {
+    let Some(sum) = run("xdp", SUM, &mut [1, 2, 3, 4, 5]) else { return };
+    assert_eq!(sum, 10);
+    assert_eq!(run("xdp", SUM, &mut [1, 2, 3]), Some(0), "too short");
+    assert_eq!(run("xdp", SUM, &mut []), Some(0));
+}
+
+#[test]
+fn a_classifier_writes_its_packet() {
+    let mut packet = [7; 20];
+    let body = "struct __sk_buff *skb) {
+        __u8 *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+        if (data + 16 > end) return 99;
+        data[15] = 42;
+        return skb->len;
+    }";
+    let Some(length) = run("tc", body, &mut packet) else { return };
+    assert_eq!(length, 20);
+    assert_eq!((packet[14], packet[15], packet[16]), (7, 42, 7));
+}
+
+#[test]
+fn legacy_loads_end_the_program_beyond_the_packet() {
+    let body = "void *skb) {
+        unsigned long long value;
+        asm volatile(\"r6 = %1; r0 = *(u16 *)skb[12]; %0 = r0\"
+                     : \"=r\"(value) : \"r\"(skb)
+                     : \"r0\", \"r1\", \"r2\", \"r3\", \"r4\", \"r5\", \"r6\");
+        return value;
+    }";
+    let mut packet: Vec<u8> = (0..14).collect();
+    let Some(value) = run("socket", body, &mut packet) else { return };
+    assert_eq!(value, 0x0c0d, "in host order");
+    assert_eq!(run("socket", body, &mut packet[..13]), Some(0));
+}
