@@ -26,7 +26,8 @@ pub struct HookDecl {
     /// One sentence for listings.
     pub summary: &'static str,
     pub context: Context,
-    /// What a program may return, both ends included, as a signed 64-bit number.
+    /// What a program may return, both ends included. The kernel reads the low half of
+    /// r0 as a signed 32-bit number, as C's `int` has it.
     pub returns: (i64, i64),
     /// Lists of helper numbers that programs may call.
     pub helpers: &'static [&'static [i32]],

@@ -54,7 +54,7 @@ pub(super) struct Parsed {
     pub(super) target: Option<Target>,
 }
 
-/// Assembles a program; one entry per slot, as [`crate::insn::decode`] gives.
+/// Assembles a program; one entry per slot, as [`fn@crate::insn::decode`] gives.
 ///
 /// # Errors
 /// The first line that is not an instruction, or a label that is not there.

@@ -1,11 +1,11 @@
-//! From [`Insn`] back to the 8-byte encoding: the inverse of [`super::decode`].
+//! From [`Insn`] back to the 8-byte encoding: the inverse of [`fn@super::decode`].
 
 use alloc::vec::Vec;
 
 use super::opcode as op;
 use super::{AluOp, AtomicOp, ByteOrder, Cond, Imm64, Insn, Operand, Reg, SignedSize, Size, Width};
 
-/// Encodes a program that has one entry per slot, as [`super::decode`] returns it.
+/// Encodes a program that has one entry per slot, as [`fn@super::decode`] returns it.
 #[must_use]
 pub fn encode(insns: &[Insn]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(insns.len() * 8);

@@ -1,6 +1,6 @@
 //! The instruction model: one enum that cannot hold an invalid instruction.
 //!
-//! Bytes are decoded once ([`decode`]), following RFC 9669 and the additions of
+//! Bytes are decoded once ([`fn@decode`]), following RFC 9669 and the additions of
 //! Linux's v4 instruction set. Verifier, interpreter, JITs and disassembler all
 //! read [`Insn`]. A decoded program is a `Vec<Insn>` with one entry for each
 //! 8-byte slot, so that positions and jump offsets are Linux's slot numbers; the
@@ -331,9 +331,9 @@ pub enum Insn {
     CallKfunc { id: i32, btf: i16 },
     /// Returns from a subprogram or ends the program.
     Exit,
-    /// Legacy packet access: r0 = packet[imm], in host order.
+    /// Legacy packet access: `r0 = packet[imm]`, in host order.
     LoadAbs { size: Size, imm: i32 },
-    /// Legacy packet access: r0 = packet[src + imm], in host order.
+    /// Legacy packet access: `r0 = packet[src + imm]`, in host order.
     LoadInd { size: Size, src: Reg, imm: i32 },
 }
 

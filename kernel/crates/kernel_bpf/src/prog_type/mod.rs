@@ -95,7 +95,8 @@ pub struct TypeDecl {
     pub name: &'static str,
     pub context: Context,
     pub helpers: &'static [&'static [i32]],
-    /// What a program may return, as a signed number; `None`: any number.
+    /// What a program may return, as a signed number (of 32 bits at Lemma's hooks, of
+    /// 64 elsewhere); `None`: anything.
     pub returns: Option<(i64, i64)>,
     /// Whether the program may write to packet data.
     pub packet_write: bool,

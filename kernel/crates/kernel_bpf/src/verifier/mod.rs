@@ -6,6 +6,33 @@
 //! (`compare`, `checkpoint`, `path`). The rules for each instruction are in `step`,
 //! `alu`, `pointer`, `branch`, `memory`, `stack`, `call`, `arguments` and `maps`.
 //!
+//! # Why an accepted program is safe
+//!
+//! Each state stands for a set of machine states, and every rule keeps the sets large
+//! enough: whatever a run does, some explored path has a state that holds it. The
+//! rules for numbers are tested against concrete arithmetic (`scalar`), the whole on
+//! random programs in a machine that watches every step (`tests/verifier`). A path is
+//! cut short only where a completely explored state includes the present one; numbers
+//! are left out of that comparison only if no decision, offset, size or result was
+//! ever derived from their bounds (`path`), registers and slots only if nothing reads
+//! them afterwards. It is assumed that helpers do what their declarations say, that
+//! maps keep their definitions, and that the frame pointer of each frame has 512 bytes
+//! below it.
+//!
+//! The worst case counts each instruction as one and each helper at its declared cost,
+//! over all explored paths; a pruned path counts with the worst case of what includes
+//! it. A tail call ends the count: the program called has its own.
+//!
+//! # Where this differs from Linux
+//!
+//! * Ranges are somewhat more precise (division, remainders, negative offsets), so that
+//!   a few more programs are accepted.
+//! * Global functions are explored at each call, as static ones are.
+//! * Callbacks, spin locks, timers, kernel pointers in maps, dynptrs, iterators, kernel
+//!   functions and `may_goto` are refused with a reason.
+//! * For unprivileged programs both sides of a decided branch are explored, the
+//!   impossible one with unknown operands, as the processor may guess it.
+//!
 //! The result is [`Verified`], which nothing else can make, with a [`Proof`]; or a
 //! [`Rejection`] that says one cause, where, and why.
 

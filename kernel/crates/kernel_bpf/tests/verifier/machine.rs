@@ -231,9 +231,7 @@ impl<'a> Machine<'a> {
                     None => return Ok(Outcome { executed }),
                     Some((kept, back)) => {
                         regs[6..].copy_from_slice(&kept);
-                        for reg in 1..6 {
-                            regs[reg] = self.next();
-                        }
+                        regs[1..6].fill_with(|| self.next());
                         self.stack.pop();
                         next = back;
                     }
