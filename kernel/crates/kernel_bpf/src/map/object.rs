@@ -218,10 +218,18 @@ impl Map {
             return Err(MapError::Invalid);
         }
         match &self.storage {
-            Storage::Array(array) => array.read(index(key)?, out),
-            Storage::Hash(hash) => hash.read(key, out),
-            Storage::Ring(_) => Err(MapError::NotSupported),
+            Storage::Array(array) => array.read(index(key)?, out)?,
+            Storage::Hash(hash) => hash.read(key, out)?,
+            Storage::Ring(_) => return Err(MapError::NotSupported),
         }
+        // On a machine with one CPU its value is copied alone: the rounding up is left.
+        if self.value_bytes > self.def.value_size as usize
+            && self.value_bytes - (self.def.value_size as usize) < 8
+            && let Some(padding) = out.get_mut(self.def.value_size as usize..self.value_bytes)
+        {
+            padding.fill(0);
+        }
+        Ok(())
     }
 
     /// Sets the value of `key` (`BPF_MAP_UPDATE_ELEM`).

@@ -116,6 +116,17 @@ fn per_cpu_maps_show_every_cpu_to_user_space_and_one_to_a_program() {
 }
 
 #[test]
+fn a_per_cpu_value_of_one_cpu_is_rounded_up_with_zeros() {
+    for kind in [MapType::PercpuArray, MapType::PercpuHash] {
+        let map = Map::create::<CloudProfile>(def(kind, 4, 5, 2, 0), &environment(1)).unwrap();
+        map.update(&[0; 4], &[7; 8], ANY).unwrap();
+        let mut out = [0xaa; 8];
+        map.lookup(&[0; 4], &mut out).unwrap();
+        assert_eq!(out, [7, 7, 7, 7, 7, 0, 0, 0]);
+    }
+}
+
+#[test]
 fn a_frozen_map_refuses_system_calls_and_shows_its_bytes_to_the_verifier() {
     let map = create(def(MapType::Array, 4, 6, 1, flags::RDONLY_PROG)).unwrap();
     let mut bytes = [0; 3];
