@@ -1,8 +1,8 @@
-//! A user's address space: its regions, its page tables, and how pages get from one to the
-//! other when they are touched.
+//! A user's address space: its regions and its page tables, and what system calls do to them.
+//! How a page comes into the table when it is touched is `demand.rs`; moving a mapping is
+//! `remap.rs`.
 //!
-//! [`AddressSpace::resolve`] answers a page fault. Pages of private regions are owned by the
-//! mapping; after [`AddressSpace::fork`] two mappings own the same frame, read-only, and the
+//! Pages of private regions are owned by the mapping; after [`AddressSpace::fork`] two mappings own the same frame, read-only, and the
 //! first to write gets a copy. Pages of shared regions are owned by what is behind the region.
 //!
 //! One mutex guards regions and tables. It is not held while a file is read: a fault looks up
@@ -13,17 +13,15 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use kernel_mem::{Region, RegionError, Regions, Rights};
 use kernel_sync::Mutex;
-use kernel_vfs::SliceSink;
 
-use super::backing::{Backing, FileBacking};
-use super::layout::{MAP_TOP, STACK_INITIAL, STACK_LOW, STACK_TOP, USER_END, USER_LOW};
+use super::backing::Backing;
+use super::demand::FaultError;
+use super::layout::{MAP_TOP, STACK_INITIAL, STACK_TOP, USER_END, USER_LOW};
 use super::memapi::{OutOfMemory, may_allocate};
 use super::phys;
-use crate::arch::{
-    Arch, Architecture, FaultAccess, MapError, Mapping, PAGE_SIZE, PageTable, PhysAddr, Protection,
-};
+use crate::arch::{Arch, Architecture, FaultAccess, PAGE_SIZE, PageTable, PhysAddr, Protection};
 
-type Table = <Arch as Architecture>::Table;
+pub(super) type Table = <Arch as Architecture>::Table;
 
 /// Why a request about memory failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,19 +38,6 @@ pub enum MemoryError {
     NotPermitted,
     /// The range is not mapped, or not by one region.
     NotMapped,
-}
-
-/// Why a page fault has no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultError {
-    /// Nothing is mapped there: `SEGV_MAPERR`.
-    NotMapped,
-    /// The region does not allow the access: `SEGV_ACCERR`.
-    Forbidden,
-    /// The page is beyond the end of its file: `BUS_ADRERR`.
-    BeyondFile,
-    /// No memory for the page.
-    OutOfMemory,
 }
 
 /// Where a new mapping goes.
@@ -79,7 +64,7 @@ pub struct AddressSpace {
     root: PhysAddr,
     pub(super) inner: Mutex<Inner>,
     /// Pages that are mapped now.
-    resident: AtomicUsize,
+    pub(super) resident: AtomicUsize,
     /// Processes that run in it: more than one only between `vfork` and `execve`.
     users: AtomicUsize,
 }
@@ -102,32 +87,13 @@ impl From<OutOfMemory> for MemoryError {
     }
 }
 
-impl From<MapError> for FaultError {
-    fn from(error: MapError) -> Self {
-        match error {
-            MapError::OutOfMemory => Self::OutOfMemory,
-            MapError::WriteAndExecute => Self::Forbidden,
-            MapError::AlreadyMapped | MapError::BadAddress => Self::NotMapped,
-        }
-    }
-}
-
 /// What a page of a region with these rights may be used for when nothing holds it back.
-fn protection(rights: Rights) -> Protection {
+pub(super) fn protection(rights: Rights) -> Protection {
     let mut protection = Protection::empty();
     protection.set(Protection::READ, rights.contains(Rights::READ));
     protection.set(Protection::WRITE, rights.contains(Rights::WRITE));
     protection.set(Protection::EXECUTE, rights.contains(Rights::EXECUTE));
     protection | Protection::USER
-}
-
-fn allows(rights: Rights, access: FaultAccess) -> bool {
-    match access {
-        // As on the machines below: what can be written or executed can be read.
-        FaultAccess::Read => !rights.is_empty(),
-        FaultAccess::Write => rights.contains(Rights::WRITE),
-        FaultAccess::Execute => rights.contains(Rights::EXECUTE),
-    }
 }
 
 /// Refuses rights that no page may have.
@@ -430,100 +396,6 @@ impl AddressSpace {
         if failed { Err(OutOfMemory) } else { Ok(child) }
     }
 
-    /// Answers a page fault: after `Ok` the access can be tried again. May sleep.
-    ///
-    /// # Errors
-    /// If the access is not allowed or the page cannot be had.
-    pub fn resolve(&self, address: usize, access: FaultAccess) -> Result<(), FaultError> {
-        loop {
-            let Outcome::NeedsFile(backing) = self.resolve_locked(address, access)? else {
-                return Ok(());
-            };
-            let frame = read_page(&backing)?;
-            if self.install(address, &backing, frame)? {
-                return Ok(());
-            }
-            // The address space has changed meanwhile: look again.
-            phys::release(frame);
-        }
-    }
-
-    fn resolve_locked(&self, address: usize, access: FaultAccess) -> Result<Outcome, FaultError> {
-        let page = address & !(PAGE_SIZE - 1);
-        let Inner { regions, table, .. } = &mut *self.inner.lock();
-        let found = match regions.find(address) {
-            Some(region) => region,
-            None => regions.grow_down(address, STACK_LOW).map_err(|_| FaultError::NotMapped)?,
-        };
-        if !allows(found.rights, access) {
-            return Err(FaultError::Forbidden);
-        }
-        let protection = protection(found.rights);
-        let private = found.backing.is_private();
-        if let Some(mapping) = table.query(page) {
-            return make_usable(table, page, mapping, protection, private, access);
-        }
-        let at = page - found.start;
-        let frame = match &found.backing {
-            Backing::File(backing) if backing.valid.is_none_or(|valid| valid > at) => {
-                return Ok(Outcome::NeedsFile(FileBacking {
-                    file: Arc::clone(&backing.file),
-                    offset: backing.offset + at as u64,
-                    valid: backing.valid.map(|valid| valid - at),
-                }));
-            }
-            Backing::Anonymous | Backing::File(_) => {
-                let frame = phys::alloc_user_frame().ok_or(FaultError::OutOfMemory)?;
-                phys::zero(frame);
-                frame
-            }
-            Backing::Shared { pages, offset } => {
-                pages.frame(offset + at).map_err(|_| FaultError::OutOfMemory)?
-            }
-            Backing::Object { file, offset } => {
-                let writable = found.rights.contains(Rights::WRITE);
-                let frame = file.file().shared_frame(offset + at as u64, writable);
-                PhysAddr(frame.map_err(|_| FaultError::BeyondFile)?)
-            }
-        };
-        if let Err(error) = table.map(page, frame, protection) {
-            if private {
-                phys::release(frame);
-            }
-            return Err(error.into());
-        }
-        self.resident.fetch_add(1, Ordering::Relaxed);
-        Ok(Outcome::Done)
-    }
-
-    /// Maps a page that was read from a file, if it still belongs there and is not mapped.
-    fn install(
-        &self,
-        address: usize,
-        backing: &FileBacking,
-        frame: PhysAddr,
-    ) -> Result<bool, FaultError> {
-        let page = address & !(PAGE_SIZE - 1);
-        let Inner { regions, table, .. } = &mut *self.inner.lock();
-        let Some(region) = regions.find(address) else { return Ok(false) };
-        let Backing::File(now) = &region.backing else { return Ok(false) };
-        let offset = now.offset + (page - region.start) as u64;
-        if !Arc::ptr_eq(&now.file, &backing.file) || offset != backing.offset {
-            return Ok(false);
-        }
-        match table.map(page, frame, protection(region.rights)) {
-            Ok(()) => {
-                self.resident.fetch_add(1, Ordering::Relaxed);
-                Ok(true)
-            }
-            Err(MapError::AlreadyMapped) => Ok(false),
-            Err(error) => {
-                phys::release(frame);
-                Err(error.into())
-            }
-        }
-    }
-
     /// Writes `bytes` at `address`, which is in a private region, from outside: for the stack
     /// of a program that does not run yet.
     ///
@@ -587,67 +459,6 @@ impl Inner {
             .or_else(|| self.regions.find_gap(length, MAP_TOP, USER_END))
             .ok_or(MemoryError::NoMemory)
     }
-}
-
-/// What a fault needs.
-enum Outcome {
-    /// Nothing more.
-    Done,
-    /// The page has to be read: it starts at `offset`.
-    NeedsFile(FileBacking),
-}
-
-/// Makes a mapped page allow an access that its region allows.
-fn make_usable(
-    table: &mut Table,
-    page: usize,
-    mapping: Mapping,
-    full: Protection,
-    private: bool,
-    access: FaultAccess,
-) -> Result<Outcome, FaultError> {
-    let writable = mapping.protection.contains(Protection::WRITE);
-    if access != FaultAccess::Write || writable {
-        // Another thread was faster, or the rights were widened since the page was mapped.
-        table.protect(page, if writable || !private { full } else { full - Protection::WRITE });
-    } else if !private || phys::count(mapping.frame) == 1 {
-        table.protect(page, full);
-    } else {
-        let own = phys::alloc_user_frame().ok_or(FaultError::OutOfMemory)?;
-        phys::copy(own, mapping.frame);
-        table.replace(page, own, full);
-        phys::release(mapping.frame);
-    }
-    Ok(Outcome::Done)
-}
-
-/// A frame with a page of a file; what is not in the file is zero.
-fn read_page(backing: &FileBacking) -> Result<PhysAddr, FaultError> {
-    let frame = phys::alloc_user_frame().ok_or(FaultError::OutOfMemory)?;
-    // SAFETY: the frame has just been allocated; nobody else knows of it.
-    let bytes = unsafe { phys::bytes_mut(frame) };
-    let wanted = backing.valid.map_or(PAGE_SIZE, |valid| valid.min(PAGE_SIZE));
-    let (target, tail) = bytes.split_at_mut(wanted);
-    let mut filled = 0;
-    while let Some(part) = target.get_mut(filled..).filter(|part| !part.is_empty()) {
-        match backing.file.read_at(backing.offset + filled as u64, &mut SliceSink::new(part)) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(_) => {
-                phys::release(frame);
-                return Err(FaultError::BeyondFile);
-            }
-        }
-    }
-    if filled == 0 && backing.valid.is_none() {
-        phys::release(frame);
-        return Err(FaultError::BeyondFile);
-    }
-    if let Some(rest) = target.get_mut(filled..) {
-        rest.fill(0);
-    }
-    tail.fill(0);
-    Ok(frame)
 }
 
 /// Unmaps the pages of a region in `[start, end)`, and gives back those that the mapping owns;

@@ -7,7 +7,8 @@ use alloc::sync::Arc;
 
 use kernel_sync::OnceCell;
 
-use super::address_space::{AddressSpace, FaultError};
+use super::address_space::AddressSpace;
+use super::demand::FaultError;
 use super::layout::USER_END;
 use crate::arch::{Arch, Architecture, FaultAccess, UserFault};
 

@@ -6,7 +6,7 @@
 //! | `heap.rs` | the global allocator: slabs, and talc for what is larger |
 //! | `virt.rs` | the kernel's own mappings: stacks with guard pages |
 //! | `memapi.rs` | what the rest of the kernel asks before it allocates on a user's behalf |
-//! | `address_space.rs`, `remap.rs`, `backing.rs`, `layout.rs` | regions filled on demand, shared copy-on-write |
+//! | `address_space.rs`, `demand.rs`, `remap.rs`, `backing.rs`, `layout.rs` | regions filled on demand, shared copy-on-write |
 //! | `fault.rs` | page faults, from users and from the copy functions |
 //! | `user.rs` | all access to user memory |
 //!
@@ -15,6 +15,7 @@
 
 pub mod address_space;
 pub mod backing;
+pub mod demand;
 pub mod fault;
 pub mod heap;
 pub mod layout;

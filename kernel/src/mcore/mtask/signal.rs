@@ -13,7 +13,7 @@ use super::process::{CONTINUED, NOT_ENDING, Process};
 use super::scheduler::wake;
 use super::task::{Task, TaskState, Tid};
 use crate::arch::{Arch, Architecture, SignalStack, UserFault};
-use crate::mem::address_space::FaultError;
+use crate::mem::demand::FaultError;
 use crate::mem::fault::Unresolved;
 
 type Frame = <Arch as Architecture>::Frame;
