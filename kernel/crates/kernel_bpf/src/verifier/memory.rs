@@ -273,8 +273,7 @@ impl Verifier<'_> {
                 self.check_map_direction(base, map, access)?;
                 let size_of_value = self.env.map(map).map_or(0, |def| def.value_size);
                 self.note_region(Region::MapValue)?;
-                self.check_extent(base, pointer, offset, size, size_of_value, false)?;
-                self.check_special_fields(base, map, pointer, offset, size)
+                self.check_extent(base, pointer, offset, size, size_of_value, false)
             }
             Kind::Memory { size: extent } => {
                 if access == Access::Write {
@@ -560,19 +559,6 @@ impl Verifier<'_> {
                 format!("R{} invalid {kind} access off={at} size={size}", base as u8),
             )
             .register(base))
-    }
-
-    /// Locks, timers and kernel pointers in a map value are reached by helpers only.
-    pub(super) fn check_special_fields(
-        &self,
-        base: Reg,
-        map: u32,
-        pointer: &Value,
-        offset: i32,
-        size: u32,
-    ) -> Result<(), Refusal> {
-        let _ = (base, map, pointer, offset, size);
-        Ok(())
     }
 
     /// The address of an array map's value, as `.data` and `.rodata` are reached.
