@@ -99,7 +99,6 @@ const DISK_TEST_BLOCKS: usize = 64;
 /// Reads the first disk by polling and then, in two threads at once, by interrupts: the same
 /// bytes, and reading beyond the end is an error.
 fn disk() -> usize {
-    crate::mcore::init();
     for name in ["disk test 1", "disk test 2"] {
         if crate::mcore::spawn_kernel_thread(name, disk_thread).is_err() {
             return 1;
