@@ -137,20 +137,28 @@ fn refusal(answer: Option<u64>) -> Decision {
 /// Called when a system call enters, before its handler. `Refuse` carries what the user gets
 /// instead.
 #[inline(always)]
-pub fn sys_enter(frame: &Frame, number: usize, args: &[usize; 6]) -> Decision {
-    if SYS_ENTER.active() {
-        SYS_ENTER.run(&Event::SysEnter { frame, number, args })
-    } else {
-        Decision::Pass
-    }
+pub fn sys_enter(frame: &Frame) -> Decision {
+    if SYS_ENTER.active() { run_sys_enter(frame) } else { Decision::Pass }
+}
+
+/// Apart, so that the event, which is in memory, costs nothing where there is no program.
+#[inline(never)]
+fn run_sys_enter(frame: &Frame) -> Decision {
+    let (number, args) = frame.syscall();
+    SYS_ENTER.run(&Event::SysEnter { frame, number, args: &args })
 }
 
 /// Called when a system call has its result, before the user gets it.
 #[inline(always)]
 pub fn sys_exit(frame: &Frame, number: usize, result: usize) {
     if SYS_EXIT.active() {
-        SYS_EXIT.run(&Event::SysExit { frame, number, result });
+        run_sys_exit(frame, number, result);
     }
+}
+
+#[inline(never)]
+fn run_sys_exit(frame: &Frame, number: usize, result: usize) {
+    SYS_EXIT.run(&Event::SysExit { frame, number, result });
 }
 
 /// Called in the timer interrupt, with the time that it was due.
