@@ -1,40 +1,27 @@
 //! The kernel's last word: what is said when it cannot go on, and how the machine then ends.
 //!
 //! A panic of the code and an exception that nothing resolves both end here. Everything is
-//! written to the console by polling, without locks and without allocation. Subsystems
-//! contribute through [`describe_with`]: the task, its system call, the running program. A
-//! second failure on the way does not repeat any of that: it ends the machine at once.
+//! written to the console by polling, without locks and without allocation: the registers, the
+//! task, its system call, the BPF program that runs, who called whom. A second failure on the
+//! way does not repeat any of that: it ends the machine at once.
 
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::arch::{Arch, Architecture, TrapFrame};
+use crate::bpf::program::describe_running;
 use crate::driver::uart;
 use crate::log::write_emergency;
+use crate::mcore;
 use crate::symbols;
 
-/// Writes one line about the state of a subsystem. Must not lock, allocate or wait: the state
-/// may be damaged and any lock may be held.
-pub type Describer = fn(&mut dyn Write) -> fmt::Result;
-
-/// How many describers there can be.
-const DESCRIBERS: usize = 8;
 /// How many return addresses are shown.
 const DEPTH: usize = 32;
+/// How many words of the stack are searched for the instruction of a BPF program.
+const SEARCHED: usize = 256;
 
-static DESCRIBE: [AtomicUsize; DESCRIBERS] = [const { AtomicUsize::new(0) }; DESCRIBERS];
 static PANICKING: AtomicBool = AtomicBool::new(false);
-
-/// Adds a describer; one that finds no room is not called.
-pub fn describe_with(describer: Describer) {
-    let value = describer as usize;
-    for slot in &DESCRIBE {
-        if slot.compare_exchange(0, value, Ordering::Release, Ordering::Relaxed).is_ok() {
-            return;
-        }
-    }
-}
 
 /// Whether the kernel is in its last word: then nothing should wait for anything.
 pub fn in_progress() -> bool {
@@ -63,18 +50,11 @@ fn enter() {
 }
 
 /// Everything after the first lines.
-fn finish(addresses: &[usize]) -> ! {
-    for slot in &DESCRIBE {
-        let value = slot.load(Ordering::Acquire);
-        if value == 0 {
-            break;
-        }
-        // SAFETY: only `describe_with` stores here, and what it stores is a `Describer`.
-        let describer = unsafe { core::mem::transmute::<usize, Describer>(value) };
-        // The console cannot fail; a describer that does has said what it could.
-        let _ = describer(&mut Emergency);
-        write_emergency(format_args!("\n"));
-    }
+fn finish(addresses: &[usize], registers: &[u64], stack: usize) -> ! {
+    // Writing to the console cannot fail.
+    let _ = describe_task();
+    let registers = registers.iter().map(|&register| register as usize);
+    let _ = describe_running(&mut Emergency, registers.chain(stack_words(stack)));
     write_emergency(format_args!("backtrace:\n"));
     for (index, &address) in addresses.iter().enumerate() {
         // A return address may be the first byte of the next function: look one back.
@@ -91,6 +71,39 @@ fn finish(addresses: &[usize]) -> ! {
     Arch::abort()
 }
 
+/// The words of the stack, upwards from `start`, as far as they can be read.
+fn stack_words(start: usize) -> impl Iterator<Item = usize> {
+    let start = start.next_multiple_of(size_of::<usize>());
+    (0..SEARCHED).map_while(move |index| {
+        let mut word = [0; size_of::<usize>()];
+        let address = start.checked_add(index * size_of::<usize>())?;
+        // SAFETY: `word` is valid for its length.
+        let left = unsafe { Arch::copy_nofault(word.as_mut_ptr(), address, word.len()) };
+        (left == 0).then(|| usize::from_ne_bytes(word))
+    })
+}
+
+/// The running task, and how it came into the kernel.
+fn describe_task() -> fmt::Result {
+    let Some(task) = mcore::try_current() else {
+        return writeln!(Emergency, "task: none yet");
+    };
+    let name = task.try_name_bytes();
+    let name = name.as_ref().map_or(&b"?"[..], |name| name);
+    let name = name.split(|&byte| byte == 0).next().unwrap_or(&[]);
+    write!(Emergency, "task: {} of process {} ({})", task.tid(), task.pid(), name.escape_ascii())?;
+    match Arch::user_frame(task.stack_top()) {
+        _ if task.is_kernel() => writeln!(Emergency, ", a thread of the kernel"),
+        Some(frame) if frame.in_syscall() => {
+            let (number, args) = frame.syscall();
+            let from = frame.instruction_pointer();
+            writeln!(Emergency, ", in system call {number} with {args:x?} from {from:#x}")
+        }
+        Some(frame) => writeln!(Emergency, ", entered at {:#x}", frame.instruction_pointer()),
+        None => writeln!(Emergency, ", never in user mode"),
+    }
+}
+
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     let mut addresses = [0; DEPTH];
@@ -100,7 +113,8 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     if let Some(location) = info.location() {
         write_emergency(format_args!("at {location}\n"));
     }
-    finish(addresses.get(..count).unwrap_or(&[]))
+    let stack = core::ptr::from_ref(&addresses) as usize;
+    finish(addresses.get(..count).unwrap_or(&[]), &[], stack)
 }
 
 /// An exception that nothing resolves. `address` is what was accessed, where that is known.
@@ -127,5 +141,6 @@ pub(crate) fn exception(
         *first = frame.instruction_pointer().wrapping_add(1);
         count = 1 + Arch::backtrace_from(frame.frame_pointer(), rest);
     }
-    finish(addresses.get(..count).unwrap_or(&[]))
+    let addresses = addresses.get(..count).unwrap_or(&[]);
+    finish(addresses, &frame.pt_regs(), frame.stack_pointer())
 }

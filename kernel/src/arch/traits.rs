@@ -441,6 +441,9 @@ pub trait Architecture {
     fn reboot() -> !;
     /// After a panic: stops the machine with a failing status.
     fn abort() -> !;
+    /// The user's registers as a task's kernel stack, which ends at `stack_top`, has held them
+    /// since the kernel was last entered from user mode; `None` if that cannot be told.
+    fn user_frame(stack_top: usize) -> Option<Self::Frame>;
     /// Return addresses of the current call chain, innermost first, into `out`; how many.
     fn backtrace(out: &mut [usize]) -> usize;
     /// The same, from a given frame pointer (a trap frame's).

@@ -9,7 +9,8 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::fmt;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use kernel_abi::bpf::OBJ_NAME_LEN;
 use kernel_bpf::hook::HookDecl;
@@ -29,6 +30,7 @@ use super::hooks::{AttachError, AttachmentId, Hook};
 use super::host::KernelHost;
 use super::map::LoadedMap;
 use crate::arch::{Arch, Architecture};
+use crate::mcore::context::MAX_CPUS;
 
 /// In which shape a program sees its event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +184,38 @@ pub struct ProgramCode {
     run_time_ns: AtomicU64,
 }
 
+/// The program that each CPU runs, null where there is none.
+static RUNNING: [AtomicPtr<ProgramCode>; MAX_CPUS] =
+    [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS];
+
+#[inline]
+fn running_here() -> &'static AtomicPtr<ProgramCode> {
+    static BEYOND: AtomicPtr<ProgramCode> = AtomicPtr::new(core::ptr::null_mut());
+    RUNNING.get(Arch::cpu_id()).unwrap_or(&BEYOND)
+}
+
+/// Writes which program this CPU is running, if any, for the report of a kernel that failed:
+/// its number, and the operation that one of `words` (registers, then the stack upwards)
+/// points to, which is the one that the interpreter was at.
+///
+/// # Errors
+/// If `out` fails.
+pub fn describe_running(
+    out: &mut dyn fmt::Write,
+    mut words: impl Iterator<Item = usize>,
+) -> fmt::Result {
+    let program = running_here().load(Ordering::Relaxed);
+    // SAFETY: null, or a program that `run` on this CPU has borrowed and not returned from.
+    let Some(program) = (unsafe { program.as_ref() }) else {
+        return writeln!(out, "program: none");
+    };
+    write!(out, "program: {} ({:?})", program.id, program.prog_type)?;
+    match words.find_map(|word| program.interpreter.operation_at(word)) {
+        Some(at) => writeln!(out, ", operation {at} of {}", program.interpreter.operations()),
+        None => writeln!(out, ", operation unknown"),
+    }
+}
+
 impl ProgramCode {
     /// In which shape it sees its events.
     #[inline(always)]
@@ -235,7 +269,11 @@ impl ProgramCode {
     #[inline]
     pub(super) fn run(&self, context: &mut [u64]) -> Option<u64> {
         let start = Arch::now_ns();
+        let slot = running_here();
+        let interrupted = slot.load(Ordering::Relaxed);
+        slot.store(core::ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
         let answer = self.interpreter.run(bytemuck::cast_slice_mut(context), &KernelHost);
+        slot.store(interrupted, Ordering::Relaxed);
         let time = Arch::now_ns() - start;
         self.run_count.fetch_add(1, Ordering::Relaxed);
         self.run_time_ns.fetch_add(time, Ordering::Relaxed);

@@ -321,6 +321,10 @@ impl Architecture for X86_64 {
         power::abort()
     }
 
+    fn user_frame(stack_top: usize) -> Option<Self::Frame> {
+        stack::user_frame(stack_top)
+    }
+
     #[inline(always)]
     fn backtrace(out: &mut [usize]) -> usize {
         stack::backtrace(stack::frame_pointer(), out)

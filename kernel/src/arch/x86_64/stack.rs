@@ -1,7 +1,9 @@
-//! The chain of frame pointers: who called whom.
+//! What a kernel stack tells: who called whom, and what the user's registers were.
 
 use core::arch::asm;
 
+use super::cpu::USER_CODE;
+use super::frame::Frame;
 use super::layout::DIRECT_MAP;
 use super::user;
 
@@ -41,4 +43,20 @@ pub(super) fn backtrace(frame_pointer: usize, out: &mut [usize]) -> usize {
         current = caller;
     }
     count
+}
+
+/// See [`crate::arch::Architecture::user_frame`]. `syscall` leaves a word free above the frame,
+/// interrupts do not; the code segment tells which of them it was, because what would be in its
+/// place, the flags, always has the interrupt flag.
+pub(super) fn user_frame(stack_top: usize) -> Option<Frame> {
+    for free in [0, size_of::<usize>()] {
+        let mut frame = Frame::default();
+        let size = size_of::<Frame>();
+        let start = stack_top.checked_sub(free + size)?;
+        let read = user::copy_nofault((&raw mut frame) as usize, start, size) == 0;
+        if read && frame.cs == usize::from(USER_CODE) {
+            return Some(frame);
+        }
+    }
+    None
 }

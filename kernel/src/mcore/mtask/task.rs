@@ -219,6 +219,11 @@ impl Task {
         *self.name.lock()
     }
 
+    /// The name, unless it is being changed: for a kernel that has failed and cannot wait.
+    pub fn try_name_bytes(&self) -> Option<[u8; NAME_BYTES]> {
+        self.name.try_lock().map(|name| *name)
+    }
+
     /// Sets the name, cut to 15 bytes.
     pub fn set_name(&self, name: &[u8]) {
         *self.name.lock() = name_from(name);
@@ -247,7 +252,7 @@ impl Task {
     }
 
     /// One past the top of the kernel stack.
-    pub(super) fn stack_top(&self) -> usize {
+    pub fn stack_top(&self) -> usize {
         self.stack.as_ref().map_or(0, KernelStack::top)
     }
 

@@ -161,6 +161,14 @@ impl<P: PhysicalProfile> Interpreter<P> {
         self.count
     }
 
+    /// Which pre-decoded operation an address is in: for the report of a kernel that failed
+    /// while the program ran.
+    #[must_use]
+    pub fn operation_at(&self, address: usize) -> Option<usize> {
+        let operation = address.checked_sub(self.code.address())? / size_of::<Op>();
+        (operation < self.count).then_some(operation)
+    }
+
     /// Bytes of memory that the prepared program takes.
     #[must_use]
     pub fn memory(&self) -> usize {
