@@ -124,12 +124,12 @@ fn frame_address(frame: &Frame) -> u64 {
     core::ptr::from_ref(frame) as u64
 }
 
-/// A program's answer at `sys_enter`. The verifier has proved that it is between -4095 and 0;
+/// A program's answer at `sys_enter`, a C `int` in the low half of r0. The verifier has proved that it is between -4095 and 0;
 /// what is not is treated as the hook's default, letting the call pass.
 #[inline]
 fn refusal(answer: Option<u64>) -> Decision {
-    match answer {
-        Some(answer) if (-4095..0).contains(&(answer as i64)) => Decision::Refuse(answer as usize),
+    match answer.map(|answer| answer as i32) {
+        Some(answer) if (-4095..0).contains(&answer) => Decision::Refuse(answer as isize as usize),
         _ => Decision::Pass,
     }
 }

@@ -30,7 +30,9 @@ pub(crate) fn load(file: &str, name: Option<&str>) -> Outcome {
         }
         Err(Failure::Refused { program, log }) => {
             eprintln!("refused   {program}");
-            for line in log.lines() {
+            // Before it, the log lists every instruction that was looked at.
+            let from = log.find("refused").unwrap_or(0);
+            for line in log.get(from..).unwrap_or(&log).lines() {
                 eprintln!("  {line}");
             }
             Ok(1)
