@@ -24,6 +24,7 @@ pub fn new() -> Arc<MemoryFs> {
         magic: MAGIC,
         page_limit: 0,
         inode_limit: 65_536,
+        may_grow: super::may_grow,
         files: false,
         attach: true,
         root: Ownership { mode: 0o1777, uid: 0, gid: 0 },

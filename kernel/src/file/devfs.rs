@@ -26,6 +26,7 @@ pub fn new() -> Result<Arc<MemoryFs>, FsError> {
         magic: MAGIC,
         page_limit: 256,
         inode_limit: 4096,
+        may_grow: super::may_grow,
         files: true,
         attach: false,
         root: Ownership { mode: 0o755, uid: 0, gid: 0 },

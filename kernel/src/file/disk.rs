@@ -4,14 +4,24 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec;
+use alloc::vec::Vec;
 
 use kernel_abi::file::ioctl::{BLKFLSBUF, BLKGETSIZE, BLKGETSIZE64, BLKSSZGET};
 use kernel_vfs::{
     BlockDevice, Dentry, File, FileType, FsError, OpenFlags, Readiness, Sink, Source,
 };
 
+use crate::mem::memapi::may_allocate;
 use crate::mem::user::write_user;
+
+/// A buffer for whole blocks.
+fn buffer(length: usize) -> Result<Vec<u8>, FsError> {
+    may_allocate(length).map_err(|_| FsError::OutOfMemory)?;
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(length).map_err(|_| FsError::OutOfMemory)?;
+    buffer.resize(length, 0);
+    Ok(buffer)
+}
 
 /// Bytes that are moved at a time.
 const PIECE: usize = 32 * 1024;
@@ -66,7 +76,7 @@ impl File for DiskFile {
                 return Ok(done);
             }
             let (first, count, within) = self.span(*offset, length);
-            let mut buffer = vec![0; count * self.device.block_size()];
+            let mut buffer = buffer(count * self.device.block_size())?;
             if let Err(error) = self.device.read(first, &mut buffer) {
                 return if done > 0 { Ok(done) } else { Err(error) };
             }
@@ -100,7 +110,7 @@ impl File for DiskFile {
                 return if done > 0 { Ok(done) } else { Err(FsError::NoSpace) };
             }
             let (first, count, within) = self.span(*offset, length);
-            let mut buffer = vec![0; count * self.device.block_size()];
+            let mut buffer = buffer(count * self.device.block_size())?;
             let result = if within != 0 || length < buffer.len() {
                 self.device.read(first, &mut buffer)
             } else {

@@ -33,10 +33,14 @@ use kernel_vfs::{FileType, Time, Vfs, Walk, install_clock, mount};
 
 use crate::arch::{Arch, Architecture, PAGE_SIZE};
 use crate::mcore;
+use crate::mem::memapi::may_allocate;
 use crate::mem::phys;
 
 /// The name space.
 pub static VFS: RwLock<Vfs> = RwLock::new(Vfs::new());
+
+/// How long what is written may stay in memory only.
+const WRITE_BACK_NS: u64 = 5_000_000_000;
 
 /// Names that the dentry cache holds on a machine with much memory.
 const NAMES_MAX: usize = 8192;
@@ -50,13 +54,17 @@ pub fn wall_clock() -> Time {
     }
 }
 
-/// Bytes of memory that were free when the file systems were set up, halved: what caches and
-/// files in memory may grow to.
+/// Bytes in a `part`th of the memory that is free now: what a cache may grow to.
 fn memory_share(part: usize) -> usize {
     phys::free_frames() / part * PAGE_SIZE
 }
 
 static COMMAND_LINE: OnceCell<&'static str> = OnceCell::new();
+
+/// Whether there is memory for this many more bytes of files.
+fn may_grow(bytes: usize) -> bool {
+    may_allocate(bytes).is_ok()
+}
 
 /// Sets up the name space. Needs the heap and the clock; nothing is mounted yet. `command_line` is
 /// for `/proc/cmdline`.
@@ -81,7 +89,27 @@ pub fn mount_root(name: &str, read_only: bool) -> Result<(), FsError> {
     let flags = if read_only { MountFlags::READ_ONLY } else { MountFlags::empty() };
     let file_system = ext2::open(device, name, read_only)?;
     let source = alloc::format!("/dev/{name}");
-    mount::mount(&VFS, None, file_system, source.as_bytes(), flags)
+    mount::mount(&VFS, None, file_system, source.as_bytes(), flags)?;
+    // Without it what is written stays in memory until somebody syncs.
+    if mcore::spawn_kernel_thread("writeback", write_back).is_err() {
+        log::warn!("no memory for the write-back thread");
+    }
+    Ok(())
+}
+
+/// Writes what is dirty to the disks every few seconds, for ever.
+fn write_back() {
+    loop {
+        // A thread of the kernel gets no signals.
+        let _ = mcore::sleep_until(mcore::now_ns() + WRITE_BACK_NS);
+        let mounts = VFS.read().mounts();
+        for mount in mounts {
+            let file_system = mount.file_system();
+            if let Err(error) = file_system.write_back() {
+                log::error!("{}: not written back: {error:?}", file_system.name());
+            }
+        }
+    }
 }
 
 /// Root and working directory of the first process: the root of the tree.
@@ -161,10 +189,10 @@ pub fn program_of(walk: &Walk<'_>, dentry: Arc<Dentry>) -> Result<Arc<OpenFile>,
 
 /// Writes everything back and leaves the disks marked as clean, before the machine stops.
 pub fn shut_down() {
-    let mounts = VFS.read().list();
+    let mounts = VFS.read().mounts();
     // The newest first: they may lie on the older.
-    for row in mounts.iter().rev() {
-        let file_system = row.mount.file_system();
+    for mount in mounts.iter().rev() {
+        let file_system = mount.file_system();
         if let Err(error) = file_system.remount(true).and_then(|()| file_system.sync()) {
             log::error!("{}: not written back: {error:?}", file_system.name());
         }

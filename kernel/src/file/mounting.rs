@@ -57,6 +57,7 @@ fn tmpfs(data: &[u8]) -> Result<Arc<dyn FileSystem>, FsError> {
         magic: TMPFS_MAGIC,
         page_limit: pages,
         inode_limit: (memory / 2 / 1024) as u64,
+        may_grow: super::may_grow,
         files: true,
         attach: false,
         root: Ownership { mode, uid: 0, gid: 0 },

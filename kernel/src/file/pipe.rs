@@ -184,6 +184,12 @@ impl Pipe {
                 let room = CAPACITY.saturating_sub(state.bytes.len());
                 if state.reader_open && room >= wanted {
                     let count = room.min(rest.len());
+                    let length = state.bytes.len() + count;
+                    if length > state.bytes.capacity() {
+                        // It doubles, and for a moment both are there.
+                        may_allocate(4 * length).map_err(|_| FsError::OutOfMemory)?;
+                        state.bytes.try_reserve(count).map_err(|_| FsError::OutOfMemory)?;
+                    }
                     state.bytes.extend(rest.get(..count).unwrap_or(&[]));
                     (count, state.readers_waiting > 0)
                 } else {

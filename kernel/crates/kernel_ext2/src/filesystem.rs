@@ -167,6 +167,15 @@ impl<D: BlockDevice + 'static> FileSystem for Ext2<D> {
         self.volume.sync()
     }
 
+    fn write_back(&self) -> Result<bool, FsError> {
+        let volume = &self.volume;
+        let waiting = volume.doomed_count.load(Ordering::Relaxed) > 0 || volume.cache.usage().1 > 0;
+        if waiting {
+            volume.sync()?;
+        }
+        Ok(waiting)
+    }
+
     fn unmount(&self) -> Result<(), FsError> {
         self.volume.end_writing()
     }

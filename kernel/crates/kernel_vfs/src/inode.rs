@@ -9,12 +9,23 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 
+use crate::dentry::Dentry;
 use crate::error::FsError;
 use crate::file::File;
 use crate::types::{
     FileSystemStatistics, FileType, Metadata, NewNode, OpenFlags, Ownership, Permissions,
     SetAttributes,
 };
+
+/// Where a symbolic link leads.
+pub enum LinkTarget {
+    /// A path, to be resolved from the link's directory.
+    Path(Vec<u8>),
+    /// A place in the tree, whatever its path (`/proc/PID/cwd`).
+    Place(Arc<Dentry>),
+    /// An inode that has no name (`/proc/PID/fd/N` of a pipe).
+    Object(Arc<dyn Inode>),
+}
 
 /// A mounted file system.
 pub trait FileSystem: Send + Sync {
@@ -26,6 +37,10 @@ pub trait FileSystem: Send + Sync {
     /// Writes everything that is dirty to the device and waits for it.
     fn sync(&self) -> Result<(), FsError> {
         Ok(())
+    }
+    /// Called from time to time: writes what has been dirty, if anything has. Returns whether.
+    fn write_back(&self) -> Result<bool, FsError> {
+        Ok(false)
     }
     /// Called once, when nothing uses the file system any more; after it the device is
     /// consistent and marked clean.
@@ -107,6 +122,10 @@ pub trait Inode: Any + Send + Sync {
     /// The target of a symbolic link.
     fn read_link(&self) -> Result<Vec<u8>, FsError> {
         Err(FsError::InvalidArgument)
+    }
+    /// Where resolution goes on at a symbolic link: usually at the path that is its target.
+    fn follow_link(&self) -> Result<LinkTarget, FsError> {
+        self.read_link().map(LinkTarget::Path)
     }
     /// Sets the size of a regular file; what is added reads as zeros.
     fn truncate(&self, _size: u64) -> Result<(), FsError> {

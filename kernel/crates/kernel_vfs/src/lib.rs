@@ -49,7 +49,7 @@ pub use dentry::{Dentry, Name};
 pub use error::FsError;
 pub use fd_table::{DESCRIPTOR_LIMIT, FdTable};
 pub use file::{DirectoryEntry, DirectorySink, File};
-pub use inode::{FileSystem, Inode};
+pub use inode::{FileSystem, Inode, LinkTarget};
 pub use io::{Sink, SliceSink, SliceSource, Source};
 pub use memory::{DeviceNode, MemoryFs, MemoryInode, MemoryOptions, NodeAttributes};
 pub use mount::{Mount, MountFlags, MountRow, Vfs};

@@ -138,6 +138,11 @@ impl Vfs {
             .collect()
     }
 
+    /// The mounts without their roots, which would keep them busy.
+    pub fn mounts(&self) -> Vec<Arc<Mount>> {
+        self.mounts.iter().flatten().map(|entry| Arc::clone(&entry.mount)).collect()
+    }
+
     /// How many names the cache holds.
     pub fn cached_names(&self) -> usize {
         self.cache.len()
@@ -249,10 +254,10 @@ pub fn unmount(vfs: &RwLock<Vfs>, root: Arc<Dentry>) -> Result<(), FsError> {
 
 /// Writes back every mounted file system. The first error is reported, after all were tried.
 pub fn sync_all(vfs: &RwLock<Vfs>) -> Result<(), FsError> {
-    let mounts = vfs.read().list();
+    let mounts = vfs.read().mounts();
     let mut result = Ok(());
-    for row in mounts {
-        result = result.and(row.mount.file_system().sync());
+    for mount in mounts {
+        result = result.and(mount.file_system().sync());
     }
     result
 }

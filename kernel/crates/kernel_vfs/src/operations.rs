@@ -13,8 +13,8 @@ use crate::file::File;
 use crate::inode::Inode;
 use crate::mount::MountFlags;
 use crate::open_file::OpenFile;
-use crate::types::{FileType, NewNode, OpenFlags, Ownership, PATH_MAX, SYMLINK_LIMIT};
-use crate::walk::{Last, Walk};
+use crate::types::{FileType, NewNode, OpenFlags, Ownership, PATH_MAX};
+use crate::walk::{Followed, Last, Walk};
 
 /// Held while a directory may change its place in the tree, so that ancestry stands still.
 static RENAME: Mutex<()> = Mutex::new(());
@@ -165,15 +165,12 @@ impl Walk<'_> {
                 if found.file_type() != FileType::Symlink || flags.contains(OpenFlags::NO_FOLLOW) {
                     return self.open_dentry(found, flags, false);
                 }
-                links += 1;
-                if links > SYMLINK_LIMIT {
-                    return Err(FsError::TooManySymlinks);
-                }
-                (directory, found.inode().read_link()?)
+                let target = match self.link_target(&directory, &found, &mut links)? {
+                    Followed::Path(target) => target,
+                    Followed::Place(place) => return self.open_dentry(place, flags, false),
+                };
+                (directory, target)
             };
-            if target.is_empty() {
-                return Err(FsError::NotFound);
-            }
             base = next;
             text = Cow::Owned(target);
         }

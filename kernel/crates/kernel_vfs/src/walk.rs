@@ -14,6 +14,7 @@ use kernel_sync::RwLock;
 use crate::cache::{Cached, NameHash};
 use crate::dentry::Dentry;
 use crate::error::FsError;
+use crate::inode::LinkTarget;
 use crate::mount::Vfs;
 use crate::types::{FileType, Identity, NAME_MAX, PATH_MAX, SYMLINK_LIMIT};
 
@@ -242,12 +243,50 @@ impl<'a> Walk<'a> {
             Stop::Unknown { name, rest } => {
                 let found = self.look_up(current, name)?;
                 if found.file_type() == FileType::Symlink && (follow_last || rest > 0) {
-                    return follow(&found, rest, links);
+                    return self.follow(current, &found, rest, links);
                 }
                 *current = self.top(found);
                 Ok(Step::Rest(rest))
             }
-            Stop::Symlink { link, rest } => follow(&link, rest, links),
+            Stop::Symlink { link, rest } => self.follow(current, &link, rest, links),
+        }
+    }
+
+    /// Follows a symbolic link in the directory `current`, with `rest` bytes of the path after it.
+    fn follow(
+        &self,
+        current: &mut Arc<Dentry>,
+        link: &Arc<Dentry>,
+        rest: usize,
+        links: &mut u32,
+    ) -> Result<Step, FsError> {
+        match self.link_target(current, link, links)? {
+            Followed::Path(target) => Ok(Step::Target { target, rest }),
+            Followed::Place(place) => {
+                *current = place;
+                Ok(Step::Rest(rest))
+            }
+        }
+    }
+
+    /// Where the link in `directory` leads, counting it.
+    pub(crate) fn link_target(
+        &self,
+        directory: &Arc<Dentry>,
+        link: &Arc<Dentry>,
+        links: &mut u32,
+    ) -> Result<Followed, FsError> {
+        *links += 1;
+        if *links > SYMLINK_LIMIT {
+            return Err(FsError::TooManySymlinks);
+        }
+        match link.inode().follow_link()? {
+            LinkTarget::Path(target) if target.is_empty() => Err(FsError::NotFound),
+            LinkTarget::Path(target) => Ok(Followed::Path(target)),
+            LinkTarget::Place(place) => Ok(Followed::Place(self.top(place))),
+            LinkTarget::Object(inode) => {
+                Ok(Followed::Place(Dentry::new_child(directory, &link.name(), inode)))
+            }
         }
     }
 
@@ -422,6 +461,13 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// A symbolic link that has been followed.
+pub(crate) enum Followed {
+    /// To a path, which is not empty.
+    Path(Vec<u8>),
+    Place(Arc<Dentry>),
+}
+
 /// Where the slow walk stands after a step.
 enum Step {
     Done,
@@ -432,19 +478,6 @@ enum Step {
         target: Vec<u8>,
         rest: usize,
     },
-}
-
-/// Follows a symbolic link.
-fn follow(link: &Arc<Dentry>, rest: usize, links: &mut u32) -> Result<Step, FsError> {
-    *links += 1;
-    if *links > SYMLINK_LIMIT {
-        return Err(FsError::TooManySymlinks);
-    }
-    let target = link.inode().read_link()?;
-    if target.is_empty() {
-        return Err(FsError::NotFound);
-    }
-    Ok(Step::Target { target, rest })
 }
 
 /// A link's target followed by the last `rest` bytes of `path`, which begin with a slash if any.

@@ -6,8 +6,12 @@ mod common;
 
 use std::sync::Arc;
 
-use common::World;
-use kernel_vfs::{FsError, Identity, NewNode, OpenFlags, SetAttributes, Walk};
+use common::{OPTIONS, World};
+use kernel_vfs::{
+    Dentry, File, FileType, FsError, Identity, Inode, LinkTarget, MemoryFs, MemoryOptions,
+    Metadata, MountFlags, NewNode, NodeAttributes, OpenFlags, Permissions, SetAttributes, Sink,
+    SliceSink, Walk, mount,
+};
 
 fn tree() -> World {
     let world = World::new();
@@ -183,4 +187,82 @@ fn a_small_cache_forgets_but_answers_rightly() {
         assert_eq!(world.get(&format!("/g{n}")).err(), Some(FsError::NotFound));
     }
     assert!(world.vfs.read().cached_names() <= 17);
+}
+
+/// A link that leads to a place or an object rather than to a path.
+struct Magic(Option<Arc<Dentry>>);
+
+impl Inode for Magic {
+    fn file_type(&self) -> FileType {
+        FileType::Symlink
+    }
+
+    fn permissions(&self) -> Permissions {
+        Permissions { mode: 0o777, uid: 0, gid: 0 }
+    }
+
+    fn metadata(&self) -> Result<Metadata, FsError> {
+        Ok(NodeAttributes::new(9, OPTIONS.root, 1).metadata(FileType::Symlink))
+    }
+
+    fn follow_link(&self) -> Result<LinkTarget, FsError> {
+        Ok(match &self.0 {
+            Some(place) => LinkTarget::Place(Arc::clone(place)),
+            None => LinkTarget::Object(Arc::new(Endless)),
+        })
+    }
+
+    fn open(self: Arc<Self>, _: OpenFlags) -> Result<Arc<dyn File>, FsError> {
+        Err(FsError::TooManySymlinks)
+    }
+}
+
+/// A device that has no name.
+struct Endless;
+
+impl Inode for Endless {
+    fn file_type(&self) -> FileType {
+        FileType::CharacterDevice
+    }
+
+    fn permissions(&self) -> Permissions {
+        Permissions { mode: 0o666, uid: 0, gid: 0 }
+    }
+
+    fn metadata(&self) -> Result<Metadata, FsError> {
+        Ok(NodeAttributes::new(10, OPTIONS.root, 0).metadata(FileType::CharacterDevice))
+    }
+
+    fn open(self: Arc<Self>, _: OpenFlags) -> Result<Arc<dyn File>, FsError> {
+        Ok(self)
+    }
+}
+
+impl File for Endless {
+    fn read(&self, _: &mut u64, sink: &mut dyn Sink, _: OpenFlags) -> Result<usize, FsError> {
+        Ok(sink.put_zeros(usize::MAX))
+    }
+}
+
+#[test]
+fn links_may_lead_to_places_and_to_objects() {
+    let world = tree();
+    let fs = MemoryFs::new(MemoryOptions { attach: true, ..OPTIONS });
+    fs.add(b"place", Arc::new(Magic(world.get("/a/b").ok()))).unwrap();
+    fs.add(b"object", Arc::new(Magic(None))).unwrap();
+    let point = world.get("/mnt").unwrap();
+    mount::mount(&world.vfs, Some(&point), Arc::new(fs), b"", MountFlags::empty()).unwrap();
+    world.rename("/a", "/renamed").unwrap();
+    // The place is where it is now, whatever it was called.
+    assert_eq!(world.path_of("/mnt/place/c"), "/renamed/b/c");
+    assert_eq!(world.read("/mnt/place/c/file").unwrap(), b"deep");
+    world.write("/mnt/place/new", b"x").unwrap();
+    assert_eq!(world.read("/renamed/b/new").unwrap(), b"x");
+    for flags in [OpenFlags::empty(), OpenFlags::CREATE | OpenFlags::READ_WRITE] {
+        let object = world.open("/mnt/object", flags).unwrap();
+        assert_eq!(object.read(&mut SliceSink::new(&mut [1; 5])), Ok(5));
+    }
+    assert_eq!(world.get("/mnt/object/x").err(), Some(FsError::NotDirectory));
+    let no_follow = world.open("/mnt/object", OpenFlags::NO_FOLLOW);
+    assert_eq!(no_follow.err(), Some(FsError::TooManySymlinks));
 }

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 use kernel_vfs::{
     DirectoryEntry, DirectorySink, File, FileSystem, FileSystemStatistics, FileType, FsError,
-    Inode, Metadata, NAME_MAX, OpenFlags, Permissions, Sink,
+    Inode, LinkTarget, Metadata, NAME_MAX, OpenFlags, Permissions, Sink,
 };
 
 use super::wall_clock;
@@ -314,6 +314,15 @@ impl Inode for ProcInode {
             Place::ProcessLink(pid, link) => link.target(pid),
             Place::Descriptor(pid, fd) => process::descriptor_target(pid, fd),
             _ => Err(FsError::InvalidArgument),
+        }
+    }
+
+    /// Links of a process lead to what it has, not to what now has the same path.
+    fn follow_link(&self) -> Result<LinkTarget, FsError> {
+        match self.0 {
+            Place::ProcessLink(pid, link) => link.place(pid).map(LinkTarget::Place),
+            Place::Descriptor(pid, fd) => process::descriptor_place(pid, fd),
+            _ => self.read_link().map(LinkTarget::Path),
         }
     }
 

@@ -7,7 +7,10 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 
 use kernel_mem::Rights;
-use kernel_vfs::{Dentry, FsError, Identity, OpenFile, Walk};
+use kernel_vfs::{
+    Dentry, File, FileType, FsError, Identity, Inode, LinkTarget, Metadata, OpenFile, OpenFlags,
+    Permissions, Walk,
+};
 
 use super::super::VFS;
 use crate::arch::PAGE_SIZE;
@@ -69,14 +72,20 @@ impl ProcessLink {
         Self::ALL.iter().copied().find(|link| link.name() == name)
     }
 
-    pub(super) fn target(self, pid: u32) -> Result<Vec<u8>, FsError> {
+    /// Where it leads.
+    pub(super) fn place(self, pid: u32) -> Result<Arc<Dentry>, FsError> {
         let process = alive(pid)?;
         let dentry = match self {
             Self::WorkingDirectory => process.fs().map(|fs| fs.working_directory()),
             Self::Root => process.fs().map(|fs| Arc::clone(fs.root())),
             Self::Executable => process.executable(),
         };
-        Ok(path_text(&root()?, &dentry.ok_or(FsError::NotFound)?))
+        dentry.ok_or(FsError::NotFound)
+    }
+
+    /// The text of the link.
+    pub(super) fn target(self, pid: u32) -> Result<Vec<u8>, FsError> {
+        Ok(path_text(&root()?, &self.place(pid)?))
     }
 }
 
@@ -94,6 +103,45 @@ pub(super) fn descriptor_target(pid: u32, fd: u32) -> Result<Vec<u8>, FsError> {
     let mut text = String::new();
     file.file().label(&mut text).map_err(|_| FsError::Io)?;
     Ok(text.into_bytes())
+}
+
+/// An open file without a name, as the inode that its link in `/proc/PID/fd` leads to.
+struct Unnamed {
+    file: Arc<dyn File>,
+    metadata: Metadata,
+}
+
+impl Inode for Unnamed {
+    fn file_type(&self) -> FileType {
+        self.metadata.file_type
+    }
+
+    fn permissions(&self) -> Permissions {
+        let Metadata { mode, uid, gid, .. } = self.metadata;
+        Permissions { mode, uid, gid }
+    }
+
+    fn metadata(&self) -> Result<Metadata, FsError> {
+        self.file.metadata()
+    }
+
+    /// Pipes and terminals can be opened again; the rest cannot, as on Linux.
+    fn open(self: Arc<Self>, _flags: OpenFlags) -> Result<Arc<dyn File>, FsError> {
+        match self.metadata.file_type {
+            FileType::Fifo | FileType::CharacterDevice => Ok(Arc::clone(&self.file)),
+            _ => Err(FsError::NoSuchDevice),
+        }
+    }
+}
+
+/// Where the link `/proc/PID/fd/FD` leads.
+pub(super) fn descriptor_place(pid: u32, fd: u32) -> Result<LinkTarget, FsError> {
+    let open = open_file(pid, fd).ok_or(FsError::NotFound)?;
+    if let Some(dentry) = open.dentry() {
+        return Ok(LinkTarget::Place(Arc::clone(dentry)));
+    }
+    let metadata = open.metadata().map_err(|_| FsError::NoSuchDevice)?;
+    Ok(LinkTarget::Object(Arc::new(Unnamed { file: Arc::clone(open.file()), metadata })))
 }
 
 /// `/proc/PID/fdinfo/FD`.

@@ -36,6 +36,8 @@ pub struct MemoryOptions {
     pub page_limit: u64,
     /// Inodes that may exist.
     pub inode_limit: u64,
+    /// Whether the machine has this many more bytes; asked before each page and inode.
+    pub may_grow: fn(usize) -> bool,
     /// Users may create regular files and symbolic links.
     pub files: bool,
     /// Inodes made elsewhere may be attached by path.
@@ -56,7 +58,12 @@ struct Shared {
 impl Shared {
     /// Counts one more page of data, if the limit allows it.
     fn reserve_page(&self) -> Result<(), FsError> {
+        self.check_memory(PAGE)?;
         reserve(&self.pages, self.options.page_limit)
+    }
+
+    fn check_memory(&self, bytes: usize) -> Result<(), FsError> {
+        if (self.options.may_grow)(bytes) { Ok(()) } else { Err(FsError::NoSpace) }
     }
 
     fn release_pages(&self, count: u64) {
@@ -65,6 +72,7 @@ impl Shared {
 
     /// Counts one more inode, and returns its number.
     fn reserve_inode(&self) -> Result<u64, FsError> {
+        self.check_memory(PAGE)?;
         reserve(&self.inodes, self.options.inode_limit)?;
         Ok(self.next_number.fetch_add(1, Ordering::Relaxed))
     }

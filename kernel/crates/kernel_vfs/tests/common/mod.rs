@@ -14,6 +14,7 @@ pub(crate) const OPTIONS: MemoryOptions = MemoryOptions {
     magic: 0x0102_1994,
     page_limit: 64,
     inode_limit: 4096,
+    may_grow: |_| true,
     files: true,
     attach: false,
     root: Ownership { mode: 0o755, uid: 0, gid: 0 },
