@@ -18,6 +18,10 @@ impl File for Null {
     fn write(&self, _: &mut u64, source: &mut dyn Source, _: OpenFlags) -> Result<usize, FsError> {
         Ok(source.skip(usize::MAX))
     }
+
+    fn ignores_offsets(&self) -> bool {
+        true
+    }
 }
 
 /// Endless zeros; takes everything.
@@ -31,6 +35,10 @@ impl File for Zero {
     fn write(&self, _: &mut u64, source: &mut dyn Source, _: OpenFlags) -> Result<usize, FsError> {
         Ok(source.skip(usize::MAX))
     }
+
+    fn ignores_offsets(&self) -> bool {
+        true
+    }
 }
 
 /// Endless zeros; a disk that is full.
@@ -43,6 +51,10 @@ impl File for Full {
 
     fn write(&self, _: &mut u64, source: &mut dyn Source, _: OpenFlags) -> Result<usize, FsError> {
         if source.remaining() == 0 { Ok(0) } else { Err(FsError::NoSpace) }
+    }
+
+    fn ignores_offsets(&self) -> bool {
+        true
     }
 }
 
@@ -75,6 +87,10 @@ impl File for Random {
 
     fn write(&self, _: &mut u64, source: &mut dyn Source, _: OpenFlags) -> Result<usize, FsError> {
         Ok(source.skip(usize::MAX))
+    }
+
+    fn ignores_offsets(&self) -> bool {
+        true
     }
 }
 

@@ -3,7 +3,6 @@
 //! Bytes pass through a buffer of the caller on their way from and to user memory, because the
 //! queue's lock is not held during user copies. Writes of up to [`PIPE_BUF`] bytes are atomic.
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +11,8 @@ use kernel_abi::file::ioctl::FIONREAD;
 use kernel_sync::TaskLock;
 use kernel_vfs::page::{self, PagePool};
 use kernel_vfs::{
-    File, FileType, FsError, Metadata, OpenFile, OpenFlags, Readiness, Sink, Source, Time,
+    ByteQueue, File, FileType, FsError, Metadata, OpenFile, OpenFlags, Readiness, Sink, Source,
+    Time,
 };
 
 use super::{poll, wall_clock};
@@ -41,7 +41,7 @@ fn pool() -> &'static PagePool {
 }
 
 struct State {
-    bytes: VecDeque<u8>,
+    bytes: ByteQueue,
     reader_open: bool,
     writer_open: bool,
     /// Tasks in the two queues, or on their way there.
@@ -73,7 +73,7 @@ pub fn new(flags: OpenFlags) -> Result<(Arc<OpenFile>, Arc<OpenFile>), FsError> 
         number: NEXT.fetch_add(1, Ordering::Relaxed),
         created: wall_clock(),
         state: TaskLock::new(State {
-            bytes: VecDeque::new(),
+            bytes: ByteQueue::new(),
             reader_open: true,
             writer_open: true,
             readers_waiting: 0,
@@ -88,6 +88,13 @@ pub fn new(flags: OpenFlags) -> Result<(Arc<OpenFile>, Arc<OpenFile>), FsError> 
         OpenFile::new(reader, None, flags),
         OpenFile::new(writer, None, flags | OpenFlags::WRITE_ONLY),
     ))
+}
+
+/// Makes room in a queue, if there is memory; for a moment the old and the new ring are there.
+#[cold]
+fn grow(bytes: &mut ByteQueue, more: usize) -> Result<(), FsError> {
+    may_allocate(4 * (bytes.len() + more)).map_err(|_| FsError::OutOfMemory)?;
+    bytes.reserve(more)
 }
 
 impl Pipe {
@@ -144,19 +151,10 @@ impl Pipe {
     /// Moves up to `buffer.len()` bytes out of the queue.
     #[inline]
     fn take(&self, buffer: &mut [u8]) -> usize {
-        let mut state = self.state.lock();
-        let count = state.bytes.len().min(buffer.len());
-        let (front, back) = state.bytes.as_slices();
-        let first = front.len().min(count);
-        let (low, high) = buffer.split_at_mut(first);
-        low.copy_from_slice(front.get(..first).unwrap_or(&[]));
-        if let (Some(high), Some(back)) = (high.get_mut(..count - first), back.get(..count - first))
-        {
-            high.copy_from_slice(back);
-        }
-        state.bytes.drain(..count);
-        let wake = state.writers_waiting > 0;
-        drop(state);
+        let (count, wake) = {
+            let mut state = self.state.lock();
+            (state.bytes.pop(buffer), state.writers_waiting > 0)
+        };
         if wake {
             self.writers.wake_all();
         }
@@ -164,12 +162,11 @@ impl Pipe {
         count
     }
 
-    /// Puts bytes that could not be delivered back to the front.
+    /// Puts bytes that could not be delivered back to the front. A writer may have filled their
+    /// place meanwhile; then they are lost, as the reader's memory was.
+    #[cold]
     fn put_back(&self, bytes: &[u8]) {
-        let mut state = self.state.lock();
-        for &byte in bytes.iter().rev() {
-            state.bytes.push_front(byte);
-        }
+        self.state.lock().bytes.push_front(bytes);
     }
 
     /// Appends bytes, waiting for room as long as they do not fit: all at once if they are at most
@@ -184,13 +181,10 @@ impl Pipe {
                 let room = CAPACITY.saturating_sub(state.bytes.len());
                 if state.reader_open && room >= wanted {
                     let count = room.min(rest.len());
-                    let length = state.bytes.len() + count;
-                    if length > state.bytes.capacity() {
-                        // It doubles, and for a moment both are there.
-                        may_allocate(4 * length).map_err(|_| FsError::OutOfMemory)?;
-                        state.bytes.try_reserve(count).map_err(|_| FsError::OutOfMemory)?;
+                    if state.bytes.len() + count > state.bytes.capacity() {
+                        grow(&mut state.bytes, count)?;
                     }
-                    state.bytes.extend(rest.get(..count).unwrap_or(&[]));
+                    let count = state.bytes.push(rest.get(..count).unwrap_or(&[]));
                     (count, state.readers_waiting > 0)
                 } else {
                     (0, false)
@@ -241,57 +235,83 @@ impl Pipe {
 }
 
 impl Reader {
-    /// Reads once through `buffer`.
-    fn read_through(&self, buffer: &mut [u8], sink: &mut dyn Sink) -> Result<usize, FsError> {
-        let length = buffer.len().min(sink.remaining());
-        let count = self.0.take(buffer.get_mut(..length).unwrap_or(&mut []));
-        let copied = sink.put(buffer.get(..count).unwrap_or(&[]));
-        if copied < count {
-            self.0.put_back(buffer.get(copied..count).unwrap_or(&[]));
+    /// Delivers what was taken out of the queue.
+    #[inline]
+    fn deliver(&self, bytes: &[u8], sink: &mut dyn Sink) -> Result<usize, FsError> {
+        let copied = sink.put(bytes);
+        if copied < bytes.len() {
+            self.0.put_back(bytes.get(copied..).unwrap_or(&[]));
             if copied == 0 {
                 return Err(FsError::Fault);
             }
         }
         Ok(copied)
     }
+
+    /// A read of at most `buffer.len()` bytes.
+    #[inline]
+    fn read_small(
+        &self,
+        buffer: &mut [u8],
+        sink: &mut dyn Sink,
+        flags: OpenFlags,
+    ) -> Result<usize, FsError> {
+        loop {
+            let count = self.0.take(buffer);
+            if count > 0 {
+                return self.deliver(buffer.get(..count).unwrap_or(&[]), sink);
+            }
+            if !self.0.wait_readable(flags)? {
+                return Ok(0);
+            }
+        }
+    }
+
+    /// A larger one, page by page, as far as there is something without waiting.
+    fn read_pages(&self, sink: &mut dyn Sink, flags: OpenFlags) -> Result<usize, FsError> {
+        let mut page = pool().take();
+        let buffer = page::make_mut(&mut page);
+        let mut done = 0;
+        let result = loop {
+            let length = sink.remaining().min(PIPE_BUF);
+            let part = buffer.get_mut(..length).unwrap_or(&mut []);
+            let step = if done == 0 {
+                self.read_small(part, sink, flags)
+            } else {
+                let count = self.0.take(part);
+                self.deliver(part.get(..count).unwrap_or(&[]), sink)
+            };
+            match step {
+                Ok(count) => {
+                    done += count;
+                    if count < length || sink.remaining() == 0 {
+                        break Ok(done);
+                    }
+                }
+                Err(_) if done > 0 => break Ok(done),
+                Err(error) => break Err(error),
+            }
+        };
+        pool().give(page);
+        result
+    }
 }
 
 impl File for Reader {
+    #[inline]
     fn read(
         &self,
         _offset: &mut u64,
         sink: &mut dyn Sink,
         flags: OpenFlags,
     ) -> Result<usize, FsError> {
-        if sink.remaining() == 0 {
-            return Ok(0);
-        }
-        let mut done = 0;
-        loop {
-            if done == 0 && !self.0.wait_readable(flags)? {
-                return Ok(0);
+        match sink.remaining() {
+            0 => Ok(0),
+            wanted @ 1..=SMALL => {
+                let mut buffer = [0; SMALL];
+                self.read_small(buffer.get_mut(..wanted).unwrap_or(&mut []), sink, flags)
             }
-            let result = if sink.remaining() <= SMALL {
-                self.read_through(&mut [0; SMALL], sink)
-            } else {
-                let mut page = pool().take();
-                let result = self.read_through(page::make_mut(&mut page), sink);
-                pool().give(page);
-                result
-            };
-            match result {
-                // Another reader was faster.
-                Ok(0) if done == 0 => {}
-                Ok(0) => return Ok(done),
-                Ok(count) => {
-                    done += count;
-                    if sink.remaining() == 0 {
-                        return Ok(done);
-                    }
-                }
-                Err(_) if done > 0 => return Ok(done),
-                Err(error) => return Err(error),
-            }
+            _ => self.read_pages(sink, flags),
         }
     }
 
@@ -323,10 +343,10 @@ impl File for Writer {
         source: &mut dyn Source,
         flags: OpenFlags,
     ) -> Result<usize, FsError> {
-        if !self.0.state.lock().reader_open {
-            return Err(FsError::BrokenPipe);
-        }
         let total = source.remaining();
+        if total == 0 {
+            return Ok(0);
+        }
         if total <= SMALL {
             let mut buffer = [0; SMALL];
             let part = buffer.get_mut(..total).unwrap_or(&mut []);

@@ -176,6 +176,11 @@ impl<D: BlockDevice + 'static> FileSystem for Ext2<D> {
         Ok(waiting)
     }
 
+    fn memory_use(&self) -> u64 {
+        let (blocks, _) = self.cache_usage();
+        (blocks * self.volume.geometry.block_size) as u64
+    }
+
     fn unmount(&self) -> Result<(), FsError> {
         self.volume.end_writing()
     }

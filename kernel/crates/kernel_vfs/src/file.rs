@@ -54,6 +54,10 @@ pub trait File: Any + Send + Sync {
     fn seekable(&self) -> bool {
         false
     }
+    /// Seeking and offsets are accepted and mean nothing: `/dev/null`.
+    fn ignores_offsets(&self) -> bool {
+        false
+    }
     /// Where the end is, for `SEEK_END`.
     fn size(&self) -> Result<u64, FsError> {
         Err(FsError::IllegalSeek)

@@ -42,6 +42,10 @@ pub trait FileSystem: Send + Sync {
     fn write_back(&self) -> Result<bool, FsError> {
         Ok(false)
     }
+    /// Bytes of memory that hold its data now.
+    fn memory_use(&self) -> u64 {
+        0
+    }
     /// Called once, when nothing uses the file system any more; after it the device is
     /// consistent and marked clean.
     fn unmount(&self) -> Result<(), FsError> {

@@ -10,6 +10,7 @@
 //! | [`walk`](mod@walk), [`operations`] | path resolution, and what is done with its result |
 //! | [`open_file`], [`fd_table`], [`context`] | what a process has: descriptions, descriptors, directories |
 //! | [`memory`] | a file system in memory: tmpfs, and the tree under devfs and bpffs |
+//! | [`byte_queue`] | what a pipe holds |
 //! | [`page`] | file data that is read without a lock |
 //! | [`terminal`] | line editing, echo and signals of a terminal |
 //! | [`types`], [`error`], [`clock`] | plain data |
@@ -24,6 +25,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod block;
+pub mod byte_queue;
 mod cache;
 pub mod clock;
 pub mod context;
@@ -43,6 +45,7 @@ pub mod types;
 pub mod walk;
 
 pub use block::{BlockDevice, MemoryDisk};
+pub use byte_queue::ByteQueue;
 pub use clock::{install_clock, now};
 pub use context::FsContext;
 pub use dentry::{Dentry, Name};

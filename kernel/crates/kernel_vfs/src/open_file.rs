@@ -122,10 +122,14 @@ impl OpenFile {
         }
     }
 
+    fn takes_offsets(&self) -> bool {
+        self.seekable || self.is_directory() || self.file.ignores_offsets()
+    }
+
     /// Reads at `offset`; the description's own offset stays.
     pub fn read_at(&self, mut offset: u64, sink: &mut dyn Sink) -> Result<usize, FsError> {
         let flags = self.flags();
-        if !self.seekable && !self.is_directory() {
+        if !self.takes_offsets() {
             return Err(FsError::IllegalSeek);
         }
         if !flags.readable() {
@@ -138,7 +142,7 @@ impl OpenFile {
     /// end all the same, as Linux does (`pwrite(2)`, BUGS).
     pub fn write_at(&self, mut offset: u64, source: &mut dyn Source) -> Result<usize, FsError> {
         let flags = self.flags();
-        if !self.seekable && !self.is_directory() {
+        if !self.takes_offsets() {
             return Err(FsError::IllegalSeek);
         }
         if !flags.writable() {
@@ -152,8 +156,11 @@ impl OpenFile {
         if self.flags().contains(OpenFlags::PATH) {
             return Err(FsError::BadDescriptor);
         }
-        if !self.seekable && !self.is_directory() {
+        if !self.takes_offsets() {
             return Err(FsError::IllegalSeek);
+        }
+        if !self.seekable && self.file.ignores_offsets() {
+            return Ok(0);
         }
         let mut position = self.position.lock();
         let base = match whence {

@@ -77,13 +77,15 @@ fn file_systems() -> String {
 fn memory() -> String {
     let statistics = phys::stats();
     let kilobytes = |frames: usize| frames * (PAGE_SIZE / 1024);
+    let mounts = VFS.read().mounts();
+    let cached: u64 = mounts.iter().map(|mount| mount.file_system().memory_use()).sum();
     let mut out = String::new();
     for (name, frames) in [
         ("MemTotal:", statistics.total),
         ("MemFree:", statistics.free),
         ("MemAvailable:", statistics.free.saturating_sub(statistics.reserve)),
         ("Buffers:", 0),
-        ("Cached:", 0),
+        ("Cached:", cached as usize / PAGE_SIZE),
         ("SwapTotal:", 0),
         ("SwapFree:", 0),
     ] {

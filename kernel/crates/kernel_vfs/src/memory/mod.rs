@@ -131,6 +131,10 @@ impl FileSystem for MemoryFs {
         Arc::clone(&self.root) as Arc<dyn Inode>
     }
 
+    fn memory_use(&self) -> u64 {
+        self.shared.pages.load(Ordering::Relaxed) * PAGE as u64
+    }
+
     fn statistics(&self) -> Result<FileSystemStatistics, FsError> {
         let options = &self.shared.options;
         let pages = self.shared.pages.load(Ordering::Relaxed);
