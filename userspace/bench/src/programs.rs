@@ -86,7 +86,9 @@ fn test(program: usize, packet: &[u8], repeat: u32) -> Result<usize> {
 }
 
 pub(crate) fn run(bench: &Bench) {
-    let steps: [(&str, fn(&Bench) -> Result<()>); 4] = [
+    /// A group of rows: its name for remarks, and what measures them.
+    type Step = (&'static str, fn(&Bench) -> Result<()>);
+    let steps: [Step; 4] = [
         ("bpf maps", maps),
         ("bpf programs", programs),
         ("getppid_rawtp", tracepoints),

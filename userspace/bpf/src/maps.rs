@@ -210,7 +210,7 @@ pub(crate) fn events(text: &str, count: Option<&str>) -> Outcome {
         error => format!("map {} (id {}): {}", info.name, info.id, error_text(error)),
     })?;
     while left > 0 {
-        let Some(record) = ring.next() else {
+        let Some(record) = ring.next_record() else {
             // Wakes up at once where the kernel can tell, and else looks again soon.
             if !fd::wait_for_input(ring.descriptor(), 200) {
                 let _ = nanosleep(&Timespec { tv_sec: 0, tv_nsec: 1_000_000 });

@@ -314,7 +314,7 @@ pub(crate) fn test(text: &str, data: &str) -> Outcome {
         .chunks(2)
         .map(|pair| u8::from_str_radix(core::str::from_utf8(pair).ok()?, 16).ok())
         .collect();
-    let Some(mut bytes) = bytes.filter(|_| digits.len() % 2 == 0) else {
+    let Some(mut bytes) = bytes.filter(|_| digits.len().is_multiple_of(2)) else {
         return Err(format!("{data}: hexadecimal digits expected, two for each byte"));
     };
     // Packets have at least an Ethernet header; other programs take a context.

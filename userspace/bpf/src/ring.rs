@@ -72,7 +72,7 @@ impl Ring {
     }
 
     /// The next record, if one is complete.
-    pub fn next(&mut self) -> Option<Vec<u8>> {
+    pub fn next_record(&mut self) -> Option<Vec<u8>> {
         loop {
             let position = self.consumer().load(Ordering::Relaxed);
             if position >= self.producer().load(Ordering::Acquire) {

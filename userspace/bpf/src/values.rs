@@ -80,7 +80,7 @@ fn typed(bytes: &[u8], types: &Btf, id: TypeId, level: usize) -> Option<String> 
             let value = signed(bytes.get(..*size as usize)?) as i32;
             let known = values.iter().find(|(_, known)| *known == value);
             Some(match known.and_then(|(name, _)| types.string(*name)) {
-                Some(name) => format!("{name}"),
+                Some(name) => String::from(name),
                 None => format!("{value}"),
             })
         }

@@ -69,7 +69,7 @@ pub(crate) fn uptime(_: &Call) -> i32 {
     };
     // The kernel counts load in 1/65536.
     let load = info.loads.map(|load| {
-        let hundredths = (load as u64 * 100) >> 16;
+        let hundredths = (load * 100) >> 16;
         alloc::format!("{}.{:02}", hundredths / 100, hundredths % 100)
     });
     println!(

@@ -332,11 +332,11 @@ fn ring_map() -> Outcome {
     let program = ok!(load(RAW_TRACEPOINT, &program));
     let info = ok!(MapInfo::of(fd.as_fd()));
     let mut ring = ok!(::bpf::ring::Ring::open(fd, &info));
-    check!(ring.next().is_none());
+    check!(ring.next_record().is_none());
     for _ in 0..2000 {
         equal!(ok!(commands::test(program.as_fd(), &[], &[0; 16], 0)).result, 0);
-        equal!(ring.next(), Some(0x1234u64.to_ne_bytes().to_vec()));
-        check!(ring.next().is_none());
+        equal!(ring.next_record(), Some(0x1234u64.to_ne_bytes().to_vec()));
+        check!(ring.next_record().is_none());
     }
     // Full, it takes no more, and what is in it stays.
     let mut taken = 0;
@@ -346,9 +346,9 @@ fn ring_map() -> Outcome {
     }
     check!(taken > 400, " {taken} records");
     for _ in 0..taken {
-        equal!(ring.next(), Some(0x1234u64.to_ne_bytes().to_vec()));
+        equal!(ring.next_record(), Some(0x1234u64.to_ne_bytes().to_vec()));
     }
-    check!(ring.next().is_none());
+    check!(ring.next_record().is_none());
     Ok(())
 }
 

@@ -89,7 +89,7 @@ fn auxiliary_is_right() -> bool {
         && random.iter().any(|&byte| byte != 0)
         && auxiliary(AT_EXECFN).is_some_and(|path| calls::peek(path) != 0)
         // The stack is aligned as the ABI wants it at entry: argc lies at a multiple of 16.
-        && lemma_rt::environment_pointers() as usize % 8 == 0
+        && (lemma_rt::environment_pointers() as usize).is_multiple_of(8)
 }
 
 fn signals_are_right() -> bool {
