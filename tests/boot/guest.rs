@@ -87,6 +87,11 @@ impl Boot {
         self.end(false, expected)
     }
 
+    /// Stops the machine as a power cut does.
+    pub(crate) fn cut_power(self) {
+        drop(self.session);
+    }
+
     fn end(self, type_end: bool, expected: &Outcome) -> String {
         let Self { session, disk, workspace, _folder, _slot } = self;
         let ended = if type_end { session.shut_down() } else { session.finish() };

@@ -2,5 +2,10 @@
 //! exit statuses and by what the user programs report. Every disk is checked afterwards.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly")]
 
+mod bench;
+mod bpf;
+mod files;
 mod guest;
 mod kernel;
+mod session;
+mod system;

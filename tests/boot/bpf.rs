@@ -1,0 +1,159 @@
+//! Verified programs at work: the first minute as the README shows it, each example with the
+//! output that it promises, and each wrong program with its refusal.
+
+use crate::guest::{Boot, boot, boot_with};
+use lemma::build::Options;
+
+/// Loads an object and attaches its program; returns what was said.
+fn start(guest: &mut Boot, name: &str, hook: &str) -> String {
+    let verdict = guest.succeed(&format!("bpf load /lib/bpf/{name}.o {name}"));
+    for word in ["accepted", "instructions", "worst case", "verified in"] {
+        assert!(verdict.contains(word), "no {word:?} in: {verdict}");
+    }
+    guest.succeed(&format!("bpf attach {name} {hook}")) + &verdict
+}
+
+/// The value of a key in a dump: `key: 1  value: 27`.
+fn value(dump: &str, key: u64) -> u64 {
+    let start = format!("key: {key}  value: ");
+    let line = dump.lines().find_map(|line| line.strip_prefix(&start));
+    line.map_or(0, |number| number.trim().parse().unwrap())
+}
+
+/// The sum of all values of a dump.
+fn sum(dump: &str) -> u64 {
+    let values = dump.lines().filter_map(|line| line.split_once("value: "));
+    values.map(|(_, number)| number.trim().parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn the_first_minute() {
+    let mut guest = boot();
+    guest.prompt();
+    // Counting system calls, looking, replacing, detaching.
+    start(&mut guest, "syscount", "sys_enter");
+    let list = guest.succeed("bpf list");
+    assert!(list.contains("syscount") && list.contains("sys_enter"), "{list}");
+    let show = guest.succeed("bpf show syscount");
+    for word in ["worst case", "verify time", "runs", "counts"] {
+        assert!(show.contains(word), "no {word:?} in: {show}");
+    }
+    let hooks = guest.succeed("bpf hooks");
+    for hook in ["timer", "sys_enter", "sys_exit"] {
+        assert!(hooks.contains(hook), "no {hook} in: {hooks}");
+    }
+    let before = value(&guest.succeed("bpf map dump counts"), 1);
+    let after = value(&guest.succeed("bpf map dump counts"), 1);
+    assert!(before > 0 && after > before, "write was called {before}, then {after} times");
+
+    guest.succeed("bpf load /lib/bpf/loop.o other");
+    guest.succeed("bpf replace syscount other");
+    let frozen = guest.succeed("bpf map dump counts");
+    assert_eq!(guest.succeed("bpf map dump counts"), frozen, "the old program still runs");
+    assert!(sum(&guest.succeed("bpf map dump widest")) > 0);
+    guest.succeed("bpf detach other");
+    let frozen = guest.succeed("bpf map dump widest");
+    assert_eq!(guest.succeed("bpf map dump widest"), frozen, "the program still runs");
+    guest.fail("bpf detach other");
+
+    // What is unloaded is gone.
+    guest.succeed("bpf unload syscount");
+    guest.fail("bpf show syscount");
+    let refusal = guest.fail("bpf load /lib/bpf/bad_oob.o");
+    assert!(refusal.contains("table->slots[ctx->nr]++"), "{refusal}");
+    guest.shut_down(0);
+}
+
+#[test]
+fn examples_give_the_output_they_promise() {
+    let mut guest = boot();
+    guest.prompt();
+
+    start(&mut guest, "jitter", "timer");
+    guest.succeed("sleep 1");
+    let first = sum(&guest.succeed("bpf map dump lateness"));
+    guest.succeed("sleep 1");
+    let second = sum(&guest.succeed("bpf map dump lateness"));
+    assert!(first > 0 && second > first, "{first} ticks, then {second}");
+    guest.succeed("bpf unload jitter");
+
+    start(&mut guest, "events", "sys_exit");
+    guest.run("bpf events failures 1 > /tmp/events &");
+    guest.run("sleep 1");
+    guest.fail("cat /no/such/file");
+    guest.run("sleep 1");
+    let record = guest.succeed("cat /tmp/events");
+    assert!(record.contains("nr: ") && record.contains("result: -"), "{record}");
+    guest.succeed("bpf unload events");
+
+    start(&mut guest, "limiter", "sys_enter");
+    guest.succeed("mkdir /tmp/1 /tmp/2 /tmp/3 /tmp/4");
+    for call in ["83", "258"] {
+        guest.succeed(&format!("bpf map update config 0 {call} 3 1"));
+        let refused = guest.run("cd /tmp; mkdir a b c d; echo $?; rm -r a b c; cd /");
+        if refused.contains("not permitted") {
+            assert!(
+                refused.contains("d: ") && refused.lines().any(|line| line == "1"),
+                "{refused}"
+            );
+        } else {
+            // The command uses the other of the two calls.
+            guest.run("rm -r /tmp/d");
+        }
+    }
+    guest.succeed("bpf unload limiter");
+    guest.succeed("mkdir /tmp/a /tmp/b /tmp/c /tmp/d");
+
+    let verdict = start(&mut guest, "loop", "sys_enter");
+    assert!(verdict.contains("worst case"), "{verdict}");
+    assert!(sum(&guest.succeed("bpf map dump widest")) > 0);
+    guest.succeed("bpf unload loop");
+
+    start(&mut guest, "globals", "sys_enter");
+    guest.succeed("echo some text");
+    guest.succeed("bpf map dump .bss");
+    assert!(guest.succeed("bpf log").contains("first write"));
+    guest.succeed("bpf unload globals");
+    guest.shut_down(0);
+}
+
+#[test]
+fn wrong_programs_are_refused_in_words() {
+    let mut guest = boot();
+    guest.prompt();
+    for (name, source_line) in [
+        ("bad_oob", "table->slots[ctx->nr]++"),
+        ("bad_uninit", "asm volatile"),
+        ("bad_null", "__sync_fetch_and_add(count, 1)"),
+        ("bad_loop", "while (bpf_get_prandom_u32() != 42)"),
+        ("bad_helper", "bpf_format_the_disk()"),
+        ("bad_ctx", "(ctx + 1)"),
+        ("bad_leak", "return (long)result"),
+        ("bad_rodata", "&limit = ctx->nr"),
+    ] {
+        let refusal = guest.fail(&format!("bpf load /lib/bpf/{name}.o"));
+        assert!(refusal.contains("refused"), "{name}: {refusal}");
+        assert!(refusal.contains(source_line), "{name}: no source line in: {refusal}");
+    }
+    // Nothing of them stays.
+    let list = guest.succeed("bpf list");
+    assert!(!list.contains("bad_"), "{list}");
+    guest.shut_down(0);
+}
+
+#[test]
+fn programs_of_one_s_own_come_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("mine.c");
+    std::fs::write(
+        &source,
+        "#include \"lemma.h\"\n\
+         SEC(\"hook/sys_enter\") int mine(struct lemma_sys_enter *ctx) { return 0; }\n\
+         char _license[] SEC(\"license\") = \"GPL\";\n",
+    )
+    .unwrap();
+    let mut guest = boot_with(Options { bpf: vec![source], ..Options::default() });
+    guest.prompt();
+    start(&mut guest, "mine", "sys_enter");
+    guest.shut_down(0);
+}

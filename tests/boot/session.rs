@@ -1,0 +1,108 @@
+//! A session as a user has it: the prompt, exit statuses, pipes, both profiles, little
+//! memory, and the orchestrator's own program with its standard input and output.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use crate::guest::{boot, boot_with};
+use lemma::build::Options;
+use lemma::compile::{KernelVariant, Profile};
+use lemma::qemu::Outcome;
+
+/// `cargo run` with these arguments and this standard input.
+fn orchestrator(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lemma"))
+        .args(arguments)
+        .args(if arguments.contains(&"--help") { &[][..] } else { &["--timeout", "120"] })
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn piped_commands_run_and_the_status_is_the_shell_s() {
+    let output = orchestrator(&[], "echo one two | cat\nexit 3\n");
+    let console = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{console}{}", text(&output.stderr));
+    assert!(console.lines().any(|line| line == "one two"), "{console}");
+}
+
+#[test]
+fn the_end_of_input_ends_the_shell() {
+    let output = orchestrator(&["--memory", "32M"], "cat /etc/motd\n");
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+#[test]
+fn a_program_runs_instead_of_the_shell() {
+    let output = orchestrator(&["--", "echo", "hello"], "");
+    let console = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{console}");
+    assert!(console.lines().any(|line| line == "hello"), "{console}");
+}
+
+#[test]
+fn what_cannot_work_says_why() {
+    for (arguments, reason) in [
+        (&["--bpf", "/no/such.c"][..], "no such file"),
+        (&["--arch", "riscv64"], "does not run there yet"),
+        (&["--icount", "--smp", "2"], "one CPU only"),
+        (&["--", "two words"], "blanks"),
+    ] {
+        let output = orchestrator(arguments, "");
+        let message = text(&output.stderr);
+        assert_ne!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(message.contains(reason), "{arguments:?}: {message}");
+        assert_eq!(message.lines().count(), 1, "{arguments:?}: {message}");
+    }
+    let help = text(&orchestrator(&["--help"], "").stdout);
+    for option in [
+        "--arch",
+        "--profile",
+        "--smp",
+        "--memory",
+        "--disk",
+        "--append",
+        "--debug",
+        "--icount",
+        "--release",
+        "--dev",
+        "--bpf",
+        "--copy",
+        "--timeout",
+    ] {
+        assert!(help.contains(option), "{option} is not in --help");
+    }
+}
+
+#[test]
+fn the_embedded_profile_boots() {
+    let kernel = KernelVariant { profile: Profile::Embedded, ..KernelVariant::default() };
+    let mut guest = boot_with(Options { kernel, memory_mib: 32, ..Options::default() });
+    guest.prompt();
+    assert!(guest.succeed("ls /bin").contains("sh"));
+    guest.shut_down(0);
+}
+
+#[test]
+fn a_session_by_hand() {
+    let mut guest = boot();
+    guest.prompt();
+    assert_eq!(guest.succeed("echo 'quoted  text' | cat").trim(), "quoted  text");
+    assert_eq!(guest.run("false; echo $?").trim(), "1");
+    assert_eq!(guest.run("true && echo yes").trim(), "yes");
+    guest.fail("no-such-command");
+    guest.succeed("mkdir /tmp/a && echo kept > /tmp/a/f && mv /tmp/a/f /tmp/a/g");
+    assert_eq!(guest.succeed("cat /tmp/a/g").trim(), "kept");
+    guest.succeed("rm /tmp/a/g && mkdir /root/d && echo x > /root/d/f");
+    guest.session.send("exit 7\n").unwrap();
+    guest.finish(&Outcome::Exited(7));
+}

@@ -1,0 +1,47 @@
+//! The user programs' own tests: every system call as Linux has it, then hostile calls.
+
+use std::process::Command;
+
+use lemma::build::Options;
+use lemma::compile;
+use lemma::qemu::Outcome;
+use lemma::workspace::Workspace;
+
+use crate::guest::{boot, boot_with};
+
+#[test]
+fn system_calls_behave_as_linux_s_on_both_file_systems() {
+    let mut guest = boot();
+    guest.prompt();
+    let report = guest.succeed("usertests");
+    assert!(report.contains("passed"), "{report}");
+    let report = guest.succeed("usertests --dir /root");
+    assert!(report.contains("passed"), "{report}");
+    guest.shut_down(0);
+}
+
+/// What passes on Lemma must pass on Linux, or it is not Linux's behaviour that we test.
+#[test]
+fn the_same_tests_pass_on_linux() {
+    let workspace = Workspace::locate().unwrap();
+    let programs = compile::user_programs(&workspace).unwrap();
+    let usertests = programs.iter().find(|program| program.name == "usertests").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("usertests");
+    std::fs::copy(&usertests.path, &program).unwrap();
+    let mut permissions = program.metadata().unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
+    std::fs::set_permissions(&program, permissions).unwrap();
+    let output = Command::new(&program).arg("--dir").arg(folder.path()).output().unwrap();
+    let report = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{report}{errors}");
+}
+
+#[test]
+fn a_hundred_thousand_hostile_calls_do_no_harm() {
+    let program = ["usertests", "hostile", "--calls", "100000"].map(str::to_owned).into();
+    let mut guest = boot_with(Options { program, ..Options::default() });
+    guest.session.set_patience(std::time::Duration::from_secs(600));
+    guest.finish(&Outcome::Exited(0));
+}
