@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::qemu::{Guest, Outcome};
+use crate::session::find_prompt;
 
 const CONTROL_A: u8 = 0x01;
 const CONTROL_D: u8 = 0x04;
@@ -23,20 +24,30 @@ const CONTROL_D: u8 = 0x04;
 /// How often `^D` is repeated after the end of input.
 const END_OF_INPUT_PERIOD: Duration = Duration::from_secs(1);
 
-/// Input waits this long for the guest's first output: its serial port is set up by then,
-/// and does not lose what arrives.
-const FIRST_OUTPUT_PATIENCE: Duration = Duration::from_secs(30);
+/// When the guest has said nothing for so long, it is taken to wait for input.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// What input waits for, so that the guest's serial port does not lose it and its terminal
+/// does not echo it before a program has set the terminal up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputStarts {
+    /// The shell's prompt.
+    AtPrompt,
+    /// Any output: a program was named, and how it greets is unknown.
+    AtFirstOutput,
+}
 
 /// Runs the session to its end.
 pub fn connect(
     mut guest: Guest,
     input: ChildStdin,
     output: ChildStdout,
+    starts: InputStarts,
     time_limit: Option<Duration>,
 ) -> Result<Outcome> {
     let deadline = time_limit.map(|limit| Instant::now() + limit);
     let terminal = RawTerminal::enter()?;
-    let ready = Arc::new(Ready::default());
+    let ready = Arc::new(Ready::new(starts));
     let quit = Arc::new(AtomicBool::new(false));
 
     let pid = guest.id();
@@ -60,22 +71,63 @@ pub fn connect(
     Ok(outcome)
 }
 
-/// Set once the guest has printed something.
-#[derive(Default)]
+/// Whether input may be sent.
 struct Ready {
-    seen: Mutex<bool>,
+    starts: InputStarts,
+    state: Mutex<Heard>,
     changed: Condvar,
 }
 
+/// What the guest has printed so far, as far as it matters here.
+struct Heard {
+    ready: bool,
+    last_output: Instant,
+    /// The last line, without its end.
+    line: Vec<u8>,
+}
+
 impl Ready {
-    fn set(&self) {
-        *lock(&self.seen) = true;
-        self.changed.notify_all();
+    fn new(starts: InputStarts) -> Self {
+        let state = Heard { ready: false, last_output: Instant::now(), line: Vec::new() };
+        Self { starts, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    fn wait(&self, patience: Duration) {
-        let seen = lock(&self.seen);
-        let _ = self.changed.wait_timeout_while(seen, patience, |seen| !*seen);
+    /// Takes note of output.
+    fn hear(&self, bytes: &[u8]) {
+        let mut state = lock(&self.state);
+        if state.ready {
+            return;
+        }
+        state.last_output = Instant::now();
+        for &byte in bytes {
+            if byte == b'\n' {
+                state.line.clear();
+            } else {
+                state.line.push(byte);
+            }
+        }
+        let line = String::from_utf8_lossy(&state.line).into_owned();
+        state.ready = match self.starts {
+            InputStarts::AtFirstOutput => true,
+            InputStarts::AtPrompt => find_prompt(&line).is_some(),
+        };
+        if state.ready {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until input may be sent.
+    fn wait(&self) {
+        let mut state = lock(&self.state);
+        while !state.ready {
+            let left = (state.last_output + SILENCE).saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                state.ready = true;
+                return;
+            }
+            state =
+                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 }
 
@@ -91,7 +143,7 @@ fn print_output(mut output: ChildStdout, ready: &Ready, translate: bool) {
     // Once our reader is gone (a closed pipe), the guest's output is still drained.
     let mut reader_gone = false;
     while let Some(bytes) = read_some(&mut output, &mut buffer) {
-        ready.set();
+        ready.hear(bytes);
         let text = if translate { line_ends.translate(bytes) } else { bytes.to_vec() };
         if !reader_gone {
             reader_gone = stdout.write_all(&text).and_then(|()| stdout.flush()).is_err();
@@ -101,7 +153,6 @@ fn print_output(mut output: ChildStdout, ready: &Ready, translate: bool) {
     if !reader_gone {
         let _ = stdout.write_all(&rest).and_then(|()| stdout.flush());
     }
-    ready.set();
 }
 
 /// The next bytes; `None` at the end or on an error.
@@ -143,7 +194,7 @@ impl LineEnds {
 }
 
 fn forward_input(mut input: ChildStdin, ready: &Ready, quit: &AtomicBool, escape: bool, pid: u32) {
-    ready.wait(FIRST_OUTPUT_PATIENCE);
+    ready.wait();
     let mut keys = Keys::default();
     let mut buffer = [0; 1024];
     let mut stdin = io::stdin();
@@ -259,6 +310,29 @@ fn restore_on_signals() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn input_waits_for_the_prompt() {
+        let ready = Ready::new(InputStarts::AtPrompt);
+        for output in ["[0.0] started\n", "lem", "ma:", "/"] {
+            ready.hear(output.as_bytes());
+            assert!(!lock(&ready.state).ready, "{output:?}");
+        }
+        ready.hear(b"# ");
+        assert!(lock(&ready.state).ready);
+        ready.wait();
+    }
+
+    #[test]
+    fn a_program_gets_input_when_it_has_printed_or_is_silent() {
+        let ready = Ready::new(InputStarts::AtFirstOutput);
+        ready.hear(b"x");
+        ready.wait();
+        let silent = Ready::new(InputStarts::AtPrompt);
+        lock(&silent.state).last_output -= SILENCE;
+        silent.wait();
+        assert!(lock(&silent.state).ready);
+    }
 
     #[test]
     fn line_ends_are_found_across_pieces() {

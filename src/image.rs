@@ -10,9 +10,10 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
 use crate::setup::{self, Tool};
 use crate::workspace::{Workspace, fingerprint, say};
@@ -102,7 +103,6 @@ impl Contents {
 
     /// Lays everything out below `folder`.
     fn write_to(&self, folder: &Path) -> Result<()> {
-        let date = SystemTime::UNIX_EPOCH + Duration::from_secs(TIMESTAMP);
         for path in &self.folders {
             fs::create_dir_all(folder.join(path))?;
         }
@@ -116,14 +116,33 @@ impl Contents {
             file.write_all(&entry.content)?;
             let mode = if entry.executable { 0o755 } else { 0o644 };
             file.set_permissions(fs::Permissions::from_mode(mode))?;
-            file.set_modified(date)?;
         }
         for (path, target) in &self.links {
             std::os::unix::fs::symlink(target, folder.join(path))
                 .with_context(|| format!("/{path} cannot be put on the disk"))?;
         }
+        date_all(folder)?;
         Ok(())
     }
+}
+
+/// Gives everything below `folder` the one date; a folder after what is in it.
+fn date_all(folder: &Path) -> Result<()> {
+    for entry in folder.read_dir()? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            date_all(&entry.path())?;
+        }
+        date(&entry.path())?;
+    }
+    date(folder)
+}
+
+fn date(path: &Path) -> Result<()> {
+    let time = Timespec { tv_sec: TIMESTAMP.cast_signed(), tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .with_context(|| format!("cannot date {}", path.display()))
 }
 
 /// A path on the disk without its leading slash; nothing in it may climb out.

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use lemma::cli::{Cli, RunArguments, Task};
+use lemma::console::InputStarts;
 use lemma::qemu::Guest;
 use lemma::setup::{self, Tool};
 use lemma::workspace::{Workspace, say};
@@ -55,7 +56,12 @@ fn boot(workspace: &Workspace, arguments: &RunArguments) -> Result<u8> {
         say("^A x ends the guest at once, ^D its shell");
     }
     let (guest, input, output) = Guest::start(workspace, &built.machine)?;
-    let outcome = console::connect(guest, input, output, arguments.time_limit())?;
+    let starts = if arguments.program.is_empty() {
+        InputStarts::AtPrompt
+    } else {
+        InputStarts::AtFirstOutput
+    };
+    let outcome = console::connect(guest, input, output, starts, arguments.time_limit())?;
     if let Some(explanation) = outcome.explanation() {
         say(explanation);
     }

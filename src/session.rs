@@ -164,7 +164,7 @@ impl Session {
 }
 
 /// Where the last line is a prompt, and its length.
-fn find_prompt(text: &str) -> Option<(usize, usize)> {
+pub(crate) fn find_prompt(text: &str) -> Option<(usize, usize)> {
     let line_start = text.rfind('\n').map_or(0, |at| at + 1);
     let line = text.get(line_start..)?;
     let start = line.find(PROMPT_START)?;

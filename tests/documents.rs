@@ -2,6 +2,7 @@
 //! the hooks, `docs/support.md` from the tables of system calls, `bpf(2)` commands, helpers, map
 //! types and program types. The test fails when a page says something else than the code; with
 //! `LEMMA_WRITE_DOCS=1` in the environment it writes the pages instead.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly")]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
