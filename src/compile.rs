@@ -5,6 +5,7 @@
 //! wait for the lock of the build that started us nor disturb it. Neighbours: `toolchain`
 //! says which compiler; `build` calls us in order; `image` takes what we made.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -257,6 +258,10 @@ fn show_progress(stderr: impl Read, what: &str) {
     }
 }
 
+/// How BPF programs are compiled, as the examples' headers expect it.
+const BPF_OPTIONS: [&str; 7] =
+    ["-target", "bpf", "-g", "-O2", "-Wall", "-Werror", "-fdebug-compilation-dir=."];
+
 /// Compiles every BPF program in `examples/`; returns name and object file of each.
 pub fn bpf_examples(workspace: &Workspace) -> Result<Vec<Program>> {
     let folder = workspace.root().join("examples");
@@ -280,8 +285,11 @@ pub fn bpf_object(workspace: &Workspace, source: &Path) -> Result<Program> {
     let clang = setup::require(workspace, Tool::Clang)?;
     let include = workspace.root().join("examples");
     let headers = headers_for(&include, source)?;
+    let mut options: Vec<OsString> = BPF_OPTIONS.map(OsString::from).into();
+    options.extend(["-I".into(), include.into(), prefix_map(workspace.root())]);
     let mut parts: Vec<&[u8]> = vec![clang.as_os_str().as_encoded_bytes(), &content];
     parts.extend(headers.iter().map(Vec::as_slice));
+    parts.extend(options.iter().map(|option| option.as_encoded_bytes()));
     let key = fingerprint(&parts);
     let object = workspace.output(format!("bpf/{key:016x}/{name}"))?;
     if object.exists() {
@@ -291,8 +299,7 @@ pub fn bpf_object(workspace: &Workspace, source: &Path) -> Result<Program> {
     let folder = object.parent().context("an object without a folder")?;
     let temporary = tempfile::Builder::new().suffix(".o").tempfile_in(folder)?;
     let output = Command::new(&clang)
-        .args(["-target", "bpf", "-g", "-O2", "-Wall", "-Werror", "-I"])
-        .arg(&include)
+        .args(&options)
         .arg("-c")
         .arg(source)
         .arg("-o")
@@ -307,6 +314,15 @@ pub fn bpf_object(workspace: &Workspace, source: &Path) -> Result<Program> {
     let content = fs::read(temporary.path())?;
     write_atomically(&object, &content)?;
     Ok(Program { name, path: object })
+}
+
+/// Clang's option to write paths below `root` without it: messages then name
+/// `./examples/x.bpf.c`, wherever the repository is.
+fn prefix_map(root: &Path) -> OsString {
+    let mut option = OsString::from("-ffile-prefix-map=");
+    option.push(root);
+    option.push("/=");
+    option
 }
 
 /// The headers that a program may include: those beside it, and those of the examples.

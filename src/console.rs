@@ -27,6 +27,12 @@ const END_OF_INPUT_PERIOD: Duration = Duration::from_secs(1);
 /// When the guest has said nothing for so long, it is taken to wait for input.
 const SILENCE: Duration = Duration::from_secs(3);
 
+/// When nothing has been printed for so long after a line of input, a program reads it.
+const LINE_SILENCE: Duration = Duration::from_millis(700);
+
+/// Prompts are shorter.
+const LONGEST_LINE: usize = 4096;
+
 /// What input waits for, so that the guest's serial port does not lose it and its terminal
 /// does not echo it before a program has set the terminal up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +92,14 @@ struct Heard {
     line: Vec<u8>,
 }
 
+impl Heard {
+    /// Whether the shell waits for a line, or for the rest of one.
+    fn at_prompt(&self) -> bool {
+        let line = String::from_utf8_lossy(&self.line);
+        line == "> " || find_prompt(&line).is_some_and(|(at, length)| at + length == line.len())
+    }
+}
+
 impl Ready {
     fn new(starts: InputStarts) -> Self {
         let state = Heard { ready: false, last_output: Instant::now(), line: Vec::new() };
@@ -95,39 +109,48 @@ impl Ready {
     /// Takes note of output.
     fn hear(&self, bytes: &[u8]) {
         let mut state = lock(&self.state);
-        if state.ready {
-            return;
-        }
         state.last_output = Instant::now();
         for &byte in bytes {
-            if byte == b'\n' {
-                state.line.clear();
-            } else {
-                state.line.push(byte);
+            match byte {
+                b'\n' => state.line.clear(),
+                // A line may end with `\r\n`; nothing else here depends on `\r`.
+                b'\r' => {}
+                _ if state.line.len() < LONGEST_LINE => state.line.push(byte),
+                _ => {}
             }
         }
-        let line = String::from_utf8_lossy(&state.line).into_owned();
         state.ready = match self.starts {
             InputStarts::AtFirstOutput => true,
-            InputStarts::AtPrompt => find_prompt(&line).is_some(),
+            InputStarts::AtPrompt => state.at_prompt(),
         };
         if state.ready {
             self.changed.notify_all();
         }
     }
 
-    /// Waits until input may be sent.
-    fn wait(&self) {
+    /// Takes note of a line that was sent: the next prompt is the one after it.
+    fn sent_line(&self) {
+        let mut state = lock(&self.state);
+        state.last_output = Instant::now();
+        if self.starts == InputStarts::AtPrompt {
+            state.ready = false;
+            state.line.clear();
+        }
+    }
+
+    /// Waits until input may be sent, or nothing has been printed for so long; whether it
+    /// may be sent.
+    fn wait(&self, silence: Duration) -> bool {
         let mut state = lock(&self.state);
         while !state.ready {
-            let left = (state.last_output + SILENCE).saturating_duration_since(Instant::now());
+            let left = (state.last_output + silence).saturating_duration_since(Instant::now());
             if left.is_zero() {
-                state.ready = true;
-                return;
+                return false;
             }
             state =
                 self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+        true
     }
 }
 
@@ -194,8 +217,9 @@ impl LineEnds {
 }
 
 fn forward_input(mut input: ChildStdin, ready: &Ready, quit: &AtomicBool, escape: bool, pid: u32) {
-    ready.wait();
+    ready.wait(SILENCE);
     let mut keys = Keys::default();
+    let mut pace = Pace { ready, waits: !escape, in_line: false };
     let mut buffer = [0; 1024];
     let mut stdin = io::stdin();
     while let Some(bytes) = read_some(&mut stdin, &mut buffer) {
@@ -209,12 +233,58 @@ fn forward_input(mut input: ChildStdin, ready: &Ready, quit: &AtomicBool, escape
         } else {
             bytes.to_vec()
         };
-        if input.write_all(&bytes).and_then(|()| input.flush()).is_err() {
+        if pace.send(&mut input, &bytes).is_err() {
             return;
         }
     }
+    if pace.finish(&mut input).is_err() {
+        return;
+    }
     while input.write_all(&[CONTROL_D]).and_then(|()| input.flush()).is_ok() {
         std::thread::sleep(END_OF_INPUT_PERIOD);
+    }
+}
+
+/// Sends piped input line by line, each when the shell asks for it. All at once would be
+/// echoed where it is not shown beside what it does, since terminals echo what waits. When
+/// no prompt comes, a program reads the lines: they are sent as they are, until the next one.
+struct Pace<'a> {
+    ready: &'a Ready,
+    /// Off for a person, who types when it suits.
+    waits: bool,
+    /// Whether the last line was not ended.
+    in_line: bool,
+}
+
+impl Pace<'_> {
+    fn send(&mut self, input: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+        if !self.waits {
+            input.write_all(bytes)?;
+            return input.flush();
+        }
+        let mut asked = true;
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let silence = if asked { LINE_SILENCE } else { Duration::ZERO };
+            asked = self.ready.wait(silence);
+            input.write_all(line)?;
+            input.flush()?;
+            self.in_line = !line.ends_with(b"\n");
+            if !self.in_line {
+                self.ready.sent_line();
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the last line, as it would be in a file, and lets it take effect.
+    fn finish(&mut self, input: &mut impl Write) -> io::Result<()> {
+        if self.waits {
+            if self.in_line && self.ready.starts == InputStarts::AtPrompt {
+                self.send(input, b"\n")?;
+            }
+            self.ready.wait(LINE_SILENCE);
+        }
+        Ok(())
     }
 }
 
@@ -311,27 +381,48 @@ fn restore_on_signals() -> Result<()> {
 mod tests {
     use super::*;
 
+    const SHORT: Duration = Duration::from_millis(1);
+
     #[test]
     fn input_waits_for_the_prompt() {
         let ready = Ready::new(InputStarts::AtPrompt);
         for output in ["[0.0] started\n", "lem", "ma:", "/"] {
             ready.hear(output.as_bytes());
-            assert!(!lock(&ready.state).ready, "{output:?}");
+            assert!(!ready.wait(SHORT), "{output:?}");
         }
         ready.hear(b"# ");
-        assert!(lock(&ready.state).ready);
-        ready.wait();
+        assert!(ready.wait(SILENCE));
+        ready.sent_line();
+        for output in ["ls\r\n", "bin etc\r\n"] {
+            ready.hear(output.as_bytes());
+            assert!(!ready.wait(SHORT), "{output:?}");
+        }
+        ready.hear(b"lemma:/tmp# ");
+        assert!(ready.wait(SILENCE));
+        ready.sent_line();
+        ready.hear(b"> ");
+        assert!(ready.wait(SILENCE));
     }
 
     #[test]
     fn a_program_gets_input_when_it_has_printed_or_is_silent() {
         let ready = Ready::new(InputStarts::AtFirstOutput);
+        assert!(!ready.wait(SHORT));
         ready.hear(b"x");
-        ready.wait();
-        let silent = Ready::new(InputStarts::AtPrompt);
-        lock(&silent.state).last_output -= SILENCE;
-        silent.wait();
-        assert!(lock(&silent.state).ready);
+        ready.sent_line();
+        assert!(ready.wait(SILENCE));
+    }
+
+    #[test]
+    fn lines_that_a_program_reads_are_not_held_back() {
+        let ready = Ready::new(InputStarts::AtPrompt);
+        let mut pace = Pace { ready: &ready, waits: true, in_line: false };
+        let mut sent = Vec::new();
+        let text = "line\n".repeat(1000) + "end";
+        let start = Instant::now();
+        pace.send(&mut sent, text.as_bytes()).unwrap();
+        assert_eq!(sent, text.as_bytes());
+        assert!(start.elapsed() < LINE_SILENCE * 100);
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::workspace::Workspace;
 const PROMPT_START: &str = "lemma:/";
 const PROMPT_END: &str = "# ";
 
+/// What fits on a row of the terminal behind the prompt.
+const LONGEST_COMMAND: usize = 68;
+
 /// How long a guest may be silent about what we wait for.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -134,6 +137,10 @@ impl Session {
 
     /// Types a command at the prompt; returns its output, without the echo of the command.
     pub fn run(&mut self, command: &str) -> Result<String> {
+        // A longer line would wrap, and the shell would draw it anew.
+        if command.len() > LONGEST_COMMAND {
+            bail!("the command is too long to type on one row: {command}");
+        }
         self.send(command)?;
         self.send("\n")?;
         self.wait_for(command)?;

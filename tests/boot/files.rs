@@ -13,14 +13,16 @@ fn a_kept_disk_keeps_what_was_written() {
     let options = || Options { disk: Some(disk.clone()), ..Options::default() };
     let mut guest = boot_with(options());
     guest.prompt();
-    guest.succeed("echo first > /root/kept && mkdir /root/folder && cp /bin/sh /root/folder/sh");
+    guest.succeed("echo first > /root/kept && mkdir /root/folder");
+    guest.succeed("cp /bin/sh /root/folder/sh");
     guest.shut_down(0);
 
     let mut guest = boot_with(options());
     guest.prompt();
     assert_eq!(guest.succeed("cat /root/kept").trim(), "first");
     guest.succeed("/root/folder/sh -c 'exit 0'");
-    guest.succeed("rm -r /root/folder && echo second > /root/kept && sync");
+    guest.succeed("rm -r /root/folder");
+    guest.succeed("echo second > /root/kept && sync");
     // The power fails here.
     let workspace = Workspace::locate().unwrap();
     guest.cut_power();
