@@ -203,8 +203,8 @@ pub struct SignalStack {
 #[derive(Clone, Debug)]
 pub struct SignalCall {
     pub signal: u32,
-    /// The bytes of `siginfo_t`.
-    pub info: [u8; 128],
+    /// `siginfo_t`, as words.
+    pub info: [u64; 16],
     pub handler: usize,
     /// Where the handler returns to.
     pub restorer: usize,

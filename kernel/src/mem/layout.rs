@@ -22,4 +22,4 @@ pub const STACK_INITIAL: usize = 132 * 1024;
 /// Mappings without a chosen address go below this, highest first.
 pub const MAP_TOP: usize = STACK_LOW - (2 << 20);
 /// Where a relocatable program is loaded: two thirds up, as Linux does.
-pub const PROGRAM_BASE: usize = USER_END / 3 * 2 & !(PAGE_SIZE - 1);
+pub const PROGRAM_BASE: usize = (USER_END / 3 * 2) & !(PAGE_SIZE - 1);

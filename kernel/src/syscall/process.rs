@@ -196,10 +196,10 @@ pub fn waitid([kind, id, info, options, usage, _]: [usize; 6]) -> SyscallResult 
     };
     let changed = exit::wait(&request)?;
     if info != 0 {
-        let bytes = changed.as_ref().map_or([0; 128], |(child, status)| {
-            delivery::info_bytes(SIGCHLD, &SignalInfo::of_status(child, *status))
+        let words = changed.as_ref().map_or([0; 16], |(child, status)| {
+            delivery::info_words(SIGCHLD, &SignalInfo::of_status(child, *status))
         });
-        copy_to_user(info, &bytes)?;
+        write_user(info, words)?;
     }
     if let Some((child, _)) = changed.filter(|_| usage != 0) {
         copy_to_user(usage, &usage_bytes(child.run_ns() + child.children_ns()))?;

@@ -28,7 +28,7 @@ const INFO: usize = MASK + 1;
 const WORDS: usize = INFO + 16;
 
 /// The words as the bytes that the user sees.
-fn bytes_mut(words: &mut [u64; WORDS]) -> &mut [u8] {
+fn bytes_mut(words: &mut [u64]) -> &mut [u8] {
     // SAFETY: integers have no padding and any bytes are valid ones; the length is theirs.
     unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) }
 }
@@ -83,10 +83,7 @@ pub(super) fn push(
     words[REGISTERS + 21] = call.mask;
     words[FP_POINTER] = fp_at as u64;
     words[MASK] = call.mask;
-    let (info, _) = call.info.as_chunks::<8>();
-    for (to, from) in words[INFO..].iter_mut().zip(info) {
-        *to = u64::from_le_bytes(*from);
-    }
+    words[INFO..].copy_from_slice(&call.info);
     if !write(fp_at, fp_bytes) || !write(at, bytes_mut(&mut words)) {
         return false;
     }
@@ -109,9 +106,8 @@ pub(super) fn pop(
     // The handler's return has taken the return address off. The information on the signal
     // is not read again.
     let at = frame.rsp.wrapping_sub(8);
-    let mut words = [0u64; WORDS];
-    let (needed, _) = bytes_mut(&mut words).split_at_mut(INFO * 8);
-    if !read(at, needed) {
+    let mut words = [0u64; INFO];
+    if !read(at, bytes_mut(&mut words)) {
         return None;
     }
     match words[FP_POINTER] as usize {

@@ -7,7 +7,7 @@ use super::super::context::current;
 use super::exit::end_thread;
 use super::signal::{
     self, DEFAULT, DefaultAction, IGNORE, SA_NODEFER, SA_ONSTACK, SA_RESTART, SA_RESTORER, SIGCHLD,
-    SIGNAL_LAST, SIGSEGV, SignalInfo, Taken, UNBLOCKABLE, bit,
+    SIGSEGV, SignalInfo, Taken, UNBLOCKABLE, bit,
 };
 use crate::arch::{Arch, Architecture, SignalCall, SignalStack, TrapFrame, numbers as nr};
 use crate::mem::user::{copy_from_user, copy_to_user};
@@ -129,7 +129,7 @@ fn enter_handler(frame: &mut Frame, taken: &Taken) -> bool {
     let flags = if stack.size == 0 { SS_DISABLE } else { stack.flags };
     let call = SignalCall {
         signal: taken.signal,
-        info: info_bytes(taken.signal, &taken.info),
+        info: info_words(taken.signal, &taken.info),
         handler: action.handler,
         restorer: action.restorer,
         mask: own.saved_mask.take().unwrap_or(mask),
@@ -179,24 +179,18 @@ pub fn return_from_handler(frame: &mut Frame) -> bool {
     true
 }
 
-/// The bytes of `siginfo_t` (`sigaction(2)`, "The siginfo_t argument").
-pub fn info_bytes(signal: u32, info: &SignalInfo) -> [u8; 128] {
-    debug_assert!((1..=SIGNAL_LAST).contains(&signal));
-    let mut bytes = [0; 128];
-    let mut put = |at: usize, value: &[u8]| {
-        if let Some(slot) = bytes.get_mut(at..at + value.len()) {
-            slot.copy_from_slice(value);
-        }
-    };
-    put(0, &signal.to_ne_bytes());
-    put(8, &info.code.to_ne_bytes());
+/// `siginfo_t` as words (`sigaction(2)`, "The siginfo_t argument"; the layout of 64-bit
+/// little-endian machines).
+pub fn info_words(signal: u32, info: &SignalInfo) -> [u64; 16] {
+    let mut words = [0; 16];
+    words[0] = u64::from(signal);
+    words[1] = u64::from(info.code as u32);
     let is_fault = info.code > 0 && info.code < 0x80 && signal != SIGCHLD;
     if is_fault {
-        put(16, &info.value.to_ne_bytes());
+        words[2] = info.value as u64;
     } else {
-        put(16, &info.pid.to_ne_bytes());
-        put(20, &info.uid.to_ne_bytes());
-        put(24, &(info.value as u32).to_ne_bytes());
+        words[2] = u64::from(info.pid) | u64::from(info.uid) << 32;
+        words[3] = u64::from(info.value as u32);
     }
-    bytes
+    words
 }

@@ -119,9 +119,8 @@ impl Family {
         let used = |member: &Member| {
             member.process.group() == number || member.process.session() == number
         };
-        !self.members.contains_key(&number)
-            && !self.threads.contains_key(&number)
-            && !(self.wrapped && self.members.values().any(used))
+        let taken = self.members.contains_key(&number) || self.threads.contains_key(&number);
+        !taken && (!self.wrapped || !self.members.values().any(used))
     }
 
     fn allocate(&mut self) -> u32 {

@@ -391,6 +391,10 @@ pub(in super::super) fn fault(frame: &mut Frame, fault: Unresolved) {
         }
         Unresolved::Page(_, FaultError::OutOfMemory) => {
             let task = current();
+            if task.pid() == super::family::INIT_PID && make_room() {
+                // Back in user mode it tries again.
+                return;
+            }
             log::warn!("out of memory: killed process {} ({})", task.pid(), task.name());
             (SIGKILL, SignalInfo::KERNEL)
         }
@@ -401,6 +405,24 @@ pub(in super::super) fn fault(frame: &mut Frame, fault: Unresolved) {
         Unresolved::Other(_) => (SIGSEGV, SignalInfo { code: 0x80, ..SignalInfo::fault(0, 0) }),
     };
     force(signal, info);
+}
+
+/// Ends the process that has most memory, for the first process, without which nothing goes on;
+/// `false` if there is no other.
+fn make_room() -> bool {
+    let size = |process: &Arc<Process>| process.space().map_or(0, |space| space.resident_pages());
+    let others = super::family::list().into_iter().filter(|process| {
+        process.pid() != super::family::INIT_PID && process.exit_status().is_none()
+    });
+    let Some(victim) = others.max_by_key(size).filter(|victim| size(victim) > 0) else {
+        return false;
+    };
+    log::warn!("out of memory: killed process {} for the first one", victim.pid());
+    end_process(&victim, SIGKILL);
+    // Its memory comes back when it has run.
+    const WAIT_NS: u64 = 1_000_000;
+    let _ = super::timer::sleep_until(super::timer::now_ns() + WAIT_NS);
+    true
 }
 
 /// Sends the running task a signal that it has to take now.
