@@ -1,0 +1,149 @@
+//! Programs: what is accepted and refused, and test runs.
+
+use super::{
+    ARRAY, EXIT, HASH, SOCKET_FILTER, available, command_with, counting, create, instruction, load,
+    load_with, number, set,
+};
+use crate::calls;
+use crate::check::{Outcome, check, equal, fails, ok};
+use ::bpf::attributes::Attributes;
+use ::bpf::calls as commands;
+use ::bpf::calls::{Kind, Map};
+use ::bpf::info::ProgramInfo;
+use alloc::vec::Vec;
+use kernel_abi::bpf::{command, prog_load};
+use lemma_rt::Errno;
+use lemma_rt::rustix::fd::{AsFd, AsRawFd};
+
+pub(super) fn program_good() -> Outcome {
+    available()?;
+    ok!(load(SOCKET_FILTER, &[set(0, 0), EXIT]));
+    let mut log = alloc::vec![0xff; 4096];
+    ok!(load_with(SOCKET_FILTER, 0, &[set(0, 1), EXIT], &mut log));
+    check!(log.contains(&0));
+    Ok(())
+}
+
+pub(super) fn program_bad() -> Outcome {
+    available()?;
+    // Each is refused, and the log says something.
+    let bad: [(&str, &[u64], Errno); 8] = [
+        ("no exit", &[set(0, 0)], Errno::INVAL),
+        ("uninitialised register", &[EXIT], Errno::ACCESS),
+        ("unknown register", &[instruction(0xb7, 12, 0, 0), EXIT], Errno::INVAL),
+        ("jump outside", &[instruction(0x05, 0, 5, 0), set(0, 0), EXIT], Errno::INVAL),
+        ("stack too deep", &[instruction(0x7a, 10, -520, 1), set(0, 0), EXIT], Errno::ACCESS),
+        ("write through a number", &[set(1, 0), instruction(0x7a, 1, 0, 1), EXIT], Errno::ACCESS),
+        ("unknown helper", &[instruction(0x85, 0, 0, 99_999), EXIT], Errno::INVAL),
+        ("endless loop", &[set(0, 0), instruction(0x05, 0, -1, 0), EXIT], Errno::INVAL),
+    ];
+    for (what, program, errno) in bad {
+        let mut log = alloc::vec![0; 65536];
+        match load_with(SOCKET_FILTER, 0, program, &mut log) {
+            Ok(_) => check!(false, " {what} was accepted"),
+            Err(error) => {
+                // Kernels differ in which of the two they give.
+                let fits = error == errno || error == Errno::INVAL || error == Errno::ACCESS;
+                check!(fits, " {what}: {}", lemma_rt::error_text(error));
+            }
+        }
+        check!(log.first() != Some(&0), " {what}: the log is empty");
+        fails!(
+            load_with(SOCKET_FILTER, 0, program, &mut []).map(drop).map_err(|_| Errno::INVAL),
+            INVAL
+        );
+    }
+    Ok(())
+}
+
+pub(super) fn program_errors() -> Outcome {
+    available()?;
+    let program = [set(0, 0), EXIT];
+    let bytes: Vec<u8> = program.iter().flat_map(|slot| slot.to_le_bytes()).collect();
+    let attributes = || {
+        Attributes::new()
+            .with(prog_load::PROG_TYPE, SOCKET_FILTER)
+            .with(prog_load::INSN_CNT, 2)
+            .with_pointer(prog_load::INSNS, bytes.as_ptr())
+            .with_pointer(prog_load::LICENSE, c"GPL".as_ptr())
+    };
+    let attempt = |attributes| command_with(command::PROG_LOAD, attributes, 128);
+    ok!(calls::close(ok!(attempt(attributes())) as i32));
+    fails!(attempt(attributes().with(prog_load::PROG_TYPE, 9999)), INVAL);
+    fails!(attempt(attributes().with(prog_load::INSN_CNT, 0)), TOOBIG);
+    fails!(attempt(attributes().with(prog_load::INSN_CNT, 2_000_000)), TOOBIG);
+    fails!(attempt(attributes().with64(prog_load::INSNS, 8)), FAULT);
+    fails!(attempt(attributes().with64(prog_load::LICENSE, 8)), FAULT);
+    fails!(attempt(attributes().with(prog_load::PROG_FLAGS, 1 << 30)), INVAL);
+    // A log needs a buffer, a size and a level.
+    fails!(
+        attempt(attributes().with(prog_load::LOG_LEVEL, 1).with(prog_load::LOG_SIZE, 100)),
+        INVAL
+    );
+    fails!(attempt(attributes().with64(prog_load::LOG_BUF, 4096)), INVAL);
+    // What does not fit is said to not fit.
+    let mut small = [0u8; 1];
+    let log = attributes()
+        .with(prog_load::LOG_LEVEL, 1)
+        .with(prog_load::LOG_SIZE, 1)
+        .with_pointer(prog_load::LOG_BUF, small.as_mut_ptr());
+    fails!(attempt(log), NOSPC);
+    Ok(())
+}
+
+pub(super) fn test_runs() -> Outcome {
+    available()?;
+    let program = ok!(load(SOCKET_FILTER, &[set(0, 42), EXIT]));
+    let packet = [0; 64];
+    equal!(ok!(commands::test(program.as_fd(), &packet, &[], 1)).result, 42);
+    equal!(ok!(commands::test(program.as_fd(), &packet, &[], 1000)).result, 42);
+    // Shorter than an Ethernet header is no packet.
+    fails!(commands::test(program.as_fd(), &[0; 4], &[], 1), INVAL);
+    // r0 = context->len, which is what is behind the Ethernet header.
+    let length = ok!(load(SOCKET_FILTER, &[instruction(0x61, 0x10, 0, 0), EXIT]));
+    equal!(ok!(commands::test(length.as_fd(), &packet, &[], 1)).result, 50);
+    let map = ok!(create(ARRAY, 4, 8, 1));
+    fails!(commands::test(map.fd.as_fd(), &packet, &[], 1), INVAL);
+    Ok(())
+}
+
+pub(super) fn loops() -> Outcome {
+    available()?;
+    // The sum of 1 to 100.
+    let sum = [
+        set(0, 0),
+        set(1, 100),
+        instruction(0x0f, 0x10, 0, 0),
+        instruction(0x07, 1, 0, -1),
+        instruction(0x55, 1, -3, 0),
+        EXIT,
+    ];
+    let program = ok!(load(SOCKET_FILTER, &sum));
+    equal!(ok!(commands::test(program.as_fd(), &[0; 64], &[], 1)).result, 5050);
+    Ok(())
+}
+
+pub(super) fn map_from_program() -> Outcome {
+    available()?;
+    let map = ok!(create(ARRAY, 4, 8, 1));
+    let program = ok!(load(SOCKET_FILTER, &counting(map.fd.as_raw_fd())));
+    for _ in 0..7 {
+        ok!(commands::test(program.as_fd(), &[0; 64], &[], 1));
+    }
+    equal!(number(&ok!(map.lookup(&[0; 4]))), 7);
+    // The program keeps the map.
+    let info = ok!(ProgramInfo::of(program.as_fd()));
+    equal!(info.maps.len(), 1);
+    drop(map);
+    ok!(commands::test(program.as_fd(), &[0; 64], &[], 1));
+    let fd = ok!(commands::by_id(Kind::Map, info.maps[0]));
+    let map = Map { fd, key_size: 4, value_size: 8 };
+    equal!(number(&ok!(map.lookup(&[0; 4]))), 8);
+    // Without the null check it is refused: in a hash the key may be missing.
+    let hash = ok!(create(HASH, 4, 8, 1));
+    let mut unchecked = counting(hash.fd.as_raw_fd());
+    unchecked.remove(6);
+    check!(load(SOCKET_FILTER, &unchecked).is_err());
+    fails!(load(SOCKET_FILTER, &counting(99)), BADF);
+    Ok(())
+}
