@@ -101,7 +101,7 @@ pub fn mount_by_name(
             let dentry = walk.resolve(start, source, true)?;
             let (device, disk_name) = disk::of(&dentry)?;
             if VFS.read().list().iter().any(|row| {
-                row.mount.file_system().name() == "ext2" && ext2::is_on(&*row.mount, &disk_name)
+                row.mount.file_system().name() == "ext2" && ext2::is_on(&row.mount, &disk_name)
             }) {
                 return Err(FsError::Busy);
             }

@@ -82,13 +82,12 @@ fn writable() {
 /// The terminal, to be opened.
 pub(super) fn file() -> Arc<dyn File> {
     static FILE: OnceCell<Arc<TerminalFile>> = OnceCell::new();
-    let file = FILE.get().cloned().unwrap_or_else(|| {
+    FILE.get().cloned().unwrap_or_else(|| {
         let new = Arc::new(TerminalFile);
         // If another was set meanwhile, that one serves as well: they have no state.
         let _ = FILE.set(Arc::clone(&new));
         new
-    });
-    file
+    })
 }
 
 struct TerminalFile;

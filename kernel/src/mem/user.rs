@@ -191,7 +191,7 @@ pub fn strncpy_from_user(target: &mut [u8], address: usize) -> Result<Option<usi
     Ok(None)
 }
 
-/// User memory that bytes are read into.
+/// User memory that bytes are read into. Its range is the user's.
 pub struct UserSink {
     address: usize,
     length: usize,
@@ -199,8 +199,26 @@ pub struct UserSink {
 
 impl UserSink {
     /// The `length` bytes at `address`.
-    pub const fn new(address: usize, length: usize) -> Self {
-        Self { address, length }
+    ///
+    /// # Errors
+    /// If they are not all user addresses; whether they are accessible is found out later.
+    #[inline]
+    pub fn new(address: usize, length: usize) -> Result<Self, Fault> {
+        if is_user_range(address, length) { Ok(Self { address, length }) } else { Err(Fault) }
+    }
+
+    /// At most the first `limit` of them.
+    #[inline]
+    #[must_use]
+    pub fn limited(self, limit: usize) -> Self {
+        Self { length: self.length.min(limit), ..self }
+    }
+
+    #[inline]
+    fn advance(&mut self, count: usize) -> usize {
+        self.address += count;
+        self.length -= count;
+        count
     }
 }
 
@@ -210,26 +228,20 @@ impl Sink for UserSink {
     }
 
     fn put(&mut self, bytes: &[u8]) -> usize {
-        let part = bytes.get(..self.length).unwrap_or(bytes);
-        let copied = copy_out(self.address, part);
-        self.address = self.address.wrapping_add(copied);
-        self.length -= copied;
-        copied
+        let count = bytes.len().min(self.length);
+        // SAFETY: `bytes` is valid for `count` bytes; `new` has checked the user's side.
+        let left = unsafe { Arch::copy_user(self.address, bytes.as_ptr() as usize, count) };
+        self.advance(count - left)
     }
 
     fn put_zeros(&mut self, count: usize) -> usize {
         let count = count.min(self.length);
-        if !is_user_range(self.address, count) {
-            return 0;
-        }
-        let cleared = count - Arch::clear_user(self.address, count);
-        self.address = self.address.wrapping_add(cleared);
-        self.length -= cleared;
-        cleared
+        let left = Arch::clear_user(self.address, count);
+        self.advance(count - left)
     }
 }
 
-/// User memory that bytes are written from.
+/// User memory that bytes are written from. Its range is the user's.
 pub struct UserSource {
     address: usize,
     length: usize,
@@ -237,8 +249,19 @@ pub struct UserSource {
 
 impl UserSource {
     /// The `length` bytes at `address`.
-    pub const fn new(address: usize, length: usize) -> Self {
-        Self { address, length }
+    ///
+    /// # Errors
+    /// If they are not all user addresses; whether they are accessible is found out later.
+    #[inline]
+    pub fn new(address: usize, length: usize) -> Result<Self, Fault> {
+        if is_user_range(address, length) { Ok(Self { address, length }) } else { Err(Fault) }
+    }
+
+    /// At most the first `limit` of them.
+    #[inline]
+    #[must_use]
+    pub fn limited(self, limit: usize) -> Self {
+        Self { length: self.length.min(limit), ..self }
     }
 }
 
@@ -249,14 +272,14 @@ impl Source for UserSource {
 
     fn take(&mut self, buffer: &mut [u8]) -> usize {
         let count = buffer.len().min(self.length);
-        let Some(part) = buffer.get_mut(..count) else { return 0 };
-        let copied = copy_in(part, self.address);
-        self.skip(copied)
+        // SAFETY: `buffer` is valid for `count` bytes; `new` has checked the user's side.
+        let left = unsafe { Arch::copy_user(buffer.as_mut_ptr() as usize, self.address, count) };
+        self.skip(count - left)
     }
 
     fn skip(&mut self, count: usize) -> usize {
         let count = count.min(self.length);
-        self.address = self.address.wrapping_add(count);
+        self.address += count;
         self.length -= count;
         count
     }

@@ -15,10 +15,16 @@ use crate::mcore::current;
 use crate::mcore::mtask::signal::{self, SIGPIPE, SignalInfo};
 use crate::mem::user::{UserSink, UserSource, is_user_range, read_user};
 
-/// Checks a buffer, and limits its length as Linux does.
+/// Where a read goes, its length limited as Linux does.
 #[inline]
-fn checked(address: usize, length: usize) -> Result<usize, Errno> {
-    if is_user_range(address, length) { Ok(length.min(MAX_RW_COUNT)) } else { Err(Errno::EFAULT) }
+fn sink(address: usize, length: usize) -> Result<UserSink, Errno> {
+    Ok(UserSink::new(address, length)?.limited(MAX_RW_COUNT))
+}
+
+/// Where a write comes from, likewise.
+#[inline]
+fn source(address: usize, length: usize) -> Result<UserSource, Errno> {
+    Ok(UserSource::new(address, length)?.limited(MAX_RW_COUNT))
 }
 
 /// The error number of a failed write; a broken pipe is told by a signal, too.
@@ -30,30 +36,30 @@ fn write_error(error: FsError) -> Errno {
     Err::<(), _>(error).or_errno().err().unwrap_or(Errno::EIO)
 }
 
+/// The flags of a file that may be read.
 #[inline]
-fn readable(file: &OpenFile) -> Result<(), Errno> {
-    if file.flags().readable() { Ok(()) } else { Err(Errno::EBADF) }
+fn readable(file: &OpenFile) -> Result<OpenFlags, Errno> {
+    Some(file.flags()).filter(|flags| flags.readable()).ok_or(Errno::EBADF)
 }
 
+/// The flags of a file that may be written.
 #[inline]
-fn writable(file: &OpenFile) -> Result<(), Errno> {
-    if file.flags().writable() { Ok(()) } else { Err(Errno::EBADF) }
+fn writable(file: &OpenFile) -> Result<OpenFlags, Errno> {
+    Some(file.flags()).filter(|flags| flags.writable()).ok_or(Errno::EBADF)
 }
 
 /// `read(2)`.
 pub fn read([fd, buffer, count, ..]: [usize; 6]) -> SyscallResult {
     let file = Caller::new().file(fd)?;
-    readable(&file)?;
-    let count = checked(buffer, count)?;
-    file.read(&mut UserSink::new(buffer, count)).or_errno()
+    let flags = readable(&file)?;
+    file.read_with(flags, &mut sink(buffer, count)?).or_errno()
 }
 
 /// `write(2)`.
 pub fn write([fd, buffer, count, ..]: [usize; 6]) -> SyscallResult {
     let file = Caller::new().file(fd)?;
-    writable(&file)?;
-    let count = checked(buffer, count)?;
-    file.write(&mut UserSource::new(buffer, count)).map_err(write_error)
+    let flags = writable(&file)?;
+    file.write_with(flags, &mut source(buffer, count)?).map_err(write_error)
 }
 
 /// `pread64(2)`.
@@ -63,8 +69,7 @@ pub fn pread64([fd, buffer, count, offset, ..]: [usize; 6]) -> SyscallResult {
     }
     let file = Caller::new().file(fd)?;
     readable(&file)?;
-    let count = checked(buffer, count)?;
-    file.read_at(offset as u64, &mut UserSink::new(buffer, count)).or_errno()
+    file.read_at(offset as u64, &mut sink(buffer, count)?).or_errno()
 }
 
 /// `pwrite64(2)`.
@@ -74,8 +79,7 @@ pub fn pwrite64([fd, buffer, count, offset, ..]: [usize; 6]) -> SyscallResult {
     }
     let file = Caller::new().file(fd)?;
     writable(&file)?;
-    let count = checked(buffer, count)?;
-    file.write_at(offset as u64, &mut UserSource::new(buffer, count)).map_err(write_error)
+    file.write_at(offset as u64, &mut source(buffer, count)?).map_err(write_error)
 }
 
 /// The buffers of `readv(2)` and `writev(2)`, used one after the other.
@@ -158,7 +162,7 @@ impl Sink for Vector {
     fn put(&mut self, bytes: &[u8]) -> usize {
         self.each(bytes.len(), |done, address, length| {
             let part = bytes.get(done..done + length).unwrap_or(&[]);
-            UserSink::new(address, length).put(part)
+            UserSink::new(address, length).map_or(0, |mut sink| sink.put(part))
         })
     }
 }
@@ -171,7 +175,7 @@ impl Source for Vector {
     fn take(&mut self, buffer: &mut [u8]) -> usize {
         self.each(buffer.len(), |done, address, length| {
             let part = buffer.get_mut(done..done + length).unwrap_or(&mut []);
-            UserSource::new(address, length).take(part)
+            UserSource::new(address, length).map_or(0, |mut source| source.take(part))
         })
     }
 

@@ -93,6 +93,12 @@ impl OpenFile {
         if !flags.readable() {
             return Err(FsError::BadDescriptor);
         }
+        self.read_with(flags, sink)
+    }
+
+    /// [`read`](Self::read), by a caller that has found in `flags`, the file's own, that it may.
+    #[inline]
+    pub fn read_with(&self, flags: OpenFlags, sink: &mut dyn Sink) -> Result<usize, FsError> {
         if self.seekable {
             let mut position = self.position.lock();
             let mut offset = *position;
@@ -111,6 +117,12 @@ impl OpenFile {
         if !flags.writable() {
             return Err(FsError::BadDescriptor);
         }
+        self.write_with(flags, source)
+    }
+
+    /// [`write`](Self::write), by a caller that has found in `flags`, the file's own, that it may.
+    #[inline]
+    pub fn write_with(&self, flags: OpenFlags, source: &mut dyn Source) -> Result<usize, FsError> {
         if self.seekable {
             let mut position = self.position.lock();
             let mut offset = *position;
