@@ -186,8 +186,11 @@ fn switch(reason: Reason) {
     }
     quiescent::passed(cpu);
     if core::ptr::eq(previous, Arc::as_ptr(&next)) {
-        // It was the most urgent itself: the queue's reference becomes the CPU's again.
-        let _ = Arc::into_raw(next);
+        // It was the most urgent itself: the queue's reference becomes the CPU's again. The
+        // idle task's was never given away.
+        if goes_on {
+            let _ = Arc::into_raw(next);
+        }
         Arch::irq_restore(irq);
         return;
     }
