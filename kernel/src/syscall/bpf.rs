@@ -77,17 +77,18 @@ pub fn sys_bpf(args: [usize; 6]) -> SyscallResult {
     let manager = BpfManager::get().ok_or(Errno::ENOSYS)?;
     crate::bpf::quiesce();
     let size = size as u32 as usize;
-    let attr = read_attr(address, size)?;
-    run(&Request { attr, address, size, manager })
+    let mut request = Request { attr: Attr::zeroed(), address, size, manager };
+    read_attr(&mut request.attr, address, size)?;
+    run(&request)
 }
 
 fn unknown(_: &Request) -> SyscallResult {
     Err(Errno::EINVAL)
 }
 
-/// Copies the caller's attributes in, by the size rules of `bpf(2)`.
+/// Copies the caller's attributes into `attr`, which is zero, by the size rules of `bpf(2)`.
 #[inline]
-fn read_attr(address: usize, size: usize) -> Result<Attr, Errno> {
+fn read_attr(attr: &mut Attr, address: usize, size: usize) -> Result<(), Errno> {
     if size > ATTR_SIZE_MAX {
         return Err(Errno::E2BIG);
     }
@@ -104,10 +105,9 @@ fn read_attr(address: usize, size: usize) -> Result<Attr, Errno> {
         rest -= count;
         at = at.saturating_add(count);
     }
-    let mut attr = Attr::zeroed();
     let known = attr.bytes_mut().get_mut(..size.min(ATTR_SIZE)).ok_or(Errno::EINVAL)?;
     copy_from_user(known, address)?;
-    Ok(attr)
+    Ok(())
 }
 
 impl Request {

@@ -1,7 +1,5 @@
 //! Commands on maps: create, the four on elements, freeze.
 
-use alloc::vec::Vec;
-
 use kernel_abi::Errno;
 use kernel_abi::bpf::{map_create, map_elem};
 use kernel_bpf::map::def::flags;
@@ -74,38 +72,30 @@ fn types(request: &Request) -> Result<Option<MapTypes>, Errno> {
 /// Keys and values up to this size are copied by way of the stack.
 const INLINE: usize = 64;
 
-/// Room for a key or a value of any size.
-struct Bytes {
-    inline: [u8; INLINE],
-    heap: Vec<u8>,
+/// Runs `then` with `length` zeroed bytes of kernel memory: for a key or a value of any size.
+#[inline(always)]
+fn with_bytes<T>(
     length: usize,
+    then: impl FnOnce(&mut [u8]) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    let mut inline = [0; INLINE];
+    match inline.get_mut(..length) {
+        Some(bytes) => then(bytes),
+        None => then(&mut super::buffer(length)?),
+    }
 }
 
-impl Bytes {
-    #[inline]
-    fn zeroed(length: usize) -> Result<Self, Errno> {
-        let heap = if length > INLINE { super::buffer(length)? } else { Vec::new() };
-        Ok(Self { inline: [0; INLINE], heap, length })
-    }
-
-    #[inline]
-    fn from_user(address: usize, length: usize) -> Result<Self, Errno> {
-        let mut bytes = Self::zeroed(length)?;
-        copy_from_user(bytes.as_mut(), address)?;
-        Ok(bytes)
-    }
-
-    #[inline]
-    fn as_ref(&self) -> &[u8] {
-        let all = if self.length > INLINE { &self.heap[..] } else { &self.inline[..] };
-        all.get(..self.length).unwrap_or(&[])
-    }
-
-    #[inline]
-    fn as_mut(&mut self) -> &mut [u8] {
-        let all = if self.length > INLINE { &mut self.heap[..] } else { &mut self.inline[..] };
-        all.get_mut(..self.length).unwrap_or(&mut [])
-    }
+/// Runs `then` with the key that the request names.
+#[inline(always)]
+fn with_key<T>(
+    request: &Request,
+    map: &LoadedMap,
+    then: impl FnOnce(&[u8]) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    with_bytes(map.map.def().key_size as usize, |key| {
+        copy_from_user(key, request.pointer(map_elem::KEY))?;
+        then(key)
+    })
 }
 
 /// The map of a command, if its descriptor allows what the command does.
@@ -119,10 +109,6 @@ fn open(handle: &Handle, read: bool, write: bool) -> Result<&LoadedMap, Errno> {
     Ok(map)
 }
 
-fn key_of(request: &Request, map: &LoadedMap) -> Result<Bytes, Errno> {
-    Bytes::from_user(request.pointer(map_elem::KEY), map.map.def().key_size as usize)
-}
-
 /// `BPF_MAP_LOOKUP_ELEM`.
 pub(super) fn lookup(request: &Request) -> SyscallResult {
     request.ends_at(map_elem::END)?;
@@ -132,11 +118,13 @@ pub(super) fn lookup(request: &Request) -> SyscallResult {
     }
     let handle = request.object(map_elem::MAP_FD)?;
     let map = open(&handle, true, false)?;
-    let key = key_of(request, map)?;
-    let mut value = Bytes::zeroed(map.map.user_value_size())?;
-    map.map.lookup(key.as_ref(), value.as_mut()).or_errno()?;
-    copy_to_user(request.pointer(map_elem::VALUE), value.as_ref())?;
-    Ok(0)
+    with_key(request, map, |key| {
+        with_bytes(map.map.user_value_size(), |value| {
+            map.map.lookup(key, value).or_errno()?;
+            copy_to_user(request.pointer(map_elem::VALUE), value)?;
+            Ok(0)
+        })
+    })
 }
 
 /// `BPF_MAP_UPDATE_ELEM`.
@@ -144,10 +132,13 @@ pub(super) fn update(request: &Request) -> SyscallResult {
     request.ends_at(map_elem::END)?;
     let handle = request.object(map_elem::MAP_FD)?;
     let map = open(&handle, false, true)?;
-    let key = key_of(request, map)?;
-    let value = Bytes::from_user(request.pointer(map_elem::VALUE), map.map.user_value_size())?;
-    map.map.update(key.as_ref(), value.as_ref(), request.u64(map_elem::FLAGS)).or_errno()?;
-    Ok(0)
+    with_key(request, map, |key| {
+        with_bytes(map.map.user_value_size(), |value| {
+            copy_from_user(value, request.pointer(map_elem::VALUE))?;
+            map.map.update(key, value, request.u64(map_elem::FLAGS)).or_errno()?;
+            Ok(0)
+        })
+    })
 }
 
 /// `BPF_MAP_DELETE_ELEM`.
@@ -155,9 +146,10 @@ pub(super) fn delete(request: &Request) -> SyscallResult {
     request.ends_at(map_elem::DELETE_END)?;
     let handle = request.object(map_elem::MAP_FD)?;
     let map = open(&handle, false, true)?;
-    let key = key_of(request, map)?;
-    map.map.delete(key.as_ref()).or_errno()?;
-    Ok(0)
+    with_key(request, map, |key| {
+        map.map.delete(key).or_errno()?;
+        Ok(0)
+    })
 }
 
 /// `BPF_MAP_GET_NEXT_KEY`: the first key when the caller gives none.
@@ -165,14 +157,17 @@ pub(super) fn next_key(request: &Request) -> SyscallResult {
     request.ends_at(map_elem::NEXT_KEY_END)?;
     let handle = request.object(map_elem::MAP_FD)?;
     let map = open(&handle, true, false)?;
-    let key = match request.pointer(map_elem::KEY) {
-        0 => None,
-        _ => Some(key_of(request, map)?),
+    let next_after = |key: Option<&[u8]>| {
+        with_bytes(map.map.def().key_size as usize, |next| {
+            map.map.next_key(key, next).or_errno()?;
+            copy_to_user(request.pointer(map_elem::VALUE), next)?;
+            Ok(0)
+        })
     };
-    let mut next = Bytes::zeroed(map.map.def().key_size as usize)?;
-    map.map.next_key(key.as_ref().map(Bytes::as_ref), next.as_mut()).or_errno()?;
-    copy_to_user(request.pointer(map_elem::VALUE), next.as_ref())?;
-    Ok(0)
+    match request.pointer(map_elem::KEY) {
+        0 => next_after(None),
+        _ => with_key(request, map, |key| next_after(Some(key))),
+    }
 }
 
 /// `BPF_MAP_FREEZE`.
