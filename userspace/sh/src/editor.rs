@@ -220,9 +220,14 @@ impl Editor {
         let at_end = self.cursor == self.line.len();
         self.line.splice(self.cursor..self.cursor, text.iter().copied());
         self.cursor += text.len();
-        let last = (width(&self.prompt) + width(&self.line)) / self.columns;
-        if at_end && last == self.row {
+        let total = width(&self.prompt) + width(&self.line);
+        if at_end && (total / self.columns == self.row || text.len() == 1) {
             screen.extend_from_slice(text);
+            if total.is_multiple_of(self.columns) {
+                // The terminal waits at the row's end; a blank makes it go on to the next.
+                screen.extend_from_slice(b" \r");
+            }
+            self.row = total / self.columns;
         } else {
             self.redraw(screen);
         }
