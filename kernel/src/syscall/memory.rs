@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 
 use kernel_abi::Errno;
 use kernel_mem::Rights;
-use kernel_vfs::{FileType, FsError, OpenFile};
+use kernel_vfs::{FileType, FsError, Metadata, OpenFile};
 
 use super::SyscallResult;
 use super::errno::ToErrno;
@@ -108,8 +108,12 @@ fn file_backing(
     if !flags.readable() || (shared && rights.contains(Rights::WRITE) && !flags.writable()) {
         return Err(Errno::EACCES);
     }
-    let metadata = file.metadata().map_err(FsError::to_errno)?;
-    if metadata.file_type == FileType::CharacterDevice && metadata.device == DEVICE_ZERO {
+    // What is in no file system, as a BPF map, has none.
+    let metadata = file.metadata().ok();
+    let is_zero = |metadata: &Metadata| {
+        metadata.file_type == FileType::CharacterDevice && metadata.device == DEVICE_ZERO
+    };
+    if metadata.as_ref().is_some_and(is_zero) {
         return Ok(if shared {
             Backing::Shared { pages: SharedPages::new(), offset: 0 }
         } else {
@@ -134,7 +138,7 @@ fn file_backing(
             return Err(refused.to_errno());
         }
     }
-    if metadata.file_type != FileType::Regular {
+    if metadata.is_none_or(|metadata| metadata.file_type != FileType::Regular) {
         return Err(Errno::ENODEV);
     }
     Ok(Backing::File(FileBacking { file, offset, valid: None }))

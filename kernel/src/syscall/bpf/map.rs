@@ -174,6 +174,11 @@ pub(super) fn next_key(request: &Request) -> SyscallResult {
 pub(super) fn freeze(request: &Request) -> SyscallResult {
     request.ends_at(map_elem::FREEZE_END)?;
     let handle = request.object(map_elem::MAP_FD)?;
-    open(&handle, false, true)?.map.freeze().or_errno()?;
+    let map = &open(&handle, false, true)?.map;
+    // Linux: frozen, its descriptors may no longer be written through, freezing included.
+    if map.is_frozen() {
+        return Err(Errno::EPERM);
+    }
+    map.freeze().or_errno()?;
     Ok(0)
 }

@@ -94,7 +94,7 @@ fn load_with_log(request: &Request, log: &mut Log) -> Result<Object, Errno> {
     )
     .map_err(|error| {
         log.line(format_args!("{error}"));
-        Errno::EINVAL
+        maps.borrow().refused.unwrap_or(Errno::EINVAL)
     })?;
     let maps = maps.into_inner().listed(&program.maps);
     program.name =
@@ -145,13 +145,17 @@ fn nth_descriptor(fd_array: usize, index: u32) -> Option<u32> {
 #[derive(Default)]
 struct ReferencedMaps {
     maps: Vec<Arc<LoadedMap>>,
+    /// Why a descriptor names no map.
+    refused: Option<Errno>,
 }
 
 impl ReferencedMaps {
     /// The map behind a descriptor, remembered once.
     fn add(&mut self, fd: u32) -> Option<Arc<Map>> {
-        let handle = Handle::from_descriptor(fd).ok()?;
-        let map = handle.map().ok()?;
+        let refuse = |errno| self.refused = Some(errno);
+        let handle = Handle::from_descriptor(fd).map_err(refuse).ok()?;
+        let refuse = |errno| self.refused = Some(errno);
+        let map = handle.map().map_err(refuse).ok()?;
         if !self.maps.iter().any(|known| Arc::ptr_eq(known, map)) {
             self.maps.try_reserve(1).ok()?;
             self.maps.push(Arc::clone(map));
