@@ -125,7 +125,8 @@ fn boot_rows(workspace: &Workspace) -> Result<Vec<Row>> {
     let program = ["boot_to_init", "memory_at_init"].map(str::to_owned).into();
     let options = Options { icount: true, append, program, ..Options::default() };
     let mut session = Session::boot(workspace, &options)?;
-    session.wait_for("memory_at_init")?;
+    // Followed by a blank: the kernel repeats its command line, which has the name too.
+    session.wait_for("memory_at_init ")?;
     session.wait_for("\n")?;
     Ok(session.transcript().lines().filter_map(Row::parse).collect())
 }
