@@ -122,13 +122,21 @@ fn guest(workspace: &Workspace, kernel: KernelVariant, arguments: &[&str]) -> Re
 /// of init, and is stopped when it has printed both.
 fn boot_rows(workspace: &Workspace) -> Result<Vec<Row>> {
     let append = vec!["init=/bin/bench".to_owned()];
-    let program = ["boot_to_init", "memory_at_init"].map(str::to_owned).into();
+    let program = ["boot_to_init", "memory_free_at_init"].map(str::to_owned).into();
     let options = Options { icount: true, append, program, ..Options::default() };
     let mut session = Session::boot(workspace, &options)?;
     // Followed by a blank: the kernel repeats its command line, which has the name too.
-    session.wait_for("memory_at_init ")?;
+    session.wait_for("memory_free_at_init ")?;
     session.wait_for("\n")?;
-    Ok(session.transcript().lines().filter_map(Row::parse).collect())
+    let mut rows: Vec<Row> = session.transcript().lines().filter_map(Row::parse).collect();
+    for row in &mut rows {
+        if row.name == "memory_free_at_init" {
+            // All that is not free counts, as for Linux: the kernel's image, the firmware's part.
+            let used = ((options.memory_mib << 20) as f64) - row.value.parse::<f64>()?;
+            *row = Row::new("memory_at_init", used, "bytes");
+        }
+    }
+    Ok(rows)
 }
 
 /// Linux's "lean" figure for each row that has one.

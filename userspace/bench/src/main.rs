@@ -15,7 +15,9 @@
 //! | `disk` | a file on a disk |
 //!
 //! As the first process of a system (`init=/bin/bench`) it gives the rows that only that sees:
-//! `boot_to_init` and `memory_at_init`.
+//! `boot_to_init`, the clock without what the kernel spent waiting for the disk (so it depends
+//! on the counter being in nanoseconds, as it is under QEMU's `-icount`), and
+//! `memory_free_at_init`.
 #![no_std]
 #![no_main]
 
@@ -29,8 +31,11 @@ mod processes;
 mod programs;
 mod threads;
 
+use alloc::format;
 use alloc::vec::Vec;
+use lemma_rt::Errno;
 use lemma_rt::general::LINUX_REBOOT_CMD_POWER_OFF;
+use lemma_rt::io::read_file;
 use lemma_rt::rustix::fd::IntoRawFd;
 use lemma_rt::rustix::fs::{Mode, OFlags, open};
 use lemma_rt::rustix::mount::{MountFlags, mount};
@@ -42,7 +47,6 @@ use measure::Bench;
 lemma_rt::entry!(main);
 
 fn main() -> i32 {
-    let start = arch::counter();
     let first = getpid().as_raw_nonzero().get() == 1;
     if first {
         open_console();
@@ -66,12 +70,15 @@ fn main() -> i32 {
     }
     if first {
         if bench.wants("boot_to_init") {
-            bench.report("boot_to_init", start * 100, "ticks");
+            match idle_nanoseconds() {
+                Some(idle) => bench.report("boot_to_init", (arch::counter() - idle) * 100, "ticks"),
+                None => bench.failed("boot_to_init", Errno::NOENT),
+            }
         }
-        if bench.wants("memory_at_init") {
+        if bench.wants("memory_free_at_init") {
             let info = sysinfo();
-            let used = (info.totalram as u64).saturating_sub(info.freeram as u64);
-            bench.report("memory_at_init", used * u64::from(info.mem_unit) * 100, "bytes");
+            let free = info.freeram as u64 * u64::from(info.mem_unit);
+            bench.report("memory_free_at_init", free * 100, "bytes");
         }
     }
     basic::run(&bench);
@@ -91,9 +98,18 @@ fn usage() -> i32 {
     2
 }
 
+/// How long the CPU had nothing to do, from the second number in `/proc/uptime`.
+fn idle_nanoseconds() -> Option<u64> {
+    let text = read_file("/proc/uptime").ok()?;
+    let (seconds, fraction) =
+        core::str::from_utf8(&text).ok()?.split_whitespace().nth(1)?.split_once('.')?;
+    let fraction = format!("{fraction:0<9}");
+    Some(seconds.parse::<u64>().ok()? * 1_000_000_000 + fraction.parse::<u64>().ok()?)
+}
+
 /// In the place of init, nothing is open and nothing mounted.
 fn open_console() {
-    for (kind, place) in [("devtmpfs", "/dev"), ("tmpfs", "/tmp")] {
+    for (kind, place) in [("devtmpfs", "/dev"), ("tmpfs", "/tmp"), ("proc", "/proc")] {
         // Mounted already, or the root has what is needed.
         let _ = mount("none", place, kind, MountFlags::empty(), None::<&core::ffi::CStr>);
     }

@@ -139,10 +139,13 @@ fn escape(field: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// The time without work has more digits than Linux gives it: `bench` subtracts it.
 fn uptime() -> String {
+    const SECOND: u64 = 1_000_000_000;
     let hundredths = Arch::now_ns() / 10_000_000;
-    let idle = context::cpus().map(|cpu| cpu.idle_ns()).sum::<u64>() / 10_000_000;
-    format!("{}.{:02} {}.{:02}\n", hundredths / 100, hundredths % 100, idle / 100, idle % 100)
+    let idle = context::cpus().map(|cpu| cpu.idle_ns()).sum::<u64>();
+    let (seconds, rest) = (idle / SECOND, idle % SECOND);
+    format!("{}.{:02} {seconds}.{rest:09}\n", hundredths / 100, hundredths % 100)
 }
 
 /// How many tasks could run now; averages are not kept.

@@ -252,6 +252,8 @@ pub(super) fn finish_switch() {
 
 /// What the CPU does when no task can run; never returns. Called by its first thread.
 pub fn idle() -> ! {
+    // What start-up did until here was work.
+    this_cpu().since.set(Arch::now_ns());
     loop {
         Arch::irq_disable();
         let cpu = this_cpu();
