@@ -4,7 +4,7 @@
 //! |---|---|
 //! | up to 1 KiB | slabs: pages of equal objects, a free list in each ([`Slabs`]) |
 //! | up to 32 KiB | talc, which grows by blocks of physical memory |
-//! | above | blocks of physical memory, rounded up to a power of two |
+//! | above, and whole pages | blocks of physical memory, rounded up to a power of two |
 //!
 //! One spin lock, interrupts off, so interrupt handlers may allocate too; it is held for a few
 //! dozen instructions. A page of a slab goes back to the physical allocator when its last
@@ -119,7 +119,7 @@ unsafe impl GlobalAlloc for KernelHeap {
         if size <= SLAB_MAX {
             return self.heap.lock().slabs.alloc(CLASS_OF[size.div_ceil(16)] as usize);
         }
-        if size <= TALC_MAX {
+        if size <= TALC_MAX && size != PAGE_SIZE {
             // SAFETY: the size is not zero.
             let object = unsafe { self.heap.lock().talc.allocate(layout) };
             return object.map_or(null_mut(), NonNull::as_ptr);
@@ -140,7 +140,7 @@ unsafe impl GlobalAlloc for KernelHeap {
             let class = CLASS_OF[size.div_ceil(16)] as usize;
             // SAFETY: the layout says that the object came from this slab.
             unsafe { self.heap.lock().slabs.free(object, class) };
-        } else if size <= TALC_MAX {
+        } else if size <= TALC_MAX && size != PAGE_SIZE {
             // SAFETY: the layout says that the object came from talc.
             unsafe { self.heap.lock().talc.deallocate(object, layout) };
         } else {
