@@ -1,7 +1,9 @@
-//! Programs and maps as people name them: by number, by name, or by the path of a pin.
+//! Programs and maps as people name them: by number, by the name of a pin, by their own name, or
+//! by a path.
 
+use crate::PINS;
 use crate::calls::{self, Kind};
-use crate::info::{MapInfo, ProgramInfo};
+use crate::info::{MapInfo, ProgramInfo, is_kind};
 use alloc::ffi::CString;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -45,6 +47,13 @@ fn find(
             lemma_rt::Errno::NOENT => format!("no {what} has the id {id}"),
             error => format!("{what} {id}: {}", error_text(error)),
         });
+    }
+    // The name of a pin says which one is meant where several have the same name.
+    if let Ok(path) = CString::new(format!("{PINS}/{text}"))
+        && let Ok(fd) = calls::pinned(&path)
+        && is_kind(fd.as_fd(), kind)
+    {
+        return Ok(fd);
     }
     let ids = calls::ids(kind).map_err(|error| format!("bpf: {}", error_text(error)))?;
     // The kernel keeps fifteen characters of a name.

@@ -56,6 +56,16 @@ impl Details {
     }
 }
 
+/// Whether a descriptor is a program, a map, or types.
+pub fn is_kind(fd: BorrowedFd<'_>, kind: Kind) -> bool {
+    let line = match kind {
+        Kind::Program => "prog_id",
+        Kind::Map => "map_id",
+        Kind::Types => "btf_id",
+    };
+    Details::of(fd).number(line).is_some()
+}
+
 /// A loaded program.
 #[derive(Clone, Debug)]
 pub struct ProgramInfo {

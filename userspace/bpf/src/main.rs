@@ -39,7 +39,7 @@ usage: bpf COMMAND
   map delete MAP KEY...
   events MAP [COUNT]          print a ring buffer's records as they come (until ^C)
 
-PROG and MAP are an id, a name, or a path under /sys/fs/bpf. A refused program is explained:
+PROG and MAP are an id, the name of a pin, a name, or a path. A refused program is explained:
 the instruction, the register, the cause, and the source line.
 ";
 
