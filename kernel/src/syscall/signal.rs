@@ -37,17 +37,18 @@ fn check_permission(target: &Process) -> Result<(), Errno> {
 /// `kill(2)`.
 pub fn kill([pid, signal, ..]: [usize; 6]) -> SyscallResult {
     let signal = signal_number(signal)?;
-    let own = current().process().clone();
+    let task = current();
+    let own = task.process();
+    if pid as i32 > 0 && pid as u32 == own.pid() {
+        signal::send(own, signal, SignalInfo::user(), None);
+        return Ok(0);
+    }
     let targets = match pid as i32 {
         0 => in_group(own.group()),
         -1 => {
             let mut all = family::list();
             all.retain(|process| process.pid() != INIT_PID && process.pid() != own.pid());
             all
-        }
-        pid if pid as u32 == own.pid() => {
-            signal::send(&own, signal, SignalInfo::user(), None);
-            return Ok(0);
         }
         pid if pid > 0 => {
             let target = family::process(pid as u32).ok_or(Errno::ESRCH)?;

@@ -59,14 +59,20 @@ pub(super) fn deliver(frame: &mut Frame) {
 }
 
 /// A thread of a stopped process goes no further until it is continued or has to end.
+#[inline]
 fn wait_while_stopped() {
+    if current().process().is_stopped() {
+        wait_for_continuation();
+    }
+}
+
+#[cold]
+fn wait_for_continuation() {
     let task = current();
     let process = task.process();
-    if process.is_stopped() {
-        process
-            .stop_event
-            .wait_uninterruptible(|| (!process.is_stopped() || task.must_end()).then_some(()));
-    }
+    process
+        .stop_event
+        .wait_uninterruptible(|| (!process.is_stopped() || task.must_end()).then_some(()));
 }
 
 /// Which system calls start again after a handler with `SA_RESTART` (`signal(7)`): all that

@@ -88,8 +88,7 @@ impl SignalInfo {
 
     /// From `kill(2)` (`SI_USER`).
     pub fn user() -> Self {
-        let process = current().process().clone();
-        Self { code: 0, pid: process.pid(), uid: process.credentials().uid, value: 0 }
+        Self::of(current().process())
     }
 
     /// From `tgkill(2)` (`SI_TKILL`).
@@ -97,6 +96,7 @@ impl SignalInfo {
         Self { code: -6, ..Self::user() }
     }
 
+    #[inline]
     fn of(process: &Process) -> Self {
         Self { code: 0, pid: process.pid(), uid: process.credentials().uid, value: 0 }
     }
