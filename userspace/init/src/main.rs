@@ -44,11 +44,12 @@ fn main() -> i32 {
     shutdown::listen();
 
     let given: Vec<&[u8]> = arguments().skip(1).collect();
-    // Held until the end: what is attached also outlives us through its pins.
     let programs = if given.is_empty() { programs::load_all() } else { Vec::new() };
     if given.is_empty() {
         programs::banner(&programs);
     }
+    // Their pins keep them from here on: who removes those is rid of them.
+    drop(programs);
     let status = match session::start(&given) {
         Ok(pid) => session::wait_until_ended(pid),
         Err(status) => status,
