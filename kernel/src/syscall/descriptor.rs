@@ -13,6 +13,7 @@ use kernel_vfs::{DESCRIPTOR_LIMIT, FileType, OpenFile, OpenFlags, Readiness};
 use super::SyscallResult;
 use super::errno::OrErrno;
 use super::path::{Caller, PathBuffer};
+use super::time::read_timespec;
 use crate::file::{pipe, poll};
 use crate::mcore::now_ns;
 use crate::mem::memapi::may_allocate;
@@ -216,8 +217,43 @@ fn is_regular(file: &OpenFile) -> bool {
 /// `POLLNVAL`: the descriptor is not open.
 const INVALID: u16 = 0x20;
 
-/// `poll(2)`.
+/// How long a wait for readiness may last.
+#[derive(Clone, Copy)]
+enum Patience {
+    /// Only a look.
+    None,
+    /// So many nanoseconds.
+    For(u64),
+    Forever,
+}
+
+/// `poll(2)`: milliseconds; negative is for ever.
 pub fn poll([list, count, timeout, ..]: [usize; 6]) -> SyscallResult {
+    let patience = match u64::try_from(timeout as i32) {
+        Ok(0) => Patience::None,
+        Ok(milliseconds) => Patience::For(milliseconds * 1_000_000),
+        Err(_) => Patience::Forever,
+    };
+    wait_for_any(list, count, patience)
+}
+
+/// `ppoll(2)`, without a signal mask of its own: with one it is `EINVAL`.
+pub fn ppoll([list, count, time, mask, ..]: [usize; 6]) -> SyscallResult {
+    if mask != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let patience = match time {
+        0 => Patience::Forever,
+        address => match read_timespec(address)? {
+            0 => Patience::None,
+            nanoseconds => Patience::For(nanoseconds),
+        },
+    };
+    wait_for_any(list, count, patience)
+}
+
+/// Waits until one of `count` descriptors in the user's `list` is ready; how many are.
+fn wait_for_any(list: usize, count: usize, patience: Patience) -> SyscallResult {
     if count > DESCRIPTOR_LIMIT as usize {
         return Err(Errno::EINVAL);
     }
@@ -248,15 +284,14 @@ pub fn poll([list, count, timeout, ..]: [usize; 6]) -> SyscallResult {
         }
         (ready > 0).then_some(ready)
     };
-    let milliseconds = timeout as i32;
-    let ready = match look() {
-        Some(ready) => ready,
-        None if milliseconds == 0 => 0,
-        None => {
-            let nanoseconds = u64::try_from(milliseconds).ok().map(|ms| ms * 1_000_000);
-            let deadline = nanoseconds.map(|ns| now_ns().saturating_add(ns));
-            poll::wait(look, deadline).or_errno()?.unwrap_or(0)
+    let ready = match (look(), patience) {
+        (Some(ready), _) => ready,
+        (None, Patience::None) => 0,
+        (None, Patience::For(nanoseconds)) => {
+            let deadline = now_ns().saturating_add(nanoseconds);
+            poll::wait(look, Some(deadline)).or_errno()?.unwrap_or(0)
         }
+        (None, Patience::Forever) => poll::wait(look, None).or_errno()?.unwrap_or(0),
     };
     for (index, (_, word)) in entries.iter().enumerate() {
         // The returned events are the last two of eight bytes.

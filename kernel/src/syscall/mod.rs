@@ -142,6 +142,7 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         PIPE => descriptor::pipe,
         PIPE2 => descriptor::pipe2,
         POLL => descriptor::poll,
+        PPOLL => descriptor::ppoll,
         PRCTL => process::prctl,
         PREAD64 => file::pread64,
         PRLIMIT64 => process::prlimit64,

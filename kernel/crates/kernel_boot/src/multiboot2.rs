@@ -80,7 +80,7 @@ mod tests {
         let mut bytes = std::vec![0u8; 8];
         tag(&mut bytes, 21, &[1, 2, 3, 4]);
         tag(&mut bytes, 1, b"quiet root=vda\0");
-        let mut memory = Vec::from([24u32.to_le_bytes(), 0u32.to_le_bytes()].concat());
+        let mut memory = [24u32.to_le_bytes(), 0u32.to_le_bytes()].concat();
         memory.extend(0x10_0000u64.to_le_bytes());
         memory.extend(0x700_0000u64.to_le_bytes());
         memory.extend([1, 0, 0, 0, 0, 0, 0, 0]);
