@@ -17,6 +17,7 @@ const ROOT: &str = "vda";
 
 /// Mounts the root and starts init, in a thread of the kernel, so that it can wait for the disk.
 /// Without either there is nothing to do for this machine: it panics, and says why.
+#[expect(clippy::panic, reason = "initialisation: there is nobody to return the error to")]
 pub(crate) fn user_space() {
     set_opener(file::open_program);
     on_shut_down(file::shut_down);

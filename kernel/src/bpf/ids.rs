@@ -20,6 +20,11 @@ struct Inner<T> {
 }
 
 impl<T> IdTable<T> {
+    /// An empty table.
+    #[expect(
+        clippy::new_without_default,
+        reason = "a table is a part of the manager, never a temporary"
+    )]
     pub const fn new() -> Self {
         Self { inner: SpinLock::new(Inner { last: 0, live: BTreeMap::new() }) }
     }

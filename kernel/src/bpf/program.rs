@@ -6,6 +6,7 @@
 //! while the last descriptor is being closed. The code goes when the last list that names it
 //! has been retired; the attachments go with the [`LoadedProgram`].
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -79,7 +80,7 @@ pub struct Bounds {
 /// Why a program was not loaded.
 pub enum LoadError {
     /// The verifier refused it.
-    Rejected(Rejection),
+    Rejected(Box<Rejection>),
     /// The interpreter cannot run it, though it is safe.
     NotRunnable(kernel_bpf::interpreter::LoadError),
     OutOfMemory,
@@ -118,8 +119,7 @@ pub fn prepare(request: LoadRequest, log: &mut String) -> Result<Prepared, LoadE
     let (prog_type, expected_attach_type) = (program.prog_type, program.expected_attach_type);
     let gpl_compatible = program.gpl_compatible;
     let start = Arch::now_ns();
-    let verified =
-        verify_with_log(program, &options, log).map_err(|error| LoadError::Rejected(*error))?;
+    let verified = verify_with_log(program, &options, log).map_err(LoadError::Rejected)?;
     let verify_time_ns = Arch::now_ns().saturating_sub(start);
     let proof = verified.proof();
     let bounds = Bounds {

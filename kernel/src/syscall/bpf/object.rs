@@ -194,9 +194,7 @@ struct Block {
 
 impl Block {
     fn new(size: usize) -> Self {
-        let mut bytes = Vec::new();
-        bytes.resize(size, 0);
-        Self { bytes }
+        Self { bytes: alloc::vec![0; size] }
     }
 
     fn put(&mut self, offset: usize, value: &[u8]) {
