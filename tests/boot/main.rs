@@ -7,5 +7,6 @@ mod bpf;
 mod files;
 mod guest;
 mod kernel;
+mod readme;
 mod session;
 mod system;
