@@ -9,6 +9,7 @@ use super::hooks::{HOOKS, Hook};
 use super::host;
 use super::program::{ContextKind, ProgramCode};
 use crate::arch::{Arch, Architecture, TrapFrame};
+use crate::mcore;
 use crate::syscall::Frame;
 
 /// Positions in [`HOOKS`], which are in the order of the attach types.
@@ -145,7 +146,10 @@ pub fn sys_enter(frame: &Frame) -> Decision {
 #[inline(never)]
 fn run_sys_enter(frame: &Frame) -> Decision {
     let (number, args) = frame.syscall();
-    SYS_ENTER.run(&Event::SysEnter { frame, number, args: &args })
+    let decision = SYS_ENTER.run(&Event::SysEnter { frame, number, args: &args });
+    // A task, outside every hook again: what the programs took out of maps can be used anew.
+    super::quiesce();
+    decision
 }
 
 /// Called when a system call has its result, before the user gets it.
@@ -159,6 +163,7 @@ pub fn sys_exit(frame: &Frame, number: usize, result: usize) {
 #[inline(never)]
 fn run_sys_exit(frame: &Frame, number: usize, result: usize) {
     SYS_EXIT.run(&Event::SysExit { frame, number, result });
+    super::quiesce();
 }
 
 /// Called in the timer interrupt, with the time that it was due.
@@ -166,5 +171,9 @@ fn run_sys_exit(frame: &Frame, number: usize, result: usize) {
 pub fn timer(frame: &Frame, now_ns: u64, deadline_ns: u64, period_ns: u64) {
     if TIMER.active() {
         TIMER.run(&Event::Timer { frame, now_ns, deadline_ns, period_ns });
+        // Threads of the kernel run no programs; anything else may have been interrupted in one.
+        if frame.from_user() || mcore::try_current().is_none_or(|task| task.is_kernel()) {
+            super::quiesce();
+        }
     }
 }
