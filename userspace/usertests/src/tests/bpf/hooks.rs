@@ -1,7 +1,7 @@
 //! Pins, tracepoints, and Lemma's hooks: programs at work.
 
 use super::{
-    ARRAY, EXIT, RAW_TRACEPOINT, SOCKET_FILTER, available, command_with, counting, create,
+    ARRAY, EXIT, HASH, RAW_TRACEPOINT, SOCKET_FILTER, available, command_with, counting, create,
     hooks_available, instruction, load, load_hook, number, pin_path, set,
 };
 use crate::calls;
@@ -67,6 +67,45 @@ pub(super) fn raw_tracepoint() -> Outcome {
     fails!(open(c"no_such_tracepoint", &program), NOENT);
     let other = ok!(load(SOCKET_FILTER, &[set(0, 0), EXIT]));
     fails!(open(c"sys_enter", &other), INVAL);
+    Ok(())
+}
+
+/// A program that replaces a hash map's only value at every call: elements that were taken out
+/// have to come back, though nobody calls `bpf(2)` meanwhile.
+pub(super) fn value_replaced_often() -> Outcome {
+    available()?;
+    let map = ok!(create(HASH, 4, 8, 1));
+    let program = ok!(load(
+        RAW_TRACEPOINT,
+        &[
+            // The time is the value.
+            instruction(0x85, 0, 0, 5),
+            instruction(0x7b, 0x0a, -16, 0),
+            instruction(0x62, 10, -4, 0),
+            instruction(0x18, 0x11, 0, map.fd.as_raw_fd()),
+            0,
+            instruction(0xbf, 0xa2, 0, 0),
+            instruction(0x07, 2, 0, -4),
+            instruction(0xbf, 0xa3, 0, 0),
+            instruction(0x07, 3, 0, -16),
+            set(4, 0),
+            instruction(0x85, 0, 0, 2),
+            set(0, 0),
+            EXIT,
+        ]
+    ));
+    let attributes = Attributes::new()
+        .with_pointer(raw_tracepoint::NAME, c"sys_enter".as_ptr())
+        .with_fd(raw_tracepoint::PROG_FD, program.as_raw_fd());
+    let link = ok!(command_with(command::RAW_TRACEPOINT_OPEN, attributes, 16));
+    for _ in 0..5000 {
+        ok!(calls::getppid());
+    }
+    let late = calls::monotonic();
+    // Looked up after the link is closed only: the look itself is a call of bpf(2).
+    ok!(calls::close(link as i32));
+    let value = number(&ok!(map.lookup(&[0; 4])));
+    check!(value >= late, " the value is of {value}, before {late}");
     Ok(())
 }
 

@@ -23,6 +23,7 @@ use attributes::{
 };
 use hooks::{
     hook_attach, hook_decides, hook_errors, hook_pinned, hook_replace, links, pins, raw_tracepoint,
+    value_replaced_often,
 };
 use maps::{
     array, frozen_map, hash, hash_full, map_creation, map_errors, next_keys, per_cpu_array,
@@ -31,7 +32,7 @@ use maps::{
 use programs::{loops, map_from_program, program_bad, program_errors, program_good, test_runs};
 
 family!("bpf":
-    attribute_sizes, unknown_commands, information, numbers_iterate, wrong_descriptors, types, map_creation, array, hash, hash_full, next_keys, per_cpu_array, frozen_map, ring_map, map_errors, program_good, program_bad, program_errors, test_runs, loops, map_from_program, pins, raw_tracepoint, hook_attach, hook_replace, hook_decides, hook_errors, links, hook_pinned
+    attribute_sizes, unknown_commands, information, numbers_iterate, wrong_descriptors, types, map_creation, array, hash, hash_full, next_keys, per_cpu_array, frozen_map, ring_map, map_errors, program_good, program_bad, program_errors, test_runs, loops, map_from_program, pins, raw_tracepoint, value_replaced_often, hook_attach, hook_replace, hook_decides, hook_errors, links, hook_pinned
 );
 
 pub(super) const HASH: u32 = 1;
