@@ -125,9 +125,13 @@ impl BpfManager {
         raw_tracepoint: bool,
     ) -> Result<Arc<Link>, AttachError> {
         let attachment = hook.attach(Arc::clone(&program.code))?;
-        self.links
-            .insert(|id| Link::new(id, hook, raw_tracepoint, program, attachment))
-            .ok_or(AttachError::OutOfMemory)
+        self.links.insert(|id| Link::new(id, hook, raw_tracepoint, program, attachment)).ok_or_else(
+            || {
+                // It was attached a moment ago.
+                let _ = hook.detach(attachment);
+                AttachError::OutOfMemory
+            },
+        )
     }
 
     /// Runs the programs at a hook for one event.

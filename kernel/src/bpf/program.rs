@@ -274,7 +274,7 @@ impl ProgramCode {
         slot.store(core::ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
         let answer = self.interpreter.run(bytemuck::cast_slice_mut(context), &KernelHost);
         slot.store(interrupted, Ordering::Relaxed);
-        let time = Arch::now_ns() - start;
+        let time = Arch::now_ns().saturating_sub(start);
         self.run_count.fetch_add(1, Ordering::Relaxed);
         self.run_time_ns.fetch_add(time, Ordering::Relaxed);
         answer

@@ -32,8 +32,8 @@ pub enum MemoryError {
     NoMemory,
     /// Something is mapped there already (`MAP_FIXED_NOREPLACE`).
     Exists,
-    /// Writable and executable at once.
-    WriteAndExecute,
+    /// Writable and executable at once, or writable where an object is only to be read.
+    Forbidden,
     /// An address that may not be mapped.
     NotPermitted,
     /// The range is not mapped, or not by one region.
@@ -99,7 +99,7 @@ pub(super) fn protection(rights: Rights) -> Protection {
 /// Refuses rights that no page may have.
 fn check_rights(rights: Rights) -> Result<(), MemoryError> {
     if rights.contains(Rights::WRITE | Rights::EXECUTE) {
-        return Err(MemoryError::WriteAndExecute);
+        return Err(MemoryError::Forbidden);
     }
     Ok(())
 }
@@ -329,6 +329,15 @@ impl AddressSpace {
         }
         let (start, end) = page_range(start, length).map_err(|_| MemoryError::NoMemory)?;
         let Inner { regions, table, .. } = &mut *self.inner.lock();
+        // What an object offers to be read only, it was not asked to let be written.
+        let gains_object = rights.contains(Rights::WRITE)
+            && regions.overlapping(start, end).iter().any(|region| {
+                matches!(region.backing, Backing::Object { .. })
+                    && !region.rights.contains(Rights::WRITE)
+            });
+        if gains_object {
+            return Err(MemoryError::Forbidden);
+        }
         regions.protect(start, end, rights)?;
         let new = protection(rights);
         table.for_each(start, end, &mut |_, mapping| {

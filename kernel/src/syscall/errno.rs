@@ -160,7 +160,7 @@ impl From<MemoryError> for Errno {
             MemoryError::Invalid => Self::EINVAL,
             MemoryError::NoMemory => Self::ENOMEM,
             MemoryError::Exists => Self::EEXIST,
-            MemoryError::WriteAndExecute => Self::EACCES,
+            MemoryError::Forbidden => Self::EACCES,
             MemoryError::NotPermitted => Self::EPERM,
             MemoryError::NotMapped => Self::EFAULT,
         }

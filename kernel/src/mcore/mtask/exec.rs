@@ -82,7 +82,7 @@ impl From<MemoryError> for ExecError {
     fn from(error: MemoryError) -> Self {
         match error {
             MemoryError::NoMemory => Self::OutOfMemory,
-            MemoryError::WriteAndExecute => Self::WriteAndExecute,
+            MemoryError::Forbidden => Self::WriteAndExecute,
             _ => Self::Format,
         }
     }

@@ -20,6 +20,10 @@ const FUNC_INFO: usize = 8;
 /// `struct bpf_line_info`: instruction, file name, line, line and column.
 const LINE_INFO: usize = 16;
 
+/// Source text that one program may bring, in bytes.
+const TEXT_MAX: usize = 4 << 20;
+/// Longest name of a function (Linux `KSYM_NAME_LEN`).
+const NAME_MAX: usize = 512;
 /// Linkage of a function that others may call (`BTF_FUNC_GLOBAL`).
 const LINKAGE_GLOBAL: u16 = 1;
 
@@ -99,19 +103,31 @@ fn function(btf: &LoadedBtf, insn: u32, type_id: u32) -> Result<FuncInfo, Errno>
     let Some(Kind::Func { linkage, .. }) = btf.types.get(type_id).map(|found| &found.kind) else {
         return Err(Errno::EINVAL);
     };
-    let name = Arc::from(btf.types.name(type_id));
+    let name = btf.types.name(type_id);
+    if name.len() > NAME_MAX {
+        return Err(Errno::EINVAL);
+    }
+    let name = Arc::from(name);
     Ok(FuncInfo { insn, type_id, name, global: *linkage == LINKAGE_GLOBAL })
 }
 
 fn source_lines(btf: &LoadedBtf, records: &[[u32; 4]]) -> Result<Vec<LineInfo>, Errno> {
     let mut lines: Vec<LineInfo> = Vec::new();
     lines.try_reserve_exact(records.len()).map_err(|_| Errno::ENOMEM)?;
+    let mut bytes = 0usize;
     for &[insn, file, text, line_column] in records {
         let text = btf.types.string(text).ok_or(Errno::EINVAL)?;
+        // Many records may name one long string, and each keeps a copy.
+        bytes = bytes.saturating_add(text.len());
+        if bytes > TEXT_MAX {
+            return Err(Errno::E2BIG);
+        }
+        crate::mem::memapi::may_allocate(text.len())?;
         let file_name = btf.types.string(file).ok_or(Errno::EINVAL)?;
         // One allocation per file, not per line.
         let file = match lines.last() {
             Some(last) if &*last.file == file_name => Arc::clone(&last.file),
+            _ if file_name.len() > NAME_MAX * 8 => return Err(Errno::EINVAL),
             _ => Arc::from(file_name),
         };
         lines.push(LineInfo {

@@ -126,6 +126,11 @@ pub(super) fn get(request: &Request) -> SyscallResult {
     let access = super::map::access_of(flags)?;
     let path = path_from_user(request.pointer(obj::PATHNAME))?;
     let object = bpffs::get(&path).or_errno()?.downcast::<Object>().map_err(|_| Errno::EINVAL)?;
+    let access = match &*object {
+        Object::Map(_) => access,
+        Object::Link(_) if flags != 0 => return Err(Errno::EINVAL),
+        _ => Access::FULL,
+    };
     install((*object).clone(), access)
 }
 

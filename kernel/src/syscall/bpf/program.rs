@@ -237,6 +237,10 @@ pub(super) fn detach(request: &Request) -> SyscallResult {
 /// `BPF_RAW_TRACEPOINT_OPEN`: a link to `sys_enter` or `sys_exit`.
 pub(super) fn raw_tracepoint_open(request: &Request) -> SyscallResult {
     request.ends_at(raw_tracepoint::END)?;
+    // Programs have no helper to ask for a cookie.
+    if request.u64(raw_tracepoint::COOKIE) != 0 {
+        return Err(Errno::EINVAL);
+    }
     let handle = request.object(raw_tracepoint::PROG_FD)?;
     let program = handle.program()?;
     if program.code.prog_type() != ProgType::RawTracepoint {

@@ -23,8 +23,10 @@ const ETHERNET_HEADER: usize = 14;
 const PACKET_MAX: usize = 4096 - 320 - 256;
 /// Words of the longest context that a caller can bring.
 const CONTEXT_WORDS: usize = 12;
-/// After so many runs the task looks whether it should stop or give way.
-const RUNS_BETWEEN_LOOKS: u32 = 1024;
+/// After about so many instructions the task looks whether it should stop or give way.
+const INSTRUCTIONS_BETWEEN_LOOKS: u64 = 1 << 20;
+/// After so many runs at the latest.
+const RUNS_BETWEEN_LOOKS: u64 = 1024;
 
 /// `BPF_PROG_TEST_RUN`.
 pub(super) fn test_run(request: &Request) -> SyscallResult {
@@ -74,10 +76,16 @@ fn run_packet(request: &Request, program: &LoadedProgram) -> SyscallResult {
     let prog_type = program.code.prog_type();
     // These see the link layer; the others get what it carries.
     let whole = matches!(prog_type, ProgType::SchedCls | ProgType::SchedAct | ProgType::Xdp);
-    let seen = if whole { &mut *packet } else { &mut packet[ETHERNET_HEADER..] };
+    let seen = if whole {
+        &mut *packet
+    } else {
+        packet.get_mut(ETHERNET_HEADER..).ok_or(Errno::EINVAL)?
+    };
     let mut context = PacketContext::new(prog_type, seen).ok_or(Errno::ENOTSUPP)?;
     let interpreter = program.code.interpreter();
-    let outcome = repeat(request, || interpreter.run_packet(&mut context, &KernelHost))?;
+    let outcome = repeat(request, program.code.bounds().worst_case, || {
+        interpreter.run_packet(&mut context, &KernelHost)
+    })?;
     let room = request.u32(attr::DATA_SIZE_OUT) as usize;
     let address = request.pointer(attr::DATA_OUT);
     let short = address != 0 && room != 0 && room < size;
@@ -108,7 +116,9 @@ fn run_context(request: &Request, program: &LoadedProgram, most: usize) -> Sysca
     copy_from_user(given, request.pointer(attr::CTX_IN))?;
     let interpreter = program.code.interpreter();
     // The context is as long as the program was proved to read, checked above.
-    let outcome = repeat(request, || interpreter.run(bytes, &KernelHost).unwrap_or(0))?;
+    let outcome = repeat(request, program.code.bounds().worst_case, || {
+        interpreter.run(bytes, &KernelHost).unwrap_or(0)
+    })?;
     outcome.report(request)?;
     Ok(0)
 }
@@ -130,13 +140,19 @@ impl Outcome {
 /// Runs as often as the caller asks, at least once. A signal ends the series with `EINTR`; other
 /// tasks get their turn.
 #[inline]
-fn repeat(request: &Request, mut run: impl FnMut() -> u64) -> Result<Outcome, Errno> {
+fn repeat(
+    request: &Request,
+    worst_case: u64,
+    mut run: impl FnMut() -> u64,
+) -> Result<Outcome, Errno> {
     let count = request.u32(attr::REPEAT).max(1);
+    let between = INSTRUCTIONS_BETWEEN_LOOKS / worst_case.max(1);
+    let between = between.clamp(1, RUNS_BETWEEN_LOOKS) as u32;
     let start = Arch::now_ns();
     let mut answer = 0;
     let mut left = count;
     loop {
-        let series = left.min(RUNS_BETWEEN_LOOKS);
+        let series = left.min(between);
         for _ in 0..series {
             // Opaque to the compiler: each run is made, whatever the program.
             answer = core::hint::black_box(&mut run)();

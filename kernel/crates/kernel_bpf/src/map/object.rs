@@ -417,6 +417,11 @@ impl MapRef for Map {
 
     fn read_frozen(&self, offset: u32, into: &mut [u8]) -> bool {
         let Storage::Array(array) = &self.storage else { return false };
-        !self.def.program_may_write() && self.is_frozen() && array.read_at(offset as usize, into)
+        // What user space can map, it may have mapped writable before it froze the map.
+        let mappable = self.def.flags & flags::MMAPABLE != 0;
+        !mappable
+            && !self.def.program_may_write()
+            && self.is_frozen()
+            && array.read_at(offset as usize, into)
     }
 }
