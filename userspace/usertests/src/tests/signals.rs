@@ -58,6 +58,8 @@ fn handled() -> Outcome {
 fn default_kills() -> Outcome {
     for number in [SIGTERM, SIGINT, SIGKILL, SIGUSR1, SIGALRM, 1, 3, 6] {
         let status = ok!(in_child(|| {
+            // Who started us may have had it ignored, as nohup(1) does; SIGKILL cannot be.
+            let _ = signal::reset(number as i32);
             let _ = raise(number);
             0
         }));
