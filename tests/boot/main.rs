@@ -10,3 +10,4 @@ mod kernel;
 mod readme;
 mod session;
 mod system;
+mod terminal;

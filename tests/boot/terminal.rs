@@ -1,0 +1,94 @@
+//! A person at a terminal: raw mode while the guest runs, and the terminal as it was before
+//! on every way out.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
+
+/// A terminal whose keys we press, and the orchestrator at its other end.
+struct Terminal {
+    keyboard: File,
+    screen: File,
+    child: Child,
+    output: std::process::ChildStdout,
+}
+
+impl Terminal {
+    fn start() -> Self {
+        let keyboard: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&keyboard).unwrap();
+        unlockpt(&keyboard).unwrap();
+        let name = ptsname(&keyboard, Vec::new()).unwrap();
+        let flags = OFlags::RDWR | OFlags::NOCTTY;
+        let screen = File::from(open(name, flags, Mode::empty()).unwrap());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_lemma"))
+            .args(["--timeout", "120"])
+            .stdin(screen.try_clone().unwrap())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = child.stdout.take().unwrap();
+        Self { keyboard: keyboard.into(), screen, child, output }
+    }
+
+    fn is_raw(&self) -> bool {
+        !tcgetattr(&self.screen).unwrap().local_modes.contains(LocalModes::ICANON)
+    }
+
+    /// Reads until the guest has printed `text`.
+    fn wait_for(&mut self, text: &str) {
+        let mut seen = Vec::new();
+        let mut byte = [0];
+        while !seen.ends_with(text.as_bytes()) {
+            let count = self.output.read(&mut byte).unwrap();
+            assert_eq!(count, 1, "no {text:?} in {}", String::from_utf8_lossy(&seen));
+            seen.push(byte[0]);
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// The exit status, and whether the terminal is as it was.
+    fn finish(mut self) -> (Option<i32>, bool) {
+        let drain = std::thread::spawn(move || {
+            let mut rest = Vec::new();
+            self.output.read_to_end(&mut rest).unwrap();
+        });
+        let status = self.child.wait().unwrap();
+        drain.join().unwrap();
+        let modes = tcgetattr(&self.screen).unwrap().local_modes;
+        (status.code(), modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG))
+    }
+}
+
+#[test]
+fn the_terminal_is_raw_while_the_guest_runs_and_restored_after() {
+    let mut terminal = Terminal::start();
+    assert!(!terminal.is_raw());
+    terminal.wait_for("lemma:/# ");
+    assert!(terminal.is_raw());
+    terminal.press("exit 4\r");
+    assert_eq!(terminal.finish(), (Some(4), true));
+}
+
+#[test]
+fn the_escape_and_a_signal_end_the_guest_and_restore_the_terminal() {
+    let mut terminal = Terminal::start();
+    terminal.wait_for("lemma:/# ");
+    terminal.press("\x01x");
+    assert_eq!(terminal.finish(), (Some(130), true));
+
+    let mut terminal = Terminal::start();
+    terminal.wait_for("lemma:/# ");
+    let pid = Pid::from_raw(terminal.child.id().cast_signed()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(terminal.finish(), (Some(128 + 15), true));
+}
