@@ -173,7 +173,7 @@ impl<'a> Verifier<'a> {
             self.path.cost += 1;
             self.path.push(self.pc);
             self.proof.facts[self.pc].reached = true;
-            if self.env.options.log_level & 3 != 0 {
+            if self.logging() {
                 self.log_step(insn);
             }
             if self.env.options.record_claims {
@@ -279,6 +279,7 @@ impl<'a> Verifier<'a> {
         self.pc = pending.insn;
         self.steps.truncate(pending.steps);
         self.steps.extend(pending.step);
+        self.log_taken_up(pending.step.map(|step| step.insn));
         Ok(true)
     }
 
@@ -361,6 +362,7 @@ impl<'a> Verifier<'a> {
             self.drop_checkpoint(pc, id);
         }
         if let Some((id, bound)) = found {
+            self.log_safe();
             self.checkpoints.hit(id);
             self.inherit(id);
             self.end_path(bound);

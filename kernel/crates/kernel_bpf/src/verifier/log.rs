@@ -1,4 +1,9 @@
-//! The verbose log, in the spirit of Linux's `log_level` 1 and 2.
+//! The verbose log, after Linux's `log_level`.
+//!
+//! Level 1 shows each explored instruction, the state where a branch is taken up again
+//! (`from 3 to 7: …`) and where a path was covered by an earlier one (`7: safe`); level 2
+//! the state before every instruction; level 4 the statistics at the end (written by
+//! [`super::verify_with_log`]).
 
 use core::fmt::Write;
 
@@ -10,9 +15,13 @@ use crate::insn::{Insn, Reg};
 const MAX_LOG: usize = 4 << 20;
 
 impl Verifier<'_> {
-    /// The instruction about to be explored, with the registers before it at level 2.
+    pub(super) fn logging(&self) -> bool {
+        self.env.options.log_level & 3 != 0 && self.log.len() <= MAX_LOG
+    }
+
+    /// The instruction about to be explored, with the state before it at level 2.
     pub(super) fn log_step(&mut self, insn: &Insn) {
-        if self.log.len() > MAX_LOG {
+        if !self.logging() {
             return;
         }
         let mut log = core::mem::take(&mut self.log);
@@ -20,16 +29,55 @@ impl Verifier<'_> {
         let _ = write!(log, "{}: {insn}", self.pc);
         if self.env.options.log_level & 2 != 0 {
             log.push_str("  ;");
-            for reg in Reg::ALL {
-                let value = self.state.reg(reg);
-                if value.kind != Kind::Uninit && reg != Reg::FP {
-                    let _ = write!(log, " R{}=", reg as u8);
-                    self.log_value(&mut log, value);
-                }
-            }
+            self.log_state(&mut log);
         }
         log.push('\n');
         self.log = log;
+    }
+
+    /// A branch is taken up, with the state that it starts from.
+    pub(super) fn log_taken_up(&mut self, from: Option<u32>) {
+        if !self.logging() {
+            return;
+        }
+        let mut log = core::mem::take(&mut self.log);
+        let _ = match from {
+            Some(from) => write!(log, "\nfrom {from} to {}:", self.pc),
+            None => write!(log, "\nat {}:", self.pc),
+        };
+        self.log_state(&mut log);
+        log.push('\n');
+        self.log = log;
+    }
+
+    /// An earlier path covers this one.
+    pub(super) fn log_safe(&mut self) {
+        if self.logging() {
+            let _ = writeln!(self.log, "{}: safe", self.pc);
+        }
+    }
+
+    fn log_state(&self, log: &mut alloc::string::String) {
+        let depth = self.state.depth();
+        if depth > 0 {
+            let _ = write!(log, " frame{depth}:");
+        }
+        let frame = self.state.frame();
+        for (reg, value) in Reg::ALL.into_iter().zip(&frame.regs) {
+            if value.kind != Kind::Uninit && reg != Reg::FP {
+                let _ = write!(log, " R{}=", reg as u8);
+                self.log_value(log, value);
+            }
+        }
+        for (index, slot) in frame.stack.iter().enumerate() {
+            if slot.is_spill() {
+                let _ = write!(log, " fp-{}=", (index + 1) * 8);
+                self.log_value(log, &slot.value);
+            }
+        }
+        for reference in &self.state.references {
+            let _ = write!(log, " ref={}", reference.id);
+        }
     }
 
     fn log_value(&self, log: &mut alloc::string::String, value: &Value) {

@@ -47,6 +47,7 @@ mod cfg;
 mod checkpoint;
 mod compare;
 mod explore;
+mod json;
 mod liveness;
 mod log;
 mod maps;

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
+mod common;
 mod fuzz;
 mod machine;
+mod memory;
+mod messages;
 mod rules;
