@@ -206,6 +206,7 @@ impl fmt::Display for Insn {
                 None => write!(f, "call {id}"),
             },
             Insn::CallLocal { offset } => write!(f, "call pc{offset:+}"),
+            Insn::CallRegister { target } => write!(f, "callx {target}"),
             Insn::CallKfunc { id, .. } => write!(f, "call kfunc#{id}"),
             Insn::Exit => f.write_str("exit"),
             Insn::LoadAbs { size, imm } => write!(f, "r0 = *({} *)skb[{imm}]", unsigned(size)),

@@ -42,6 +42,7 @@
 //! | [`program`], [`prog_type`], [`hook`] | a program and the rules of its kind |
 //! | [`verifier`] | accepts or refuses, and proves the cost |
 //! | [`interpreter`] | runs what was accepted |
+//! | [`trusted`] | runs what tests of instructions vouch for, on a host |
 //! | [`map`], [`memory`] | what programs and user space share, and where it lies |
 //! | [`helper`] | what programs may call |
 //! | [`btf`], [`loader`] | type information and object files |
@@ -72,4 +73,5 @@ pub mod memory;
 pub mod profile;
 pub mod prog_type;
 pub mod program;
+pub mod trusted;
 pub mod verifier;

@@ -170,6 +170,10 @@ impl<'a> Parser<'a> {
             }
             Some(Token::Word("goto")) => self.jump(Insn::Jump { offset: 0, long: false }),
             Some(Token::Word("gotol")) => self.jump(Insn::Jump { offset: 0, long: true }),
+            Some(Token::Word("callx")) => {
+                self.at += 1;
+                plain(Insn::CallRegister { target: self.register_of(Width::W64)? })
+            }
             Some(Token::Word("may_goto")) => self.jump(Insn::MayGoto { offset: 0 }),
             Some(Token::Word("if")) => self.branch(),
             Some(Token::Word("call")) => self.call(),

@@ -184,6 +184,7 @@ mod tests {
             if w1 s>= w2 goto -3
             if r1 & 8 goto +0
             may_goto +1
+            callx r2
             call bpf_map_lookup_elem#1
             call 9999
             call pc+1

@@ -376,7 +376,12 @@ fn decode_jump(raw: Raw, width: Width) -> Result<Insn, DecodeErrorKind> {
         }
         op::JMP_CALL => {
             const WHAT: &str = "BPF_CALL";
-            reserved(wide && immediate && raw.dst == 0, WHAT)?;
+            if wide && !immediate {
+                let clear = raw.src == 0 && raw.off == 0 && raw.imm == 0;
+                reserved(clear, "callx")?;
+                return Ok(Insn::CallRegister { target: raw.dst()? });
+            }
+            reserved(wide && raw.dst == 0, WHAT)?;
             reserved(raw.src == op::PSEUDO_KFUNC_CALL || raw.off == 0, WHAT)?;
             return match raw.src {
                 0 => Ok(Insn::CallHelper { id: raw.imm }),

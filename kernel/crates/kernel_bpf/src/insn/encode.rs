@@ -191,6 +191,9 @@ fn encode_one(insn: &Insn) -> [u8; 8] {
         }
         Insn::MayGoto { offset } => slot(op::CLASS_JMP | op::JMP_JCOND, 0, 0, offset, 0),
         Insn::CallHelper { id } => slot(op::CLASS_JMP | op::JMP_CALL, 0, 0, 0, id),
+        Insn::CallRegister { target } => {
+            slot(op::CLASS_JMP | op::JMP_CALL | op::SRC_X, target as u8, 0, 0, 0)
+        }
         Insn::CallLocal { offset } => {
             slot(op::CLASS_JMP | op::JMP_CALL, 0, op::PSEUDO_CALL, 0, offset)
         }

@@ -327,6 +327,9 @@ pub enum Insn {
     CallHelper { id: i32 },
     /// Calls a subprogram of this program, `offset` slots after the next slot.
     CallLocal { offset: i32 },
+    /// Calls the helper whose number a register holds (`callx`). Never verified: Linux has
+    /// no such instruction, only conformance suites do.
+    CallRegister { target: Reg },
     /// Calls a kernel function by BTF id.
     CallKfunc { id: i32, btf: i16 },
     /// Returns from a subprogram or ends the program.

@@ -191,6 +191,8 @@ pub(super) enum Code {
     MayGoto,
     /// `imm` is the helper's function.
     CallHelper,
+    /// `imm` is the function that finds a helper by number.
+    CallRegister,
     /// Jumps by `offset`; `imm` is the caller's stack in bytes.
     CallLocal,
     /// Array lookup; `imm` is the address of its `ArrayLookup`.

@@ -451,6 +451,19 @@ pub(super) unsafe fn execute(
                 set!(0, result);
                 next!();
             }
+            Code::CallRegister => {
+                let arguments = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
+                let env = Environment { services, maps };
+                let find = ptr::with_exposed_provenance::<()>(op.imm as usize);
+                // SAFETY: `lower` put `Trust::helpers` here, of a program without a proof.
+                let find = unsafe { mem::transmute::<*const (), fn(i32) -> Option<Helper>>(find) };
+                // SAFETY: who trusted the program vouches for the arguments.
+                let result =
+                    find(reg!(op.src) as i32).map(|helper| unsafe { helper(&env, arguments) });
+                // EINVAL where there is no such helper.
+                set!(0, result.unwrap_or(-22i64 as u64));
+                next!();
+            }
             Code::CallLocal => {
                 // SAFETY: an op follows a call.
                 let next = unsafe { pc.add(1) };

@@ -20,6 +20,7 @@ use crate::map::{ArrayLookup, Map};
 use crate::prog_type::context::{ContextRule, FieldKind};
 use crate::prog_type::{self, ProgType};
 use crate::program::Program;
+use crate::trusted::Trust;
 use crate::verifier::{BranchFact, Proof, Region};
 
 /// Why a program cannot be prepared to run.
@@ -66,6 +67,7 @@ pub(super) struct Lowered {
 struct Lowering<'a> {
     program: &'a Program<Arc<Map>>,
     proof: Option<&'a Proof>,
+    trust: &'a Trust,
     arrays: Box<[ArrayLookup]>,
     /// For each slot: something jumps or calls here.
     targets: Vec<bool>,
@@ -80,12 +82,12 @@ struct Lowering<'a> {
     maps: [Option<u32>; 11],
 }
 
-/// Lowers a program; without a proof, nothing is left out and all of it is one function
-/// unless called.
+/// Lowers a program; without a proof, nothing is left out, all of it is one function unless
+/// called, and stack and helpers are as `trust` says.
 pub(super) fn lower(
     program: &Program<Arc<Map>>,
     proof: Option<&Proof>,
-    unproved_frame: u32,
+    trust: &Trust,
 ) -> Result<Lowered, LoadError> {
     let count = program.insns.len();
     let arrays: Box<[ArrayLookup]> =
@@ -93,6 +95,7 @@ pub(super) fn lower(
     let mut lowering = Lowering {
         program,
         proof,
+        trust,
         arrays,
         targets: vec![false; count],
         positions: vec![0; count],
@@ -103,7 +106,7 @@ pub(super) fn lower(
     };
     lowering.ops.try_reserve(count).map_err(|_| LoadError::OutOfMemory)?;
     lowering.find_targets()?;
-    lowering.emit_all(unproved_frame)?;
+    lowering.emit_all()?;
     lowering.patch()?;
     Ok(Lowered { ops: lowering.ops, arrays: lowering.arrays })
 }
@@ -133,7 +136,7 @@ impl Lowering<'_> {
     }
 
     /// The function that a slot belongs to: whether it is the main one, and its stack.
-    fn function(&self, slot: usize, unproved_frame: u32) -> (bool, u32) {
+    fn function(&self, slot: usize) -> (bool, u32) {
         let Some(proof) = self.proof else {
             // Without a proof: code that lies behind a call's target is a subprogram.
             let called = self.program.insns.iter().enumerate().any(|(at, insn)| match insn {
@@ -142,14 +145,14 @@ impl Lowering<'_> {
                 }
                 _ => false,
             });
-            return (!called, unproved_frame);
+            return (!called, self.trust.frame);
         };
         let after = proof.subprograms.partition_point(|sub| sub.start as usize <= slot);
         let stack = after.checked_sub(1).and_then(|index| proof.subprograms.get(index));
         (after <= 1, stack.map_or(0, |sub| sub.stack))
     }
 
-    fn emit_all(&mut self, unproved_frame: u32) -> Result<(), LoadError> {
+    fn emit_all(&mut self) -> Result<(), LoadError> {
         let program = self.program;
         for (slot, insn) in program.insns.iter().enumerate() {
             let position = u32::try_from(self.ops.len()).map_err(|_| LoadError::TooLarge)?;
@@ -168,7 +171,7 @@ impl Lowering<'_> {
                 (Insn::Branch { offset, .. }, Some(BranchFact::Always)) => {
                     self.jump(slot, op(Code::Jump, 0, 0, 0), i64::from(*offset))?;
                 }
-                _ => self.emit(slot, insn, unproved_frame)?,
+                _ => self.emit(slot, insn)?,
             }
             self.track_maps(insn);
             if insn.jump_target(slot).is_some() || matches!(insn, Insn::Exit) {
@@ -190,7 +193,10 @@ impl Lowering<'_> {
             Insn::Mov { width: Width::W64, dst, src: Operand::Reg(src) } => {
                 (dst, self.maps.get(src.index()).copied().flatten())
             }
-            Insn::CallHelper { .. } | Insn::CallLocal { .. } | Insn::CallKfunc { .. } => {
+            Insn::CallHelper { .. }
+            | Insn::CallRegister { .. }
+            | Insn::CallLocal { .. }
+            | Insn::CallKfunc { .. } => {
                 for scratch in self.maps.iter_mut().take(6) {
                     *scratch = None;
                 }
@@ -253,7 +259,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn emit(&mut self, slot: usize, insn: &Insn, unproved_frame: u32) -> Result<(), LoadError> {
+    fn emit(&mut self, slot: usize, insn: &Insn) -> Result<(), LoadError> {
         let op = match *insn {
             Insn::Alu { width, op: alu, dst, src } => match src {
                 Operand::Imm(imm) => op(Code::alu(alu, width, true), dst as u8, 0, imm),
@@ -342,13 +348,14 @@ impl Lowering<'_> {
                 return self.jump(slot, op(Code::MayGoto, 0, 0, 0), i64::from(offset));
             }
             Insn::CallHelper { id } => self.call_helper(slot, id)?,
+            Insn::CallRegister { target } => self.call_register(slot, target)?,
             Insn::CallLocal { offset } => {
-                let (_, stack) = self.function(slot, unproved_frame);
+                let (_, stack) = self.function(slot);
                 let call = Op { imm: u64::from(stack), ..op(Code::CallLocal, 0, 0, 0) };
                 return self.jump(slot, call, i64::from(offset));
             }
             Insn::Exit => {
-                let (main, _) = self.function(slot, unproved_frame);
+                let (main, _) = self.function(slot);
                 op(if main { Code::Exit } else { Code::Return }, 0, 0, 0)
             }
             Insn::LoadAbs { size, imm } => self.packet(slot, size, None, imm)?,
@@ -428,9 +435,18 @@ impl Lowering<'_> {
             let address = core::ptr::from_ref(entry).expose_provenance() as u64;
             return Ok(Op { imm: address, ..op(code, 0, 0, 0) });
         }
-        let function = helper::implementation(id).ok_or(LoadError::NoSuchHelper { slot, id })?;
+        let function = (self.trust.helpers)(id).ok_or(LoadError::NoSuchHelper { slot, id })?;
         let address = (function as *const ()).expose_provenance() as u64;
         Ok(Op { imm: address, ..op(Code::CallHelper, 0, 0, 0) })
+    }
+
+    /// A helper that only the running program knows: its function is looked up then.
+    fn call_register(&self, slot: usize, target: Reg) -> Result<Op, LoadError> {
+        if self.proof.is_some() {
+            return Err(LoadError::Unsupported { slot, what: "a call by register" });
+        }
+        let find = (self.trust.helpers as *const ()).expose_provenance() as u64;
+        Ok(Op { imm: find, ..op(Code::CallRegister, 0, target as u8, 0) })
     }
 
     fn packet(

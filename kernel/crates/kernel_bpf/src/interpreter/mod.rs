@@ -29,15 +29,13 @@ use crate::profile::PhysicalProfile;
 use crate::prog_type;
 use crate::prog_type::context::{ContextRule, FieldKind};
 use crate::program::Program;
+use crate::trusted::Trust;
 use crate::verifier::Verified;
 pub use context::PacketContext;
 pub use lower::LoadError;
 
 use code::{Code, Op};
 use lower::{Lowered, lower};
-
-/// Stack of each function of a program that was not verified.
-const UNPROVED_FRAME: u32 = 64;
 
 /// A program that is ready to run.
 pub struct Interpreter<P: PhysicalProfile> {
@@ -65,7 +63,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
         {
             return Err(LoadError::TooLarge);
         }
-        let lowered = lower(program.get(), Some(proof), 0)?;
+        let lowered = lower(program.get(), Some(proof), &Trust::default())?;
         let context_bytes = (!takes_packet(program.get())).then_some(proof.max_ctx_offset as usize);
         Self::from_lowered(lowered, &program.get().maps, context_bytes)
     }
@@ -74,13 +72,17 @@ impl<P: PhysicalProfile> Interpreter<P> {
     ///
     /// # Safety
     /// Running the program must do nothing that the verifier would have refused: every
-    /// function has 64 bytes of stack, calls nest at most eight deep, and every access is to
-    /// memory that the caller provides.
+    /// function keeps to the stack that `trust` gives it, calls nest at most eight deep, and
+    /// every access is to memory that the caller provides.
     ///
     /// # Errors
     /// As [`Interpreter::new`].
-    pub unsafe fn new_unverified(program: &Program<Arc<Map>>) -> Result<Self, LoadError> {
-        let lowered = lower(program, None, UNPROVED_FRAME)?;
+    #[cfg(any(test, feature = "trusted-programs"))]
+    pub unsafe fn new_trusted(
+        program: &Program<Arc<Map>>,
+        trust: &Trust,
+    ) -> Result<Self, LoadError> {
+        let lowered = lower(program, None, trust)?;
         Self::from_lowered(lowered, &program.maps, Some(0))
     }
 

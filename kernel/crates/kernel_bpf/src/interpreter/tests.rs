@@ -7,13 +7,16 @@ use alloc::vec::Vec;
 
 use super::Interpreter;
 use crate::helper::mock::Mock;
+use crate::helper::{Environment, Helper};
 use crate::insn::{
     AluOp, AtomicOp, ByteOrder, Cond, Imm64, Insn, Operand, Reg, SignedSize, Size, SwapWidth, Width,
 };
 use crate::map::Map;
-use crate::profile::{CloudProfile, EmbeddedProfile};
+use crate::profile::{CloudProfile, EmbeddedProfile, PhysicalProfile};
 use crate::prog_type::ProgType;
 use crate::program::Program;
+use crate::trusted::Trust;
+use crate::verifier::{Cause, verify};
 
 const VALUES: [u64; 18] = [
     0,
@@ -45,7 +48,8 @@ fn load(dst: Reg, value: u64) -> [Insn; 2] {
 fn run(insns: Vec<Insn>, memory: &mut [u8]) -> u64 {
     let program: Program<Arc<Map>> = Program::new(insns, ProgType::RawTracepoint, vec![]);
     // SAFETY: the tests' programs keep to `memory` and to their stack.
-    let cloud = unsafe { Interpreter::<CloudProfile>::new_unverified(&program) }.unwrap();
+    let cloud =
+        unsafe { Interpreter::<CloudProfile>::new_trusted(&program, &Trust::default()) }.unwrap();
     cloud.run(memory, &Mock::default()).unwrap()
 }
 
@@ -349,7 +353,9 @@ fn a_fused_pair_does_what_its_parts_do() {
                     let program: Program<Arc<Map>> =
                         Program::new(insns, ProgType::RawTracepoint, vec![]);
                     // SAFETY: loads are within the 16 bytes of context.
-                    let ready = unsafe { Interpreter::<EmbeddedProfile>::new_unverified(&program) };
+                    let ready = unsafe {
+                        Interpreter::<EmbeddedProfile>::new_trusted(&program, &Trust::default())
+                    };
                     let ready = ready.unwrap();
                     let result = ready.run(&mut [byte; 16], &Mock::default()).unwrap();
                     (result, ready.operations())
@@ -435,7 +441,8 @@ fn atomics_of_both_widths_with_and_without_fetch() {
             }
             // SAFETY: the program keeps to the 32 bytes.
             unsafe {
-                let ready = Interpreter::<CloudProfile>::new_unverified(&program).unwrap();
+                let ready =
+                    Interpreter::<CloudProfile>::new_trusted(&program, &Trust::default()).unwrap();
                 ready.run_at(aligned.as_mut_ptr().cast(), &Mock::default());
             }
             words.clear();
@@ -480,7 +487,8 @@ fn acquiring_loads_and_releasing_stores() {
         let mut memory = [u64::MAX; 3];
         // SAFETY: the program keeps to the 24 bytes.
         let result = unsafe {
-            let ready = Interpreter::<CloudProfile>::new_unverified(&program).unwrap();
+            let ready =
+                Interpreter::<CloudProfile>::new_trusted(&program, &Trust::default()).unwrap();
             ready.run_at(memory.as_mut_ptr().cast(), &Mock::default())
         };
         assert_eq!(result, 0xfedc_ba98_7654_3210 & mask);
@@ -548,11 +556,33 @@ fn a_context_that_is_too_small_is_refused_and_a_bad_jump_is_an_error() {
     let program: Program<Arc<Map>> =
         Program::new(vec![Insn::Jump { offset: 5, long: false }], ProgType::Kprobe, vec![]);
     // SAFETY: it cannot be prepared, so it does not run.
-    let refused = unsafe { Interpreter::<CloudProfile>::new_unverified(&program) };
+    let refused = unsafe { Interpreter::<CloudProfile>::new_trusted(&program, &Trust::default()) };
     assert_eq!(refused.err(), Some(super::LoadError::BadJump { slot: 0 }));
     let program: Program<Arc<Map>> =
         Program::new(vec![Insn::CallHelper { id: 9999 }, Insn::Exit], ProgType::Kprobe, vec![]);
     // SAFETY: as above.
-    let refused = unsafe { Interpreter::<CloudProfile>::new_unverified(&program) };
+    let refused = unsafe { Interpreter::<CloudProfile>::new_trusted(&program, &Trust::default()) };
     assert_eq!(refused.err(), Some(super::LoadError::NoSuchHelper { slot: 0, id: 9999 }));
+}
+
+#[test]
+fn a_call_by_register_finds_its_helper_when_it_runs() {
+    unsafe fn twice(_: &Environment<'_>, [first, ..]: [u64; 5]) -> u64 {
+        first * 2
+    }
+    let trust = Trust { helpers: |id| (id == 77).then_some(twice as Helper), ..Trust::default() };
+    for (number, expected) in [(77, 42), (78, -22i64 as u64)] {
+        let insns = vec![
+            Insn::Mov { width: Width::W64, dst: Reg::R1, src: Operand::Imm(21) },
+            Insn::Mov { width: Width::W64, dst: Reg::R7, src: Operand::Imm(number) },
+            Insn::CallRegister { target: Reg::R7 },
+            Insn::Exit,
+        ];
+        let program: Program<Arc<Map>> = Program::new(insns, ProgType::Kprobe, vec![]);
+        // SAFETY: the helper takes anything, and the program accesses no memory.
+        let ready = unsafe { Interpreter::<CloudProfile>::new_trusted(&program, &trust) };
+        assert_eq!(ready.unwrap().run(&mut [], &Mock::default()), Some(expected));
+        let refused = verify(program, &CloudProfile::verify_options()).unwrap_err();
+        assert_eq!(refused.cause, Cause::BadInstruction);
+    }
 }

@@ -56,6 +56,7 @@ pub(super) fn uses(insn: &Insn) -> (RegSet, RegSet) {
             let arguments = helper::by_id(id).map_or(5, |helper| helper.args.len());
             (((1 << arguments) - 1) << 1, SCRATCHED)
         }
+        Insn::CallRegister { target } => (ARGUMENTS | bit(target), SCRATCHED),
         Insn::CallLocal { .. } | Insn::CallKfunc { .. } => (ARGUMENTS, SCRATCHED),
         Insn::Exit => (bit(Reg::R0), 0),
         // The context is in r6.

@@ -405,7 +405,7 @@ fn step_back(insns: &[Insn], entry: Entry, frame: &mut usize, places: &mut Place
                 add(places, src);
             }
         }
-        Insn::CallHelper { .. } | Insn::CallKfunc { .. } => {
+        Insn::CallHelper { .. } | Insn::CallRegister { .. } | Insn::CallKfunc { .. } => {
             // r1 to r5 are not readable after a call, r0 is a new number.
             if places.regs[f] & 0x3e != 0 {
                 return false;

@@ -61,6 +61,11 @@ impl Verifier<'_> {
                     .refuse(Cause::BadInstruction, "may_goto is not supported".into())
                     .hint("use a loop with a constant bound"));
             }
+            Insn::CallRegister { .. } => {
+                return Err(self
+                    .refuse(Cause::BadInstruction, "indirect calls are not allowed".into())
+                    .hint("call the helper by its number"));
+            }
             Insn::CallKfunc { id, .. } => {
                 return Err(self.refuse(
                     Cause::UnknownFunction,
