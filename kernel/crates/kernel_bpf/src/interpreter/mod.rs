@@ -152,7 +152,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
             return first.imm;
         }
         // SAFETY: the code was lowered from a verified program (or the caller of
-        // `new_unverified` vouches for it), whose stack was checked to fit; the context is the
+        // `new_trusted` vouches for it), whose stack was checked to fit; the context is the
         // caller's promise; `self` keeps maps and tables alive.
         unsafe { execute::execute(start, context.expose_provenance() as u64, services, &self.maps) }
     }

@@ -582,7 +582,7 @@ fn a_call_by_register_finds_its_helper_when_it_runs() {
         // SAFETY: the helper takes anything, and the program accesses no memory.
         let ready = unsafe { Interpreter::<CloudProfile>::new_trusted(&program, &trust) };
         assert_eq!(ready.unwrap().run(&mut [], &Mock::default()), Some(expected));
-        let refused = verify(program, &CloudProfile::verify_options()).unwrap_err();
+        let refused = verify(program, &CloudProfile::verify_options()).err().unwrap();
         assert_eq!(refused.cause, Cause::BadInstruction);
     }
 }
