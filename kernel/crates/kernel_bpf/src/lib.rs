@@ -73,5 +73,6 @@ pub mod memory;
 pub mod profile;
 pub mod prog_type;
 pub mod program;
+mod resolve;
 pub mod trusted;
 pub mod verifier;

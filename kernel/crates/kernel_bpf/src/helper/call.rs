@@ -21,20 +21,45 @@ pub struct Environment<'a> {
     pub maps: &'a [Arc<Map>],
 }
 
-/// A helper's function.
+/// A helper's function: the registers r1 to r5, and what the call runs in, as compiled code
+/// passes them.
 ///
 /// # Safety
 /// The arguments satisfy the helper's declaration: what must point to memory does.
-pub type Helper = unsafe fn(&Environment<'_>, [u64; 5]) -> u64;
+pub type Helper = unsafe extern "C" fn(u64, u64, u64, u64, u64, &Environment<'_>) -> u64;
 
 /// Linux's EFAULT, EINVAL and E2BIG, negated, as a program sees them.
 const EFAULT: u64 = -14i64 as u64;
 const EINVAL: u64 = -22i64 as u64;
 
-/// The function of the helper with Linux's number; `None` for one that is not implemented.
-#[must_use]
-pub fn implementation(number: i32) -> Option<Helper> {
-    Some(match number {
+/// Makes [`implementation`] from the table of numbers and functions.
+macro_rules! implementations {
+    ($($($number:path)|+ => $function:ident,)+) => {
+        /// The function of the helper with Linux's number; `None` for one that is not implemented.
+        #[must_use]
+        pub fn implementation(number: i32) -> Option<Helper> {
+            Some(match number {
+                $($($number)|+ => {
+                    unsafe extern "C" fn entry(
+                        r1: u64,
+                        r2: u64,
+                        r3: u64,
+                        r4: u64,
+                        r5: u64,
+                        env: &Environment<'_>,
+                    ) -> u64 {
+                        // SAFETY: the caller's promise is the function's.
+                        unsafe { $function(env, [r1, r2, r3, r4, r5]) }
+                    }
+                    entry
+                })+
+                _ => return None,
+            })
+        }
+    };
+}
+
+implementations! {
         id::MAP_LOOKUP_ELEM => map_lookup_elem,
         id::MAP_UPDATE_ELEM => map_update_elem,
         id::MAP_DELETE_ELEM => map_delete_elem,
@@ -58,8 +83,6 @@ pub fn implementation(number: i32) -> Option<Helper> {
         id::RINGBUF_SUBMIT => ringbuf_submit,
         id::RINGBUF_DISCARD => ringbuf_discard,
         id::RINGBUF_QUERY => ringbuf_query,
-        _ => return None,
-    })
 }
 
 /// Whether a helper has an implementation.

@@ -27,8 +27,9 @@ fn call(services: &Mock, maps: &[Arc<Map>], number: i32, arguments: &[u64]) -> u
     let mut registers = [0; 5];
     registers[..arguments.len()].copy_from_slice(arguments);
     let helper = implementation(number).unwrap();
+    let [r1, r2, r3, r4, r5] = registers;
     // SAFETY: each test passes what the helper declares.
-    unsafe { helper(&Environment { services, maps }, registers) }
+    unsafe { helper(r1, r2, r3, r4, r5, &Environment { services, maps }) }
 }
 
 fn address<T: ?Sized>(of: &T) -> u64 {

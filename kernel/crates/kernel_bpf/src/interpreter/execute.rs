@@ -441,25 +441,26 @@ pub(super) unsafe fn execute(
                 branch!(may_goto > MAY_GOTO_ROUNDS)
             }
             Code::CallHelper => {
-                let arguments = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
                 let env = Environment { services, maps };
                 let function = ptr::with_exposed_provenance::<()>(op.imm as usize);
-                // SAFETY: `lower` put a helper's function here, and the verifier proved that
-                // the arguments are what it declares.
-                let result =
-                    unsafe { mem::transmute::<*const (), Helper>(function)(&env, arguments) };
+                // SAFETY: `lower` put a helper's function here.
+                let helper = unsafe { mem::transmute::<*const (), Helper>(function) };
+                let [r1, r2, r3, r4, r5] = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
+                // SAFETY: the verifier proved that the arguments are what it declares.
+                let result = unsafe { helper(r1, r2, r3, r4, r5, &env) };
                 set!(0, result);
                 next!();
             }
             Code::CallRegister => {
-                let arguments = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
+                let [r1, r2, r3, r4, r5] = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
                 let env = Environment { services, maps };
                 let find = ptr::with_exposed_provenance::<()>(op.imm as usize);
                 // SAFETY: `lower` put `Trust::helpers` here, of a program without a proof.
                 let find = unsafe { mem::transmute::<*const (), fn(i32) -> Option<Helper>>(find) };
-                // SAFETY: who trusted the program vouches for the arguments.
-                let result =
-                    find(reg!(op.src) as i32).map(|helper| unsafe { helper(&env, arguments) });
+                let result = find(reg!(op.src) as i32).map(|helper| {
+                    // SAFETY: who trusted the program vouches for the arguments.
+                    unsafe { helper(r1, r2, r3, r4, r5, &env) }
+                });
                 // EINVAL where there is no such helper.
                 set!(0, result.unwrap_or(-22i64 as u64));
                 next!();

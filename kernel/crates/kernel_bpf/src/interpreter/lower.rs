@@ -8,54 +8,15 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::fmt;
 
 use super::code::{Code, Op};
 use super::fuse::fuse;
-use crate::helper::{self, proto::id};
-use crate::insn::{
-    AtomicOp, ByteOrder, Imm64, Insn, Operand, Reg, SignedSize, Size, SwapWidth, Width,
-};
+use crate::insn::{AtomicOp, ByteOrder, Insn, Operand, Reg, SignedSize, Size, SwapWidth, Width};
 use crate::map::{ArrayLookup, Map};
-use crate::prog_type::context::{ContextRule, FieldKind};
-use crate::prog_type::{self, ProgType};
 use crate::program::Program;
+use crate::resolve::{Call, LoadError, MapTracker, Resolver};
 use crate::trusted::Trust;
-use crate::verifier::{BranchFact, Proof, Region};
-
-/// Why a program cannot be prepared to run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LoadError {
-    /// The helper is declared but not implemented here.
-    NoSuchHelper { slot: usize, id: i32 },
-    /// The instruction needs something that this engine does not have.
-    Unsupported { slot: usize, what: &'static str },
-    /// A jump out of the program; a verified program has none.
-    BadJump { slot: usize },
-    /// More stack or more instructions than the profile has.
-    TooLarge,
-    /// No memory for the prepared program.
-    OutOfMemory,
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSuchHelper { slot, id } => {
-                let name = helper::by_id(*id).map_or("?", |proto| proto.name);
-                write!(f, "instruction {slot}: helper {name}#{id} is not implemented")
-            }
-            Self::Unsupported { slot, what } => {
-                write!(f, "instruction {slot}: {what} is not supported")
-            }
-            Self::BadJump { slot } => write!(f, "instruction {slot}: jump out of the program"),
-            Self::TooLarge => f.write_str("the program is larger than the profile allows"),
-            Self::OutOfMemory => f.write_str("out of memory"),
-        }
-    }
-}
-
-impl core::error::Error for LoadError {}
+use crate::verifier::{BranchFact, Proof};
 
 /// Lowered code: ops with relative jumps, and what they point to.
 pub(super) struct Lowered {
@@ -65,10 +26,7 @@ pub(super) struct Lowered {
 }
 
 struct Lowering<'a> {
-    program: &'a Program<Arc<Map>>,
-    proof: Option<&'a Proof>,
-    trust: &'a Trust,
-    arrays: Box<[ArrayLookup]>,
+    resolver: Resolver<'a>,
     /// For each slot: something jumps or calls here.
     targets: Vec<bool>,
     /// For each slot: the op that it starts with.
@@ -78,8 +36,7 @@ struct Lowering<'a> {
     patches: Vec<(usize, usize)>,
     /// First op of the current basic block: nothing before it may be fused with.
     block: usize,
-    /// Which registers hold the address of which map, within the basic block.
-    maps: [Option<u32>; 11],
+    maps: MapTracker,
 }
 
 /// Lowers a program; without a proof, nothing is left out, all of it is one function unless
@@ -90,70 +47,26 @@ pub(super) fn lower(
     trust: &Trust,
 ) -> Result<Lowered, LoadError> {
     let count = program.insns.len();
-    let arrays: Box<[ArrayLookup]> =
-        program.maps.iter().filter_map(|map| map.array_lookup()).collect();
+    let resolver = Resolver::new(program, proof, trust);
+    let targets = resolver.targets()?;
     let mut lowering = Lowering {
-        program,
-        proof,
-        trust,
-        arrays,
-        targets: vec![false; count],
+        resolver,
+        targets,
         positions: vec![0; count],
         ops: Vec::new(),
         patches: Vec::new(),
         block: 0,
-        maps: [None; 11],
+        maps: MapTracker::default(),
     };
     lowering.ops.try_reserve(count).map_err(|_| LoadError::OutOfMemory)?;
-    lowering.find_targets()?;
     lowering.emit_all()?;
     lowering.patch()?;
-    Ok(Lowered { ops: lowering.ops, arrays: lowering.arrays })
+    Ok(Lowered { ops: lowering.ops, arrays: lowering.resolver.arrays })
 }
 
 impl Lowering<'_> {
-    fn target_of(&self, slot: usize, offset: i64) -> Result<usize, LoadError> {
-        usize::try_from(slot as i64 + 1 + offset)
-            .ok()
-            .filter(|&target| target < self.program.insns.len())
-            .ok_or(LoadError::BadJump { slot })
-    }
-
-    fn find_targets(&mut self) -> Result<(), LoadError> {
-        for (slot, insn) in self.program.insns.iter().enumerate() {
-            let offset = match insn {
-                Insn::CallLocal { offset } => Some(i64::from(*offset)),
-                _ => insn.jump_target(slot).map(|target| target - slot as i64 - 1),
-            };
-            if let Some(offset) = offset {
-                let target = self.target_of(slot, offset)?;
-                if let Some(mark) = self.targets.get_mut(target) {
-                    *mark = true;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The function that a slot belongs to: whether it is the main one, and its stack.
-    fn function(&self, slot: usize) -> (bool, u32) {
-        let Some(proof) = self.proof else {
-            // Without a proof: code that lies behind a call's target is a subprogram.
-            let called = self.program.insns.iter().enumerate().any(|(at, insn)| match insn {
-                Insn::CallLocal { offset } => {
-                    self.target_of(at, i64::from(*offset)).is_ok_and(|start| start <= slot)
-                }
-                _ => false,
-            });
-            return (!called, self.trust.frame);
-        };
-        let after = proof.subprograms.partition_point(|sub| sub.start as usize <= slot);
-        let stack = after.checked_sub(1).and_then(|index| proof.subprograms.get(index));
-        (after <= 1, stack.map_or(0, |sub| sub.stack))
-    }
-
     fn emit_all(&mut self) -> Result<(), LoadError> {
-        let program = self.program;
+        let program = self.resolver.program;
         for (slot, insn) in program.insns.iter().enumerate() {
             let position = u32::try_from(self.ops.len()).map_err(|_| LoadError::TooLarge)?;
             if let Some(at) = self.positions.get_mut(slot) {
@@ -162,7 +75,7 @@ impl Lowering<'_> {
             if self.targets.get(slot).copied().unwrap_or(false) {
                 self.start_block();
             }
-            let facts = self.proof.and_then(|proof| proof.facts.get(slot));
+            let facts = self.resolver.facts(slot).copied();
             if matches!(insn, Insn::WideTail) || facts.is_some_and(|facts| !facts.reached) {
                 continue;
             }
@@ -173,7 +86,7 @@ impl Lowering<'_> {
                 }
                 _ => self.emit(slot, insn)?,
             }
-            self.track_maps(insn);
+            self.maps.follow(insn);
             if insn.jump_target(slot).is_some() || matches!(insn, Insn::Exit) {
                 self.start_block();
             }
@@ -183,48 +96,7 @@ impl Lowering<'_> {
 
     fn start_block(&mut self) {
         self.block = self.ops.len();
-        self.maps = [None; 11];
-    }
-
-    /// Follows map addresses through loads and moves, to know which map a call is about.
-    fn track_maps(&mut self, insn: &Insn) {
-        let (register, map) = match *insn {
-            Insn::LoadImm64 { dst, value: Imm64::MapIndex(index) } => (dst, Some(index)),
-            Insn::Mov { width: Width::W64, dst, src: Operand::Reg(src) } => {
-                (dst, self.maps.get(src.index()).copied().flatten())
-            }
-            Insn::CallHelper { .. }
-            | Insn::CallRegister { .. }
-            | Insn::CallLocal { .. }
-            | Insn::CallKfunc { .. } => {
-                for scratch in self.maps.iter_mut().take(6) {
-                    *scratch = None;
-                }
-                return;
-            }
-            Insn::Alu { dst, .. }
-            | Insn::Neg { dst, .. }
-            | Insn::Mov { dst, .. }
-            | Insn::MovSx { dst, .. }
-            | Insn::AddrSpaceCast { dst, .. }
-            | Insn::ByteOrder { dst, .. }
-            | Insn::Load { dst, .. }
-            | Insn::LoadSx { dst, .. }
-            | Insn::LoadAcquire { dst, .. }
-            | Insn::LoadImm64 { dst, .. } => (dst, None),
-            Insn::Atomic { op, src, .. } => match op.fetched_into(src) {
-                Some(register) => (register, None),
-                None => return,
-            },
-            Insn::LoadAbs { .. } | Insn::LoadInd { .. } => {
-                self.maps = [None; 11];
-                return;
-            }
-            _ => return,
-        };
-        if let Some(known) = self.maps.get_mut(register.index()) {
-            *known = map;
-        }
+        self.maps.forget();
     }
 
     /// Appends an op, fused with what precedes it in its block where that is possible.
@@ -241,7 +113,7 @@ impl Lowering<'_> {
     }
 
     fn jump(&mut self, slot: usize, op: Op, offset: i64) -> Result<(), LoadError> {
-        let target = self.target_of(slot, offset)?;
+        let target = self.resolver.target(slot, offset)?;
         let at = self.push(op);
         self.patches.push((at, target));
         Ok(())
@@ -329,9 +201,10 @@ impl Lowering<'_> {
                 );
                 at(op(code, base as u8, src as u8, 0), offset)
             }
-            Insn::LoadImm64 { dst, value } => {
-                Op { imm: self.constant(slot, value)?, ..op(Code::Mov64Imm, dst as u8, 0, 0) }
-            }
+            Insn::LoadImm64 { dst, value } => Op {
+                imm: self.resolver.constant(slot, value)?,
+                ..op(Code::Mov64Imm, dst as u8, 0, 0)
+            },
             Insn::Jump { offset, .. } => {
                 return self.jump(slot, op(Code::Jump, 0, 0, 0), i64::from(offset));
             }
@@ -350,12 +223,12 @@ impl Lowering<'_> {
             Insn::CallHelper { id } => self.call_helper(slot, id)?,
             Insn::CallRegister { target } => self.call_register(slot, target)?,
             Insn::CallLocal { offset } => {
-                let (_, stack) = self.function(slot);
+                let (_, stack) = self.resolver.function(slot);
                 let call = Op { imm: u64::from(stack), ..op(Code::CallLocal, 0, 0, 0) };
                 return self.jump(slot, call, i64::from(offset));
             }
             Insn::Exit => {
-                let (main, _) = self.function(slot);
+                let (main, _) = self.resolver.function(slot);
                 op(if main { Code::Exit } else { Code::Return }, 0, 0, 0)
             }
             Insn::LoadAbs { size, imm } => self.packet(slot, size, None, imm)?,
@@ -372,80 +245,36 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// A load; of a pointer field of a packet's context, the whole pointer, which lies behind
-    /// the context.
+    /// A load, of what the context really has at that place.
     fn load(&self, slot: usize, size: Size, dst: Reg, base: Reg, offset: i16) -> Op {
+        let (size, offset) = self.resolver.load(slot, size, offset);
         let code = by_size(size, [Code::Load8, Code::Load16, Code::Load32, Code::Load64]);
-        let plain = at(op(code, dst as u8, base as u8, 0), offset);
-        let region = self.proof.and_then(|proof| proof.facts.get(slot)).map(|facts| facts.region);
-        if region != Some(Region::Context) || size != Size::W {
-            return plain;
-        }
-        let Some(context) = self.context() else { return plain };
-        let (ContextRule::Fields(fields) | ContextRule::Words(fields)) = context.rule else {
-            return plain;
-        };
-        let field = fields.iter().find(|field| i32::from(field.offset) == i32::from(offset));
-        let pointer = match field.map(|field| field.kind) {
-            Some(FieldKind::PacketData) => 0,
-            Some(FieldKind::PacketEnd) => 8,
-            Some(FieldKind::PacketMeta) => 16,
-            _ => return plain,
-        };
-        Op { code: Code::Load64, offset: context.size as i32 + pointer, ..plain }
-    }
-
-    fn context(&self) -> Option<prog_type::context::Context> {
-        prog_type::decl(self.program.prog_type, self.program.expected_attach_type)
-            .map(|decl| decl.context)
-    }
-
-    fn constant(&self, slot: usize, value: Imm64) -> Result<u64, LoadError> {
-        let map = |index: u32| {
-            let map = self.program.maps.get(index as usize);
-            map.ok_or(LoadError::Unsupported { slot, what: "a map that is not there" })
-        };
-        match value {
-            Imm64::Value(value) => Ok(value),
-            Imm64::MapIndex(index) => Ok(Arc::as_ptr(map(index)?).expose_provenance() as u64),
-            Imm64::MapIndexValue { index, offset } => {
-                let array = map(index)?.array_lookup();
-                let array = array
-                    .ok_or(LoadError::Unsupported { slot, what: "the value of such a map" })?;
-                Ok(array.base as u64 + u64::from(offset))
-            }
-            Imm64::MapFd(_) | Imm64::MapFdValue { .. } => {
-                Err(LoadError::Unsupported { slot, what: "a map descriptor" })
-            }
-            Imm64::BtfId { .. } => Err(LoadError::Unsupported { slot, what: "a kernel variable" }),
-            Imm64::Func { .. } => Err(LoadError::Unsupported { slot, what: "a callback" }),
-        }
+        Op { offset, ..op(code, dst as u8, base as u8, 0) }
     }
 
     fn call_helper(&self, slot: usize, id: i32) -> Result<Op, LoadError> {
-        let map = self.maps.get(1).copied().flatten();
-        let map = map.and_then(|index| self.program.maps.get(index as usize));
-        if id == id::MAP_LOOKUP_ELEM
-            && let Some(map) = map
-            && let Some(parts) = map.array_lookup()
-            && let Some(entry) = self.arrays.iter().find(|entry| entry.base == parts.base)
-        {
-            let code =
-                if parts.cpu_stride == 0 { Code::ArrayLookup } else { Code::PercpuArrayLookup };
-            let address = core::ptr::from_ref(entry).expose_provenance() as u64;
-            return Ok(Op { imm: address, ..op(code, 0, 0, 0) });
+        match self.resolver.call(slot, id, self.maps.get(Reg::R1))? {
+            Call::Array(index) => {
+                let array = self.resolver.arrays.get(index);
+                let array = array.ok_or(LoadError::NoSuchHelper { slot, id })?;
+                let code =
+                    if array.cpu_stride == 0 { Code::ArrayLookup } else { Code::PercpuArrayLookup };
+                let address = core::ptr::from_ref(array).expose_provenance() as u64;
+                Ok(Op { imm: address, ..op(code, 0, 0, 0) })
+            }
+            Call::Helper(function) => {
+                let address = (function as *const ()).expose_provenance() as u64;
+                Ok(Op { imm: address, ..op(Code::CallHelper, 0, 0, 0) })
+            }
         }
-        let function = (self.trust.helpers)(id).ok_or(LoadError::NoSuchHelper { slot, id })?;
-        let address = (function as *const ()).expose_provenance() as u64;
-        Ok(Op { imm: address, ..op(Code::CallHelper, 0, 0, 0) })
     }
 
     /// A helper that only the running program knows: its function is looked up then.
     fn call_register(&self, slot: usize, target: Reg) -> Result<Op, LoadError> {
-        if self.proof.is_some() {
+        if self.resolver.proof.is_some() {
             return Err(LoadError::Unsupported { slot, what: "a call by register" });
         }
-        let find = (self.trust.helpers as *const ()).expose_provenance() as u64;
+        let find = (self.resolver.trust.helpers as *const ()).expose_provenance() as u64;
         Ok(Op { imm: find, ..op(Code::CallRegister, 0, target as u8, 0) })
     }
 
@@ -456,18 +285,14 @@ impl Lowering<'_> {
         index: Option<Reg>,
         imm: i32,
     ) -> Result<Op, LoadError> {
-        let unsupported = LoadError::Unsupported { slot, what: "packet access of this kind" };
-        let packets = [ProgType::SocketFilter, ProgType::SchedCls, ProgType::SchedAct];
-        let context = self.context().filter(|_| packets.contains(&self.program.prog_type));
-        let offset = context.ok_or(unsupported)?.size as i32;
+        let offset = self.resolver.packet_field(slot, size)?;
         let code = match (size, index) {
             (Size::B, None) => Code::PacketAbs8,
             (Size::H, None) => Code::PacketAbs16,
-            (Size::W, None) => Code::PacketAbs32,
+            (_, None) => Code::PacketAbs32,
             (Size::B, Some(_)) => Code::PacketInd8,
             (Size::H, Some(_)) => Code::PacketInd16,
-            (Size::W, Some(_)) => Code::PacketInd32,
-            (Size::DW, _) => return Err(unsupported),
+            (_, Some(_)) => Code::PacketInd32,
         };
         Ok(Op { offset, ..op(code, 0, index.map_or(0, |register| register as u8), imm) })
     }

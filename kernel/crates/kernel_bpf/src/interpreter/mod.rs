@@ -29,10 +29,10 @@ use crate::profile::PhysicalProfile;
 use crate::prog_type;
 use crate::prog_type::context::{ContextRule, FieldKind};
 use crate::program::Program;
+pub use crate::resolve::LoadError;
 use crate::trusted::Trust;
 use crate::verifier::Verified;
 pub use context::PacketContext;
-pub use lower::LoadError;
 
 use code::{Code, Op};
 use lower::{Lowered, lower};

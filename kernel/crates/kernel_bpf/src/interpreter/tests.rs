@@ -567,7 +567,14 @@ fn a_context_that_is_too_small_is_refused_and_a_bad_jump_is_an_error() {
 
 #[test]
 fn a_call_by_register_finds_its_helper_when_it_runs() {
-    unsafe fn twice(_: &Environment<'_>, [first, ..]: [u64; 5]) -> u64 {
+    unsafe extern "C" fn twice(
+        first: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: &Environment<'_>,
+    ) -> u64 {
         first * 2
     }
     let trust = Trust { helpers: |id| (id == 77).then_some(twice as Helper), ..Trust::default() };
