@@ -142,5 +142,5 @@ pub(crate) fn exception(
         count = 1 + Arch::backtrace_from(frame.frame_pointer(), rest);
     }
     let addresses = addresses.get(..count).unwrap_or(&[]);
-    finish(addresses, &frame.pt_regs(), frame.stack_pointer())
+    finish(addresses, frame.pt_regs().as_ref(), frame.stack_pointer())
 }

@@ -14,12 +14,12 @@ pub use traits::{
     Protection, SignalCall, SignalStack, TrapFrame, UserFault,
 };
 
+pub use abi::numbers;
+
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
-/// The system-call numbers of this machine's Linux.
+/// What this machine's Linux lays out and numbers in its own way.
 #[cfg(target_arch = "x86_64")]
-pub use kernel_abi::syscall::x86_64 as numbers;
+pub use kernel_abi::machine::x86_64 as abi;
 #[cfg(target_arch = "x86_64")]
 pub use x86_64::X86_64 as Arch;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64::{port, serial_line};

@@ -159,6 +159,8 @@ pub enum UserFault {
 
 /// The user registers saved on entry to the kernel, at the top of the task's kernel stack.
 pub trait TrapFrame: Clone + core::fmt::Display {
+    /// The words of `pt_regs`.
+    type Registers: AsRef<[u64]>;
     /// A frame that starts a program at `entry` with the stack pointer at `stack`, every other
     /// register zero, interrupts on.
     fn user(entry: usize, stack: usize) -> Self;
@@ -181,11 +183,8 @@ pub trait TrapFrame: Clone + core::fmt::Display {
     /// Makes the user repeat the system call with its original arguments (`SA_RESTART`).
     fn restart_syscall(&mut self, number: usize);
     /// All registers in the order and layout of Linux's `struct pt_regs` for this machine,
-    /// for BPF contexts and signal frames.
-    fn pt_regs(&self) -> [u64; 21];
-    /// Loads all registers from the layout of `pt_regs` as a user asks (`rt_sigreturn`): whatever
-    /// the words are, the frame stays one that leads to user mode with interrupts on.
-    fn set_user_registers(&mut self, registers: &[u64; 21]);
+    /// for BPF contexts.
+    fn pt_regs(&self) -> Self::Registers;
     /// Came from user mode.
     #[expect(clippy::wrong_self_convention, reason = "it says where the frame is from")]
     fn from_user(&self) -> bool;
@@ -262,6 +261,9 @@ pub trait Architecture {
     /// User addresses are `[USER_START, USER_END)`.
     const USER_START: usize;
     const USER_END: usize;
+    /// Code that makes the system call `rt_sigreturn`, for handlers of users who name no
+    /// restorer (`SA_RESTORER`); runs at any address. Empty where Linux demands one.
+    const SIGNAL_RETURN: &'static [u8];
     /// Where all RAM is mapped, read-write, never executable (kernel text and constants are
     /// not writable there either).
     const DIRECT_MAP: usize;
@@ -420,6 +422,18 @@ pub trait Architecture {
     fn pci_line(bus: u8, slot: u8, pin: u8, line_register: u8) -> Option<IrqLine>;
     /// Writes bytes to the boot console, polling. Callable anywhere, a panic included.
     fn console_write(bytes: &[u8]);
+    /// The interrupt line of the boot console's device; `None` if there is no device. After
+    /// `init_devices`. `driver::uart` serialises the calls of this and of the next three.
+    fn serial_line() -> Option<IrqLine>;
+    /// Takes a byte of input, if there is one.
+    fn serial_read() -> Option<u8>;
+    /// Hands the device as many of the bytes as it takes without waiting; says how many.
+    fn serial_write(bytes: &[u8]) -> usize;
+    /// Chooses what interrupts: input, room for output.
+    fn serial_listen(input: bool, room: bool);
+    /// Takes back an interrupt of the device; what interrupted is dealt with after. Callable
+    /// beside the four above.
+    fn serial_acknowledge();
 
     // --- Looking at the kernel itself ---
 

@@ -97,7 +97,7 @@ impl Event<'_> {
             (Self::Timer { frame, period_ns, .. }, ContextKind::PerfEvent) => {
                 let mut context = [0; PERF_EVENT_WORDS];
                 let registers = frame.pt_regs();
-                for (word, register) in context.iter_mut().zip(registers.iter()) {
+                for (word, register) in context.iter_mut().zip(registers.as_ref()) {
                     *word = *register;
                 }
                 context[PERF_EVENT_WORDS - 2] = *period_ns;

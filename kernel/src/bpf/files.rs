@@ -11,6 +11,7 @@ use super::btf::LoadedBtf;
 use super::link::Link;
 use super::map::LoadedMap;
 use super::program::LoadedProgram;
+use crate::arch::{Arch, Architecture, PAGE_SIZE};
 
 /// A BPF object that a descriptor or a pin holds.
 #[derive(Clone)]
@@ -93,13 +94,13 @@ impl File for ObjectFile {
     /// The pages of a ring buffer, and of an array created with `BPF_F_MMAPABLE`.
     fn shared_frame(&self, offset: u64, writable: bool) -> Result<u64, FsError> {
         let Object::Map(map) = &self.object else { return Err(FsError::NoDevice) };
-        let index = usize::try_from(offset / crate::arch::PAGE_SIZE as u64)
-            .map_err(|_| FsError::InvalidArgument)?;
+        let index =
+            usize::try_from(offset / PAGE_SIZE as u64).map_err(|_| FsError::InvalidArgument)?;
         let page = map.map.user_page(index).ok_or(FsError::InvalidArgument)?;
         if writable && !(page.writable && self.access.write) {
             return Err(FsError::NotPermitted);
         }
-        Ok(crate::mem::phys::physical_address(page.address).ok_or(FsError::NoDevice)?.0)
+        Ok(Arch::dma_address(page.address).ok_or(FsError::NoDevice)?.0)
     }
 }
 

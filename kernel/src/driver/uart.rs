@@ -1,4 +1,4 @@
-//! The serial console's device, a 16550 at COM1, with interrupts.
+//! The serial console's device, with interrupts.
 //!
 //! Input goes to the receiver that the terminal registered ([`set_receiver`]), byte by byte,
 //! from the interrupt. When the receiver is full, the device is not read any further, so that
@@ -6,6 +6,8 @@
 //! into the device as long as it takes bytes at once, and into a buffer after that, which the
 //! interrupt empties. The log and the panic write by polling (`Arch::console_write`), after
 //! [`flush`], so that lines stay in order.
+//!
+//! Which device that is and how its registers work, the architecture knows (`Arch::serial_*`).
 //!
 //! Locking: `PORT` guards the device's registers and the output buffer. Receivers are called
 //! without it.
@@ -15,24 +17,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use kernel_sync::{OnceCell, SpinLock};
 
-use crate::arch::port::{inb, outb};
-use crate::arch::{Arch, Architecture, serial_line};
+use crate::arch::{Arch, Architecture};
 
-// Registers (National PC16550D, table II).
-const BASE: u16 = 0x3f8;
-const DATA: u16 = BASE;
-const INTERRUPT_ENABLE: u16 = BASE + 1;
-const INTERRUPT_IDENTITY: u16 = BASE + 2;
-const LINE_STATUS: u16 = BASE + 5;
-
-const ENABLE_RECEIVE: u8 = 1;
-const ENABLE_TRANSMIT: u8 = 2;
-const DATA_READY: u8 = 1;
-const TRANSMIT_EMPTY: u8 = 0x20;
-/// What the line status reads as where there is no device.
-const ABSENT: u8 = 0xff;
-/// Bytes that fit when the transmitter is empty.
-const FIFO: usize = 16;
 /// Bytes of output that are kept.
 const OUTPUT_SIZE: usize = 4096;
 
@@ -49,33 +35,35 @@ pub struct Receiver {
 
 struct Port {
     output: VecDeque<u8>,
-    /// What the interrupt-enable register holds.
-    enabled: u8,
+    /// What interrupts now: input, and room for output.
+    input: bool,
+    room: bool,
 }
 
-static PORT: SpinLock<Port> = SpinLock::new(Port { output: VecDeque::new(), enabled: 0 });
+static PORT: SpinLock<Port> =
+    SpinLock::new(Port { output: VecDeque::new(), input: false, room: false });
 static RECEIVER: OnceCell<Receiver> = OnceCell::new();
 /// There is a device, and interrupts of it arrive.
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
 impl Port {
-    fn enable(&mut self, bits: u8, on: bool) {
-        let enabled = if on { self.enabled | bits } else { self.enabled & !bits };
-        if enabled != self.enabled {
-            self.enabled = enabled;
-            outb(INTERRUPT_ENABLE, enabled);
+    fn listen(&mut self, input: bool, room: bool) {
+        if (input, room) != (self.input, self.room) {
+            (self.input, self.room) = (input, room);
+            Arch::serial_listen(input, room);
         }
     }
 
     /// Moves output into the device while it takes some; asks for an interrupt for the rest.
     fn transmit(&mut self) {
-        while !self.output.is_empty() && inb(LINE_STATUS) & TRANSMIT_EMPTY != 0 {
-            for byte in self.output.drain(..self.output.len().min(FIFO)) {
-                outb(DATA, byte);
+        while !self.output.is_empty() {
+            let taken = Arch::serial_write(self.output.as_slices().0);
+            if taken == 0 {
+                break;
             }
+            self.output.drain(..taken.min(self.output.len()));
         }
-        let more = !self.output.is_empty();
-        self.enable(ENABLE_TRANSMIT, more);
+        self.listen(self.input, !self.output.is_empty());
     }
 }
 
@@ -83,27 +71,17 @@ impl Port {
 /// buffer is full. [`Receiver::writable`] is called when there is room again.
 pub fn write(bytes: &[u8]) -> usize {
     let mut port = PORT.lock();
+    let running = RUNNING.load(Ordering::Relaxed);
     let mut taken = 0;
-    for chunk in bytes.chunks(FIFO) {
-        let direct = port.output.is_empty()
-            && RUNNING.load(Ordering::Relaxed)
-            && inb(LINE_STATUS) & TRANSMIT_EMPTY != 0;
-        if direct {
-            for &byte in chunk {
-                outb(DATA, byte);
-            }
-            taken += chunk.len();
-        } else {
-            let room = OUTPUT_SIZE - port.output.len().min(OUTPUT_SIZE);
-            let part = chunk.get(..chunk.len().min(room)).unwrap_or(&[]);
-            port.output.extend(part);
-            taken += part.len();
-            if part.len() < chunk.len() {
-                break;
-            }
-        }
+    if running && port.output.is_empty() {
+        taken = Arch::serial_write(bytes);
     }
-    if !RUNNING.load(Ordering::Relaxed) {
+    let room = OUTPUT_SIZE - port.output.len().min(OUTPUT_SIZE);
+    let rest = bytes.get(taken..).unwrap_or(&[]);
+    let rest = rest.get(..room).unwrap_or(rest);
+    port.output.extend(rest);
+    taken += rest.len();
+    if !running {
         // No interrupt will come: the console takes it by polling.
         let (first, second) = port.output.as_slices();
         Arch::console_write(first);
@@ -147,26 +125,24 @@ fn receive() {
         let mut port = PORT.lock();
         if !(receiver.ready)() {
             // Not read: the device's FIFO fills, and the sender is held back.
-            port.enable(ENABLE_RECEIVE, false);
+            let room = port.room;
+            port.listen(false, room);
             return;
         }
-        port.enable(ENABLE_RECEIVE, true);
-        if inb(LINE_STATUS) & DATA_READY == 0 {
-            return;
-        }
-        let byte = inb(DATA);
+        let room = port.room;
+        port.listen(true, room);
+        let Some(byte) = Arch::serial_read() else { return };
         drop(port);
         (receiver.receive)(byte);
     }
 }
 
 fn interrupt(_: usize) {
-    // Reading the identity takes a transmit interrupt back.
-    inb(INTERRUPT_IDENTITY);
+    Arch::serial_acknowledge();
     receive();
     let room = {
         let mut port = PORT.lock();
-        if port.enabled & ENABLE_TRANSMIT == 0 {
+        if !port.room {
             return;
         }
         port.transmit();
@@ -179,12 +155,12 @@ fn interrupt(_: usize) {
 
 /// Connects the interrupt. `Arch` has set the line's speed and format.
 pub(super) fn init() {
-    if inb(LINE_STATUS) == ABSENT {
+    let Some(line) = Arch::serial_line() else {
         log::warn!("uart: no serial port");
         return;
-    }
+    };
     PORT.lock().output.reserve(OUTPUT_SIZE);
-    match Arch::irq_line(serial_line(), interrupt, 0) {
+    match Arch::irq_line(line, interrupt, 0) {
         Ok(()) => RUNNING.store(true, Ordering::Relaxed),
         Err(error) => log::warn!("uart: no interrupt: {error:?}; no input"),
     }

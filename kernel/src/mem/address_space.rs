@@ -252,6 +252,24 @@ impl AddressSpace {
         Ok(self.inner.lock().regions.insert(region)?)
     }
 
+    /// Maps a page of code that several programs share until one of them writes to it.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map), or `NoMemory` if there is none for the page tables.
+    pub(super) fn map_code(&self, page: usize, frame: PhysAddr) -> Result<(), MemoryError> {
+        let rights = Rights::READ | Rights::EXECUTE;
+        self.map(Placement::Exactly(page), PAGE_SIZE, rights, Backing::Anonymous)?;
+        if !phys::share(frame) {
+            return Err(MemoryError::NoMemory);
+        }
+        if self.inner.lock().table.map(page, frame, protection(rights)).is_err() {
+            phys::release(frame);
+            return Err(MemoryError::NoMemory);
+        }
+        self.resident.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Sets where the heap begins: the first page behind the program.
     pub fn set_heap_start(&self, start: usize) {
         let mut inner = self.inner.lock();

@@ -7,6 +7,7 @@
 //! | `virt.rs` | the kernel's own mappings: stacks with guard pages |
 //! | `memapi.rs` | what the rest of the kernel asks before it allocates on a user's behalf |
 //! | `address_space.rs`, `demand.rs`, `remap.rs`, `backing.rs`, `layout.rs` | regions filled on demand, shared copy-on-write |
+//! | `signal_page.rs` | the code that signal handlers return to, where users bring none |
 //! | `fault.rs` | page faults, from users and from the copy functions |
 //! | `user.rs` | all access to user memory |
 //!
@@ -22,6 +23,7 @@ pub mod layout;
 pub mod memapi;
 pub mod phys;
 mod remap;
+pub mod signal_page;
 pub mod user;
 pub mod virt;
 

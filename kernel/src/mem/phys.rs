@@ -111,14 +111,6 @@ pub fn virt_to_phys(address: usize) -> PhysAddr {
     PhysAddr((address - Arch::DIRECT_MAP) as u64)
 }
 
-/// The physical address of a byte of the direct map or of the kernel's own image.
-pub fn physical_address(address: usize) -> Option<PhysAddr> {
-    match address.checked_sub(Arch::KERNEL_BASE) {
-        Some(offset) => Some(PhysAddr(offset as u64)),
-        None => address.checked_sub(Arch::DIRECT_MAP).map(|offset| PhysAddr(offset as u64)),
-    }
-}
-
 #[inline]
 fn index(frame: PhysAddr) -> usize {
     (frame.0 as usize / PAGE_SIZE).wrapping_sub(BASE.load(Ordering::Relaxed))

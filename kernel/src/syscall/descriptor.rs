@@ -14,6 +14,7 @@ use super::SyscallResult;
 use super::errno::OrErrno;
 use super::path::{Caller, PathBuffer};
 use super::time::read_timespec;
+use crate::arch::abi;
 use crate::file::{pipe, poll};
 use crate::mcore::now_ns;
 use crate::mem::memapi::may_allocate;
@@ -37,13 +38,14 @@ pub fn openat([directory, path, flags, mode, ..]: [usize; 6]) -> SyscallResult {
 /// `creat(2)`.
 pub fn creat([path, mode, ..]: [usize; 6]) -> SyscallResult {
     let flags = OpenFlags::CREATE | OpenFlags::TRUNCATE | OpenFlags::WRITE_ONLY;
-    open_at(AT_FDCWD as usize, path, flags.bits() as usize, mode)
+    open_at(AT_FDCWD as usize, path, abi::user_open_flags(flags.bits()) as usize, mode)
 }
 
 /// The flags of an open; unknown ones are ignored, as Linux does.
 fn open_flags(flags: usize) -> Result<OpenFlags, Errno> {
-    let known = OpenFlags::from_bits_truncate(flags as u32);
-    if flags as u32 & TMPFILE != 0 {
+    let flags = abi::open_flags(flags as u32);
+    let known = OpenFlags::from_bits_truncate(flags);
+    if flags & TMPFILE != 0 {
         let complete = known.contains(OpenFlags::DIRECTORY) && known.writable();
         return Err(if complete { Errno::EOPNOTSUPP } else { Errno::EINVAL });
     }
@@ -125,7 +127,7 @@ pub fn pipe([ends, ..]: [usize; 6]) -> SyscallResult {
 
 /// `pipe2(2)`. Packet mode (`O_DIRECT`) is not supported.
 pub fn pipe2([ends, flags, ..]: [usize; 6]) -> SyscallResult {
-    let flags = OpenFlags::from_bits(flags as u32).ok_or(Errno::EINVAL)?;
+    let flags = OpenFlags::from_bits(abi::open_flags(flags as u32)).ok_or(Errno::EINVAL)?;
     if !(OpenFlags::CLOSE_ON_EXEC | OpenFlags::NONBLOCK).contains(flags) {
         return Err(Errno::EINVAL);
     }
@@ -166,10 +168,10 @@ pub fn fcntl([fd, command, argument, ..]: [usize; 6]) -> SyscallResult {
             let value = argument as u32 & FD_CLOEXEC != 0;
             files.set_close_on_exec(fd as u32, value).or_errno().map(|()| 0)
         }
-        F_GETFL => Ok(file.flags().bits() as usize),
+        F_GETFL => Ok(abi::user_open_flags(file.flags().bits()) as usize),
         F_SETFL if file.flags().contains(OpenFlags::PATH) => Err(Errno::EBADF),
         F_SETFL => {
-            file.set_status(OpenFlags::from_bits_truncate(argument as u32));
+            file.set_status(OpenFlags::from_bits_truncate(abi::open_flags(argument as u32)));
             Ok(0)
         }
         _ if file.flags().contains(OpenFlags::PATH) => Err(Errno::EBADF),

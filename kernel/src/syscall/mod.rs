@@ -26,6 +26,7 @@ pub mod system;
 pub mod time;
 
 use kernel_abi::Errno;
+use kernel_abi::syscall::ABSENT;
 
 use crate::arch::{Arch, Architecture, TrapFrame, numbers as nr};
 #[cfg(feature = "hooks")]
@@ -51,12 +52,19 @@ enum Handler {
 /// One more than the highest number in the table.
 const TABLE_SIZE: usize = 470;
 
+/// Fills a line of the table, for a call that this machine's Linux has.
+const fn set(table: &mut [Handler; TABLE_SIZE], number: usize, handler: Handler) {
+    if number != ABSENT {
+        table[number] = handler;
+    }
+}
+
 /// One line per system call: its number, and who handles it.
 macro_rules! table {
     (plain { $($plain:ident => $plain_handler:path,)* } with_frame { $($frame:ident => $frame_handler:path,)* }) => {{
         let mut table = [Handler::Missing; TABLE_SIZE];
-        $(table[nr::$plain] = Handler::Plain($plain_handler);)*
-        $(table[nr::$frame] = Handler::WithFrame($frame_handler);)*
+        $(set(&mut table, nr::$plain, Handler::Plain($plain_handler));)*
+        $(set(&mut table, nr::$frame, Handler::WithFrame($frame_handler));)*
         table
     }};
 }

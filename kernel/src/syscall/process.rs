@@ -10,7 +10,7 @@ use kernel_vfs::PATH_MAX;
 
 use super::errno::ToErrno;
 use super::{Frame, SyscallResult};
-use crate::arch::{Arch, Architecture};
+use crate::arch::{Arch, Architecture, abi};
 use crate::mcore::mtask::exec::{ExecRequest, execute, open_program};
 use crate::mcore::mtask::exit;
 use crate::mcore::mtask::family::{self, WaitRequest, Which};
@@ -31,11 +31,9 @@ pub fn vfork(frame: &mut Frame, _: [usize; 6]) -> SyscallResult {
     Ok(clone_task(frame, &CloneRequest { flags, ..CloneRequest::FORK })? as usize)
 }
 
-/// `clone(2)`, with the arguments in the order of x86_64.
-pub fn clone(
-    frame: &mut Frame,
-    [flags, stack, parent_tid, child_tid, thread_pointer, _]: [usize; 6],
-) -> SyscallResult {
+/// `clone(2)`.
+pub fn clone(frame: &mut Frame, arguments: [usize; 6]) -> SyscallResult {
+    let [flags, stack, parent_tid, child_tid, thread_pointer, _] = abi::clone_arguments(arguments);
     const SIGNAL: u64 = 0xff;
     let flags = flags as u64;
     let request = CloneRequest {

@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use kernel_abi::Errno;
 
 use super::{Frame, SyscallResult};
+use crate::arch::abi::MIN_SIGNAL_STACK;
 use crate::arch::{SignalStack, TrapFrame};
 use crate::mcore::mtask::delivery::{
     SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, is_on, return_from_handler,
@@ -19,8 +20,6 @@ use crate::mem::user::{read_user, write_user};
 
 /// Bytes of the kernel's `sigset_t`.
 const SET_BYTES: usize = 8;
-/// The smallest alternate stack (`MINSIGSTKSZ`).
-const STACK_LEAST: usize = 2048;
 
 fn signal_number(value: usize) -> Result<u32, Errno> {
     match u32::try_from(value) {
@@ -201,7 +200,7 @@ pub fn sigaltstack(frame: &mut Frame, [new, old, ..]: [usize; 6]) -> SyscallResu
         let (start, flags, size) = (start as usize, flags as u32, size as usize);
         let new = match flags & !SS_AUTODISARM {
             SS_DISABLE => SignalStack::default(),
-            0 | SS_ONSTACK if size < STACK_LEAST => return Err(Errno::ENOMEM),
+            0 | SS_ONSTACK if size < MIN_SIGNAL_STACK => return Err(Errno::ENOMEM),
             0 | SS_ONSTACK => SignalStack { start, size, flags: flags & SS_AUTODISARM },
             _ => return Err(Errno::EINVAL),
         };

@@ -7,13 +7,14 @@ use alloc::sync::Arc;
 use kernel_abi::Errno;
 use kernel_abi::file::{
     AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW,
-    Stat, StatFs, UTIME_NOW, UTIME_OMIT, x86_64,
+    Stat, StatFs, UTIME_NOW, UTIME_OMIT,
 };
 use kernel_vfs::{Dentry, FileType, Metadata, OpenFile, OpenFlags, SetAttributes, Time, now};
 
 use super::SyscallResult;
 use super::errno::OrErrno;
 use super::path::{Caller, PathBuffer};
+use crate::arch::abi;
 use crate::mem::user::{read_user, write_user};
 
 /// `AT_FDCWD` as it comes in a register.
@@ -43,7 +44,7 @@ fn stat_of(metadata: &Metadata, device: u32) -> Stat {
 
 #[inline]
 fn store(address: usize, metadata: &Metadata, device: u32) -> SyscallResult {
-    write_user(address, x86_64::stat(&stat_of(metadata, device)))?;
+    write_user(address, abi::stat(&stat_of(metadata, device)))?;
     Ok(0)
 }
 

@@ -111,37 +111,6 @@ pub struct Stat {
     pub times: [(i64, u32); 3],
 }
 
-/// x86_64's `struct stat` (`asm/stat.h`).
-pub mod x86_64 {
-    use super::Stat;
-
-    /// `struct stat`, as 18 words.
-    #[inline]
-    pub fn stat(stat: &Stat) -> [u64; 18] {
-        let [accessed, modified, changed] = stat.times;
-        [
-            stat.device,
-            stat.inode,
-            stat.links,
-            u64::from(stat.mode) | u64::from(stat.uid) << 32,
-            u64::from(stat.gid),
-            stat.node_device,
-            stat.size,
-            u64::from(stat.block_size),
-            stat.blocks,
-            accessed.0 as u64,
-            u64::from(accessed.1),
-            modified.0 as u64,
-            u64::from(modified.1),
-            changed.0 as u64,
-            u64::from(changed.1),
-            0,
-            0,
-            0,
-        ]
-    }
-}
-
 /// What `statfs(2)` tells, before it is laid out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatFs {
@@ -208,23 +177,15 @@ pub mod dirent64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Stat, StatFs, dirent64, x86_64};
+    use super::{StatFs, dirent64};
 
     #[test]
     fn structures_have_the_sizes_of_linux() {
-        assert_eq!(size_of_val(&x86_64::stat(&Stat::default())), 144);
         assert_eq!(size_of_val(&StatFs::default().words()), 120);
         assert_eq!(dirent64::length(1), 24);
         assert_eq!(dirent64::length(4), 24);
         assert_eq!(dirent64::length(5), 32);
         let header = dirent64::header(1, 2, 24, 4);
         assert_eq!((header[0], header[8], header[16], header[18]), (1, 2, 24, 4));
-    }
-
-    #[test]
-    fn mode_and_owner_share_a_word() {
-        let stat = Stat { mode: 0o100644, uid: 7, gid: 8, ..Stat::default() };
-        let words = x86_64::stat(&stat);
-        assert_eq!((words[3], words[4]), (7 << 32 | 0o100644, 8));
     }
 }

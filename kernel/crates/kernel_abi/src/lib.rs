@@ -10,6 +10,7 @@
 pub mod bpf;
 mod errno;
 pub mod file;
+pub mod machine;
 pub mod syscall;
 
 pub use errno::Errno;

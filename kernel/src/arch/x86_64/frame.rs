@@ -55,7 +55,40 @@ fn instruction_address(address: usize) -> usize {
 /// `syscall` and `int 0x80` are both two bytes long.
 const SYSCALL_LENGTH: usize = 2;
 
+impl Frame {
+    /// Loads all registers from the layout of `pt_regs` as a user asks (`rt_sigreturn`): whatever
+    /// the words are, the frame stays one that leads to user mode with interrupts on.
+    pub(super) fn set_user_registers(&mut self, registers: &[u64; 21]) {
+        let register = |index: usize| registers[index] as usize;
+        *self = Self {
+            r15: register(0),
+            r14: register(1),
+            r13: register(2),
+            r12: register(3),
+            rbp: register(4),
+            rbx: register(5),
+            r11: register(6),
+            r10: register(7),
+            r9: register(8),
+            r8: register(9),
+            rax: register(10),
+            rcx: register(11),
+            rdx: register(12),
+            rsi: register(13),
+            rdi: register(14),
+            orig_rax: usize::MAX,
+            rip: instruction_address(register(16)),
+            cs: USER_CODE as usize,
+            rflags: register(18) & USER_RFLAGS_MASK | USER_RFLAGS,
+            rsp: register(19),
+            ss: USER_DATA as usize,
+        };
+    }
+}
+
 impl TrapFrame for Frame {
+    type Registers = [u64; 21];
+
     fn user(entry: usize, stack: usize) -> Self {
         Self {
             orig_rax: usize::MAX,
@@ -121,7 +154,7 @@ impl TrapFrame for Frame {
         self.rip = self.rip.wrapping_sub(SYSCALL_LENGTH);
     }
 
-    fn pt_regs(&self) -> [u64; 21] {
+    fn pt_regs(&self) -> Self::Registers {
         [
             self.r15,
             self.r14,
@@ -146,33 +179,6 @@ impl TrapFrame for Frame {
             self.ss,
         ]
         .map(|register| register as u64)
-    }
-
-    fn set_user_registers(&mut self, registers: &[u64; 21]) {
-        let register = |index: usize| registers[index] as usize;
-        *self = Self {
-            r15: register(0),
-            r14: register(1),
-            r13: register(2),
-            r12: register(3),
-            rbp: register(4),
-            rbx: register(5),
-            r11: register(6),
-            r10: register(7),
-            r9: register(8),
-            r8: register(9),
-            rax: register(10),
-            rcx: register(11),
-            rdx: register(12),
-            rsi: register(13),
-            rdi: register(14),
-            orig_rax: usize::MAX,
-            rip: instruction_address(register(16)),
-            cs: USER_CODE as usize,
-            rflags: register(18) & USER_RFLAGS_MASK | USER_RFLAGS,
-            rsp: register(19),
-            ss: USER_DATA as usize,
-        };
     }
 
     #[inline]

@@ -13,7 +13,7 @@ mod frame;
 mod irq;
 mod layout;
 mod paging;
-pub(crate) mod port;
+mod port;
 mod power;
 mod protection;
 mod signal;
@@ -66,6 +66,7 @@ impl Architecture for X86_64 {
     const NAME: &'static str = "x86_64";
     /// EM_X86_64.
     const ELF_MACHINE: u16 = 62;
+    const SIGNAL_RETURN: &'static [u8] = &[];
     const USER_START: usize = layout::USER_START;
     const USER_END: usize = layout::USER_END;
     const DIRECT_MAP: usize = layout::DIRECT_MAP;
@@ -299,6 +300,29 @@ impl Architecture for X86_64 {
         console::write(bytes);
     }
 
+    fn serial_line() -> Option<IrqLine> {
+        console::is_there().then(|| irq::isa_line(4))
+    }
+
+    #[inline]
+    fn serial_read() -> Option<u8> {
+        console::read()
+    }
+
+    #[inline]
+    fn serial_write(bytes: &[u8]) -> usize {
+        console::write_some(bytes)
+    }
+
+    fn serial_listen(input: bool, room: bool) {
+        console::listen(input, room);
+    }
+
+    #[inline]
+    fn serial_acknowledge() {
+        console::acknowledge();
+    }
+
     fn kernel_symbols() -> &'static [u8] {
         layout::kernel_symbols()
     }
@@ -333,9 +357,4 @@ impl Architecture for X86_64 {
     fn backtrace_from(frame_pointer: usize, out: &mut [usize]) -> usize {
         stack::backtrace(frame_pointer, out)
     }
-}
-
-/// The legacy serial port's interrupt line.
-pub(crate) fn serial_line() -> IrqLine {
-    irq::isa_line(4)
 }

@@ -10,6 +10,7 @@ use super::signal::{
     SIGSEGV, SignalInfo, Taken, UNBLOCKABLE, bit,
 };
 use crate::arch::{Arch, Architecture, SignalCall, SignalStack, TrapFrame, numbers as nr};
+use crate::mem::signal_page;
 use crate::mem::user::{copy_from_user, copy_to_user};
 
 type Frame = <Arch as Architecture>::Frame;
@@ -78,20 +79,21 @@ fn wait_for_continuation() {
 /// Which system calls start again after a handler with `SA_RESTART` (`signal(7)`): all that
 /// can be interrupted, but for those that wait for a signal or for a time.
 fn restarts(number: usize) -> bool {
-    !matches!(
-        number,
-        nr::PAUSE
-            | nr::NANOSLEEP
-            | nr::CLOCK_NANOSLEEP
-            | nr::RT_SIGSUSPEND
-            | nr::RT_SIGTIMEDWAIT
-            | nr::POLL
-            | nr::PPOLL
-            | nr::SELECT
-            | nr::PSELECT6
-            | nr::EPOLL_WAIT
-            | nr::EPOLL_PWAIT
-    )
+    // An array, because a machine's Linux may lack some, all by the same number.
+    const NEVER: [usize; 11] = [
+        nr::PAUSE,
+        nr::NANOSLEEP,
+        nr::CLOCK_NANOSLEEP,
+        nr::RT_SIGSUSPEND,
+        nr::RT_SIGTIMEDWAIT,
+        nr::POLL,
+        nr::PPOLL,
+        nr::SELECT,
+        nr::PSELECT6,
+        nr::EPOLL_WAIT,
+        nr::EPOLL_PWAIT,
+    ];
+    !NEVER.contains(&number)
 }
 
 fn handle(frame: &mut Frame, taken: &Taken) {
@@ -125,9 +127,11 @@ fn enter_handler(frame: &mut Frame, taken: &Taken) -> bool {
     let task = current();
     let own = task.private();
     let action = &taken.action;
-    if action.flags & SA_RESTORER == 0 {
-        return false;
-    }
+    let restorer = match signal_page::ADDRESS {
+        _ if action.flags & SA_RESTORER != 0 => action.restorer,
+        Some(address) => address,
+        None => return false,
+    };
     let stack = own.signal_stack.get();
     let on_stack = is_on(&stack, frame.stack_pointer());
     let switch = action.flags & SA_ONSTACK != 0 && stack.size != 0 && !on_stack;
@@ -137,7 +141,7 @@ fn enter_handler(frame: &mut Frame, taken: &Taken) -> bool {
         signal: taken.signal,
         info: info_words(taken.signal, &taken.info),
         handler: action.handler,
-        restorer: action.restorer,
+        restorer,
         mask: own.saved_mask.take().unwrap_or(mask),
         stack_top: switch.then(|| stack.start.wrapping_add(stack.size)),
         signal_stack: SignalStack { flags, ..stack },

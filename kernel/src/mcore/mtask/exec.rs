@@ -26,7 +26,7 @@ use crate::mem::backing::{Backing, FileBacking};
 use crate::mem::demand::FaultError;
 use crate::mem::layout::{MAP_TOP, PROGRAM_BASE, STACK_TOP, USER_LOW};
 use crate::mem::memapi::may_allocate;
-use crate::mem::{AddressSpace, OutOfMemory};
+use crate::mem::{AddressSpace, OutOfMemory, signal_page};
 
 type Frame = <Arch as Architecture>::Frame;
 
@@ -281,6 +281,7 @@ pub(super) fn load(
     }
     space.set_heap_start(program.end);
     space.map_stack()?;
+    signal_page::map(&space)?;
 
     let secure =
         usize::from(credentials.uid != credentials.euid || credentials.gid != credentials.egid);

@@ -2,20 +2,6 @@
 //! `set_mempolicy_home_node` of Linux 6.1). Which of them Lemma implements is decided by the
 //! table in the kernel's `syscall` module, not here.
 
-macro_rules! numbers {
-    ($($name:ident = $number:literal $text:literal,)*) => {
-        $(#[doc = concat!("`", $text, "(2)`.")] pub const $name: usize = $number;)*
-
-        /// The name of a system call, or `None` for a number that Linux does not assign.
-        pub const fn name(number: usize) -> Option<&'static str> {
-            match number {
-                $($number => Some($text),)*
-                _ => None,
-            }
-        }
-    };
-}
-
 numbers! {
     READ = 0 "read",
     WRITE = 1 "write",
