@@ -126,12 +126,26 @@ fn helper(number: i32) -> Option<Helper> {
 }
 
 /// The low bytes of the five arguments, the first uppermost.
-unsafe fn gather_bytes(_: &Environment<'_>, arguments: [u64; 5]) -> u64 {
-    arguments.into_iter().fold(0, |gathered, byte| gathered << 8 | byte & 0xff)
+unsafe extern "C" fn gather_bytes(
+    a: u64,
+    b: u64,
+    c: u64,
+    d: u64,
+    e: u64,
+    _: &Environment<'_>,
+) -> u64 {
+    [a, b, c, d, e].into_iter().fold(0, |gathered, byte| gathered << 8 | byte & 0xff)
 }
 
 /// Flips the same bits in each of `length` bytes.
-unsafe fn memfrob(_: &Environment<'_>, [address, length, ..]: [u64; 5]) -> u64 {
+unsafe extern "C" fn memfrob(
+    address: u64,
+    length: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    _: &Environment<'_>,
+) -> u64 {
     for index in 0..length {
         let byte = ptr::with_exposed_provenance_mut::<u8>(address.wrapping_add(index) as usize);
         // SAFETY: who runs the program vouches that it lends this memory.
@@ -142,17 +156,38 @@ unsafe fn memfrob(_: &Environment<'_>, [address, length, ..]: [u64; 5]) -> u64 {
 
 /// Leaves nothing in the registers that a call may change: a Rust function promises as little
 /// of them as the suite's assembly does.
-unsafe fn trash_registers(_: &Environment<'_>, _: [u64; 5]) -> u64 {
+unsafe extern "C" fn trash_registers(
+    _: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    _: &Environment<'_>,
+) -> u64 {
     0
 }
 
 /// The whole part of the square root.
-unsafe fn sqrti(_: &Environment<'_>, [number, ..]: [u64; 5]) -> u64 {
+unsafe extern "C" fn sqrti(
+    number: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    _: &Environment<'_>,
+) -> u64 {
     number.isqrt()
 }
 
 /// Compares two zero-terminated strings: negative, zero or positive.
-unsafe fn strcmp_ext(_: &Environment<'_>, [one, other, ..]: [u64; 5]) -> u64 {
+unsafe extern "C" fn strcmp_ext(
+    one: u64,
+    other: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    _: &Environment<'_>,
+) -> u64 {
     let string = |address: u64| ptr::with_exposed_provenance(address as usize);
     // SAFETY: who runs the program vouches that it lends two strings.
     let (one, other) = unsafe { (CStr::from_ptr(string(one)), CStr::from_ptr(string(other))) };
@@ -160,7 +195,7 @@ unsafe fn strcmp_ext(_: &Environment<'_>, [one, other, ..]: [u64; 5]) -> u64 {
 }
 
 /// Ends the program if its argument is zero.
-unsafe fn unwind(_: &Environment<'_>, [keep, ..]: [u64; 5]) -> u64 {
+unsafe extern "C" fn unwind(keep: u64, _: u64, _: u64, _: u64, _: u64, _: &Environment<'_>) -> u64 {
     if keep == 0 {
         UNWOUND.set(true);
     }
