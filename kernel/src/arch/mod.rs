@@ -4,7 +4,18 @@
 //! [`Arch`] (the type that implements [`Architecture`]) and the neutral types re-exported
 //! here, and is the same on every machine. What a machine calls in the kernel above it stands
 //! in [`up`].
+//!
+//! What the machines do alike stands in files beside this one, over what each says of itself in
+//! its folder: the kernel's page tables ([`paging`]) and users' ([`table`]), the parts of the
+//! image ([`image`]), instructions that may fault ([`fixup`]), who called whom ([`call_chain`]),
+//! what the boot loader passed ([`boot_info`]).
 
+mod boot_info;
+mod call_chain;
+mod fixup;
+mod image;
+mod paging;
+mod table;
 mod traits;
 mod up;
 
@@ -21,5 +32,8 @@ mod x86_64;
 /// What this machine's Linux lays out and numbers in its own way.
 #[cfg(target_arch = "x86_64")]
 pub use kernel_abi::machine::x86_64 as abi;
+/// What the shared parts of this layer find in each machine's folder.
+#[cfg(target_arch = "x86_64")]
+use x86_64 as machine;
 #[cfg(target_arch = "x86_64")]
 pub use x86_64::X86_64 as Arch;

@@ -8,8 +8,8 @@ use kernel_acpi::{
 };
 use kernel_sync::OnceCell;
 
-use super::paging::{map_device, map_firmware};
 use super::{port, power};
+use crate::arch::paging::{map_device, map_firmware};
 use crate::arch::traits::{PciHost, PhysAddr};
 
 /// No table of a PC is larger; a length above it is damage.

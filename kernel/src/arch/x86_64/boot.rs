@@ -9,15 +9,15 @@
 //! The boot page tables are replaced by `paging.rs`.
 
 use core::arch::global_asm;
-use core::cell::UnsafeCell;
 use core::slice;
 
 use kernel_boot::pvh::{self, StartInfo};
-use kernel_boot::{E820Table, MemoryMap, multiboot2, until_nul};
+use kernel_boot::{E820Table, multiboot2, until_nul};
 
 use super::console;
-use super::layout::{DIRECT_MAP, image_to_phys, kernel_image};
-use crate::arch::traits::{BootInfo, MemoryKind, MemoryRegion, PhysAddr};
+use super::layout::DIRECT_MAP;
+use crate::arch::boot_info::{self, Found};
+use crate::arch::traits::{BootInfo, MemoryKind};
 
 #[expect(improper_ctypes, reason = "both sides are Rust, of one build")]
 unsafe extern "C" {
@@ -174,37 +174,9 @@ boot_page_directories: .skip 4 * 4096
 /// The stack on which start-up runs.
 pub(super) const BOOT_STACK_SIZE: usize = 32 * 1024;
 
+/// The longest command line that is read.
 const COMMAND_LINE_SIZE: usize = 4096;
 const RSDP_SIZE: usize = 36;
-const REGIONS: usize = 128;
-
-/// What outlives the boot loader's memory: everything that [`BootInfo`] refers to.
-struct BootStorage {
-    command_line: [u8; COMMAND_LINE_SIZE],
-    rsdp: [u8; RSDP_SIZE],
-    collected: MemoryMap,
-    regions: [MemoryRegion; REGIONS],
-    info: BootInfo,
-}
-
-struct BootCell(UnsafeCell<BootStorage>);
-
-// SAFETY: written only by `x86_64_boot`, on one CPU before anything else runs; shared after.
-unsafe impl Sync for BootCell {}
-
-static STORAGE: BootCell = BootCell(UnsafeCell::new(BootStorage {
-    command_line: [0; COMMAND_LINE_SIZE],
-    rsdp: [0; RSDP_SIZE],
-    collected: MemoryMap::new(),
-    regions: [MemoryRegion { start: PhysAddr(0), length: 0, kind: MemoryKind::Reserved }; REGIONS],
-    info: BootInfo {
-        command_line: "",
-        memory: &[],
-        rsdp: None,
-        device_tree: None,
-        protocol: "unknown",
-    },
-}));
 
 /// What a boot protocol said, as views of its own memory.
 struct Passed {
@@ -259,42 +231,21 @@ fn read_multiboot2(address: u64) -> Option<Passed> {
     })
 }
 
-/// Copies as much as fits; returns how much that is.
-fn copy(to: &mut [u8], from: &[u8]) -> usize {
-    to.iter_mut().zip(from).map(|(to, from)| *to = *from).count()
-}
-
 /// Copies what the protocol passed to where it stays.
-fn keep(storage: &'static mut BootStorage, passed: &Passed) -> &'static BootInfo {
-    let map = &mut storage.collected;
-    // The first pages hold the BIOS's data and are where further CPUs start: never given out.
-    map.add(0, 0x10000, MemoryKind::Reserved);
-    let image = kernel_image();
-    map.add(image.start, image.end - image.start, MemoryKind::Kernel);
-    for entry in passed.memory.entries() {
-        map.add(entry.start, entry.length, entry.kind);
-    }
-    let mut count = 0;
-    map.for_each(|start, length, kind| {
-        if let Some(slot) = storage.regions.get_mut(count) {
-            *slot = MemoryRegion { start: PhysAddr(start), length, kind };
-            count += 1;
-        }
-    });
-    let length = copy(&mut storage.command_line, passed.command_line);
-    let rsdp = passed.rsdp.map(|pointer| {
-        copy(&mut storage.rsdp, pointer);
-        PhysAddr(image_to_phys(storage.rsdp.as_ptr() as usize))
-    });
-    let command_line = storage.command_line.get(..length).unwrap_or(&[]);
-    storage.info = BootInfo {
-        command_line: core::str::from_utf8(command_line).unwrap_or("").trim(),
-        memory: storage.regions.get(..count).unwrap_or(&[]),
-        rsdp,
-        device_tree: None,
+fn keep(passed: &Passed) -> &'static BootInfo {
+    let found = Found {
         protocol: passed.protocol,
+        command_line: passed.command_line,
+        rsdp: passed.rsdp,
+        device_tree: None,
     };
-    &storage.info
+    boot_info::keep(&found, |map| {
+        // The first pages hold the BIOS's data and are where further CPUs start: never given out.
+        map.add(0, 0x10000, MemoryKind::Reserved);
+        for entry in passed.memory.entries() {
+            map.add(entry.start, entry.length, entry.kind);
+        }
+    })
 }
 
 /// Called by the trampoline, once, on the boot stack. `protocol`: 0 is PVH, 1 multiboot2.
@@ -308,9 +259,7 @@ extern "C" fn x86_64_boot(protocol: u32, information: u64) -> ! {
         console::write(b"Lemma: the boot loader passed no information that can be read.\r\n");
         super::power::halt();
     };
-    // SAFETY: runs once, before anything else; nobody else has a reference.
-    let storage = unsafe { &mut *STORAGE.0.get() };
-    let boot = keep(storage, &passed);
+    let boot = keep(&passed);
     // SAFETY: defined in main.rs with this signature.
     unsafe { kernel_main(boot) }
 }

@@ -22,6 +22,7 @@ use x86_64::structures::gdt::{Descriptor, DescriptorFlags};
 use x86_64::structures::tss::TaskStateSegment;
 
 use super::layout;
+use crate::arch::image::boot_stack_guard;
 
 /// CPUs that per-CPU structures exist for.
 pub(super) const MAX_CPUS: usize = 64;
@@ -104,11 +105,11 @@ static BOOT_STACKS: PerCpu<[GuardedStack; IST_COUNT]> =
     PerCpu(UnsafeCell::new([GuardedStack::EMPTY; IST_COUNT]));
 
 /// The guard pages below the boot CPU's interrupt stacks.
-pub(super) fn guard_pages() -> impl Iterator<Item = usize> {
+pub(in crate::arch) fn guard_pages() -> impl Iterator<Item = usize> {
     let stacks = BOOT_STACKS.0.get() as usize;
     (0..IST_COUNT)
         .map(move |index| stacks + index * size_of::<GuardedStack>())
-        .chain([layout::boot_stack_guard()])
+        .chain([boot_stack_guard()])
 }
 
 /// What this CPU can do, found once by `init`.

@@ -1,11 +1,11 @@
 //! Page-table entries (Intel SDM vol. 3, section 4.5).
 
-use crate::arch::traits::{MapError, Mapping, PhysAddr, Protection};
+use crate::arch::traits::{CacheMode, MapError, Mapping, PhysAddr, Protection};
 
 bitflags::bitflags! {
     /// The bits of an entry beside the address.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(super) struct Flags: u64 {
+    pub(in crate::arch) struct Flags: u64 {
         const PRESENT = 1;
         const WRITABLE = 1 << 1;
         const USER = 1 << 2;
@@ -30,58 +30,58 @@ bitflags::bitflags! {
 /// One entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
-pub(super) struct Entry(u64);
+pub(in crate::arch) struct Entry(u64);
 
 impl Entry {
-    pub(super) const EMPTY: Self = Self(0);
+    pub(in crate::arch) const EMPTY: Self = Self(0);
     /// The bits of the physical address.
-    pub(super) const FRAME: u64 = 0x000f_ffff_ffff_f000;
+    pub(in crate::arch) const FRAME: u64 = 0x000f_ffff_ffff_f000;
     const USED_SHIFT: u32 = 52;
 
-    pub(super) const fn new(frame: u64, flags: Flags) -> Self {
+    pub(in crate::arch) const fn new(frame: u64, flags: Flags) -> Self {
         Self(frame & Self::FRAME | flags.bits())
     }
 
-    pub(super) const fn frame(self) -> u64 {
+    pub(in crate::arch) const fn frame(self) -> u64 {
         self.0 & Self::FRAME
     }
 
-    pub(super) const fn flags(self) -> Flags {
+    pub(in crate::arch) const fn flags(self) -> Flags {
         Flags::from_bits_truncate(self.0)
     }
 
     /// The CPU follows it.
-    pub(super) const fn is_present(self) -> bool {
+    pub(in crate::arch) const fn is_present(self) -> bool {
         self.0 & Flags::PRESENT.bits() != 0
     }
 
     /// Holds a frame, accessible or not.
-    pub(super) const fn is_used(self) -> bool {
+    pub(in crate::arch) const fn is_used(self) -> bool {
         self.0 & (Flags::PRESENT.bits() | Flags::NO_ACCESS.bits()) != 0
     }
 
     /// Of an inner entry of a user's half: how many entries of its table are used. Bits 52 to 61
     /// are ignored by the CPU there.
-    pub(super) const fn used(self) -> u32 {
+    pub(in crate::arch) const fn used(self) -> u32 {
         (self.0 >> Self::USED_SHIFT) as u32 & 0x3ff
     }
 
     /// The same entry with this count, at most 512.
-    pub(super) const fn with_used(self, used: u32) -> Self {
+    pub(in crate::arch) const fn with_used(self, used: u32) -> Self {
         Self(self.0 & !(0x3ff << Self::USED_SHIFT) | (used as u64) << Self::USED_SHIFT)
     }
 
     /// A user page that can be read, but no longer written.
-    pub(super) const fn without_write(self) -> Self {
+    pub(in crate::arch) const fn without_write(self) -> Self {
         Self(self.0 & !Flags::WRITABLE.bits())
     }
 
-    pub(super) const fn is_huge(self) -> bool {
+    pub(in crate::arch) const fn is_huge(self) -> bool {
         self.0 & Flags::HUGE.bits() != 0
     }
 
     /// A user page.
-    pub(super) fn user(frame: PhysAddr, protection: Protection) -> Result<Self, MapError> {
+    pub(in crate::arch) fn user(frame: PhysAddr, protection: Protection) -> Result<Self, MapError> {
         if protection.contains(Protection::WRITE | Protection::EXECUTE) {
             return Err(MapError::WriteAndExecute);
         }
@@ -96,8 +96,42 @@ impl Entry {
         Ok(Self::new(frame.0, flags))
     }
 
+    /// An inner entry of the kernel's half.
+    pub(in crate::arch) const fn kernel_table(frame: u64) -> Self {
+        Self::new(frame, Flags::KERNEL_TABLE)
+    }
+
+    /// An inner entry of a user's half.
+    pub(in crate::arch) const fn user_table(frame: u64) -> Self {
+        Self::new(frame, Flags::USER_TABLE)
+    }
+
+    /// A page of the kernel's, or a large page.
+    pub(in crate::arch) fn kernel(
+        frame: PhysAddr,
+        protection: Protection,
+        cache: CacheMode,
+        huge: bool,
+    ) -> Result<Self, MapError> {
+        if protection.contains(Protection::WRITE | Protection::EXECUTE) {
+            return Err(MapError::WriteAndExecute);
+        }
+        if protection.contains(Protection::USER) {
+            return Err(MapError::BadAddress);
+        }
+        let mut flags = Flags::PRESENT | Flags::GLOBAL | Flags::ACCESSED | Flags::DIRTY;
+        flags.set(Flags::HUGE, huge);
+        flags.set(Flags::WRITABLE, protection.contains(Protection::WRITE));
+        flags.set(Flags::NO_EXECUTE, !protection.contains(Protection::EXECUTE));
+        if cache == CacheMode::Device {
+            // The page-attribute table's entry 3 is "uncacheable" after reset.
+            flags |= Flags::NO_CACHE | Flags::WRITE_THROUGH;
+        }
+        Ok(Self::new(frame.0, flags))
+    }
+
     /// What the entry says, in neutral words.
-    pub(super) fn mapping(self) -> Option<Mapping> {
+    pub(in crate::arch) fn mapping(self) -> Option<Mapping> {
         if !self.is_used() {
             return None;
         }
@@ -113,10 +147,4 @@ impl Entry {
         }
         Some(Mapping { frame: PhysAddr(self.frame()), protection })
     }
-}
-
-/// The index of an address in a table of `level` (4 is the root, 1 the last).
-#[inline]
-pub(super) const fn index(address: usize, level: u32) -> usize {
-    address >> (12 + 9 * (level - 1)) & 511
 }

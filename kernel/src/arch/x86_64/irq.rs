@@ -19,9 +19,9 @@ use x86_64::registers::model_specific::Msr;
 use super::acpi;
 use super::cpu::{FEATURES, has};
 use super::frame::Frame;
-use super::paging::map_device;
 use super::port::outb;
 use super::trap::SYSCALL_VECTOR;
+use crate::arch::paging::map_device;
 use crate::arch::traits::{IrqError, IrqHandler, IrqLine, MessageInterrupt, PhysAddr};
 use crate::arch::up;
 

@@ -11,8 +11,8 @@ mod cpu;
 mod entry;
 mod frame;
 mod irq;
-mod layout;
-mod paging;
+pub(in crate::arch) mod layout;
+pub(in crate::arch) mod mmu;
 mod port;
 mod power;
 mod protection;
@@ -20,19 +20,22 @@ mod signal;
 mod smp;
 mod stack;
 mod syscall;
-mod table;
 mod timer;
 mod trap;
-mod user;
+pub(in crate::arch) mod user;
 
 use core::arch::asm;
 
 use kernel_sync::IrqState;
 
+pub(in crate::arch) use cpu::guard_pages;
+pub(in crate::arch) use entry::Entry;
+
 use super::traits::{
     Architecture, BootInfo, CacheMode, IrqError, IrqHandler, IrqLine, MapError, MessageInterrupt,
     PciHost, PhysAddr, Protection, SignalCall, SignalStack,
 };
+use super::{call_chain, image, paging, table};
 
 /// The x86_64 machine.
 #[derive(Debug)]
@@ -324,7 +327,7 @@ impl Architecture for X86_64 {
     }
 
     fn kernel_symbols() -> &'static [u8] {
-        layout::kernel_symbols()
+        image::kernel_symbols()
     }
 
     const KERNEL_BASE: usize = layout::KERNEL_BASE;
@@ -351,10 +354,10 @@ impl Architecture for X86_64 {
 
     #[inline(always)]
     fn backtrace(out: &mut [usize]) -> usize {
-        stack::backtrace(stack::frame_pointer(), out)
+        call_chain::backtrace(stack::frame_pointer(), out)
     }
 
     fn backtrace_from(frame_pointer: usize, out: &mut [usize]) -> usize {
-        stack::backtrace(frame_pointer, out)
+        call_chain::backtrace(frame_pointer, out)
     }
 }

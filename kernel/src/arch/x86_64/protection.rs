@@ -5,10 +5,10 @@ use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags, Efer, EferFlags};
 
 use super::cpu::{self, FEATURES, has};
 use super::entry::{Entry, Flags};
-use super::layout::{
-    DIRECT_MAP, data_end, image_to_phys, kernel_image, rodata_end, text_end, text_start,
-};
-use super::paging::{self, table};
+use super::layout::{DIRECT_MAP, image_to_phys};
+use super::mmu;
+use crate::arch::image::{data_end, kernel_image, rodata_end, text_end, text_start};
+use crate::arch::paging::{self, table};
 
 /// What the walk found.
 #[derive(Default)]
@@ -66,7 +66,7 @@ fn walk(findings: &mut Findings, current: u64, level: u32, base: usize, writable
 /// Runs the test; `Err` counts the violations, which are in the log.
 pub(super) fn check() -> Result<(), usize> {
     let mut findings = Findings::default();
-    walk(&mut findings, paging::active(), 4, 0, true);
+    walk(&mut findings, mmu::active(), 4, 0, true);
     let cr4 = Cr4::read();
     let feature = |present: bool, flag: Cr4Flags| usize::from(present && !cr4.contains(flag));
     let f = &FEATURES;
@@ -108,7 +108,7 @@ pub(super) fn check() -> Result<(), usize> {
 fn text_is_mapped() -> bool {
     let query = |address: usize| {
         // SAFETY: nobody changes the kernel's tables during the test.
-        unsafe { paging::entry_finding(paging::active(), address).map(|entry| *entry) }
+        unsafe { paging::entry_finding(mmu::active(), address).map(|entry| *entry) }
     };
     let image = kernel_image();
     let direct = query(DIRECT_MAP + image.start as usize);

@@ -1,10 +1,10 @@
-//! What a kernel stack tells: who called whom, and what the user's registers were.
+//! What a kernel stack tells: where the chain of frames begins, and what the user's registers
+//! were.
 
 use core::arch::asm;
 
 use super::cpu::USER_CODE;
 use super::frame::Frame;
-use super::layout::DIRECT_MAP;
 use super::user;
 
 /// This function's frame pointer, so its caller's, as it is inlined.
@@ -14,35 +14,6 @@ pub(super) fn frame_pointer() -> usize {
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, rbp", out(reg) pointer, options(nomem, nostack, preserves_flags)) };
     pointer
-}
-
-/// Follows the chain from `frame_pointer`, innermost first; returns how many addresses it
-/// wrote. Ends at the first frame that is not in kernel memory or not above the last one.
-pub(super) fn backtrace(frame_pointer: usize, out: &mut [usize]) -> usize {
-    let mut current = frame_pointer;
-    let mut count = 0;
-    for slot in out {
-        if current < DIRECT_MAP || !current.is_multiple_of(8) {
-            break;
-        }
-        // A frame begins with the caller's frame pointer and the return address.
-        let mut frame = [0usize; 2];
-        let size = size_of_val(&frame);
-        if user::copy_nofault(frame.as_mut_ptr() as usize, current, size) != 0 {
-            break;
-        }
-        let [caller, address] = frame;
-        if address < DIRECT_MAP {
-            break;
-        }
-        *slot = address;
-        count += 1;
-        if caller <= current {
-            break;
-        }
-        current = caller;
-    }
-    count
 }
 
 /// See [`crate::arch::Architecture::user_frame`]. `syscall` leaves a word free above the frame,

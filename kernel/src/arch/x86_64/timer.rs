@@ -16,8 +16,8 @@ use super::irq::{
     CURRENT_COUNT, DIVIDE, INITIAL_COUNT, LVT_MASKED, LVT_TIMER, TIMER_VECTOR, apic_read,
     apic_write,
 };
-use super::paging::map_device;
 use super::port::{inb, inl, outb};
+use crate::arch::paging::map_device;
 use crate::arch::traits::PhysAddr;
 
 const NANOS: u64 = 1_000_000_000;

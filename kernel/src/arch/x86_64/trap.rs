@@ -24,8 +24,8 @@ use super::asm::{forbid_user_access, restore_registers, save_registers};
 use super::cpu::{self, KERNEL_CODE};
 use super::frame::{CS, Frame, ORIG_RAX};
 use super::layout;
-use super::user::{self, Fixup};
 use super::{irq, syscall};
+use crate::arch::fixup::{Fixup, fixup};
 use crate::arch::traits::{FaultAccess, TrapFrame, UserFault};
 use crate::arch::up;
 
@@ -312,7 +312,7 @@ fn user_exception(frame: &mut Frame, vector: u8, error: u64) {
 /// An exception in the kernel: an expected one of a user copy, or a bug.
 fn kernel_exception(frame: &mut Frame, vector: u8, error: u64) {
     let address = (vector == PAGE_FAULT).then(|| Cr2::read_raw() as usize);
-    match (vector, user::fixup(frame.rip)) {
+    match (vector, fixup(frame.rip)) {
         (NMI, _) => return unknown_nmi(),
         (PAGE_FAULT, Some(fixup)) => {
             let address = address.unwrap_or(0);

@@ -2,14 +2,15 @@
 //! made up.
 //!
 //! The copy loops run with SMAP lifted. Each instruction in them that may fault has an entry
-//! in the `.ex_table` section; trap.rs asks [`fixup`] before it calls a kernel fault a bug.
+//! in the `.ex_table` section; trap.rs asks `fixup` before it calls a kernel fault a bug.
 //! Eight bytes per iteration; what is left of a chunk that faulted is tried byte by byte, so
 //! that the count of bytes not copied is exact.
 
 use core::arch::global_asm;
 
 use super::asm::{allow_user_access, exception, forbid_user_access};
-use super::layout;
+use super::layout::{DEVICE_END, DEVICE_START};
+use crate::arch::fixup::Fixup;
 
 /// The body of a copy: rdi: to, rsi: from, rdx: bytes; returns in rax the bytes not copied.
 macro_rules! copy_body {
@@ -101,31 +102,6 @@ unsafe extern "C" {
     fn clear_resolving(to: usize, length: usize) -> usize;
 }
 
-/// Where to go on after a fault at an instruction.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(super) struct Fixup {
-    from: usize,
-    pub(super) target: usize,
-    pub(super) kind: usize,
-}
-
-impl Fixup {
-    /// `mem` may resolve the fault; the instruction is then repeated.
-    pub(super) const RESOLVE: usize = 0;
-    /// The fault is final.
-    pub(super) const NO_RESOLVE: usize = 1;
-}
-
-/// The entry for an instruction, if it may fault.
-pub(super) fn fixup(instruction: usize) -> Option<Fixup> {
-    let start = layout::ex_table_start();
-    let count = (layout::ex_table_end() - start) / size_of::<Fixup>();
-    // SAFETY: the linker script gathers `Fixup`s, and nothing else, in this range.
-    let table = unsafe { core::slice::from_raw_parts(start as *const Fixup, count) };
-    table.iter().find(|entry| entry.from == instruction).copied()
-}
-
 /// See [`crate::arch::Architecture::copy_user`].
 #[inline]
 pub(super) fn copy(to: usize, from: usize, length: usize) -> usize {
@@ -142,10 +118,10 @@ pub(super) fn clear(to: usize, length: usize) -> usize {
 }
 
 /// See [`crate::arch::Architecture::copy_nofault`].
-pub(super) fn copy_nofault(to: usize, from: usize, length: usize) -> usize {
+pub(in crate::arch) fn copy_nofault(to: usize, from: usize, length: usize) -> usize {
     let Some(end) = from.checked_add(length) else { return length };
     // Reading a device's registers can have effects.
-    if end > layout::DEVICE_START && from < layout::DEVICE_END {
+    if end > DEVICE_START && from < DEVICE_END {
         return length;
     }
     // SAFETY: `to` is valid by the contract of the caller; a fault at `from` is fixed up.

@@ -1,9 +1,12 @@
-//! The kernel's half of the address space.
+//! The kernel's half of the address space, on every machine with four levels of tables.
+//!
+//! What an entry's bits mean and how the CPU is told of a tree stands in each machine's
+//! `entry.rs` and `mmu.rs`; where things are, in its `layout.rs`.
 //!
 //! [`init`] builds the final kernel tables from the memory map: the image with text
 //! read-execute, constants read-only and the rest not executable; the direct map of all RAM,
 //! not executable, and read-only where it shows text and constants; no identity map, no page
-//! below the stacks. Every user table shares this half by copying its top-level entries
+//! below the stacks. User tables may share this half by copying its top-level entries
 //! (table.rs), so all of those exist from `init` on and are never replaced.
 //!
 //! Locking: [`KERNEL_TABLES`] serialises changes below the top level.
@@ -11,24 +14,22 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use kernel_sync::SpinLock;
-use x86_64::VirtAddr;
-use x86_64::instructions::tlb;
 
-use super::cpu::{self, FEATURES, has};
-use super::entry::{Entry, Flags, index};
-use super::layout::{
-    DEVICE_END, DEVICE_START, DIRECT_MAP, KERNEL_BASE, KERNEL_MAP_END, KERNEL_MAP_START, data_end,
-    data_start, image_to_phys, kernel_image, kernel_symbols, ksyms_start, rodata_end, rodata_start,
+use super::image::{
+    data_end, data_start, kernel_image, kernel_symbols, ksyms_start, rodata_end, rodata_start,
     text_end, text_start,
 };
-use crate::arch::traits::{
-    BootInfo, CacheMode, MapError, MemoryKind, PAGE_SIZE, PhysAddr, Protection,
+use super::machine::layout::{
+    DEVICE_END, DEVICE_START, DIRECT_MAP, KERNEL_BASE, KERNEL_MAP_END, KERNEL_MAP_START,
+    image_to_phys,
 };
-use crate::arch::up;
+use super::machine::{Entry, guard_pages, mmu};
+use super::traits::{BootInfo, CacheMode, MapError, MemoryKind, PAGE_SIZE, PhysAddr, Protection};
+use super::up;
 
-pub(super) const SIZE_2M: u64 = 2 << 20;
-pub(super) const SIZE_1G: u64 = 1 << 30;
-const SIZE_4K: u64 = PAGE_SIZE as u64;
+/// The level of the root table; 1 is that of the tables that hold pages.
+pub(super) const ROOT_LEVEL: u32 = 4;
+const SIZE_2M: u64 = 2 << 20;
 
 /// The kernel's top-level table; user tables copy its upper half.
 static ROOT: AtomicU64 = AtomicU64::new(0);
@@ -45,6 +46,17 @@ pub(super) fn root() -> u64 {
     ROOT.load(Ordering::Relaxed)
 }
 
+/// Bytes that one entry of a table at `level` covers.
+pub(super) const fn span(level: u32) -> usize {
+    PAGE_SIZE << (9 * (level - 1))
+}
+
+/// The index of an address in a table of `level`.
+#[inline]
+pub(super) const fn index(address: usize, level: u32) -> usize {
+    address >> (12 + 9 * (level - 1)) & 511
+}
+
 /// A page table at a physical address, through the direct map.
 pub(super) fn table(address: u64) -> *mut [Entry; 512] {
     (DIRECT_MAP + address as usize) as *mut [Entry; 512]
@@ -59,18 +71,13 @@ pub(super) fn new_table() -> Result<u64, MapError> {
 ///
 /// # Safety
 /// `root` is a page-table tree that nobody else changes meanwhile.
-pub(super) unsafe fn entry_making(
-    root: u64,
-    address: usize,
-    level: u32,
-    table_flags: Flags,
-) -> Result<*mut Entry, MapError> {
+unsafe fn entry_making(root: u64, address: usize, level: u32) -> Result<*mut Entry, MapError> {
     let mut current = root;
-    for step in (level + 1..=4).rev() {
+    for step in (level + 1..=ROOT_LEVEL).rev() {
         // SAFETY: `current` is a table of the tree; the index is below 512.
         let entry = unsafe { &mut (*table(current))[index(address, step)] };
         if !entry.is_present() {
-            *entry = Entry::new(new_table()?, table_flags);
+            *entry = Entry::kernel_table(new_table()?);
         } else if entry.is_huge() {
             return Err(MapError::AlreadyMapped);
         }
@@ -86,7 +93,7 @@ pub(super) unsafe fn entry_making(
 /// As for `entry_making`.
 pub(super) unsafe fn entry_finding(root: u64, address: usize) -> Option<*mut Entry> {
     let mut current = root;
-    for level in (2..=4).rev() {
+    for level in (2..=ROOT_LEVEL).rev() {
         // SAFETY: as in `entry_making`.
         let entry = unsafe { (*table(current))[index(address, level)] };
         if !entry.is_present() || entry.is_huge() {
@@ -98,24 +105,6 @@ pub(super) unsafe fn entry_finding(root: u64, address: usize) -> Option<*mut Ent
     Some(unsafe { &raw mut (*table(current))[index(address, 1)] })
 }
 
-/// The flags of a kernel page.
-fn kernel_flags(protection: Protection, cache: CacheMode) -> Result<Flags, MapError> {
-    if protection.contains(Protection::WRITE | Protection::EXECUTE) {
-        return Err(MapError::WriteAndExecute);
-    }
-    if protection.contains(Protection::USER) {
-        return Err(MapError::BadAddress);
-    }
-    let mut flags = Flags::PRESENT | Flags::GLOBAL | Flags::ACCESSED | Flags::DIRTY;
-    flags.set(Flags::WRITABLE, protection.contains(Protection::WRITE));
-    flags.set(Flags::NO_EXECUTE, !protection.contains(Protection::EXECUTE));
-    if cache == CacheMode::Device {
-        // The page-attribute table's entry 3 is "uncacheable" after reset.
-        flags |= Flags::NO_CACHE | Flags::WRITE_THROUGH;
-    }
-    Ok(flags)
-}
-
 /// Maps `[address, address + length)` to `[frame, …)` with the largest pages that fit.
 ///
 /// # Safety
@@ -125,27 +114,28 @@ unsafe fn map_range(
     address: usize,
     frame: u64,
     length: u64,
-    flags: Flags,
+    protection: Protection,
+    cache: CacheMode,
 ) -> Result<(), MapError> {
     let (mut address, mut frame, mut length) = (address, frame, length);
     while length > 0 {
-        let fits = |size: u64| (address as u64 | frame).is_multiple_of(size) && length >= size;
-        let (level, size) = if has(&FEATURES.huge_pages) && fits(SIZE_1G) {
-            (3, SIZE_1G)
-        } else if fits(SIZE_2M) {
-            (2, SIZE_2M)
-        } else {
-            (1, SIZE_4K)
+        let fits = |level: u32| {
+            let size = span(level) as u64;
+            mmu::has_blocks(level)
+                && (address as u64 | frame).is_multiple_of(size)
+                && length >= size
         };
-        let huge = if level > 1 { Flags::HUGE } else { Flags::empty() };
+        let level = [3, 2].into_iter().find(|&level| fits(level)).unwrap_or(1);
+        let new = Entry::kernel(PhysAddr(frame), protection, cache, level > 1)?;
         // SAFETY: the caller's promise.
-        let entry = unsafe { entry_making(root, address, level, Flags::KERNEL_TABLE)? };
+        let entry = unsafe { entry_making(root, address, level)? };
         // SAFETY: the entry is in a table of the tree.
-        unsafe { *entry = Entry::new(frame, flags | huge) };
-        address += size as usize;
-        frame += size;
-        length -= size.min(length);
+        unsafe { *entry = new };
+        address += span(level);
+        frame += span(level) as u64;
+        length -= (span(level) as u64).min(length);
     }
+    mmu::published();
     Ok(())
 }
 
@@ -159,8 +149,6 @@ fn split_at(start: u64, end: u64, at: u64) -> u64 {
 /// # Safety
 /// As for `map_range`.
 unsafe fn map_direct(root: u64, boot: &BootInfo) -> Result<(), MapError> {
-    let read_write = kernel_flags(Protection::READ | Protection::WRITE, CacheMode::Normal)?;
-    let read_only = kernel_flags(Protection::READ, CacheMode::Normal)?;
     let image = kernel_image();
     // Text, constants; then variables; then symbols.
     let constant = [
@@ -178,13 +166,14 @@ unsafe fn map_direct(root: u64, boot: &BootInfo) -> Result<(), MapError> {
                 end = split_at(start, end, range.start);
                 end = split_at(start, end, range.end);
             }
-            let flags = if constant.iter().any(|range| range.contains(&start)) {
-                read_only
+            let protection = if constant.iter().any(|range| range.contains(&start)) {
+                Protection::READ
             } else {
-                read_write
+                Protection::READ | Protection::WRITE
             };
+            let (address, length) = (DIRECT_MAP + start as usize, end - start);
             // SAFETY: the caller's promise.
-            unsafe { map_range(root, DIRECT_MAP + start as usize, start, end - start, flags)? };
+            unsafe { map_range(root, address, start, length, protection, CacheMode::Normal)? };
             start = end;
         }
     }
@@ -204,12 +193,11 @@ unsafe fn map_image(root: u64) -> Result<(), MapError> {
         (ksyms_start(), symbols_end, Protection::READ),
     ];
     for (start, end, protection) in parts {
-        let flags = kernel_flags(protection, CacheMode::Normal)?;
-        let length = (end - start) as u64;
+        let (frame, length) = (image_to_phys(start), (end - start) as u64);
         // SAFETY: the caller's promise.
-        unsafe { map_range(root, start, image_to_phys(start), length, flags)? };
+        unsafe { map_range(root, start, frame, length, protection, CacheMode::Normal)? };
     }
-    for guard in cpu::guard_pages() {
+    for guard in guard_pages() {
         // SAFETY: the caller's promise.
         if let Some(entry) = unsafe { entry_finding(root, guard) } {
             // SAFETY: the entry is in a table of the tree.
@@ -227,7 +215,7 @@ fn build(boot: &BootInfo) -> Result<u64, MapError> {
         map_image(root)?;
         // The tables that later mappings go through, so that their top-level entry exists.
         for start in [KERNEL_BASE, KERNEL_MAP_START, DEVICE_START] {
-            entry_making(root, start, 2, Flags::KERNEL_TABLE)?;
+            entry_making(root, start, 2)?;
         }
     }
     Ok(root)
@@ -238,29 +226,7 @@ fn build(boot: &BootInfo) -> Result<u64, MapError> {
 pub(super) fn init(boot: &BootInfo) {
     let root = build(boot).expect("no memory for the kernel's page tables");
     ROOT.store(root, Ordering::Relaxed);
-    activate(root);
-}
-
-/// Makes a tree this CPU's address space.
-pub(super) fn activate(root: u64) {
-    // SAFETY: every root that gets here maps the kernel's half as it is mapped now.
-    unsafe { core::arch::asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
-}
-
-/// The root of this CPU's address space.
-pub(super) fn active() -> u64 {
-    let value: u64;
-    // SAFETY: reading CR3 has no effect.
-    unsafe {
-        core::arch::asm!("mov {}, cr3", out(reg) value,
-            options(nostack, nomem, preserves_flags));
-    }
-    value & Entry::FRAME
-}
-
-/// Forgets one page's translation on this CPU.
-pub(super) fn flush(page: usize) {
-    tlb::flush(VirtAddr::new_truncate(page as u64));
+    mmu::install_kernel(root);
 }
 
 /// See [`crate::arch::Architecture::map_kernel`].
@@ -273,17 +239,18 @@ pub(super) fn map_kernel(
     if !page.is_multiple_of(PAGE_SIZE) || !(KERNEL_MAP_START..KERNEL_MAP_END).contains(&page) {
         return Err(MapError::BadAddress);
     }
-    let flags = kernel_flags(protection, cache)?;
+    let new = Entry::kernel(frame, protection, cache, false)?;
     let _guard = KERNEL_TABLES.lock();
     // SAFETY: the lock is held.
-    let entry = unsafe { entry_making(root(), page, 1, Flags::KERNEL_TABLE)? };
+    let entry = unsafe { entry_making(root(), page, 1)? };
     // SAFETY: the entry is in a table of the tree, whose lock is held.
     unsafe {
         if (*entry).is_present() {
             return Err(MapError::AlreadyMapped);
         }
-        *entry = Entry::new(frame.0, flags);
+        *entry = new;
     }
+    mmu::published();
     Ok(())
 }
 
@@ -300,7 +267,7 @@ pub(super) fn unmap_kernel(page: usize) -> Option<PhysAddr> {
     if !old.is_present() {
         return None;
     }
-    flush(page);
+    mmu::flush(page);
     Some(PhysAddr(old.frame()))
 }
 
@@ -317,7 +284,6 @@ fn map_window(
     if length == 0 || start.0.checked_add(length as u64).is_none() {
         return Err(MapError::BadAddress);
     }
-    let flags = kernel_flags(protection, cache)?;
     let mut tables = KERNEL_TABLES.lock();
     // Large pages, where the request is large.
     let alignment = if size as u64 >= SIZE_2M { SIZE_2M as usize } else { PAGE_SIZE };
@@ -325,7 +291,7 @@ fn map_window(
     let end = page.checked_add(size).filter(|&end| end <= DEVICE_END);
     let end = end.ok_or(MapError::OutOfMemory)?;
     // SAFETY: the lock is held.
-    unsafe { map_range(root(), page, frame, size as u64, flags)? };
+    unsafe { map_range(root(), page, frame, size as u64, protection, cache)? };
     tables.device = end;
     Ok(page + offset)
 }

@@ -1,4 +1,4 @@
-//! User address spaces: one four-level tree each, whose upper half is the kernel's.
+//! User address spaces: one four-level tree each.
 //!
 //! Each inner entry counts the used entries of its table, so a table is freed when its last
 //! page goes, without looking at the other 511. A table that is freed so is all zero; some are
@@ -6,16 +6,12 @@
 
 use kernel_sync::SpinLock;
 
-use super::entry::{Entry, Flags, index};
-use super::layout::{USER_END, USER_START};
-use super::paging::{self, table};
-use crate::arch::traits::{MapError, Mapping, PAGE_SIZE, PageTable, PhysAddr, Protection};
-use crate::arch::up;
-
-/// Entries of the root that belong to the user.
-const USER_ENTRIES: usize = 256;
-/// The level of the root; 1 is that of the tables that hold pages.
-const ROOT_LEVEL: u32 = 4;
+use super::machine::Entry;
+use super::machine::layout::{USER_END, USER_START};
+use super::machine::mmu::{self, USER_ENTRIES};
+use super::paging::{self, ROOT_LEVEL, index, span, table};
+use super::traits::{MapError, Mapping, PAGE_SIZE, PageTable, PhysAddr, Protection};
+use super::up;
 
 /// Tables that are empty and not in use.
 struct Spare<const N: usize> {
@@ -46,7 +42,7 @@ impl<const N: usize> Spare<N> {
 }
 
 static SPARE: SpinLock<Spare<32>> = SpinLock::new(Spare::new());
-/// Roots: the user's half is empty, the kernel's is complete.
+/// Roots: the user's half is empty, the kernel's, if it is there, complete.
 static SPARE_ROOTS: SpinLock<Spare<8>> = SpinLock::new(Spare::new());
 
 fn take_table() -> Result<u64, MapError> {
@@ -66,11 +62,6 @@ fn give_table(table: u64) {
 pub struct Table {
     /// As the entry that would hold it: the address, and the count of used user entries.
     root: Entry,
-}
-
-/// Bytes that one entry of a table at `level` covers.
-const fn span(level: u32) -> usize {
-    PAGE_SIZE << (9 * (level - 1))
 }
 
 /// The slots of a table at `level`, whose first address is `base`, that `[start, end)` touches.
@@ -199,7 +190,7 @@ unsafe fn share(
             *to = to.with_used(to.used() + 1);
         } else {
             if !copy.is_used() {
-                *copy = Entry::new(take_table()?, Flags::USER_TABLE);
+                *copy = Entry::user_table(take_table()?);
                 *to = to.with_used(to.used() + 1);
             }
             // SAFETY: as in `visit`.
@@ -211,14 +202,7 @@ unsafe fn share(
 
 impl Table {
     fn is_active(&self) -> bool {
-        paging::active() == self.root.frame()
-    }
-
-    /// Drops the translation of a page whose entry changed.
-    fn flush(&self, page: usize) {
-        if self.is_active() {
-            paging::flush(page);
-        }
+        mmu::active() == self.root.frame()
     }
 
     fn find(&self, page: usize) -> Option<*mut Entry> {
@@ -228,6 +212,15 @@ impl Table {
         // SAFETY: the tree is this object's own, and `&self` keeps it as it is.
         unsafe { paging::entry_finding(self.root.frame(), page) }
     }
+}
+
+/// The entry of a page; what will be executed is made ready for it.
+fn user_entry(frame: PhysAddr, protection: Protection) -> Result<Entry, MapError> {
+    let entry = Entry::user(frame, protection)?;
+    if protection.contains(Protection::EXECUTE) {
+        mmu::prepare_code(frame.0);
+    }
+    Ok(entry)
 }
 
 fn check(page: usize) -> Result<(), MapError> {
@@ -245,16 +238,11 @@ impl PageTable for Table {
             Some(root) => root,
             None => {
                 let root = paging::new_table()?;
-                // SAFETY: the new table is ours alone; the kernel's upper half never changes.
-                unsafe {
-                    let from = &*table(paging::root());
-                    let to = &mut *table(root);
-                    to[USER_ENTRIES..].copy_from_slice(&from[USER_ENTRIES..]);
-                }
+                mmu::prepare_root(root, paging::root());
                 root
             }
         };
-        Ok(Self { root: Entry::new(root, Flags::USER_TABLE) })
+        Ok(Self { root: Entry::user_table(root) })
     }
 
     fn map(
@@ -264,7 +252,7 @@ impl PageTable for Table {
         protection: Protection,
     ) -> Result<(), MapError> {
         check(page)?;
-        let new = Entry::user(frame, protection)?;
+        let new = user_entry(frame, protection)?;
         let mut holder = &raw mut self.root;
         for level in (1..=ROOT_LEVEL).rev() {
             // SAFETY: `&mut self`: the tree is this object's own; `holder` is the root or an
@@ -280,12 +268,13 @@ impl PageTable for Table {
                 } else if !(*entry).is_used() {
                     // An empty table that is left behind by a failure further down goes with
                     // the next page that is removed near it, or with the whole.
-                    *entry = Entry::new(take_table()?, Flags::USER_TABLE);
+                    *entry = Entry::user_table(take_table()?);
                     *holder = (*holder).with_used((*holder).used() + 1);
                 }
                 holder = entry;
             }
         }
+        mmu::published();
         Ok(())
     }
 
@@ -304,15 +293,13 @@ impl PageTable for Table {
 
     fn replace(&mut self, page: usize, frame: PhysAddr, protection: Protection) -> Option<Mapping> {
         let entry = self.find(page)?;
-        let new = Entry::user(frame, protection).ok()?;
+        let new = user_entry(frame, protection).ok()?;
         // SAFETY: `&mut self`: the tree is this object's own.
-        let old = unsafe {
+        unsafe {
             let old = (*entry).mapping()?;
-            *entry = new;
-            old
-        };
-        self.flush(page);
-        Some(old)
+            mmu::change(entry, new, page, self.is_active());
+            Some(old)
+        }
     }
 
     fn query(&self, page: usize) -> Option<Mapping> {
@@ -332,12 +319,9 @@ impl PageTable for Table {
             visit(self.root, ROOT_LEVEL, 0, start, end.min(USER_END), &mut |page, entry| {
                 if let Some(mapping) = entry.mapping()
                     && let Some(protection) = each(page, mapping)
-                    && let Ok(new) = Entry::user(mapping.frame, protection)
+                    && let Ok(new) = user_entry(mapping.frame, protection)
                 {
-                    *entry = new;
-                    if active {
-                        paging::flush(page);
-                    }
+                    mmu::change(entry, new, page, active);
                 }
             });
         }
@@ -349,7 +333,7 @@ impl PageTable for Table {
         let freed = unsafe {
             remove(&mut self.root, ROOT_LEVEL, 0, start, end.min(USER_END), &mut |page, old| {
                 if active {
-                    paging::flush(page);
+                    mmu::flush(page);
                 }
                 if let Some(mapping) = old.mapping() {
                     each(page, mapping);
@@ -358,7 +342,7 @@ impl PageTable for Table {
         };
         if active && freed {
             // The CPU may have kept freed tables in its paging-structure caches.
-            paging::activate(self.root.frame());
+            mmu::activate(self.root.frame());
         }
     }
 
@@ -374,7 +358,7 @@ impl PageTable for Table {
         let result = unsafe { share(self.root, &mut child.root, ROOT_LEVEL, 0, start, end, each) };
         if self.is_active() {
             // All translations at once: there are many.
-            paging::activate(self.root.frame());
+            mmu::activate(self.root.frame());
         }
         result
     }
@@ -384,7 +368,7 @@ impl PageTable for Table {
     }
 
     fn activate(root: PhysAddr) {
-        paging::activate(root.0);
+        mmu::activate(root.0);
     }
 }
 
@@ -410,7 +394,7 @@ impl Drop for Table {
     /// Frees the tables. The pages must have been unmapped or be owned elsewhere.
     fn drop(&mut self) {
         if self.is_active() {
-            paging::activate(paging::root());
+            mmu::activate_kernel(paging::root());
         }
         if self.root.used() == 0 && SPARE_ROOTS.lock().push(self.root.frame()) {
             return;
@@ -422,5 +406,5 @@ impl Drop for Table {
 
 /// Back to the kernel's own address space, without any user half.
 pub(super) fn activate_kernel() {
-    paging::activate(paging::root());
+    mmu::activate_kernel(paging::root());
 }

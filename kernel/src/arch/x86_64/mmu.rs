@@ -1,0 +1,79 @@
+//! The CPU's side of page tables: which tree it uses, what it remembers of one.
+
+use x86_64::VirtAddr;
+use x86_64::instructions::tlb;
+
+use super::cpu::{FEATURES, has};
+use super::entry::Entry;
+use crate::arch::paging::table;
+
+/// Entries of a root table that belong to the user; the others are the kernel's.
+pub(in crate::arch) const USER_ENTRIES: usize = 256;
+
+/// Whether an entry at this level, above 1, can map memory itself.
+pub(in crate::arch) fn has_blocks(level: u32) -> bool {
+    level == 2 || level == 3 && has(&FEATURES.huge_pages)
+}
+
+/// Gives a new root, whose user half is empty, the kernel's half.
+pub(in crate::arch) fn prepare_root(root: u64, kernel: u64) {
+    // SAFETY: the new table is the caller's alone; the kernel's upper half never changes.
+    unsafe {
+        let from = &*table(kernel);
+        let to = &mut *table(root);
+        to[USER_ENTRIES..].copy_from_slice(&from[USER_ENTRIES..]);
+    }
+}
+
+/// The kernel's own tree is complete: uses it from now on.
+pub(in crate::arch) fn install_kernel(root: u64) {
+    activate(root);
+}
+
+/// Makes the kernel's own tree, without any user half, this CPU's.
+pub(in crate::arch) fn activate_kernel(kernel: u64) {
+    activate(kernel);
+}
+
+/// Makes a user's tree this CPU's, and forgets what the CPU knew of users' translations.
+pub(in crate::arch) fn activate(root: u64) {
+    // SAFETY: every root that gets here maps the kernel's half as it is mapped now.
+    unsafe { core::arch::asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
+}
+
+/// The root of this CPU's address space.
+pub(in crate::arch) fn active() -> u64 {
+    let value: u64;
+    // SAFETY: reading CR3 has no effect.
+    unsafe {
+        core::arch::asm!("mov {}, cr3", out(reg) value,
+            options(nostack, nomem, preserves_flags));
+    }
+    value & Entry::FRAME
+}
+
+/// Forgets one page's translation on this CPU.
+pub(in crate::arch) fn flush(page: usize) {
+    tlb::flush(VirtAddr::new_truncate(page as u64));
+}
+
+/// Entries were written where there were none: nothing to be done here.
+#[inline]
+pub(in crate::arch) fn published() {}
+
+/// A user page is about to be mapped to be executed: nothing to be done here.
+#[inline]
+pub(in crate::arch) fn prepare_code(_frame: u64) {}
+
+/// Replaces the entry of a page; `active`: this CPU may know the old one.
+///
+/// # Safety
+/// The entry is in a table of a tree that the caller owns.
+#[inline]
+pub(in crate::arch) unsafe fn change(entry: *mut Entry, new: Entry, page: usize, active: bool) {
+    // SAFETY: the caller's promise.
+    unsafe { *entry = new };
+    if active {
+        flush(page);
+    }
+}
