@@ -69,8 +69,7 @@ fn the_page_of_hooks_is_current() {
         for field in fields {
             writeln!(page, "| {} | {} | `{}` |", field.offset, field.size, field.name).unwrap();
         }
-        let helpers: Vec<_> = kernel_bpf::helper::table::HELPERS
-            .iter()
+        let helpers: Vec<_> = kernel_bpf::helper::table::all()
             .filter(|helper| hook.allows(helper.id))
             .filter(|helper| kernel_bpf::helper::implementation(helper.id).is_some())
             .map(|helper| format!("`{}`", helper.name))
@@ -114,8 +113,7 @@ fn the_page_of_what_is_supported_is_current() {
         "command::",
     );
 
-    let helpers = kernel_bpf::helper::table::HELPERS
-        .iter()
+    let helpers = kernel_bpf::helper::table::all()
         .filter(|helper| kernel_bpf::helper::implementation(helper.id).is_some())
         .map(|helper| format!("{} ({})", helper.name, helper.id));
     // A map type is supported if some ordinary definition of it can be created.
@@ -127,7 +125,7 @@ fn the_page_of_what_is_supported_is_current() {
     });
     let types = ProgType::ALL
         .into_iter()
-        .filter(|&kind| prog_type::decl(kind, 0).is_some() || kind == ProgType::LemmaHook);
+        .filter(|&kind| (0..64).any(|attach| prog_type::decl(kind, attach).is_some()));
 
     let page = format!(
         "# What is supported\n\nMade from the tables in the code.\n\n\
@@ -135,12 +133,14 @@ fn the_page_of_what_is_supported_is_current() {
          ## Commands of `bpf(2)`\n\n{}.\n\nAll others return `EINVAL`.\n\n\
          ## Helpers\n\n{}.\n\n## Map types\n\n{}.\n\n\
          ## Program types that the verifier knows\n\n{}.\n\n\
+         Of these it can run {}; the others are verified only.\n\n\
          ## Architectures\n\n`x86_64`.\n",
         list(calls),
         list(commands),
         list(helpers),
         list(maps.map(|map_type| map_type.name().to_owned())),
-        list(types.map(|kind| kind.name().to_owned())),
+        list(types.clone().map(|kind| kind.name().to_owned())),
+        list(types.filter(|kind| kind.has_run_time()).map(|kind| kind.name().to_owned())),
     );
     check("support.md", &page);
 }

@@ -33,6 +33,11 @@ pub struct Program<M> {
     pub func_info: Vec<FuncInfo>,
     /// The program's own BTF, as loaded.
     pub btf: Option<Arc<[u8]>>,
+    /// The kernel function, hook or structure that it is for, by its number in the
+    /// kernel's BTF (`attach_btf_id`); 0 for none.
+    pub attach_btf_id: u32,
+    /// Whether it may sleep (`BPF_F_SLEEPABLE`).
+    pub sleepable: bool,
 }
 
 /// The source line that starts at an instruction.
@@ -105,6 +110,8 @@ impl<M> Program<M> {
             line_info: Vec::new(),
             func_info: Vec::new(),
             btf: None,
+            attach_btf_id: 0,
+            sleepable: false,
         }
     }
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::lexer::{Token, tokens};
 use super::{Parsed, Target};
-use crate::helper::table::HELPERS;
+use crate::helper::table;
 use crate::insn::{
     AluOp, AtomicOp, ByteOrder, Cond, Imm64, Insn, Operand, Reg, SignedSize, Size, SwapWidth, Width,
 };
@@ -229,7 +229,7 @@ impl<'a> Parser<'a> {
                     let target = Some(Target::Label(word.to_string()));
                     return Ok(Parsed { insn: Insn::CallLocal { offset: 0 }, target });
                 };
-                let helper = HELPERS.iter().find(|helper| helper.name == name);
+                let helper = table::all().find(|helper| helper.name == name);
                 let helper = helper.ok_or_else(|| format!("there is no helper `{word}`"))?;
                 if self.has_sign("#") {
                     self.number()?;

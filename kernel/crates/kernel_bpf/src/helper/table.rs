@@ -1,8 +1,13 @@
-//! Every helper that the verifier knows, as one table sorted by Linux's number.
+//! Every helper that the verifier knows, as tables sorted by Linux's number: those of
+//! general use here, the others in `network` and `kernel`. [`by_id`] finds one, [`all`]
+//! goes through all of them.
 //!
 //! Arguments are those of Linux's `bpf_func_proto`s. Costs are what a call counts
 //! in the worst-case bound; they are declared here, deliberately generous, and say
 //! in BPF instructions how long a call takes at most for fixed sizes.
+
+mod kernel;
+mod network;
 
 use super::proto::{Arg, HelperProto, Ret, id};
 
@@ -16,8 +21,8 @@ const fn proto(
     HelperProto::new(id, name, args, ret, cost)
 }
 
-/// The table, sorted by number.
-pub static HELPERS: &[HelperProto] = &[
+/// Helpers of general use, sorted by number.
+static CORE: &[HelperProto] = &[
     proto(
         id::MAP_LOOKUP_ELEM,
         "map_lookup_elem",
@@ -310,14 +315,14 @@ pub static HELPERS: &[HelperProto] = &[
     proto(
         id::SK_STORAGE_GET,
         "sk_storage_get",
-        &[Arg::ConstMapPtr, Arg::SockCommon, Arg::MapValueOrNull, Arg::Any],
+        &[Arg::ConstMapPtr, Arg::BtfSockCommon, Arg::MapValueOrNull, Arg::Any],
         Ret::MapValueOrNull,
         150,
     ),
     proto(
         id::SK_STORAGE_DELETE,
         "sk_storage_delete",
-        &[Arg::ConstMapPtr, Arg::SockCommon],
+        &[Arg::ConstMapPtr, Arg::BtfSockCommon],
         Ret::Scalar,
         100,
     ),
@@ -480,20 +485,37 @@ pub static HELPERS: &[HelperProto] = &[
     proto(id::KTIME_GET_TAI_NS, "ktime_get_tai_ns", &[], Ret::Scalar, 20),
 ];
 
+/// All of them; no number twice.
+static TABLES: [&[HelperProto]; 3] = [CORE, network::HELPERS, kernel::HELPERS];
+
+/// Every helper, sorted within each table.
+pub fn all() -> impl Iterator<Item = &'static HelperProto> {
+    TABLES.into_iter().flatten()
+}
+
 /// The helper with Linux's number, if the verifier knows it.
 #[must_use]
 pub fn by_id(number: i32) -> Option<&'static HelperProto> {
-    let at = HELPERS.binary_search_by_key(&number, |helper| helper.id).ok()?;
-    HELPERS.get(at)
+    TABLES.into_iter().find_map(|table| {
+        let at = table.binary_search_by_key(&number, |helper| helper.id).ok()?;
+        table.get(at)
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::HELPERS;
+    use super::{TABLES, all, by_id};
 
     #[test]
     fn sorted_without_doubles() {
-        assert!(HELPERS.windows(2).all(|pair| pair[0].id < pair[1].id));
-        assert!(HELPERS.iter().all(|helper| helper.args.len() <= 5 && helper.cost > 0));
+        for table in TABLES {
+            assert!(table.windows(2).all(|pair| pair[0].id < pair[1].id));
+        }
+        assert!(all().all(|helper| helper.args.len() <= 5 && helper.cost > 0));
+        for helper in all() {
+            let same = all().filter(|other| other.id == helper.id || other.name == helper.name);
+            assert_eq!(same.count(), 1, "{}", helper.name);
+            assert_eq!(by_id(helper.id).map(|found| found.name), Some(helper.name));
+        }
     }
 }

@@ -57,6 +57,10 @@ impl<P: PhysicalProfile> Interpreter<P> {
     /// no memory.
     pub fn new(program: &Verified<Program<Arc<Map>>>) -> Result<Self, LoadError> {
         let proof = program.proof();
+        if !program.get().prog_type.has_run_time() {
+            let what = "programs of this type, which are verified only";
+            return Err(LoadError::Unsupported { slot: 0, what });
+        }
         if proof.stack_depth as usize > execute::STACK_BYTES
             || proof.stack_depth as usize > P::STACK_BYTES
             || proof.call_depth as usize > execute::MAX_FRAMES
@@ -190,6 +194,7 @@ fn takes_packet<M>(program: &Program<M>) -> bool {
     decl.is_none_or(|decl| match decl.context.rule {
         ContextRule::Flat { .. } => false,
         ContextRule::Words(_) => false,
+        ContextRule::Arguments => true,
         ContextRule::Fields(fields) => {
             decl.context.name == "struct __sk_buff"
                 || fields.iter().any(|field| field.kind != FieldKind::Scalar)

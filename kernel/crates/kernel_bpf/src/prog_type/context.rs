@@ -13,12 +13,15 @@ pub struct Context {
 /// Which accesses are allowed.
 #[derive(Clone, Copy, Debug)]
 pub enum ContextRule {
-    /// Any aligned read at `start` or above.
-    Flat { start: u32 },
+    /// Any aligned read at `start` or above; writes too where `writable`.
+    Flat { start: u32, writable: bool },
     /// Only whole, aligned reads of 8 bytes, except in fields listed.
     Words(&'static [Field]),
     /// Only the fields listed.
     Fields(&'static [Field]),
+    /// The arguments of the kernel function that the program is attached to, 8 bytes
+    /// each, typed by the kernel's BTF.
+    Arguments,
 }
 
 /// What a read of a field gives.
@@ -33,10 +36,20 @@ pub enum FieldKind {
     PacketMeta,
     /// A pointer to the common part of a socket, or null.
     SockCommonOrNull,
+    /// A pointer to a full socket.
+    Socket,
+    /// A pointer to a full socket, or null.
+    SocketOrNull,
+    /// A pointer to the keys of the flow dissector.
+    FlowKeys,
+    /// A pointer to the buffer of a writable tracepoint.
+    TraceBuffer,
+    /// A pointer to a kernel object of this type.
+    Btf(&'static str),
 }
 
-/// Which sizes of access a field allows; every access is aligned to its size and
-/// lies within the field.
+/// Which sizes of access a field allows; every access is aligned to its size in the
+/// context and lies within the field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
     None,
@@ -44,17 +57,22 @@ pub enum Access {
     Exact(u8),
     /// Any power of two up to this many bytes.
     UpTo(u8),
+    /// As `UpTo`, from the field's first byte on only.
+    Head(u8),
+    /// Either of two sizes.
+    Either(u8, u8),
 }
 
 impl Access {
-    /// Whether `size` bytes at `offset` of the context (a multiple of `size`) may
-    /// be accessed.
+    /// Whether `size` bytes at `within` the field may be accessed.
     #[must_use]
-    pub const fn allows(self, size: u32) -> bool {
+    pub const fn allows(self, within: u32, size: u32) -> bool {
         match self {
             Access::None => false,
             Access::Exact(exact) => size == exact as u32,
             Access::UpTo(max) => size <= max as u32,
+            Access::Head(max) => within == 0 && size <= max as u32,
+            Access::Either(one, other) => size == one as u32 || size == other as u32,
         }
     }
 }
@@ -95,6 +113,12 @@ impl Field {
         Field { read: Access::Exact(element), ..Field::scalar(name, offset, size) }
     }
 
+    /// An 8-byte field that reads as a pointer.
+    #[must_use]
+    pub const fn address(name: &'static str, offset: u16, kind: FieldKind) -> Field {
+        Field { kind, ..Field::whole(name, offset, 8, 8) }
+    }
+
     /// A 4-byte field that reads as a pointer.
     #[must_use]
     pub const fn pointer(name: &'static str, offset: u16, kind: FieldKind) -> Field {
@@ -105,7 +129,8 @@ impl Field {
     #[must_use]
     pub const fn writable(self) -> Field {
         let whole = match self.read {
-            Access::UpTo(size) | Access::Exact(size) => Access::Exact(size),
+            Access::UpTo(size) | Access::Head(size) | Access::Exact(size) => Access::Exact(size),
+            Access::Either(one, other) => Access::Either(one, other),
             Access::None => Access::None,
         };
         Field { write: whole, ..self }

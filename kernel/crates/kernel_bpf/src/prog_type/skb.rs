@@ -157,6 +157,36 @@ pub const LWT: Context = skb(&[
     GSO_SIZE,
 ]);
 
+/// Parsers and verdicts of socket streams.
+pub const SK_SKB: Context = skb(&[
+    LEN,
+    PKT_TYPE,
+    QUEUE_MAPPING,
+    PROTOCOL,
+    VLAN_PRESENT,
+    VLAN_TCI,
+    VLAN_PROTO,
+    PRIORITY.writable(),
+    INGRESS_IFINDEX,
+    IFINDEX,
+    TC_INDEX.writable(),
+    Field { write: Access::None, ..CB },
+    HASH,
+    DATA,
+    DATA_END,
+    NAPI_ID,
+    FAMILY,
+    REMOTE_IP4,
+    LOCAL_IP4,
+    REMOTE_IP6,
+    LOCAL_IP6,
+    REMOTE_PORT,
+    LOCAL_PORT,
+    GSO_SEGS,
+    SK,
+    GSO_SIZE,
+]);
+
 /// `struct xdp_md` where there is no egress device.
 pub const XDP: Context = xdp(&[
     Field::pointer("data", 0, FieldKind::PacketData),

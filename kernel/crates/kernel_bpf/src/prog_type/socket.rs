@@ -1,8 +1,8 @@
 //! Fields of the socket structures that programs may read: `struct bpf_sock`, its
 //! common part, and `struct bpf_tcp_sock` (Linux `bpf_sock_is_valid_access` and
-//! `bpf_tcp_sock_is_valid_access`).
+//! `bpf_tcp_sock_is_valid_access`), and the contexts made of the first.
 
-use super::context::{Access, Field};
+use super::context::{Access, Context, ContextRule, Field};
 
 const fn word(name: &'static str, offset: u16) -> Field {
     Field::whole(name, offset, 4, 4)
@@ -10,14 +10,20 @@ const fn word(name: &'static str, offset: u16) -> Field {
 
 /// Also in parts, from its first byte on.
 const fn narrow(name: &'static str, offset: u16) -> Field {
-    Field::scalar(name, offset, 4)
+    Field { read: Access::Head(4), ..Field::scalar(name, offset, 4) }
 }
 
-const SRC_IP4: Field = narrow("src_ip4", 24);
-const SRC_IP6: Field = Field { read: Access::UpTo(4), ..Field::scalar("src_ip6", 28, 16) };
+/// Also in parts, anywhere.
+const fn parts(name: &'static str, offset: u16, size: u16) -> Field {
+    Field { read: Access::UpTo(4), ..Field::scalar(name, offset, size) }
+}
+
+const SRC_IP4: Field = parts("src_ip4", 24, 4);
+const SRC_IP6: Field = parts("src_ip6", 28, 16);
 const DST_PORT: Field = Field::scalar("dst_port", 48, 2);
 const DST_PORT_WORD: Field = word("dst_port", 48);
-const DST_IP6: Field = Field { read: Access::UpTo(4), ..Field::scalar("dst_ip6", 56, 16) };
+const DST_IP4: Field = parts("dst_ip4", 52, 4);
+const DST_IP6: Field = parts("dst_ip6", 56, 16);
 
 /// `struct bpf_sock` of a full socket.
 pub const SOCK: &[Field] = &[
@@ -32,7 +38,7 @@ pub const SOCK: &[Field] = &[
     narrow("src_port", 44),
     DST_PORT_WORD,
     DST_PORT,
-    narrow("dst_ip4", 52),
+    DST_IP4,
     DST_IP6,
     narrow("state", 72),
     narrow("rx_queue_mapping", 76),
@@ -47,7 +53,7 @@ pub const SOCK_COMMON: &[Field] = &[
     narrow("src_port", 44),
     DST_PORT_WORD,
     DST_PORT,
-    narrow("dst_ip4", 52),
+    DST_IP4,
     DST_IP6,
     narrow("state", 72),
     narrow("rx_queue_mapping", 76),
@@ -63,3 +69,55 @@ pub const TCP_SOCK: &[Field] = &[
     Field::whole("bytes_acked", 88, 8, 8),
     Field::whole("dsack_dups to icsk_retransmits", 96, 16, 4),
 ];
+
+/// `struct bpf_sock` as the context of a control group's socket programs. What may be
+/// accessed depends on the attach type (Linux `__sock_filter_check_attach_type`).
+const fn cgroup_sock(fields: &'static [Field]) -> Context {
+    Context { name: "struct bpf_sock", size: 80, rule: ContextRule::Fields(fields) }
+}
+
+/// Creation and release of a socket.
+pub const CGROUP_SOCK: Context = cgroup_sock(&[
+    word("bound_dev_if", 0).writable(),
+    narrow("family", 4),
+    narrow("type", 8),
+    narrow("protocol", 12),
+    word("mark", 16).writable(),
+    word("priority", 20).writable(),
+    DST_PORT_WORD,
+    DST_PORT,
+    DST_IP4,
+    DST_IP6,
+    narrow("state", 72),
+    narrow("rx_queue_mapping", 76),
+]);
+
+/// After an IPv4 address was bound.
+pub const CGROUP_SOCK_BIND4: Context = cgroup_sock(&[
+    narrow("family", 4),
+    narrow("type", 8),
+    narrow("protocol", 12),
+    SRC_IP4,
+    narrow("src_port", 44),
+    DST_PORT_WORD,
+    DST_PORT,
+    DST_IP4,
+    DST_IP6,
+    narrow("state", 72),
+    narrow("rx_queue_mapping", 76),
+]);
+
+/// After an IPv6 address was bound.
+pub const CGROUP_SOCK_BIND6: Context = cgroup_sock(&[
+    narrow("family", 4),
+    narrow("type", 8),
+    narrow("protocol", 12),
+    SRC_IP6,
+    narrow("src_port", 44),
+    DST_PORT_WORD,
+    DST_PORT,
+    DST_IP4,
+    DST_IP6,
+    narrow("state", 72),
+    narrow("rx_queue_mapping", 76),
+]);

@@ -97,7 +97,10 @@ impl Verifier<'_> {
                 let size = self.map_size(proto, reg, found, false)?;
                 self.check_memory(proto, reg, &value, size, WRITES, false)
             }
-            Arg::OutU64 => self.check_memory(proto, reg, &value, 8, WRITES, false),
+            Arg::OutU64 => {
+                self.check_alignment_of(reg, &value, 0, 8)?;
+                self.check_memory(proto, reg, &value, 8, WRITES, false)
+            }
             // Checked with the size that follows.
             Arg::Mem | Arg::UninitMem => self.check_memory_type(proto, reg, &value),
             Arg::MemOrNull | Arg::UninitMemOrNull => {
@@ -154,7 +157,7 @@ impl Verifier<'_> {
                 Ok(())
             }
             Arg::ReleaseSock => {
-                self.check_socket_argument(proto, reg, &value)?;
+                self.check_any_socket(proto, reg, &value)?;
                 if value.reference == 0 {
                     return Err(self
                         .refuse(
@@ -177,7 +180,45 @@ impl Verifier<'_> {
                 )
                 .register(reg)
                 .hint("write a loop with a constant bound")),
-            Arg::SpinLock | Arg::Timer | Arg::Unsupported => Err(self
+            Arg::CtxOrNull if value.is_zero() => Ok(()),
+            Arg::CtxOrNull => {
+                if value.kind != Kind::Ctx {
+                    return Err(self.wrong_type(proto, reg, &value, "ctx"));
+                }
+                self.no_offset(reg, &value, "dereference of modified ctx ptr")
+            }
+            Arg::SockCommonOrNull if value.is_zero() => Ok(()),
+            Arg::SockCommonOrNull => self.check_socket_argument(proto, reg, &value),
+            Arg::BtfSockCommon => {
+                self.check_any_socket(proto, reg, &value)?;
+                found.socket_reference = value.reference;
+                Ok(())
+            }
+            Arg::BtfOrNull(_) if value.is_zero() => Ok(()),
+            Arg::Btf(name) | Arg::BtfOrNull(name) => {
+                let Kind::Btf { id, trusted: true } = value.kind else {
+                    return Err(self.wrong_type(proto, reg, &value, name));
+                };
+                if value.nullable || !self.begins_with(id, name) {
+                    return Err(self.wrong_type(proto, reg, &value, name));
+                }
+                self.no_offset(reg, &value, "an object is passed as a whole")
+            }
+            Arg::OutU32 => {
+                self.check_alignment_of(reg, &value, 0, 4)?;
+                self.check_memory(proto, reg, &value, 4, WRITES, false)
+            }
+            Arg::FixedMem(size) => self.check_memory(proto, reg, &value, size, READS, false),
+            Arg::MemInOut => self.check_memory_type(proto, reg, &value),
+            Arg::SpinLock
+            | Arg::Timer
+            | Arg::PercpuBtf
+            | Arg::KptrField
+            | Arg::KptrValue
+            | Arg::DynptrMem
+            | Arg::UninitDynptr
+            | Arg::Dynptr
+            | Arg::ReleaseDynptr => Err(self
                 .refuse(
                     Cause::UnknownFunction,
                     format!(
@@ -215,6 +256,23 @@ impl Verifier<'_> {
                 format!("R{} off={} disallowed: {what}", reg as u8, value.offset),
             )
             .register(reg))
+    }
+
+    /// A socket, also one of the kernel's own structures, which begin with the common part.
+    fn check_any_socket(
+        &self,
+        proto: &HelperProto,
+        reg: Reg,
+        value: &Value,
+    ) -> Result<(), Refusal> {
+        match value.kind {
+            Kind::Btf { id, trusted: true }
+                if !value.nullable && self.begins_with(id, "sock_common") =>
+            {
+                self.no_offset(reg, value, "an object is passed as a whole")
+            }
+            _ => self.check_socket_argument(proto, reg, value),
+        }
     }
 
     fn check_socket_argument(
@@ -291,6 +349,7 @@ impl Verifier<'_> {
         let (most, exact) = (range.umax as u32, size.as_constant().is_some());
         let mut used = match memory {
             Arg::Mem | Arg::MemOrNull => READS,
+            Arg::MemInOut => Use { reads: true, writes: true },
             _ => WRITES,
         };
         // When fewer bytes may be written, the rest must hold something already.

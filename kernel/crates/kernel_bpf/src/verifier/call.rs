@@ -13,6 +13,7 @@ use crate::helper::proto::id;
 use crate::helper::{self, HelperProto, Ret};
 use crate::insn::Reg;
 use crate::map::MapType;
+use crate::prog_type::Target;
 
 /// What the arguments of a call say about its result and cost.
 #[derive(Default)]
@@ -108,6 +109,11 @@ impl Verifier<'_> {
 
     /// r0 at the end of the program.
     fn check_result(&mut self) -> Result<(), Refusal> {
+        // What is attached to a function without result may leave r0 as it is.
+        let may_be_void = matches!(self.env.decl.target, Target::Operation | Target::SecurityHook);
+        if may_be_void && self.env.attached.void {
+            return Ok(());
+        }
         let result = *self.read(Reg::R0)?;
         if result.is_pointer() && !self.env.privileged() {
             return Err(self
@@ -174,7 +180,7 @@ impl Verifier<'_> {
         if let Err(at) = self.proof.helpers.binary_search(&number) {
             self.proof.helpers.insert(at, number);
         }
-        let returned = self.returned(proto, &arguments);
+        let returned = self.returned(proto, &arguments)?;
         scratch(self.state.frame_mut());
         self.state.set(Reg::R0, returned);
         if proto.changes_packet {
@@ -211,6 +217,14 @@ impl Verifier<'_> {
                 Cause::UnknownFunction,
                 format!("unknown func bpf_{name}#{number}: for privileged programs only"),
             ));
+        }
+        if proto.sleeps && !self.env.sleepable {
+            return Err(self
+                .refuse(
+                    Cause::UnknownFunction,
+                    format!("helper call might sleep in a non-sleepable prog: bpf_{name}"),
+                )
+                .hint("load the program as sleepable, if its type allows it"));
         }
         if proto.gpl_only && !self.env.gpl {
             return Err(self
@@ -253,7 +267,7 @@ impl Verifier<'_> {
         id
     }
 
-    fn returned(&mut self, proto: &HelperProto, arguments: &Arguments) -> Value {
+    fn returned(&mut self, proto: &HelperProto, arguments: &Arguments) -> Result<Value, Refusal> {
         let or_null = |this: &mut Self, kind: Kind, reference: u32| {
             let id = this.new_id();
             Value { nullable: true, id, reference, ..Value::pointer(kind) }
@@ -263,7 +277,7 @@ impl Verifier<'_> {
             let id = this.acquire();
             Value { nullable: true, id, reference: id, ..Value::pointer(kind) }
         };
-        match proto.ret {
+        Ok(match proto.ret {
             Ret::Void => Value::UNINIT,
             Ret::Scalar => {
                 let range = match proto.id {
@@ -289,13 +303,13 @@ impl Verifier<'_> {
                     }
                     Some(MapType::Xskmap) => Kind::XdpSock,
                     Some(MapType::Sockmap | MapType::Sockhash) => {
-                        return acquired(self, Kind::Socket);
+                        return Ok(acquired(self, Kind::Socket));
                     }
                     _ => Kind::MapValue { map },
                 };
                 let value = or_null(self, kind, 0);
                 if arguments.key_in_range && matches!(kind, Kind::MapValue { .. }) {
-                    return Value { nullable: false, ..value };
+                    return Ok(Value { nullable: false, ..value });
                 }
                 value
             }
@@ -312,8 +326,23 @@ impl Verifier<'_> {
                 let reference = if listener { 0 } else { arguments.socket_reference };
                 or_null(self, Kind::Socket, reference)
             }
+            Ret::Btf(name) => {
+                let id = self.kernel_struct(name)?;
+                Value::pointer(Kind::Btf { id, trusted: true })
+            }
+            Ret::BtfOrNull(name) => {
+                let id = self.returned_struct(name)?;
+                let reference = arguments.socket_reference;
+                or_null(self, Kind::Btf { id, trusted: true }, reference)
+            }
+            Ret::PercpuMem | Ret::PercpuMemOrNull | Ret::KptrOrNull | Ret::DynptrMemOrNull => {
+                return Err(self.refuse(
+                    Cause::UnknownFunction,
+                    format!("bpf_{} is not supported", proto.name),
+                ));
+            }
             Ret::BorrowedTcpSockOrNull => or_null(self, Kind::TcpSock, arguments.socket_reference),
-        }
+        })
     }
 }
 

@@ -16,6 +16,7 @@ use super::cfg::Cfg;
 use super::checkpoint::Checkpoints;
 use super::compare::{self, IdMap, Rules};
 use super::liveness::{RegSet, live_over_call};
+use super::objects::Attached;
 use super::options::VerifyOptions;
 use super::path::{Mark, Path, Place, Places};
 use super::proof::{BranchFact, Claim, Proof, Region};
@@ -47,6 +48,8 @@ pub(super) struct Env<'a> {
     pub(super) cfg: Cfg,
     pub(super) live: Vec<RegSet>,
     pub(super) budget: Option<u64>,
+    pub(super) attached: Attached,
+    pub(super) sleepable: bool,
 }
 
 impl Env<'_> {

@@ -18,22 +18,50 @@ fn compatible(map: MapType, helper: i32) -> bool {
     let only = |allowed: &[i32]| allowed.contains(&helper);
     let from_map = match map {
         M::ProgArray => only(&[id::TAIL_CALL]),
-        M::PerfEventArray => {
-            only(&[id::PERF_EVENT_READ, id::PERF_EVENT_OUTPUT, id::PERF_EVENT_READ_VALUE])
-        }
-        M::Ringbuf => only(&[id::RINGBUF_OUTPUT, id::RINGBUF_RESERVE, id::RINGBUF_QUERY]),
+        M::PerfEventArray => only(&[
+            id::PERF_EVENT_READ,
+            id::PERF_EVENT_OUTPUT,
+            id::PERF_EVENT_READ_VALUE,
+            id::SKB_OUTPUT,
+            id::XDP_OUTPUT,
+        ]),
+        M::Ringbuf => only(&[
+            id::RINGBUF_OUTPUT,
+            id::RINGBUF_RESERVE,
+            id::RINGBUF_RESERVE_DYNPTR,
+            id::RINGBUF_QUERY,
+        ]),
+        M::UserRingbuf => only(&[id::USER_RINGBUF_DRAIN]),
         M::StackTrace => only(&[id::GET_STACKID]),
         M::CgroupStorage | M::PercpuCgroupStorage => only(&[id::GET_LOCAL_STORAGE]),
-        M::CgroupArray => false,
-        M::ReuseportSockarray | M::StructOps | M::UserRingbuf | M::Arena => false,
-        M::InodeStorage | M::TaskStorage | M::CgrpStorage => false,
+        M::CgroupArray => only(&[id::SKB_UNDER_CGROUP, id::CURRENT_TASK_UNDER_CGROUP]),
+        M::ReuseportSockarray => only(&[id::SK_SELECT_REUSEPORT]),
+        M::StructOps | M::Arena => false,
+        M::InodeStorage => only(&[id::INODE_STORAGE_GET, id::INODE_STORAGE_DELETE]),
+        M::TaskStorage => only(&[id::TASK_STORAGE_GET, id::TASK_STORAGE_DELETE]),
+        M::CgrpStorage => only(&[id::CGRP_STORAGE_GET, id::CGRP_STORAGE_DELETE]),
         M::ArrayOfMaps | M::HashOfMaps => only(&[id::MAP_LOOKUP_ELEM]),
         M::Devmap | M::DevmapHash => only(&[id::REDIRECT_MAP, id::MAP_LOOKUP_ELEM]),
         M::Cpumap => only(&[id::REDIRECT_MAP]),
         M::Xskmap => only(&[id::REDIRECT_MAP, id::MAP_LOOKUP_ELEM]),
-        M::Sockmap | M::Sockhash => {
-            only(&[id::MAP_UPDATE_ELEM, id::MAP_DELETE_ELEM, id::MAP_LOOKUP_ELEM])
-        }
+        M::Sockmap => only(&[
+            id::MAP_UPDATE_ELEM,
+            id::MAP_DELETE_ELEM,
+            id::MAP_LOOKUP_ELEM,
+            id::SK_REDIRECT_MAP,
+            id::SOCK_MAP_UPDATE,
+            id::MSG_REDIRECT_MAP,
+            id::SK_SELECT_REUSEPORT,
+        ]),
+        M::Sockhash => only(&[
+            id::MAP_UPDATE_ELEM,
+            id::MAP_DELETE_ELEM,
+            id::MAP_LOOKUP_ELEM,
+            id::SK_REDIRECT_HASH,
+            id::SOCK_HASH_UPDATE,
+            id::MSG_REDIRECT_HASH,
+            id::SK_SELECT_REUSEPORT,
+        ]),
         M::Queue | M::Stack => only(&[id::MAP_PEEK_ELEM, id::MAP_POP_ELEM, id::MAP_PUSH_ELEM]),
         M::BloomFilter => only(&[id::MAP_PEEK_ELEM, id::MAP_PUSH_ELEM]),
         M::SkStorage => only(&[id::SK_STORAGE_GET, id::SK_STORAGE_DELETE]),
@@ -47,10 +75,25 @@ fn compatible(map: MapType, helper: i32) -> bool {
     };
     let from_helper = match helper {
         id::TAIL_CALL => map == M::ProgArray,
-        id::PERF_EVENT_READ | id::PERF_EVENT_OUTPUT | id::PERF_EVENT_READ_VALUE => {
-            map == M::PerfEventArray
+        id::PERF_EVENT_READ
+        | id::PERF_EVENT_OUTPUT
+        | id::PERF_EVENT_READ_VALUE
+        | id::SKB_OUTPUT
+        | id::XDP_OUTPUT => map == M::PerfEventArray,
+        id::RINGBUF_OUTPUT
+        | id::RINGBUF_RESERVE
+        | id::RINGBUF_RESERVE_DYNPTR
+        | id::RINGBUF_QUERY => map == M::Ringbuf,
+        id::USER_RINGBUF_DRAIN => map == M::UserRingbuf,
+        id::SK_SELECT_REUSEPORT => {
+            matches!(map, M::ReuseportSockarray | M::Sockmap | M::Sockhash)
         }
-        id::RINGBUF_OUTPUT | id::RINGBUF_RESERVE | id::RINGBUF_QUERY => map == M::Ringbuf,
+        id::SK_REDIRECT_MAP | id::MSG_REDIRECT_MAP | id::SOCK_MAP_UPDATE => map == M::Sockmap,
+        id::SK_REDIRECT_HASH | id::MSG_REDIRECT_HASH | id::SOCK_HASH_UPDATE => map == M::Sockhash,
+        id::SKB_UNDER_CGROUP | id::CURRENT_TASK_UNDER_CGROUP => map == M::CgroupArray,
+        id::TASK_STORAGE_GET | id::TASK_STORAGE_DELETE => map == M::TaskStorage,
+        id::INODE_STORAGE_GET | id::INODE_STORAGE_DELETE => map == M::InodeStorage,
+        id::CGRP_STORAGE_GET | id::CGRP_STORAGE_DELETE => map == M::CgrpStorage,
         id::GET_STACKID => map == M::StackTrace,
         id::GET_LOCAL_STORAGE => matches!(map, M::CgroupStorage | M::PercpuCgroupStorage),
         id::REDIRECT_MAP => {

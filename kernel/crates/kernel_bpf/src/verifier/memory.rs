@@ -11,8 +11,7 @@ use super::scalar::range::Range;
 use super::value::{Kind, Value};
 use crate::insn::{AtomicOp, Operand, Reg, Size, Width};
 use crate::map::MapType;
-use crate::prog_type::context::{ContextRule, Field, FieldKind};
-use crate::prog_type::socket;
+use crate::prog_type::stream;
 
 /// What an access does.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,7 +34,7 @@ impl Verifier<'_> {
         let pointer = *self.read(base)?;
         self.writable(dst)?;
         let offset = i32::from(offset);
-        self.check_alignment(base, &pointer, offset, size.bytes())?;
+        self.check_alignment_of(base, &pointer, offset, size.bytes())?;
         let loaded = if let Kind::Stack { frame } = pointer.kind {
             self.note_region(Region::Stack)?;
             let value = self.stack_read(base, &pointer, frame, offset, size.bytes(), true)?;
@@ -69,28 +68,9 @@ impl Verifier<'_> {
         signed: bool,
     ) -> Result<Value, Refusal> {
         match pointer.kind {
-            Kind::Ctx => {
-                let field = self.context_field(offset, size);
-                let kind = match field.map(|field| field.kind) {
-                    Some(FieldKind::PacketData) => Kind::Packet,
-                    Some(FieldKind::PacketEnd) => Kind::PacketEnd,
-                    Some(FieldKind::PacketMeta) => Kind::PacketMeta,
-                    Some(FieldKind::SockCommonOrNull) => {
-                        let id = self.new_id();
-                        let socket = Value::pointer(Kind::SockCommon);
-                        return Ok(Value { nullable: true, id, ..socket });
-                    }
-                    Some(FieldKind::Scalar) | None => return Ok(Value::UNKNOWN),
-                };
-                if signed {
-                    return Err(self.refuse(
-                        Cause::ContextAccess,
-                        format!("invalid bpf_context access off={offset} size={size}: sign extension of a pointer"),
-                    ));
-                }
-                Ok(Value::pointer(kind))
-            }
+            Kind::Ctx => self.context_value(offset, size, signed),
             Kind::MapValue { map } => Ok(self.frozen_value(map, pointer, offset, size)),
+            Kind::Btf { id, .. } => self.object_field(id, pointer, offset, size),
             _ => Ok(Value::UNKNOWN),
         }
     }
@@ -119,7 +99,7 @@ impl Verifier<'_> {
         }
         let pointer = *self.read(base)?;
         let offset = i32::from(offset);
-        self.check_alignment(base, &pointer, offset, size.bytes())?;
+        self.check_alignment_of(base, &pointer, offset, size.bytes())?;
         if let Kind::Stack { frame } = pointer.kind {
             self.note_region(Region::Stack)?;
             return self.stack_write(base, &pointer, frame, offset, size.bytes(), src);
@@ -146,6 +126,8 @@ impl Verifier<'_> {
             Kind::Ctx => "ctx",
             Kind::Packet | Kind::PacketMeta | Kind::PacketEnd => "pkt",
             Kind::SockCommon | Kind::Socket | Kind::TcpSock | Kind::XdpSock => "sock",
+            Kind::FlowKeys => "flow_keys",
+            Kind::Btf { .. } => "a kernel object",
             _ => return Ok(()),
         };
         Err(self
@@ -178,7 +160,7 @@ impl Verifier<'_> {
         }
         let size = if width == Width::W32 { 4 } else { 8 };
         let offset = i32::from(offset);
-        self.check_alignment(base, &pointer, offset, size)?;
+        self.check_alignment_of(base, &pointer, offset, size)?;
         let mut old = Value::UNKNOWN;
         if let Kind::Stack { frame } = pointer.kind {
             self.note_region(Region::Stack)?;
@@ -213,7 +195,7 @@ impl Verifier<'_> {
     }
 
     /// Stack accesses are aligned always; others when the loader asks for it.
-    fn check_alignment(
+    pub(super) fn check_alignment_of(
         &self,
         base: Reg,
         pointer: &Value,
@@ -305,6 +287,21 @@ impl Verifier<'_> {
             Kind::SockCommon | Kind::Socket | Kind::TcpSock | Kind::XdpSock => {
                 self.note_region(Region::Object)?;
                 self.check_socket(base, pointer, offset, size, access)
+            }
+            Kind::FlowKeys => {
+                if access == Access::Write {
+                    leaks(self, "flow keys")?;
+                }
+                self.note_region(Region::Object)?;
+                self.check_extent(base, pointer, offset, size, stream::FLOW_KEYS_SIZE, false)
+            }
+            Kind::TraceBuffer => {
+                self.note_region(Region::Object)?;
+                self.check_trace_buffer(base, pointer, offset, size)
+            }
+            Kind::Btf { id, .. } => {
+                self.note_region(Region::Object)?;
+                self.check_object(base, id, pointer, offset, size, access)
             }
             Kind::Scalar => Err(self
                 .refuse(
@@ -435,130 +432,6 @@ impl Verifier<'_> {
                 .hint("compare the pointer plus the size with data_end first"));
         }
         Ok(())
-    }
-
-    /// The context field that an access falls into.
-    fn context_field(&self, offset: i32, size: u32) -> Option<&'static Field> {
-        let fields: &'static [Field] = match self.env.decl.context.rule {
-            ContextRule::Fields(fields) | ContextRule::Words(fields) => fields,
-            ContextRule::Flat { .. } => return None,
-        };
-        let at = u32::try_from(offset).ok()?;
-        fields.iter().find(|field| {
-            let (start, length) = (u32::from(field.offset), u32::from(field.size));
-            at >= start && at + size <= start + length
-        })
-    }
-
-    fn check_context(
-        &mut self,
-        base: Reg,
-        pointer: &Value,
-        offset: i32,
-        size: u32,
-        access: Access,
-    ) -> Result<(), Refusal> {
-        if pointer.offset != 0 {
-            return Err(self
-                .refuse(
-                    Cause::ContextAccess,
-                    format!(
-                        "dereference of modified ctx ptr R{} off={} disallowed",
-                        base as u8, pointer.offset
-                    ),
-                )
-                .register(base)
-                .hint("put the offset into the access, as a structure field has it"));
-        }
-        if pointer.scalar.as_constant() != Some(0) {
-            return Err(self
-                .refuse(
-                    Cause::ContextAccess,
-                    format!("variable ctx access R{} disallowed", base as u8),
-                )
-                .register(base));
-        }
-        let context = self.env.decl.context;
-        let end = i64::from(offset) + i64::from(size);
-        let inside = offset >= 0 && end <= i64::from(context.size);
-        let aligned = offset.rem_euclid(size as i32) == 0;
-        let allowed = inside
-            && aligned
-            && match context.rule {
-                ContextRule::Flat { start } => {
-                    access == Access::Read && i64::from(offset) >= i64::from(start)
-                }
-                ContextRule::Words(_) | ContextRule::Fields(_) => {
-                    let whole_word = matches!(context.rule, ContextRule::Words(_))
-                        && access == Access::Read
-                        && size == 8;
-                    whole_word
-                        || self.context_field(offset, size).is_some_and(|field| {
-                            let rule =
-                                if access == Access::Read { field.read } else { field.write };
-                            rule.allows(size) && (!field.privileged || self.env.privileged())
-                        })
-                }
-            };
-        if !allowed {
-            let why = if !inside {
-                format!("{} has {} bytes", context.name, context.size)
-            } else if !aligned {
-                "the offset is not a multiple of the size".into()
-            } else if access == Access::Write {
-                format!("this part of {} is read-only", context.name)
-            } else {
-                format!("{} has no such field", context.name)
-            };
-            return Err(self
-                .refuse(
-                    Cause::ContextAccess,
-                    format!("invalid bpf_context access off={offset} size={size}: {why}"),
-                )
-                .register(base));
-        }
-        self.proof.max_ctx_offset = self.proof.max_ctx_offset.max(end as u32);
-        Ok(())
-    }
-
-    fn check_socket(
-        &self,
-        base: Reg,
-        pointer: &Value,
-        offset: i32,
-        size: u32,
-        access: Access,
-    ) -> Result<(), Refusal> {
-        let kind = self.kind_name(pointer);
-        if access == Access::Write {
-            return Err(self
-                .refuse(Cause::ReadOnly, format!("R{} cannot write into {kind}", base as u8))
-                .register(base));
-        }
-        let fields = match pointer.kind {
-            Kind::Socket => socket::SOCK,
-            Kind::TcpSock => socket::TCP_SOCK,
-            Kind::XdpSock => socket::XDP_SOCK,
-            _ => socket::SOCK_COMMON,
-        };
-        let at = i64::from(pointer.offset) + i64::from(offset);
-        let known = pointer.scalar.as_constant() == Some(0);
-        let allowed = known
-            && at >= 0
-            && at % i64::from(size) == 0
-            && fields.iter().any(|field| {
-                let (start, length) = (i64::from(field.offset), i64::from(field.size));
-                at >= start && at + i64::from(size) <= start + length && field.read.allows(size)
-            });
-        if allowed {
-            return Ok(());
-        }
-        Err(self
-            .refuse(
-                Cause::OutOfBounds,
-                format!("R{} invalid {kind} access off={at} size={size}", base as u8),
-            )
-            .register(base))
     }
 
     /// The address of an array map's value, as `.data` and `.rodata` are reached.

@@ -32,6 +32,10 @@ impl Verifier<'_> {
             Kind::Socket => "sock",
             Kind::TcpSock => "tcp_sock",
             Kind::XdpSock => "xdp_sock",
+            Kind::FlowKeys => "flow_keys",
+            Kind::TraceBuffer => "tp_buffer",
+            Kind::Btf { trusted: true, .. } => "trusted_ptr_",
+            Kind::Btf { .. } => "untrusted_ptr_",
             Kind::Func { .. } => "func",
         }
     }
@@ -80,6 +84,13 @@ impl Verifier<'_> {
             Kind::Memory { size } => place(format!("a pointer to a record of {size} bytes")),
             Kind::SockCommon | Kind::Socket | Kind::TcpSock | Kind::XdpSock => {
                 place("a pointer to a socket".to_string())
+            }
+            Kind::FlowKeys => place("a pointer to the flow's keys".to_string()),
+            Kind::TraceBuffer => place("a pointer to the tracepoint's buffer".to_string()),
+            Kind::Btf { id, trusted } => {
+                let name = self.env.options.kernel_btf.map_or("", |btf| btf.name(id));
+                let what = if trusted { "" } else { " that was read out of another object" };
+                place(format!("a pointer to a kernel's struct {name}{what}"))
             }
             Kind::Func { .. } => "the address of a function".to_string(),
         }

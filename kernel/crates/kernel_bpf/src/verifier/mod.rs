@@ -46,6 +46,7 @@ mod callgraph;
 mod cfg;
 mod checkpoint;
 mod compare;
+mod context;
 mod explore;
 mod json;
 mod liveness;
@@ -53,6 +54,7 @@ mod log;
 mod maps;
 mod memory;
 mod message;
+mod objects;
 mod options;
 mod path;
 mod pointer;
@@ -77,10 +79,11 @@ pub use rejection::{Cause, PathStep, Rejection, SourceLine};
 
 use crate::insn::{Imm64, Insn};
 use crate::map::MapRef;
-use crate::prog_type::{self, TypeDecl};
+use crate::prog_type::{self, ProgType, Sleepable, TypeDecl};
 use crate::program::Program;
 use cfg::Cfg;
 use explore::{Env, MapInfo, Verifier};
+use objects::Attached;
 use refusal::Refusal;
 
 /// Verifies a program.
@@ -104,7 +107,7 @@ pub fn verify_with_log<M: MapRef>(
     options: &VerifyOptions,
     log: &mut String,
 ) -> Result<Verified<Program<M>>, Box<Rejection>> {
-    let (decl, cfg) = match check_shape(&program, options) {
+    let (decl, attached, cfg) = match check_shape(&program, options) {
         Ok(shape) => shape,
         Err(refusal) => return Err(Box::new(message::undressed(&program, refusal, Vec::new()))),
     };
@@ -131,6 +134,8 @@ pub fn verify_with_log<M: MapRef>(
             live: liveness::live_registers(&program.insns),
             cfg,
             budget,
+            attached,
+            sleepable: program.sleepable,
         });
         let outcome = verifier.verify();
         log.push_str(&verifier.log);
@@ -160,20 +165,42 @@ pub fn verify_with_log<M: MapRef>(
 fn check_shape<M: MapRef>(
     program: &Program<M>,
     options: &VerifyOptions,
-) -> Result<(TypeDecl, Cfg), Refusal> {
+) -> Result<(TypeDecl, Attached, Cfg), Refusal> {
     let (kind, attach) = (program.prog_type, program.expected_attach_type);
     let Some(decl) = prog_type::decl(kind, attach) else {
-        return Err(Refusal::program(
-            Cause::ProgramType,
-            format!("there is no attach type {attach} for programs of type {}", kind.name()),
-        ));
+        let message = if kind == ProgType::Ext {
+            "programs of type ext replace a function of another program, which cannot be named here"
+                .into()
+        } else {
+            format!("there is no attach type {attach} for programs of type {}", kind.name())
+        };
+        return Err(Refusal::program(Cause::ProgramType, message));
     };
+    match decl.sleepable {
+        Sleepable::Always if !program.sleepable => {
+            return Err(Refusal::program(
+                Cause::ProgramType,
+                format!("programs of type {} can only be sleepable", kind.name()),
+            ));
+        }
+        Sleepable::Never if program.sleepable => {
+            return Err(Refusal::program(
+                Cause::ProgramType,
+                format!("programs of type {} cannot be sleepable", kind.name()),
+            )
+            .hint(
+                "fentry, fexit, fmod_ret, iter, LSM, uprobe, struct_ops and syscall programs can",
+            ));
+        }
+        _ => {}
+    }
     if options.unprivileged && !decl.unprivileged {
         return Err(Refusal::program(
             Cause::ProgramType,
             format!("only privileged loaders may load programs of type {}", kind.name()),
         ));
     }
+    let attached = objects::attached(program, &decl, options.kernel_btf)?;
     let length = program.insns.len();
     let most = options.max_insns.min(path::MAX_INSNS);
     if length == 0 || length > most {
@@ -200,5 +227,5 @@ fn check_shape<M: MapRef>(
         ));
     }
     let cfg = cfg::build(&program.insns, !options.unprivileged)?;
-    Ok((decl, cfg))
+    Ok((decl, attached, cfg))
 }

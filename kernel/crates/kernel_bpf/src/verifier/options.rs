@@ -1,5 +1,7 @@
 //! [`VerifyOptions`]: who loads, and how much work the verifier may do.
 
+use crate::btf::Btf;
+
 /// How to verify. Start from [`VerifyOptions::cloud`] or [`VerifyOptions::embedded`].
 #[derive(Clone, Copy, Debug)]
 pub struct VerifyOptions {
@@ -21,6 +23,9 @@ pub struct VerifyOptions {
     /// Refuses helpers that the kernel does not implement; `None`: those of the
     /// program type are all there.
     pub helper_available: Option<fn(i32) -> bool>,
+    /// The kernel's types, for programs that are attached to kernel functions or follow
+    /// pointers to kernel objects.
+    pub kernel_btf: Option<&'static Btf>,
     /// As `log_level` of `BPF_PROG_LOAD`: bit 0 and 1 the explored instructions (2:
     /// with states), bit 2 the statistics.
     pub log_level: u32,
@@ -43,6 +48,7 @@ impl VerifyOptions {
             strict_alignment: false,
             embedded: false,
             helper_available: None,
+            kernel_btf: None,
             log_level: 0,
             record_claims: false,
         }

@@ -149,6 +149,8 @@ impl Verifier<'_> {
             | Kind::Packet
             | Kind::PacketMeta
             | Kind::Memory { .. } => true,
+            Kind::TraceBuffer => true,
+            Kind::Btf { .. } => number.as_constant().is_some(),
             Kind::MapPtr { .. } => op == AluOp::Add && number.is_zero(),
             _ => false,
         };

@@ -28,6 +28,8 @@ pub struct Proof {
     pub max_ctx_offset: u32,
     /// Whether the program calls `bpf_tail_call`.
     pub tail_calls: bool,
+    /// One more than the highest byte of a writable tracepoint's buffer that is accessed.
+    pub max_buffer_offset: u32,
     /// Whether it may write to packet data.
     pub writes_packet: bool,
     /// What is proved about each slot.

@@ -39,6 +39,17 @@ pub(super) enum Kind {
     Socket,
     TcpSock,
     XdpSock,
+    /// The keys of the flow dissector.
+    FlowKeys,
+    /// The buffer of a writable tracepoint.
+    TraceBuffer,
+    /// A kernel object of this type of the kernel's BTF. What was read out of another
+    /// object is not `trusted`: it may be stale or null, so it can be read, with a
+    /// fault caught, but not be handed to the kernel.
+    Btf {
+        id: u32,
+        trusted: bool,
+    },
     /// A subprogram of this program, by first slot.
     Func {
         start: u32,

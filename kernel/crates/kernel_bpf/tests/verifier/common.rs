@@ -43,7 +43,11 @@ pub(crate) fn load(
 }
 
 pub(crate) fn accept(kind: ProgType, text: &str) -> Proof {
-    match load(kind, 0, text, &VerifyOptions::cloud()) {
+    accept_at(kind, 0, text)
+}
+
+pub(crate) fn accept_at(kind: ProgType, attach: u32, text: &str) -> Proof {
+    match load(kind, attach, text, &VerifyOptions::cloud()) {
         Ok(proof) => proof,
         Err(rejection) => panic!("{text}\n{rejection}"),
     }

@@ -9,3 +9,4 @@ mod machine;
 mod memory;
 mod messages;
 mod rules;
+mod types;
