@@ -163,6 +163,24 @@ impl<M> Program<M> {
         Ok(Self::new(insns, prog_type, maps))
     }
 
+    /// The same program with other things standing for its maps, in the same order.
+    #[must_use]
+    pub fn with_maps<N>(self, maps: Vec<N>) -> Program<N> {
+        Program {
+            name: self.name,
+            insns: self.insns,
+            prog_type: self.prog_type,
+            expected_attach_type: self.expected_attach_type,
+            gpl_compatible: self.gpl_compatible,
+            maps,
+            line_info: self.line_info,
+            func_info: self.func_info,
+            btf: self.btf,
+            attach_btf_id: self.attach_btf_id,
+            sleepable: self.sleepable,
+        }
+    }
+
     /// The source line of a slot: that of the last entry at or before it.
     #[must_use]
     pub fn line_of(&self, slot: usize) -> Option<&LineInfo> {

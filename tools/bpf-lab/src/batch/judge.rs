@@ -214,17 +214,7 @@ fn run(
 ) -> Result<()> {
     let maps: Result<Vec<Arc<Map>>, String> =
         program.maps.iter().map(|map| map.map.clone()).collect();
-    let program = Program {
-        name: program.name,
-        insns: program.insns,
-        prog_type: program.prog_type,
-        expected_attach_type: program.expected_attach_type,
-        gpl_compatible: program.gpl_compatible,
-        maps: maps.map_err(anyhow::Error::msg)?,
-        line_info: program.line_info,
-        func_info: program.func_info,
-        btf: program.btf,
-    };
+    let program = program.with_maps(maps.map_err(anyhow::Error::msg)?);
     let verified = verify(program, &options(case, setting)).map_err(|rejection| {
         anyhow::anyhow!("refused with its real maps: {}", rejection.message)
     })?;
