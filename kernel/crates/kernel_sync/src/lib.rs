@@ -21,6 +21,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod irq;
 mod mutex;
 mod once;
 mod platform;
