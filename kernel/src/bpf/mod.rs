@@ -22,7 +22,7 @@ pub mod trace;
 
 use alloc::sync::Arc;
 
-use kernel_bpf::map::{Epoch, MapDef, MapEnvironment, MapError};
+use kernel_bpf::map::{Epoch, MapDef, MapEnvironment, MapError, MapExtras};
 use kernel_bpf::profile::ActiveProfile;
 use kernel_sync::OnceCell;
 
@@ -85,6 +85,7 @@ impl BpfManager {
     pub fn create_map(
         &self,
         def: MapDef,
+        extras: &MapExtras,
         name: [u8; kernel_abi::bpf::OBJ_NAME_LEN],
         types: Option<MapTypes>,
     ) -> Result<Arc<LoadedMap>, MapError> {
@@ -93,11 +94,15 @@ impl BpfManager {
             seed: crate::random::word(),
             epoch: &EPOCH,
         };
-        let bytes = kernel_bpf::map::Map::memory_needed(&def, environment.cpus)?;
+        let bytes = kernel_bpf::map::Map::memory_needed(&def, extras, environment.cpus)?;
         crate::mem::memapi::may_allocate(bytes).map_err(|_| MapError::OutOfMemory)?;
-        let map = kernel_bpf::map::Map::create::<ActiveProfile>(def, &environment)?;
+        let map = kernel_bpf::map::Map::create_with::<ActiveProfile>(def, extras, &environment)?;
+        let map = Arc::new(map);
         self.maps
-            .insert(|id| LoadedMap { id, name, map: Arc::new(map), types })
+            .insert(|id| {
+                map.set_id(id);
+                LoadedMap { id, name, map, types }
+            })
             .ok_or(MapError::OutOfMemory)
     }
 

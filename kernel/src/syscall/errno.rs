@@ -49,6 +49,8 @@ impl ToErrno for MapError {
             Self::NotSupported => Errno::ENOTSUPP,
             Self::WouldBlock => Errno::EAGAIN,
             Self::Busy => Errno::EBUSY,
+            Self::NoSpace => Errno::ENOSPC,
+            Self::Impossible => Errno::EOPNOTSUPP,
         }
     }
 }

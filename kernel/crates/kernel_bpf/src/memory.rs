@@ -236,6 +236,14 @@ pub fn load_bytes(words: &[AtomicU64], bytes: &mut [u8]) {
     }
 }
 
+/// The same memory as 4-byte words.
+#[must_use]
+pub fn halves(words: &[AtomicU64]) -> &[AtomicU32] {
+    // SAFETY: 4-byte words are aligned wherever 8-byte words are, there are twice as many of
+    // them, and atomics may be shared.
+    unsafe { core::slice::from_raw_parts(words.as_ptr().cast::<AtomicU32>(), words.len() * 2) }
+}
+
 /// Zeroes `words`.
 #[inline]
 pub fn zero(words: &[AtomicU64]) {

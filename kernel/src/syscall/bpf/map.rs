@@ -3,7 +3,7 @@
 use kernel_abi::Errno;
 use kernel_abi::bpf::{map_create, map_elem};
 use kernel_bpf::map::def::flags;
-use kernel_bpf::map::{MapDef, MapType};
+use kernel_bpf::map::{MapDef, MapExtras, MapType};
 
 use super::{Handle, Request, SyscallResult, install};
 use crate::bpf::files::{Access, Object};
@@ -42,7 +42,7 @@ pub(super) fn create(request: &Request) -> SyscallResult {
         flags,
     };
     let types = types(request)?;
-    let map = request.manager.create_map(def, name, types).or_errno()?;
+    let map = request.manager.create_map(def, &MapExtras::default(), name, types).or_errno()?;
     install(Object::Map(map), access)
 }
 

@@ -7,6 +7,7 @@
 
 use core::sync::atomic::AtomicU64;
 
+use super::def::ValueFields;
 use super::error::{MapError, UpdateMode};
 use crate::memory::{Memory, PAGE_SIZE, Region, load_bytes, store_bytes};
 
@@ -20,6 +21,7 @@ pub(super) struct Array {
     /// Words from one CPU's values to the next CPU's.
     cpu_stride: usize,
     cpus: usize,
+    fields: ValueFields,
 }
 
 /// What a program's inlined lookup needs, at fixed places.
@@ -48,6 +50,7 @@ impl Array {
         value_size: usize,
         cpus: usize,
         page_aligned: bool,
+        fields: ValueFields,
     ) -> Result<Self, MapError> {
         let mut words = Self::words(entries, value_size, cpus).ok_or(MapError::Full)?;
         if page_aligned {
@@ -57,7 +60,7 @@ impl Array {
         let region = Region::new(memory, words, align).ok_or(MapError::OutOfMemory)?;
         let stride = value_size.div_ceil(8);
         let cpu_stride = stride * entries as usize;
-        Ok(Self { region, entries, value_size, stride, cpu_stride, cpus })
+        Ok(Self { region, entries, value_size, stride, cpu_stride, cpus, fields })
     }
 
     /// The words of one value, on one CPU.
@@ -72,10 +75,15 @@ impl Array {
 
     /// Copies a value out; of a per-CPU array, every CPU's, each in a multiple of 8 bytes.
     #[inline]
-    pub(super) fn read(&self, index: u32, out: &mut [u8]) -> Result<(), MapError> {
+    pub(super) fn read(&self, index: u32, out: &mut [u8], lock: bool) -> Result<(), MapError> {
         if self.cpus == 1 {
             let value = self.value(index, 0).ok_or(MapError::NotFound)?;
-            load_bytes(value, out.get_mut(..self.value_size).ok_or(MapError::Invalid)?);
+            let out = out.get_mut(..self.value_size).ok_or(MapError::Invalid)?;
+            if lock {
+                self.fields.locked(value, || self.fields.load(value, out));
+            } else {
+                self.fields.load(value, out);
+            }
             return Ok(());
         }
         for (cpu, chunk) in out.chunks_exact_mut(self.stride * 8).take(self.cpus).enumerate() {
@@ -86,11 +94,22 @@ impl Array {
 
     /// Writes a value from user space; to a per-CPU array, every CPU's.
     #[inline]
-    pub(super) fn write(&self, index: u32, bytes: &[u8], mode: UpdateMode) -> Result<(), MapError> {
+    pub(super) fn write(
+        &self,
+        index: u32,
+        bytes: &[u8],
+        mode: UpdateMode,
+        lock: bool,
+    ) -> Result<(), MapError> {
         self.check(index, mode)?;
         if self.cpus == 1 {
             let value = self.value(index, 0).ok_or(MapError::Full)?;
-            store_bytes(value, bytes.get(..self.value_size).ok_or(MapError::Invalid)?);
+            let bytes = bytes.get(..self.value_size).ok_or(MapError::Invalid)?;
+            if lock {
+                self.fields.locked(value, || self.fields.store(value, bytes));
+            } else {
+                self.fields.store(value, bytes);
+            }
             return Ok(());
         }
         for (cpu, chunk) in bytes.chunks_exact(self.stride * 8).take(self.cpus).enumerate() {
@@ -105,10 +124,13 @@ impl Array {
         index: u32,
         bytes: &[u8],
         mode: UpdateMode,
+        lock: bool,
         cpu: usize,
     ) -> Result<(), MapError> {
+        if self.cpus == 1 {
+            return self.write(index, bytes, mode, lock);
+        }
         self.check(index, mode)?;
-        let cpu = if self.cpus == 1 { 0 } else { cpu };
         store_bytes(self.value(index, cpu).ok_or(MapError::Full)?, bytes);
         Ok(())
     }
@@ -129,15 +151,18 @@ impl Array {
         self.value(index, cpu).map(|words| words.as_ptr().expose_provenance())
     }
 
-    /// The index after `index`; the first for none or one that is out of range.
-    pub(super) fn next(&self, index: Option<u32>) -> Result<u32, MapError> {
-        match index {
-            Some(index) if index < self.entries => {
-                let next = index + 1;
-                if next < self.entries { Ok(next) } else { Err(MapError::NotFound) }
+    /// Shows every value to a program: `visit` gets the index and the value's address on
+    /// `cpu`, and says whether to go on. Returns how many were visited.
+    pub(super) fn each(&self, cpu: usize, mut visit: impl FnMut(u32, usize) -> bool) -> u64 {
+        let mut visited = 0;
+        for index in 0..self.entries {
+            let Some(address) = self.address(index, cpu) else { break };
+            visited += 1;
+            if !visit(index, address) {
+                break;
             }
-            _ => Ok(0),
         }
+        visited
     }
 
     /// What an inlined lookup needs.

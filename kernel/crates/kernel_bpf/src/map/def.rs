@@ -179,6 +179,24 @@ impl MapDef {
     }
 }
 
+/// Parts of a value that have rules of their own, by their offsets in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ValueFields {
+    /// `struct bpf_spin_lock`, 4 bytes.
+    pub spin_lock: Option<u32>,
+    /// `struct bpf_timer`, 16 bytes.
+    pub timer: Option<u32>,
+}
+
+impl ValueFields {
+    /// Whether the value has no such part.
+    #[inline]
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.spin_lock.is_none() && self.timer.is_none()
+    }
+}
+
 /// What the verifier needs to know of a map that a program refers to.
 pub trait MapRef {
     /// Its definition.
@@ -196,6 +214,11 @@ pub trait MapRef {
     fn inner_def(&self) -> Option<MapDef> {
         None
     }
+
+    /// Locks and timers in its values.
+    fn value_fields(&self) -> ValueFields {
+        ValueFields::default()
+    }
 }
 
 impl<T: MapRef + ?Sized> MapRef for alloc::sync::Arc<T> {
@@ -207,6 +230,9 @@ impl<T: MapRef + ?Sized> MapRef for alloc::sync::Arc<T> {
     }
     fn inner_def(&self) -> Option<MapDef> {
         (**self).inner_def()
+    }
+    fn value_fields(&self) -> ValueFields {
+        (**self).value_fields()
     }
 }
 

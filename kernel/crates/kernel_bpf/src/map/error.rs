@@ -24,6 +24,10 @@ pub enum MapError {
     WouldBlock,
     /// The map is in use in a way that forbids this (EBUSY).
     Busy,
+    /// What was asked for has no place: a full trie, a bucket larger than the buffer (ENOSPC).
+    NoSpace,
+    /// The operation makes no sense for this type of map (EOPNOTSUPP).
+    Impossible,
 }
 
 impl MapError {
@@ -39,6 +43,8 @@ impl MapError {
             MapError::Busy => 16,
             MapError::Exists => 17,
             MapError::Invalid => 22,
+            MapError::NoSpace => 28,
+            MapError::Impossible => 95,
             MapError::NotSupported => 524,
         }
     }
@@ -56,11 +62,16 @@ impl fmt::Display for MapError {
             MapError::NotSupported => "this type of map does not have this operation",
             MapError::WouldBlock => "no room in the ring buffer",
             MapError::Busy => "the map is in use",
+            MapError::NoSpace => "no space left in the map or the buffer",
+            MapError::Impossible => "the operation makes no sense for this type of map",
         })
     }
 }
 
 impl core::error::Error for MapError {}
+
+/// Copy the value while its spin lock is held (`BPF_F_LOCK`).
+pub const F_LOCK: u64 = 4;
 
 /// What an update does when the key exists, and when it does not (`BPF_ANY`,
 /// `BPF_NOEXIST`, `BPF_EXIST`).
@@ -72,8 +83,8 @@ pub enum UpdateMode {
 }
 
 impl UpdateMode {
-    /// From the flags of `BPF_MAP_UPDATE_ELEM` and `bpf_map_update_elem`. `BPF_F_LOCK` needs a
-    /// spin lock in the value, which no map here has.
+    /// From the flags of `BPF_MAP_UPDATE_ELEM` and `bpf_map_update_elem`, without
+    /// [`F_LOCK`].
     ///
     /// # Errors
     /// [`MapError::Invalid`] for anything else.

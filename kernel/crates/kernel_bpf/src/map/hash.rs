@@ -1,9 +1,10 @@
-//! Hash maps and per-CPU hash maps.
+//! Hash maps and per-CPU hash maps, and their LRU kinds.
 //!
 //! **Shape.** A power of two of chains; a chain's head and each element's `next` hold an
 //! element's number plus one. An element is a row of words: link (hash in the upper half,
 //! `next` in the lower), retirement tag, next retired, key, value (one, or one for each
-//! CPU). Elements lie in blocks (`elements`).
+//! CPU), and for the LRU kinds a word that says whether it was used. Elements lie in blocks
+//! (`elements`). `walk` goes through all of them, `lru` chooses which one must go.
 //!
 //! **Protocol.** Lookups take no lock, in interrupts as elsewhere. Everything that changes a
 //! chain holds `state`, a spin lock with interrupts off. An element's hash and key are
@@ -17,28 +18,29 @@
 //! the old value or the new one; when every spare element waits for a reader, the value is
 //! overwritten in place instead, which a concurrent reader may see half done.
 
+mod lru;
+mod walk;
+
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use kernel_sync::SpinLock;
 
-use super::elements::Elements;
+use super::def::ValueFields;
+use super::elements::{Elements, Free, LINK, OWN};
 use super::epoch::Epoch;
 use super::error::{MapError, UpdateMode};
+use super::keyed_hash::KeyedHash;
 use crate::memory::{Memory, Region, load_bytes, partial_word, store_bytes, zero};
 
-const LINK: usize = 0;
-// Word 1 is the retirement tag.
-const QUEUE: usize = 2;
-const KEY: usize = 3;
+const KEY: usize = OWN;
 
 /// A hash map.
 pub(super) struct Hash {
     heads: Region,
     elements: Elements,
     shape: Shape,
-    seed: [u64; 2],
+    hasher: KeyedHash,
     state: SpinLock<State>,
-    epoch: &'static Epoch,
 }
 
 /// The sizes, in words where nothing else is said.
@@ -53,7 +55,15 @@ pub(super) struct Shape {
     /// Elements in all: `max_entries` and the spare ones.
     capacity: u32,
     buckets: u32,
+    /// A full map makes room by itself.
+    lru: bool,
+    fields: ValueFields,
 }
+
+/// The word of an LRU element: programs have looked it up lately.
+const USED: u64 = 1;
+/// The same word: the element is in the map.
+const LINKED: u64 = 2;
 
 impl Shape {
     /// Every size of a map, or `None` if one does not fit. `cpus` is 1 for a plain hash.
@@ -62,8 +72,14 @@ impl Shape {
         key_bytes: usize,
         value_bytes: usize,
         cpus: usize,
+        lru: bool,
+        fields: ValueFields,
     ) -> Option<Self> {
-        let spare = u32::try_from(cpus).ok()?.checked_mul(4)?.max(32);
+        let mut spare = u32::try_from(cpus).ok()?.checked_mul(4)?.max(32);
+        if lru {
+            // What was evicted waits for its readers, more of it than in other maps.
+            spare = spare.max((max_entries / 4).min(1024));
+        }
         let capacity = max_entries.checked_add(spare)?;
         let buckets = max_entries.checked_next_power_of_two()?;
         Some(Self {
@@ -75,11 +91,13 @@ impl Shape {
             cpus,
             capacity,
             buckets,
+            lru,
+            fields,
         })
     }
 
     fn element_words(&self) -> Option<usize> {
-        self.value.checked_mul(self.cpus)?.checked_add(KEY + self.key)
+        self.value.checked_mul(self.cpus)?.checked_add(KEY + self.key + usize::from(self.lru))
     }
 
     /// Bytes that a preallocated map takes.
@@ -93,14 +111,11 @@ impl Shape {
 
 /// What the lock guards: which elements are free, and who waits to become so.
 struct State {
-    /// Elements from this number on were never used.
-    fresh: u32,
-    /// Retired elements, a queue in the order of their tags: the first and the last, plus
-    /// one; 0 for none.
-    oldest: u32,
-    newest: u32,
+    free: Free,
     /// Elements that are linked.
     live: u32,
+    /// Where the search for an element to evict goes on.
+    hand: u32,
 }
 
 /// An element, where it is in its chain, and its words.
@@ -118,36 +133,22 @@ impl Hash {
         epoch: &'static Epoch,
     ) -> Result<Self, MapError> {
         let words = shape.element_words().ok_or(MapError::Full)?;
-        let elements = Elements::new(memory, shape.capacity, words, preallocate)?;
+        let elements = Elements::new(memory, shape.capacity, words, preallocate, epoch)?;
         let heads = Region::new(memory, (shape.buckets as usize).div_ceil(2), 64)
             .ok_or(MapError::OutOfMemory)?;
         Ok(Self {
             heads,
             elements,
             shape,
-            // Odd multipliers from the seed, so that no key can cancel them.
-            seed: [seed ^ 0x243f_6a88_85a3_08d3, seed.rotate_left(32) ^ 0xa409_3822_299f_31d1 | 1],
-            state: SpinLock::new(State { fresh: 0, oldest: 0, newest: 0, live: 0 }),
-            epoch,
+            hasher: KeyedHash::new(seed),
+            state: SpinLock::new(State { free: Free::new(), live: 0, hand: 0 }),
         })
     }
 
-    /// A keyed hash: each word is mixed by a folded 128-bit multiplication.
     #[inline]
     fn hash(&self, key: &[u8]) -> u32 {
-        let [mut state, multiplier] = self.seed;
-        let mut mix = |word: u64| {
-            let product = u128::from(state ^ word) * u128::from(multiplier);
-            state = (product as u64) ^ ((product >> 64) as u64) ^ multiplier;
-        };
-        let (whole, rest) = key.as_chunks::<8>();
-        for chunk in whole {
-            mix(u64::from_ne_bytes(*chunk));
-        }
-        if !rest.is_empty() {
-            mix(partial_word(rest));
-        }
-        (state ^ (state >> 32)) as u32
+        let hash = self.hasher.full(key);
+        (hash ^ (hash >> 32)) as u32
     }
 
     #[inline]
@@ -197,15 +198,25 @@ impl Hash {
 
     /// Copies a value out; of a per-CPU map, every CPU's, each in a multiple of 8 bytes.
     #[inline]
-    pub(super) fn read(&self, key: &[u8], out: &mut [u8]) -> Result<(), MapError> {
+    pub(super) fn read(&self, key: &[u8], out: &mut [u8], lock: bool) -> Result<(), MapError> {
         let key = self.checked_key(key)?;
         let found = self.find(self.hash(key), key).ok_or(MapError::NotFound)?;
+        if lock && let Some(value) = self.value(found.words, 0) {
+            return self.shape.fields.locked(value, || self.copy_value(found.words, out));
+        }
+        self.copy_value(found.words, out)
+    }
+
+    #[inline]
+    fn copy_value(&self, words: &[AtomicU64], out: &mut [u8]) -> Result<(), MapError> {
         if self.shape.cpus == 1 {
-            let value = self.value(found.words, 0).ok_or(MapError::NotFound)?;
-            load_bytes(value, out.get_mut(..self.shape.value_bytes).ok_or(MapError::Invalid)?);
+            let value = self.value(words, 0).ok_or(MapError::NotFound)?;
+            let out = out.get_mut(..self.shape.value_bytes).ok_or(MapError::Invalid)?;
+            self.shape.fields.load(value, out);
         } else {
-            let values = found.words.get(KEY + self.shape.key..).ok_or(MapError::NotFound)?;
-            load_bytes(values, out);
+            let values = words.get(KEY + self.shape.key..).ok_or(MapError::NotFound)?;
+            let bytes = self.shape.value * 8 * self.shape.cpus;
+            load_bytes(values, out.get_mut(..bytes).ok_or(MapError::Invalid)?);
         }
         Ok(())
     }
@@ -215,6 +226,9 @@ impl Hash {
     pub(super) fn address(&self, key: &[u8], cpu: usize) -> Option<usize> {
         let key = self.checked_key(key).ok()?;
         let found = self.find(self.hash(key), key)?;
+        if self.shape.lru {
+            Self::mark_used(found.words);
+        }
         let cpu = if self.shape.cpus == 1 { 0 } else { cpu };
         self.value(found.words, cpu).map(|words| words.as_ptr().expose_provenance())
     }
@@ -227,6 +241,7 @@ impl Hash {
         key: &[u8],
         value: &[u8],
         mode: UpdateMode,
+        lock: bool,
         cpu: Option<usize>,
     ) -> Result<(), MapError> {
         let key = self.checked_key(key)?;
@@ -238,9 +253,12 @@ impl Hash {
                 return Err(MapError::NotFound);
             }
             if state.live >= self.shape.max_entries {
-                return Err(MapError::Full);
+                if !self.shape.lru {
+                    return Err(MapError::Full);
+                }
+                self.evict(&mut state)?;
             }
-            let (number, words) = self.take(&mut state)?;
+            let (number, words) = self.elements.take(&mut state.free)?;
             self.fill(words, key, value, cpu);
             let next = u64::from(head.load(Ordering::Relaxed));
             self.link(words, u64::from(hash) << 32 | next);
@@ -251,9 +269,13 @@ impl Hash {
         if mode == UpdateMode::NoExist {
             return Err(MapError::Exists);
         }
+        if lock && let Some(stored) = self.value(old.words, 0) {
+            self.shape.fields.locked(stored, || self.store_value(old.words, value, cpu));
+            return Ok(());
+        }
         // A per-CPU value belongs to one CPU: nobody else reads it half done but user space.
         if self.shape.cpus == 1
-            && let Ok((number, words)) = self.take(&mut state)
+            && let Ok((number, words)) = self.elements.take(&mut state.free)
         {
             self.fill(words, key, value, None);
             let link = old.words.get(LINK).map_or(0, |link| link.load(Ordering::Relaxed));
@@ -271,20 +293,32 @@ impl Hash {
     pub(super) fn remove(&self, key: &[u8]) -> Result<(), MapError> {
         let key = self.checked_key(key)?;
         let hash = self.hash(key);
-        let head = self.head(hash).ok_or(MapError::Invalid)?;
         let mut state = self.state.lock();
         let old = self.find(hash, key).ok_or(MapError::NotFound)?;
-        let next = old.words.get(LINK).map_or(0, |link| link.load(Ordering::Relaxed)) as u32;
-        self.redirect(head, old.number, next);
-        state.live -= 1;
-        self.retire(&mut state, old);
+        self.unlink(&mut state, hash, old);
         Ok(())
     }
 
-    /// Takes a key's value out of the map and removes it (`lookup_and_delete`).
+    /// Takes a key's value out of the map and removes it, in one step (`lookup_and_delete`).
     pub(super) fn take_out(&self, key: &[u8], out: &mut [u8]) -> Result<(), MapError> {
-        self.read(key, out)?;
-        self.remove(key)
+        let key = self.checked_key(key)?;
+        let hash = self.hash(key);
+        let mut state = self.state.lock();
+        let old = self.find(hash, key).ok_or(MapError::NotFound)?;
+        self.copy_value(old.words, out)?;
+        self.unlink(&mut state, hash, old);
+        Ok(())
+    }
+
+    /// Takes an element out of its chain and queues it.
+    #[inline]
+    fn unlink(&self, state: &mut State, hash: u32, old: Found<'_>) {
+        let next = old.words.get(LINK).map_or(0, |link| link.load(Ordering::Relaxed)) as u32;
+        if let Some(head) = self.head(hash) {
+            self.redirect(head, old.number, next);
+        }
+        state.live = state.live.saturating_sub(1);
+        self.retire(state, old);
     }
 
     /// Makes whatever pointed at `old` point at `target` (an element plus one, or 0). The
@@ -323,10 +357,16 @@ impl Hash {
         if let Some(stored) = words.get(KEY..) {
             store_bytes(stored, key);
         }
-        if self.shape.cpus > 1
+        let partial = value.len() < self.shape.value_bytes;
+        if (self.shape.cpus > 1 || partial || !self.shape.fields.is_empty())
             && let Some(values) = words.get(KEY + self.shape.key..)
         {
             zero(values);
+        }
+        if self.shape.lru
+            && let Some(word) = words.last()
+        {
+            word.store(LINKED, Ordering::Relaxed);
         }
         self.store_value(words, value, cpu);
     }
@@ -340,79 +380,26 @@ impl Hash {
                     store_bytes(values, value.get(..self.shape.value_bytes).unwrap_or(value));
                 }
             }
-            _ if self.shape.cpus > 1 => store_bytes(values, value),
-            _ => store_bytes(values, value.get(..self.shape.value_bytes).unwrap_or(value)),
+            _ if self.shape.cpus > 1 => {
+                let bytes = self.shape.value * 8 * self.shape.cpus;
+                store_bytes(values, value.get(..bytes).unwrap_or(value));
+            }
+            _ => {
+                let value = value.get(..self.shape.value_bytes).unwrap_or(value);
+                self.shape.fields.store(values, value);
+            }
         }
     }
 
-    /// An element that nobody sees: the longest retired one if its readers are gone, else
-    /// one that was never used.
-    #[inline]
-    fn take(&self, state: &mut State) -> Result<(u32, &[AtomicU64]), MapError> {
-        if state.oldest != 0
-            && let Some(words) = self.elements.get(state.oldest - 1)
-            && let [_, tag, queue, ..] = words
-            && self.epoch.is_safe(tag.load(Ordering::Relaxed))
-        {
-            let number = state.oldest - 1;
-            state.oldest = queue.load(Ordering::Relaxed) as u32;
-            return Ok((number, words));
-        }
-        if state.fresh >= self.shape.capacity {
-            return Err(MapError::OutOfMemory);
-        }
-        self.elements.grow(state.fresh)?;
-        let number = state.fresh;
-        let words = self.elements.get(number).ok_or(MapError::OutOfMemory)?;
-        state.fresh += 1;
-        Ok((number, words))
-    }
-
-    /// Queues an unlinked element until its readers are gone. Link and key stay as they are
-    /// for readers that stand on it.
+    /// Queues an unlinked element until its readers are gone.
     #[inline]
     fn retire(&self, state: &mut State, old: Found<'_>) {
-        if let [_, tag, queue, ..] = old.words {
-            tag.store(self.epoch.retire(), Ordering::Relaxed);
-            queue.store(0, Ordering::Relaxed);
+        if self.shape.lru
+            && let Some(word) = old.words.last()
+        {
+            word.store(0, Ordering::Relaxed);
         }
-        let last = state.newest.checked_sub(1).filter(|_| state.oldest != 0);
-        match last.and_then(|last| self.elements.get(last)?.get(QUEUE)) {
-            Some(queue) => queue.store(u64::from(old.number + 1), Ordering::Relaxed),
-            None => state.oldest = old.number + 1,
-        }
-        state.newest = old.number + 1;
-    }
-
-    /// Writes the key after `key` in the order of the chains into `out`: the first one for
-    /// `None` or a key that is not in the map.
-    pub(super) fn next(&self, key: Option<&[u8]>, out: &mut [u8]) -> Result<(), MapError> {
-        let mut bucket = 0;
-        if let Some(key) = key {
-            let key = self.checked_key(key)?;
-            let hash = self.hash(key);
-            if let Some(found) = self.find(hash, key) {
-                let link = found.words.get(LINK).map_or(0, |link| link.load(Ordering::Acquire));
-                if let Some(words) = (link as u32).checked_sub(1).and_then(|n| self.elements.get(n))
-                {
-                    return self.copy_key(words, out);
-                }
-                bucket = (hash & (self.shape.buckets - 1)) + 1;
-            }
-        }
-        for head in self.heads.half_words().iter().skip(bucket as usize) {
-            let first = head.load(Ordering::Acquire).checked_sub(1);
-            if let Some(words) = first.and_then(|number| self.elements.get(number)) {
-                return self.copy_key(words, out);
-            }
-        }
-        Err(MapError::NotFound)
-    }
-
-    fn copy_key(&self, words: &[AtomicU64], out: &mut [u8]) -> Result<(), MapError> {
-        let stored = words.get(KEY..).ok_or(MapError::NotFound)?;
-        load_bytes(stored, out.get_mut(..self.shape.key_bytes).ok_or(MapError::Invalid)?);
-        Ok(())
+        self.elements.retire(&mut state.free, old.number);
     }
 
     /// How many keys the map has.

@@ -2,24 +2,29 @@
 //!
 //! The two sides differ: a system call copies values out and in, sees every CPU's value of a
 //! per-CPU map, and is refused by a frozen map; a program gets the address of a value, of its
-//! own CPU. Operations that a type does not have are refused with Linux's error.
+//! own CPU. Here is the side of system calls; `program_side` has the other, `create` makes
+//! maps. Operations that a type does not have are refused with Linux's error.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::array::{Array, ArrayLookup};
-use super::def::{MapDef, MapRef, MapType, flags};
+use super::array::Array;
+use super::bloom::Bloom;
+use super::create::{Meta, is_per_cpu};
+use super::def::{MapDef, MapRef, ValueFields, flags};
 use super::epoch::Epoch;
-use super::error::{MapError, UpdateMode};
-use super::hash::{Hash, Shape};
+use super::error::{F_LOCK, MapError, UpdateMode};
+use super::events::EventSink;
+use super::hash::Hash;
+use super::lpm_trie::LpmTrie;
+use super::nested::{MapHash, same_shape};
+use super::prog_array::{ProgArray, ProgramKind, TailTarget};
+use super::queue::Queue;
 use super::ringbuf::{RingBuffer, UserPage};
+use super::slots::Slots;
+use super::stack_trace::StackTraces;
 use crate::memory::PAGE_SIZE;
-use crate::profile::PhysicalProfile;
-
-/// Most bytes of one CPU's value (Linux: `PCPU_MIN_UNIT_SIZE`).
-const MAX_PERCPU_VALUE: usize = 32 << 10;
-/// Most bytes of a key and a value together (Linux: `KMALLOC_MAX_SIZE`).
-const MAX_ELEMENT: usize = 4 << 20;
 
 /// What a map takes from the machine it is created on.
 #[derive(Clone, Copy)]
@@ -35,133 +40,47 @@ pub struct MapEnvironment {
 /// A map.
 pub struct Map {
     def: MapDef,
-    storage: Storage,
+    pub(super) storage: Storage,
+    fields: ValueFields,
     /// Bytes of a value as system calls pass it.
     value_bytes: usize,
+    inner: Option<Meta>,
     frozen: AtomicBool,
+    id: AtomicU32,
     bytes: usize,
 }
 
-enum Storage {
+/// What is behind a map.
+pub(super) enum Storage {
     Array(Array),
     Hash(Hash),
     Ring(RingBuffer),
-}
-
-/// A definition that was checked, and the memory it needs.
-struct Plan {
-    bytes: usize,
-    cpus: usize,
-}
-
-fn plan(def: &MapDef, cpus: usize) -> Result<Plan, MapError> {
-    let (key, value) = (def.key_size as usize, def.value_size as usize);
-    let access = flags::RDONLY | flags::WRONLY | flags::RDONLY_PROG | flags::WRONLY_PROG;
-    let allowed = match def.map_type {
-        MapType::Array => access | flags::MMAPABLE | flags::NUMA_NODE,
-        MapType::PercpuArray => access | flags::NUMA_NODE,
-        MapType::Hash => access | flags::NO_PREALLOC | flags::ZERO_SEED | flags::NUMA_NODE,
-        MapType::PercpuHash => access | flags::NO_PREALLOC | flags::ZERO_SEED | flags::NUMA_NODE,
-        MapType::Ringbuf => flags::NUMA_NODE,
-        _ => return Err(MapError::NotSupported),
-    };
-    let both = |a, b| def.flags & (a | b) == a | b;
-    if def.flags & !allowed != 0
-        || both(flags::RDONLY, flags::WRONLY)
-        || both(flags::RDONLY_PROG, flags::WRONLY_PROG)
-        || def.max_entries == 0
-        || cpus == 0
-    {
-        return Err(MapError::Invalid);
-    }
-    let percpu = matches!(def.map_type, MapType::PercpuArray | MapType::PercpuHash);
-    if percpu && value.next_multiple_of(8) > MAX_PERCPU_VALUE {
-        return Err(MapError::Full);
-    }
-    let cpus = if percpu { cpus } else { 1 };
-    let bytes = match def.map_type {
-        MapType::Array | MapType::PercpuArray => {
-            if key != 4 || value == 0 {
-                return Err(MapError::Invalid);
-            }
-            if value > i32::MAX as usize {
-                return Err(MapError::Full);
-            }
-            Array::words(def.max_entries, value, cpus).and_then(|words| words.checked_mul(8))
-        }
-        MapType::Ringbuf => {
-            let size = def.max_entries as usize;
-            if key != 0 || value != 0 || !size.is_power_of_two() || !size.is_multiple_of(PAGE_SIZE)
-            {
-                return Err(MapError::Invalid);
-            }
-            RingBuffer::words(size).and_then(|words| words.checked_mul(8))
-        }
-        _ => {
-            if key == 0 || value == 0 {
-                return Err(MapError::Invalid);
-            }
-            if key + value >= MAX_ELEMENT {
-                return Err(MapError::Full);
-            }
-            let shape = Shape::new(def.max_entries, key, value, cpus).ok_or(MapError::Full)?;
-            if def.flags & flags::NO_PREALLOC != 0 {
-                // Only the heads are taken at once.
-                (def.max_entries as usize).checked_next_power_of_two().map(|heads| heads * 4)
-            } else {
-                shape.bytes()
-            }
-        }
-    };
-    Ok(Plan { bytes: bytes.ok_or(MapError::OutOfMemory)?, cpus })
+    Programs(ProgArray),
+    Events(Slots<dyn EventSink>),
+    Maps(Slots<Map>),
+    MapHash(MapHash),
+    Trie(LpmTrie),
+    Queue(Queue),
+    Bloom(Bloom),
+    Stacks(StackTraces),
+    Tasks(Hash),
 }
 
 impl Map {
-    /// Checks a definition as `BPF_MAP_CREATE` does, and tells how many bytes creating the map
-    /// takes at once.
-    ///
-    /// # Errors
-    /// Sizes, flags or a type that are not supported.
-    pub fn memory_needed(def: &MapDef, cpus: usize) -> Result<usize, MapError> {
-        plan(def, cpus).map(|plan| plan.bytes)
-    }
-
-    /// Creates a map with the profile's memory. Everything is allocated here, except the
-    /// elements of a hash map with `BPF_F_NO_PREALLOC`.
-    ///
-    /// # Errors
-    /// As [`Map::memory_needed`]; no memory, or more than the profile allows.
-    pub fn create<P: PhysicalProfile>(
+    /// A map of parts that fit together (`create`).
+    pub(super) fn assemble(
         def: MapDef,
-        environment: &MapEnvironment,
-    ) -> Result<Self, MapError> {
-        let Plan { bytes, cpus } = plan(&def, environment.cpus)?;
-        if bytes > P::MAX_MAP_BYTES {
-            return Err(MapError::OutOfMemory);
-        }
-        let memory = P::memory();
-        let (key, value) = (def.key_size as usize, def.value_size as usize);
-        let storage = match def.map_type {
-            MapType::Array | MapType::PercpuArray => {
-                let mapped = def.flags & flags::MMAPABLE != 0;
-                Storage::Array(Array::new(memory, def.max_entries, value, cpus, mapped)?)
-            }
-            MapType::Ringbuf => Storage::Ring(RingBuffer::new(memory, def.max_entries as usize)?),
-            _ => {
-                let shape = Shape::new(def.max_entries, key, value, cpus).ok_or(MapError::Full)?;
-                // The embedded profile allocates nothing later.
-                let preallocate = def.flags & flags::NO_PREALLOC == 0 || !P::GROWS;
-                let seed = if def.flags & flags::ZERO_SEED != 0 { 0 } else { environment.seed };
-                Storage::Hash(Hash::new(memory, shape, preallocate, seed, environment.epoch)?)
-            }
-        };
-        let value_bytes = match def.map_type {
-            MapType::PercpuArray | MapType::PercpuHash => {
-                value.next_multiple_of(8) * environment.cpus
-            }
-            _ => value,
-        };
-        Ok(Self { def, storage, value_bytes, frozen: AtomicBool::new(false), bytes })
+        fields: ValueFields,
+        storage: Storage,
+        inner: Option<Meta>,
+        bytes: usize,
+        cpus: usize,
+    ) -> Self {
+        let value = def.value_size as usize;
+        let value_bytes =
+            if is_per_cpu(def.map_type) { value.next_multiple_of(8) * cpus } else { value };
+        let (frozen, id) = (AtomicBool::new(false), AtomicU32::new(0));
+        Self { def, storage, fields, value_bytes, inner, frozen, id, bytes }
     }
 
     /// The definition that the map was created with.
@@ -170,11 +89,26 @@ impl Map {
         &self.def
     }
 
+    pub(super) fn meta(&self) -> Meta {
+        Meta { def: self.def, fields: self.fields }
+    }
+
+    /// The number by which user space knows the map; 0 before the embedder gives it one.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id.load(Ordering::Relaxed)
+    }
+
+    /// Gives the map its number.
+    pub fn set_id(&self, id: u32) {
+        self.id.store(id, Ordering::Relaxed);
+    }
+
     /// Whether the map has a value for each CPU.
     #[inline]
     #[must_use]
     pub fn is_per_cpu(&self) -> bool {
-        matches!(self.def.map_type, MapType::PercpuArray | MapType::PercpuHash)
+        is_per_cpu(self.def.map_type)
     }
 
     /// Bytes of a value as system calls pass it: for per-CPU maps every CPU's value, each
@@ -205,22 +139,61 @@ impl Map {
         self.frozen.load(Ordering::Acquire)
     }
 
-    // --- For system calls ---
+    #[inline]
+    fn writable(&self) -> Result<(), MapError> {
+        if self.is_frozen() { Err(MapError::Forbidden) } else { Ok(()) }
+    }
+
+    /// Mode and lock of an update; a lock only where values have one.
+    #[inline]
+    pub(super) fn mode(&self, flags: u64) -> Result<(UpdateMode, bool), MapError> {
+        let lock = flags & F_LOCK != 0;
+        if lock && self.fields.spin_lock.is_none() {
+            return Err(MapError::Invalid);
+        }
+        Ok((UpdateMode::from_flags(flags & !F_LOCK)?, lock))
+    }
 
     /// Copies the value of `key` to `out`, which has `user_value_size` bytes
-    /// (`BPF_MAP_LOOKUP_ELEM`).
+    /// (`BPF_MAP_LOOKUP_ELEM`). Of a queue or stack the next value, with an empty key; of a
+    /// bloom filter whether the value in `out` was put in; of maps of programs and maps the
+    /// number of what is there.
     ///
     /// # Errors
     /// No such key; a type without values.
     #[inline]
     pub fn lookup(&self, key: &[u8], out: &mut [u8]) -> Result<(), MapError> {
-        if out.len() < self.value_bytes {
+        self.lookup_with(key, out, 0)
+    }
+
+    /// As [`Map::lookup`], with flags: [`F_LOCK`] copies while the value's lock is held.
+    ///
+    /// # Errors
+    /// As [`Map::lookup`]; [`MapError::Invalid`] for other flags, or without a lock.
+    pub fn lookup_with(&self, key: &[u8], out: &mut [u8], flags: u64) -> Result<(), MapError> {
+        let lock = flags == F_LOCK;
+        if out.len() < self.value_bytes
+            || flags & !F_LOCK != 0
+            || lock && self.fields.spin_lock.is_none()
+        {
             return Err(MapError::Invalid);
         }
         match &self.storage {
-            Storage::Array(array) => array.read(index(key)?, out)?,
-            Storage::Hash(hash) => hash.read(key, out)?,
-            Storage::Ring(_) => return Err(MapError::NotSupported),
+            Storage::Array(array) => array.read(index(key)?, out, lock)?,
+            Storage::Hash(hash) => hash.read(key, out, lock)?,
+            Storage::Trie(trie) => trie.read(key, out)?,
+            Storage::Queue(queue) => queue.next(out, false)?,
+            Storage::Bloom(bloom) => bloom.peek(out)?,
+            Storage::Stacks(stacks) => stacks.read(index(key)?, out, false)?,
+            Storage::Programs(programs) => {
+                let id = programs.slots().get(index(key)?).map(|program| program.id());
+                copy_id(id, out)?;
+            }
+            Storage::Maps(maps) => copy_id(maps.get(index(key)?).map(|map| map.id()), out)?,
+            Storage::MapHash(maps) => copy_id(maps.get(key).map(|map| map.id()), out)?,
+            Storage::Ring(_) | Storage::Events(_) | Storage::Tasks(_) => {
+                return Err(MapError::NotSupported);
+            }
         }
         // On a machine with one CPU its value is copied alone: the rounding up is left.
         if self.value_bytes > self.def.value_size as usize
@@ -232,7 +205,9 @@ impl Map {
         Ok(())
     }
 
-    /// Sets the value of `key` (`BPF_MAP_UPDATE_ELEM`).
+    /// Sets the value of `key` (`BPF_MAP_UPDATE_ELEM`); puts a value into a queue, stack or
+    /// bloom filter, with an empty key. What maps of programs, maps and events hold is set by
+    /// [`Map::set_program`], [`Map::set_map`] and [`Map::set_event`].
     ///
     /// # Errors
     /// Flags that forbid it, a full map, a frozen map, a type without values.
@@ -244,11 +219,23 @@ impl Map {
         }
         match &self.storage {
             Storage::Array(array) => {
-                let mode = UpdateMode::from_flags(flags)?;
-                array.write(index(key)?, value, mode)
+                let (mode, lock) = self.mode(flags)?;
+                array.write(index(key)?, value, mode, lock)
             }
-            Storage::Hash(hash) => hash.write(key, value, UpdateMode::from_flags(flags)?, None),
-            Storage::Ring(_) => Err(MapError::NotSupported),
+            Storage::Hash(hash) => {
+                let (mode, lock) = self.mode(flags)?;
+                hash.write(key, value, mode, lock, None)
+            }
+            Storage::Trie(trie) => trie.write(key, value, UpdateMode::from_flags(flags)?),
+            Storage::Queue(queue) => queue.push(value, flags),
+            Storage::Bloom(bloom) => bloom.push(value, flags),
+            Storage::Stacks(_) => Err(MapError::Invalid),
+            Storage::Ring(_)
+            | Storage::Events(_)
+            | Storage::Programs(_)
+            | Storage::Maps(_)
+            | Storage::MapHash(_)
+            | Storage::Tasks(_) => Err(MapError::NotSupported),
         }
     }
 
@@ -262,8 +249,8 @@ impl Map {
         self.remove(key)
     }
 
-    /// Copies the value of `key` to `out` and removes the key
-    /// (`BPF_MAP_LOOKUP_AND_DELETE_ELEM`).
+    /// Copies the value of `key` to `out` and removes the key; takes the next value out of a
+    /// queue or stack (`BPF_MAP_LOOKUP_AND_DELETE_ELEM`).
     ///
     /// # Errors
     /// As for lookup and delete.
@@ -274,6 +261,8 @@ impl Map {
         }
         match &self.storage {
             Storage::Hash(hash) => hash.take_out(key, out),
+            Storage::Queue(queue) => queue.next(out, true),
+            Storage::Stacks(stacks) => stacks.read(index(key)?, out, true),
             _ => Err(MapError::NotSupported),
         }
     }
@@ -284,24 +273,64 @@ impl Map {
     /// # Errors
     /// [`MapError::NotFound`] after the last key; a type without keys.
     pub fn next_key(&self, key: Option<&[u8]>, out: &mut [u8]) -> Result<(), MapError> {
-        match &self.storage {
-            Storage::Array(array) => {
-                let next = array.next(key.map(index).transpose()?)?;
-                *out.first_chunk_mut().ok_or(MapError::Invalid)? = next.to_ne_bytes();
-                Ok(())
+        let number = || key.map(index).transpose();
+        let next = match &self.storage {
+            Storage::Array(_) | Storage::Programs(_) | Storage::Events(_) | Storage::Maps(_) => {
+                self.next_index(number()?)?
             }
-            Storage::Hash(hash) => hash.next(key, out),
-            Storage::Ring(_) => Err(MapError::NotSupported),
+            Storage::Stacks(stacks) => stacks.next(number()?)?,
+            Storage::Hash(hash) => return hash.next(key, out),
+            Storage::MapHash(maps) => return maps.hash().next(key, out),
+            Storage::Trie(trie) => return trie.next(key, out),
+            Storage::Queue(_) => return Err(MapError::Invalid),
+            Storage::Bloom(_) => return Err(MapError::Impossible),
+            Storage::Ring(_) | Storage::Tasks(_) => return Err(MapError::NotSupported),
+        };
+        *out.first_chunk_mut().ok_or(MapError::Invalid)? = next.to_ne_bytes();
+        Ok(())
+    }
+
+    /// The index after `index`; the first for none or one that is out of range.
+    fn next_index(&self, index: Option<u32>) -> Result<u32, MapError> {
+        match index {
+            Some(index) if index < self.def.max_entries => {
+                let next = index + 1;
+                if next < self.def.max_entries { Ok(next) } else { Err(MapError::NotFound) }
+            }
+            _ => Ok(0),
         }
     }
 
-    /// How many keys a hash map has; an array's length; 0 for a ring buffer.
+    /// Removes a key, whoever asks.
+    #[inline]
+    pub(super) fn remove(&self, key: &[u8]) -> Result<(), MapError> {
+        match &self.storage {
+            Storage::Array(_) | Storage::Queue(_) => Err(MapError::Invalid),
+            Storage::Hash(hash) => hash.remove(key),
+            Storage::Trie(trie) => trie.remove(key),
+            Storage::Stacks(stacks) => stacks.remove(index(key)?),
+            Storage::Programs(programs) => emptied(programs.slots().set(index(key)?, None)),
+            Storage::Events(events) => emptied(events.set(index(key)?, None)),
+            Storage::Maps(maps) => emptied(maps.set(index(key)?, None)),
+            Storage::MapHash(maps) => maps.remove(key),
+            Storage::Bloom(_) => Err(MapError::Impossible),
+            Storage::Ring(_) | Storage::Tasks(_) => Err(MapError::NotSupported),
+        }
+    }
+
+    /// How many keys or values the map has; an array's length; 0 for a ring buffer.
     #[must_use]
     pub fn entries(&self) -> u32 {
         match &self.storage {
-            Storage::Array(_) => self.def.max_entries,
-            Storage::Hash(hash) => hash.live(),
-            Storage::Ring(_) => 0,
+            Storage::Hash(hash) | Storage::Tasks(hash) => hash.live(),
+            Storage::MapHash(maps) => maps.hash().live(),
+            Storage::Trie(trie) => trie.live(),
+            Storage::Queue(queue) => queue.len(),
+            Storage::Stacks(stacks) => stacks.len(),
+            Storage::Ring(_) | Storage::Bloom(_) => 0,
+            Storage::Array(_) | Storage::Programs(_) | Storage::Events(_) | Storage::Maps(_) => {
+                self.def.max_entries
+            }
         }
     }
 
@@ -323,72 +352,144 @@ impl Map {
         }
     }
 
-    #[inline]
-    fn writable(&self) -> Result<(), MapError> {
-        if self.is_frozen() { Err(MapError::Forbidden) } else { Ok(()) }
-    }
+    // --- Whole buckets, for batch operations on hash maps ---
 
-    #[inline]
-    fn remove(&self, key: &[u8]) -> Result<(), MapError> {
-        match &self.storage {
-            Storage::Array(_) => Err(MapError::Invalid),
-            Storage::Hash(hash) => hash.remove(key),
-            Storage::Ring(_) => Err(MapError::NotSupported),
-        }
-    }
-
-    // --- For programs ---
-
-    /// The address of a value, valid until this CPU is quiet; 0 for none
-    /// (`bpf_map_lookup_elem`).
-    #[inline]
+    /// How many buckets a hash map has; `None` for other types.
     #[must_use]
-    pub fn value_address(&self, key: &[u8], cpu: usize) -> usize {
-        let address = match &self.storage {
-            Storage::Array(array) => index(key).ok().and_then(|index| array.address(index, cpu)),
-            Storage::Hash(hash) => hash.address(key, cpu),
-            Storage::Ring(_) => None,
-        };
-        address.unwrap_or(0)
+    pub fn buckets(&self) -> Option<u32> {
+        if let Storage::Hash(hash) = &self.storage { Some(hash.buckets()) } else { None }
     }
 
-    /// Sets a value; of a per-CPU map, this CPU's (`bpf_map_update_elem`).
+    /// Copies a bucket's keys and values out, each in a row, and removes them if `remove`
+    /// (`BPF_MAP_LOOKUP_BATCH`). Returns how many there were.
     ///
     /// # Errors
-    /// As [`Map::update`], frozen maps excepted.
-    pub fn update_on(
+    /// [`MapError::NoSpace`], and nothing is done, if there are more than `room`; a frozen map,
+    /// if anything is to be removed; a map that is no hash map.
+    pub fn bucket(
+        &self,
+        bucket: u32,
+        room: u32,
+        keys: &mut [u8],
+        values: &mut [u8],
+        remove: bool,
+    ) -> Result<u32, MapError> {
+        if remove {
+            self.writable()?;
+        }
+        let Storage::Hash(hash) = &self.storage else { return Err(MapError::NotSupported) };
+        hash.bucket(bucket, room, keys, values, self.value_bytes, remove)
+    }
+
+    // --- Maps that hold programs, maps and events ---
+
+    /// Puts a program into a program array.
+    ///
+    /// # Errors
+    /// [`MapError::Invalid`] for flags or a program of another kind than the array's,
+    /// [`MapError::Full`] beyond the end, a frozen map, another type of map.
+    pub fn set_program(
         &self,
         key: &[u8],
-        value: &[u8],
+        program: Arc<TailTarget>,
         flags: u64,
-        cpu: usize,
     ) -> Result<(), MapError> {
-        let mode = UpdateMode::from_flags(flags)?;
+        self.writable()?;
+        let Storage::Programs(programs) = &self.storage else {
+            return Err(MapError::NotSupported);
+        };
+        no_flags(flags)?;
+        programs.set(index(key)?, program)
+    }
+
+    /// A program of this kind uses the map: program arrays take programs of one kind only, and
+    /// other maps do not care.
+    ///
+    /// # Errors
+    /// [`MapError::Invalid`] for a program array of another kind.
+    pub fn claim(&self, kind: ProgramKind) -> Result<(), MapError> {
         match &self.storage {
-            Storage::Array(array) => array.write_on(index(key)?, value, mode, cpu),
-            Storage::Hash(hash) => hash.write(key, value, mode, Some(cpu)),
-            Storage::Ring(_) => Err(MapError::NotSupported),
+            Storage::Programs(programs) => programs.claim(kind),
+            _ => Ok(()),
         }
     }
 
-    /// Removes a key (`bpf_map_delete_elem`).
+    /// Empties a program array. To be called when user space has lost it: programs that hold
+    /// each other by way of their arrays would live forever.
+    pub fn clear_programs(&self) {
+        if let Storage::Programs(programs) = &self.storage {
+            programs.slots().clear();
+        }
+    }
+
+    /// Puts a map into a map of maps.
     ///
     /// # Errors
-    /// As [`Map::delete`], frozen maps excepted.
-    pub fn delete_from_program(&self, key: &[u8]) -> Result<(), MapError> {
-        self.remove(key)
+    /// [`MapError::Invalid`] for a map of another shape; else as [`Map::update`].
+    pub fn set_map(&self, key: &[u8], map: Arc<Map>, flags: u64) -> Result<(), MapError> {
+        self.writable()?;
+        let meta = self.inner.ok_or(MapError::NotSupported)?;
+        if !same_shape(&meta.def, &map.def) || meta.fields != map.fields {
+            return Err(MapError::Invalid);
+        }
+        match &self.storage {
+            Storage::Maps(maps) => {
+                no_flags(flags)?;
+                maps.set(index(key)?, Some(map)).map(|_| ())
+            }
+            Storage::MapHash(maps) => maps.set(key, map, UpdateMode::from_flags(flags)?),
+            _ => Err(MapError::NotSupported),
+        }
     }
 
-    /// The ring buffer, if that is what the map is.
-    #[must_use]
-    pub fn ring(&self) -> Option<&RingBuffer> {
-        if let Storage::Ring(ring) = &self.storage { Some(ring) } else { None }
+    /// Puts a sink into a perf event array.
+    ///
+    /// # Errors
+    /// As [`Map::set_program`].
+    pub fn set_event(
+        &self,
+        key: &[u8],
+        sink: Arc<dyn EventSink>,
+        flags: u64,
+    ) -> Result<(), MapError> {
+        self.writable()?;
+        let Storage::Events(events) = &self.storage else { return Err(MapError::NotSupported) };
+        no_flags(flags)?;
+        events.set(index(key)?, Some(sink)).map(|_| ())
     }
 
-    /// The parts of an inlined lookup, if the map is an array.
-    #[must_use]
-    pub fn array_lookup(&self) -> Option<ArrayLookup> {
-        if let Storage::Array(array) = &self.storage { Some(array.lookup_parts()) } else { None }
+    // --- Task local storage ---
+
+    /// Copies a task's value out.
+    ///
+    /// # Errors
+    /// No value; another type of map.
+    pub fn lookup_task(&self, task: u64, out: &mut [u8]) -> Result<(), MapError> {
+        let Storage::Tasks(hash) = &self.storage else { return Err(MapError::NotSupported) };
+        hash.read(&task.to_ne_bytes(), out, false)
+    }
+
+    /// Sets a task's value.
+    ///
+    /// # Errors
+    /// As [`Map::update`].
+    pub fn update_task(&self, task: u64, value: &[u8], flags: u64) -> Result<(), MapError> {
+        self.writable()?;
+        let Storage::Tasks(hash) = &self.storage else { return Err(MapError::NotSupported) };
+        let (mode, lock) = self.mode(flags)?;
+        if value.len() < self.value_bytes {
+            return Err(MapError::Invalid);
+        }
+        hash.write(&task.to_ne_bytes(), value, mode, lock, None)
+    }
+
+    /// Removes a task's value: by request, or because the task is gone.
+    ///
+    /// # Errors
+    /// No value; another type of map.
+    pub fn forget_task(&self, task: u64) -> Result<(), MapError> {
+        let Storage::Tasks(hash) = &self.storage else { return Err(MapError::NotSupported) };
+        hash.remove(&task.to_ne_bytes())
     }
 
     /// Every key, for listings and tests. Not a snapshot: keys may come and go meanwhile.
@@ -405,9 +506,26 @@ impl Map {
     }
 }
 
+/// A key that is an index.
 #[inline]
-fn index(key: &[u8]) -> Result<u32, MapError> {
+pub(super) fn index(key: &[u8]) -> Result<u32, MapError> {
     key.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes)).ok_or(MapError::Invalid)
+}
+
+/// Arrays of descriptors take `BPF_ANY` alone.
+fn no_flags(flags: u64) -> Result<(), MapError> {
+    if flags == 0 { Ok(()) } else { Err(MapError::Invalid) }
+}
+
+/// Whether a slot that was emptied had something in it.
+fn emptied(existed: Result<bool, MapError>) -> Result<(), MapError> {
+    if existed? { Ok(()) } else { Err(MapError::NotFound) }
+}
+
+fn copy_id(id: Option<u32>, out: &mut [u8]) -> Result<(), MapError> {
+    let id = id.ok_or(MapError::NotFound)?;
+    *out.first_chunk_mut().ok_or(MapError::Invalid)? = id.to_ne_bytes();
+    Ok(())
 }
 
 impl MapRef for Map {
@@ -423,5 +541,13 @@ impl MapRef for Map {
             && !self.def.program_may_write()
             && self.is_frozen()
             && array.read_at(offset as usize, into)
+    }
+
+    fn inner_def(&self) -> Option<MapDef> {
+        self.inner.map(|meta| meta.def)
+    }
+
+    fn value_fields(&self) -> ValueFields {
+        self.fields
     }
 }

@@ -1,5 +1,12 @@
 //! Maps against a model, at their edges, and under concurrent change.
 
+mod create;
+mod holders;
+mod keyless;
+mod lru;
+mod trie;
+mod values;
+
 use super::{Epoch, Map, MapDef, MapEnvironment, MapError, MapRef, MapType, def::flags};
 use crate::memory::PAGE_SIZE;
 use crate::profile::{CloudProfile, EmbeddedProfile, PhysicalProfile};
@@ -37,7 +44,7 @@ fn get(map: &Map, key: &[u8]) -> Result<Vec<u8>, MapError> {
 #[test]
 fn creation_is_refused_as_linux_refuses_it() {
     use MapError::{Full, Invalid, NotSupported, OutOfMemory};
-    use MapType::{Array, Hash, LruHash, PercpuArray, PercpuHash, Ringbuf};
+    use MapType::{Array, Hash, LruHash, PercpuArray, PercpuHash, Ringbuf, Sockmap};
     for (definition, error) in [
         (def(Array, 8, 8, 1, 0), Invalid),
         (def(Array, 4, 0, 1, 0), Invalid),
@@ -57,7 +64,8 @@ fn creation_is_refused_as_linux_refuses_it() {
         (def(Ringbuf, 0, 0, 4095, 0), Invalid),
         (def(Ringbuf, 0, 0, 12288, 0), Invalid),
         (def(Ringbuf, 4, 0, 4096, 0), Invalid),
-        (def(LruHash, 4, 4, 1, 0), NotSupported),
+        (def(LruHash, 4, 4, 1, flags::NO_PREALLOC), NotSupported),
+        (def(Sockmap, 4, 4, 1, 0), NotSupported),
     ] {
         assert_eq!(create(definition).err(), Some(error), "{definition:?}");
     }

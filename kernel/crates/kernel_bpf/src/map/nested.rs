@@ -1,0 +1,137 @@
+//! Maps of maps (`BPF_MAP_TYPE_ARRAY_OF_MAPS`, `BPF_MAP_TYPE_HASH_OF_MAPS`).
+//!
+//! A program that looks up a key gets the inner map itself. Every inner map has the shape that
+//! the outer one was created with ([`same_shape`]), so that the verifier can check what a
+//! program does with whichever it gets. Only system calls change the outer map; an inner map
+//! that was taken out lives on until no program can hold it.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use kernel_sync::SpinLock;
+
+use super::def::{MapDef, MapType, flags};
+use super::epoch::Epoch;
+use super::error::{MapError, UpdateMode};
+use super::hash::Hash;
+use super::object::Map;
+use super::slots::Retired;
+
+/// Bytes of what a hash of maps keeps for each key: the inner map's address.
+pub(super) const ADDRESS_BYTES: usize = 8;
+
+/// Whether a map may stand where one like `meta` is expected (Linux: `bpf_map_meta_equal`).
+pub(super) fn same_shape(meta: &MapDef, map: &MapDef) -> bool {
+    let any_length = meta.flags & flags::INNER_MAP != 0;
+    meta.map_type == map.map_type
+        && meta.key_size == map.key_size
+        && meta.value_size == map.value_size
+        && meta.flags == map.flags
+        && (any_length
+            || !matches!(meta.map_type, MapType::Array | MapType::PercpuArray)
+            || meta.max_entries == map.max_entries)
+}
+
+/// Whether maps of a type can be inner maps.
+pub(super) fn may_be_inner(map_type: MapType) -> Result<(), MapError> {
+    match map_type {
+        MapType::ArrayOfMaps | MapType::HashOfMaps => Err(MapError::Invalid),
+        MapType::ProgArray => Err(MapError::NotSupported),
+        _ => Ok(()),
+    }
+}
+
+/// A hash map whose values are maps.
+pub(super) struct MapHash {
+    /// Keys, and the addresses of the maps, for programs.
+    hash: Hash,
+    /// The maps, sorted by address, with how often each occurs. Held while `hash` changes.
+    held: SpinLock<Held>,
+    epoch: &'static Epoch,
+}
+
+struct Held {
+    maps: Vec<(usize, u32, Arc<Map>)>,
+    retired: Retired<Map>,
+}
+
+impl MapHash {
+    pub(super) fn new(hash: Hash, epoch: &'static Epoch) -> Self {
+        let held = SpinLock::new(Held { maps: Vec::new(), retired: Retired::new() });
+        Self { hash, held, epoch }
+    }
+
+    /// Keys and addresses.
+    pub(super) fn hash(&self) -> &Hash {
+        &self.hash
+    }
+
+    /// The address of the inner map for a program.
+    #[inline]
+    pub(super) fn address(&self, key: &[u8]) -> usize {
+        let mut address = [0; ADDRESS_BYTES];
+        match self.hash.read(key, &mut address, false) {
+            Ok(()) => u64::from_ne_bytes(address) as usize,
+            Err(_) => 0,
+        }
+    }
+
+    /// The inner map of a key.
+    pub(super) fn get(&self, key: &[u8]) -> Option<Arc<Map>> {
+        let held = self.held.lock();
+        let address = self.address(key);
+        let at = held.maps.binary_search_by_key(&address, |(address, ..)| *address).ok()?;
+        held.maps.get(at).map(|(.., map)| Arc::clone(map))
+    }
+
+    /// Sets the inner map of a key.
+    pub(super) fn set(&self, key: &[u8], map: Arc<Map>, mode: UpdateMode) -> Result<(), MapError> {
+        let address = Arc::as_ptr(&map).expose_provenance();
+        let mut held = self.held.lock();
+        let unseen = held.retired.take_unseen(self.epoch);
+        held.retired.reserve()?;
+        held.maps.try_reserve(1).map_err(|_| MapError::OutOfMemory)?;
+        let old = self.address(key);
+        self.hash.write(key, &(address as u64).to_ne_bytes(), mode, false, None)?;
+        match held.maps.binary_search_by_key(&address, |(address, ..)| *address) {
+            Ok(at) => {
+                if let Some((_, count, _)) = held.maps.get_mut(at) {
+                    *count += 1;
+                }
+            }
+            Err(at) => held.maps.insert(at, (address, 1, map)),
+        }
+        held.forget(old, self.epoch);
+        drop(held);
+        drop(unseen);
+        Ok(())
+    }
+
+    /// Removes a key.
+    pub(super) fn remove(&self, key: &[u8]) -> Result<(), MapError> {
+        let mut held = self.held.lock();
+        let unseen = held.retired.take_unseen(self.epoch);
+        held.retired.reserve()?;
+        let old = self.address(key);
+        self.hash.remove(key)?;
+        held.forget(old, self.epoch);
+        drop(held);
+        drop(unseen);
+        Ok(())
+    }
+}
+
+impl Held {
+    /// One occurrence less; the last one is retired.
+    fn forget(&mut self, address: usize, epoch: &Epoch) {
+        let Ok(at) = self.maps.binary_search_by_key(&address, |(address, ..)| *address) else {
+            return;
+        };
+        let Some((_, count, _)) = self.maps.get_mut(at) else { return };
+        *count -= 1;
+        if *count == 0 {
+            let (.., map) = self.maps.remove(at);
+            self.retired.keep(map, epoch);
+        }
+    }
+}

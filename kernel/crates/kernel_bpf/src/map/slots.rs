@@ -1,0 +1,129 @@
+//! Numbered places for shared objects: what program arrays, arrays of maps and perf event
+//! arrays are made of.
+//!
+//! A slot has two sides. Programs read a word without any lock: the object's address, or 0.
+//! Whoever changes a slot holds `held` and keeps the object alive: an object that was taken
+//! out stays until every CPU has passed a quiescent state ([`Epoch`]), because a program may
+//! have read its address just before. Objects are dropped with no lock held.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use kernel_sync::SpinLock;
+
+use super::epoch::Epoch;
+use super::error::MapError;
+use crate::memory::{Memory, Region};
+
+/// Slots for objects of one type.
+pub(super) struct Slots<T: ?Sized> {
+    words: Region,
+    entries: u32,
+    held: SpinLock<Held<T>>,
+    epoch: &'static Epoch,
+}
+
+/// What the lock guards: the objects behind the words, and those that wait for readers.
+struct Held<T: ?Sized> {
+    kept: Vec<Option<Arc<T>>>,
+    retired: Retired<T>,
+}
+
+/// Objects that were taken out, with the tags of their retirements.
+pub(super) struct Retired<T: ?Sized>(Vec<(u64, Arc<T>)>);
+
+impl<T: ?Sized> Retired<T> {
+    pub(super) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Makes sure that one more object can be kept.
+    pub(super) fn reserve(&mut self) -> Result<(), MapError> {
+        self.0.try_reserve(1).map_err(|_| MapError::OutOfMemory)
+    }
+
+    /// Keeps an object that nobody finds any more. There is room ([`Self::reserve`]).
+    pub(super) fn keep(&mut self, object: Arc<T>, epoch: &Epoch) {
+        self.0.push((epoch.retire(), object));
+    }
+
+    /// Takes out what no program can see any more, for the caller to drop without a lock.
+    pub(super) fn take_unseen(&mut self, epoch: &Epoch) -> Vec<Arc<T>> {
+        // Tags ascend.
+        let safe = self.0.iter().take_while(|(tag, _)| epoch.is_safe(*tag)).count();
+        let mut unseen = Vec::new();
+        if unseen.try_reserve_exact(safe).is_ok() {
+            unseen.extend(self.0.drain(..safe).map(|(_, object)| object));
+        }
+        unseen
+    }
+}
+
+impl<T: ?Sized> Slots<T> {
+    /// Words that `entries` slots take.
+    pub(super) const fn words(entries: u32) -> usize {
+        entries as usize
+    }
+
+    /// Empty slots.
+    pub(super) fn new(
+        memory: &'static dyn Memory,
+        entries: u32,
+        epoch: &'static Epoch,
+    ) -> Result<Self, MapError> {
+        let words = Region::new(memory, Self::words(entries), 64).ok_or(MapError::OutOfMemory)?;
+        let mut kept = Vec::new();
+        kept.try_reserve_exact(entries as usize).map_err(|_| MapError::OutOfMemory)?;
+        kept.resize_with(entries as usize, || None);
+        let held = SpinLock::new(Held { kept, retired: Retired::new() });
+        Ok(Self { words, entries, held, epoch })
+    }
+
+    /// What a program finds in a slot: the object's address, valid until this CPU is quiet; 0
+    /// for an empty slot and beyond the end.
+    #[inline]
+    pub(super) fn address(&self, index: u32) -> usize {
+        let word = self.words.words().get(index as usize);
+        word.map_or(0, |word| word.load(Ordering::Acquire) as usize)
+    }
+
+    /// Where the words lie, for compiled code.
+    pub(super) fn base(&self) -> usize {
+        self.words.address()
+    }
+
+    /// The object in a slot.
+    pub(super) fn get(&self, index: u32) -> Option<Arc<T>> {
+        self.held.lock().kept.get(index as usize)?.clone()
+    }
+
+    /// Puts an object into a slot, or empties it. Returns whether there was one before.
+    pub(super) fn set(&self, index: u32, object: Option<Arc<T>>) -> Result<bool, MapError> {
+        let word = self.words.words().get(index as usize).ok_or(MapError::Full)?;
+        let address = object
+            .as_ref()
+            .map_or(0, |object| Arc::as_ptr(object).cast::<u8>().expose_provenance() as u64);
+        let mut held = self.held.lock();
+        let unseen = held.retired.take_unseen(self.epoch);
+        held.retired.reserve()?;
+        let slot = held.kept.get_mut(index as usize).ok_or(MapError::Full)?;
+        let old = core::mem::replace(slot, object);
+        word.store(address, Ordering::Release);
+        let existed = old.is_some();
+        if let Some(old) = old {
+            held.retired.keep(old, self.epoch);
+        }
+        drop(held);
+        drop(unseen);
+        Ok(existed)
+    }
+
+    /// Empties every slot.
+    pub(super) fn clear(&self) {
+        for index in 0..self.entries {
+            // A slot that cannot be retired for want of memory keeps what it has.
+            let _ = self.set(index, None);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Maps that hold maps and event sinks: what was taken out lives until nobody can see it.
+
+use super::{ANY, EXIST, NOEXIST, create, def, environment};
+use crate::map::{EventSink, Map, MapEnvironment, MapError, MapExtras, MapRef as _, MapType};
+use crate::map::{def::flags, events::CURRENT_CPU};
+use crate::profile::CloudProfile;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use std::sync::Mutex;
+
+fn outer(kind: MapType, inner: &Arc<Map>, environment: &MapEnvironment) -> Map {
+    let extras = MapExtras { inner: Some(Arc::clone(inner)), ..Default::default() };
+    Map::create_with::<CloudProfile>(def(kind, 4, 4, 4, 0), &extras, environment).unwrap()
+}
+
+#[test]
+fn a_program_finds_the_inner_map_itself() {
+    let environment = environment(1);
+    for kind in [MapType::ArrayOfMaps, MapType::HashOfMaps] {
+        let inner = Arc::new(create(def(MapType::Hash, 4, 8, 7, 0)).unwrap());
+        inner.set_id(41);
+        let map = outer(kind, &inner, &environment);
+        assert_eq!(map.inner_def(), Some(inner.def()));
+        let key = 2u32.to_ne_bytes();
+        assert_eq!(map.value_address(&key, 0), 0);
+        map.set_map(&key, Arc::clone(&inner), ANY).unwrap();
+        assert_eq!(map.value_address(&key, 0), Arc::as_ptr(&inner) as usize);
+        let mut id = [0; 4];
+        map.lookup(&key, &mut id).unwrap();
+        assert_eq!(u32::from_ne_bytes(id), 41);
+        assert_eq!(map.lookup(&[3, 0, 0, 0], &mut id), Err(MapError::NotFound));
+        assert_eq!(map.update(&key, &[0; 4], ANY), Err(MapError::NotSupported));
+
+        // Taken out, it lives as long as a program may hold it.
+        let weak = Arc::downgrade(&inner);
+        drop(inner);
+        map.delete(&key).unwrap();
+        assert_eq!(map.value_address(&key, 0), 0);
+        assert_eq!(map.delete(&key), Err(MapError::NotFound));
+        let other = Arc::new(create(def(MapType::Hash, 4, 8, 9, 0)).unwrap());
+        map.set_map(&key, Arc::clone(&other), ANY).unwrap();
+        assert!(weak.upgrade().is_some());
+        environment.epoch.quiesce(0);
+        map.set_map(&key, Arc::clone(&other), EXIST * u64::from(kind == MapType::HashOfMaps))
+            .unwrap();
+        assert!(weak.upgrade().is_none(), "{kind:?}");
+        drop(map);
+        assert_eq!(Arc::strong_count(&other), 1);
+    }
+}
+
+#[test]
+fn inner_maps_have_the_shape_that_was_promised() {
+    let environment = environment(1);
+    let new = |definition| Arc::new(create(definition).unwrap());
+    let inner = new(def(MapType::Array, 4, 8, 7, 0));
+    let map = outer(MapType::ArrayOfMaps, &inner, &environment);
+    let key = [0; 4];
+    for (definition, result) in [
+        (def(MapType::Array, 4, 8, 7, 0), Ok(())),
+        (def(MapType::Array, 4, 8, 8, 0), Err(MapError::Invalid)),
+        (def(MapType::Array, 4, 16, 7, 0), Err(MapError::Invalid)),
+        (def(MapType::Hash, 4, 8, 7, 0), Err(MapError::Invalid)),
+        (def(MapType::Array, 4, 8, 7, flags::RDONLY_PROG), Err(MapError::Invalid)),
+    ] {
+        assert_eq!(map.set_map(&key, new(definition), ANY), result, "{definition:?}");
+    }
+    assert_eq!(map.set_map(&key, Arc::clone(&inner), NOEXIST), Err(MapError::Invalid));
+    assert_eq!(map.set_map(&[4, 0, 0, 0], Arc::clone(&inner), ANY), Err(MapError::Full));
+    // Arrays of any length, and hash maps of any number of entries.
+    let any = outer(
+        MapType::ArrayOfMaps,
+        &new(def(MapType::Array, 4, 8, 7, flags::INNER_MAP)),
+        &environment,
+    );
+    any.set_map(&key, new(def(MapType::Array, 4, 8, 9, flags::INNER_MAP)), ANY).unwrap();
+    let hashes = outer(MapType::HashOfMaps, &new(def(MapType::Hash, 4, 8, 7, 0)), &environment);
+    hashes.set_map(&key, new(def(MapType::Hash, 4, 8, 99, 0)), NOEXIST).unwrap();
+    assert_eq!(
+        hashes.set_map(&key, new(def(MapType::Hash, 4, 8, 99, 0)), NOEXIST),
+        Err(MapError::Exists)
+    );
+}
+
+#[derive(Default)]
+struct Sink(Mutex<Vec<(usize, Vec<u8>)>>);
+
+impl EventSink for Sink {
+    fn record(&self, cpu: usize, data: &[u8]) -> Result<(), MapError> {
+        self.0.lock().unwrap().push((cpu, data.to_vec()));
+        Ok(())
+    }
+}
+
+#[test]
+fn records_go_to_the_event_that_the_flags_select() {
+    let map = create(def(MapType::PerfEventArray, 4, 4, 2, 0)).unwrap();
+    let sinks = [Arc::new(Sink::default()), Arc::new(Sink::default())];
+    assert_eq!(map.output(CURRENT_CPU, 1, b"lost"), Err(MapError::NotFound));
+    for (index, sink) in (0u32..).zip(&sinks) {
+        map.set_event(&index.to_ne_bytes(), Arc::clone(sink) as Arc<dyn EventSink>, ANY).unwrap();
+    }
+    map.output(CURRENT_CPU, 1, b"one").unwrap();
+    map.output(0, 1, b"two").unwrap();
+    assert_eq!(map.output(2, 1, b"lost"), Err(MapError::Full));
+    assert_eq!(map.output(1 << 32, 1, b"lost"), Err(MapError::Invalid));
+    assert_eq!(*sinks[1].0.lock().unwrap(), [(1, b"one".to_vec())]);
+    assert_eq!(*sinks[0].0.lock().unwrap(), [(1, b"two".to_vec())]);
+    map.delete(&[0; 4]).unwrap();
+    assert_eq!(map.output(0, 0, b"lost"), Err(MapError::NotFound));
+    assert_eq!(map.lookup(&[0; 4], &mut [0; 4]), Err(MapError::NotSupported));
+}
