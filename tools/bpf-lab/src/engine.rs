@@ -135,9 +135,10 @@ impl Trusted {
 
     /// Runs with r1 the address of `memory`, or 0 without.
     pub(crate) fn run(&self, memory: Option<&mut [u8]>, services: &dyn KernelServices) -> u64 {
-        let address = memory.map_or(ptr::null_mut(), <[u8]>::as_mut_ptr);
+        let (address, bytes) =
+            memory.map_or((ptr::null_mut(), 0), |memory| (memory.as_mut_ptr(), memory.len()));
         // SAFETY: as in `new`.
-        unsafe { self.0.run_at(address, services) }
+        unsafe { self.0.run_at(address, bytes, services) }
     }
 
     /// Runs on a packet.

@@ -12,6 +12,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::helper::callback::{self, CallbackHelper};
 use crate::helper::{self, Helper, proto::id};
 use crate::insn::{Imm64, Insn, Operand, Reg, Size, Width};
 use crate::map::{ArrayLookup, Map};
@@ -30,6 +31,8 @@ pub enum LoadError {
     Unsupported { slot: usize, what: &'static str },
     /// A jump out of the program; a verified program has none.
     BadJump { slot: usize },
+    /// A program array of the program's holds programs of another kind.
+    OtherPrograms,
     /// More stack or more instructions than the profile has.
     TooLarge,
     /// No memory for the prepared program.
@@ -47,6 +50,9 @@ impl fmt::Display for LoadError {
                 write!(f, "instruction {slot}: {what} is not supported")
             }
             Self::BadJump { slot } => write!(f, "instruction {slot}: jump out of the program"),
+            Self::OtherPrograms => {
+                f.write_str("a program array holds programs of another type, hook or engine")
+            }
             Self::TooLarge => f.write_str("the program is larger than the profile allows"),
             Self::OutOfMemory => f.write_str("out of memory"),
         }
@@ -61,6 +67,10 @@ pub(crate) enum Call {
     Array(usize),
     /// A call of the helper's function.
     Helper(Helper),
+    /// A call of a helper that calls back into the program.
+    Callback(CallbackHelper),
+    /// A tail call.
+    Tail,
 }
 
 /// Answers what a program's instructions refer to.
@@ -100,7 +110,8 @@ impl<'a> Resolver<'a> {
         let mut targets = vec![false; self.program.insns.len()];
         for (slot, insn) in self.program.insns.iter().enumerate() {
             let offset = match insn {
-                Insn::CallLocal { offset } => Some(i64::from(*offset)),
+                Insn::CallLocal { offset }
+                | Insn::LoadImm64 { value: Imm64::Func { offset }, .. } => Some(i64::from(*offset)),
                 _ => insn.jump_target(slot).map(|target| target - slot as i64 - 1),
             };
             if let Some(offset) = offset
@@ -186,6 +197,14 @@ impl<'a> Resolver<'a> {
             && let Some(index) = self.arrays.iter().position(|entry| entry.base == parts.base)
         {
             return Ok(Call::Array(index));
+        }
+        if self.proof.is_some() || (self.trust.helpers)(id).is_none() {
+            if id == id::TAIL_CALL {
+                return Ok(Call::Tail);
+            }
+            if let Some(function) = callback::implementation(id) {
+                return Ok(Call::Callback(function));
+            }
         }
         let find = if self.proof.is_some() { helper::implementation } else { self.trust.helpers };
         let function = find(id).ok_or(LoadError::NoSuchHelper { slot, id })?;

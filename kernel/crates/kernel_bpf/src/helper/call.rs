@@ -6,19 +6,70 @@
 //! few modules with `unsafe`.
 
 use alloc::sync::Arc;
+use core::cell::Cell;
 use core::ptr;
 
+use super::callback;
 use super::format;
 use super::proto::id;
 use super::services::{Fault, KernelServices};
-use crate::map::{Map, MapError};
+use crate::map::{MAX_TAIL_CALLS, Map, MapError, TailEntry, stack_trace};
 
-/// What a helper call runs in.
+/// What the helper calls of one run have in common.
 pub struct Environment<'a> {
     /// The kernel.
     pub services: &'a dyn KernelServices,
-    /// The maps of the program.
-    pub maps: &'a [Arc<Map>],
+    /// The maps of the program that runs; a tail call changes them.
+    maps: Cell<&'a [Arc<Map>]>,
+    /// Bytes of context that there are, whatever this program uses of them.
+    context_bytes: usize,
+    tail_calls: Cell<u32>,
+}
+
+impl<'a> Environment<'a> {
+    /// What a run of a program with these maps begins with.
+    #[inline]
+    pub fn new(
+        services: &'a dyn KernelServices,
+        maps: &'a [Arc<Map>],
+        context_bytes: usize,
+    ) -> Self {
+        Self { services, maps: Cell::new(maps), context_bytes, tail_calls: Cell::new(0) }
+    }
+
+    /// Decides a tail call (`bpf_tail_call`): the entry of the program at `index` of the
+    /// program array in `map`. `None` lets the caller go on: there is no such program, it needs
+    /// more of the context than there is, or it would be the 34th in a row. `fits` says whether
+    /// the engine has room for the entry.
+    ///
+    /// # Safety
+    /// `map` is the address of a map that the running program holds, and the caller goes to
+    /// the entry when it gets one.
+    #[inline]
+    pub(crate) unsafe fn tail_call(
+        &self,
+        map: u64,
+        index: u64,
+        fits: impl FnOnce(&TailEntry) -> bool,
+    ) -> Option<&'a TailEntry> {
+        // SAFETY: as the caller promises.
+        let address = unsafe { self::map(map) }.tail_entry(index as u32);
+        let calls = self.tail_calls.get();
+        if address == 0 || calls >= MAX_TAIL_CALLS {
+            return None;
+        }
+        // SAFETY: a slot's word is the address of a `TailTarget`, which begins with its entry
+        // and lives until this CPU is quiet, that is, beyond this run.
+        let entry = unsafe { &*ptr::with_exposed_provenance::<TailEntry>(address) };
+        if entry.context_bytes > self.context_bytes || !fits(entry) {
+            return None;
+        }
+        self.tail_calls.set(calls + 1);
+        let maps = ptr::with_exposed_provenance::<Arc<Map>>(entry.maps);
+        // SAFETY: the entry names its program's own array of maps, which lives as long.
+        self.maps.set(unsafe { core::slice::from_raw_parts(maps, entry.map_count) });
+        Some(entry)
+    }
 }
 
 /// A helper's function: the registers r1 to r5, and what the call runs in, as compiled code
@@ -60,38 +111,45 @@ macro_rules! implementations {
 }
 
 implementations! {
-        id::MAP_LOOKUP_ELEM => map_lookup_elem,
-        id::MAP_UPDATE_ELEM => map_update_elem,
-        id::MAP_DELETE_ELEM => map_delete_elem,
-        id::PROBE_READ | id::PROBE_READ_KERNEL => probe_read_kernel,
-        id::PROBE_READ_USER => probe_read_user,
-        id::PROBE_READ_STR | id::PROBE_READ_KERNEL_STR => probe_read_kernel_str,
-        id::PROBE_READ_USER_STR => probe_read_user_str,
-        id::KTIME_GET_NS | id::KTIME_GET_BOOT_NS | id::KTIME_GET_COARSE_NS => ktime_get_ns,
-        id::TRACE_PRINTK => trace_printk,
-        id::GET_PRANDOM_U32 => get_prandom_u32,
-        id::GET_SMP_PROCESSOR_ID => get_smp_processor_id,
-        id::GET_NUMA_NODE_ID => get_numa_node_id,
-        id::GET_CURRENT_PID_TGID => get_current_pid_tgid,
-        id::GET_CURRENT_UID_GID => get_current_uid_gid,
-        id::GET_CURRENT_COMM => get_current_comm,
-        id::JIFFIES64 => jiffies64,
-        id::STRNCMP => strncmp,
-        id::MAP_LOOKUP_PERCPU_ELEM => map_lookup_percpu_elem,
-        id::RINGBUF_OUTPUT => ringbuf_output,
-        id::RINGBUF_RESERVE => ringbuf_reserve,
-        id::RINGBUF_SUBMIT => ringbuf_submit,
-        id::RINGBUF_DISCARD => ringbuf_discard,
-        id::RINGBUF_QUERY => ringbuf_query,
+    id::MAP_LOOKUP_ELEM => map_lookup_elem,
+    id::MAP_UPDATE_ELEM => map_update_elem,
+    id::MAP_DELETE_ELEM => map_delete_elem,
+    id::PROBE_READ | id::PROBE_READ_KERNEL => probe_read_kernel,
+    id::PROBE_READ_USER => probe_read_user,
+    id::PROBE_READ_STR | id::PROBE_READ_KERNEL_STR => probe_read_kernel_str,
+    id::PROBE_READ_USER_STR => probe_read_user_str,
+    id::KTIME_GET_NS | id::KTIME_GET_BOOT_NS | id::KTIME_GET_COARSE_NS => ktime_get_ns,
+    id::TRACE_PRINTK => trace_printk,
+    id::GET_PRANDOM_U32 => get_prandom_u32,
+    id::GET_SMP_PROCESSOR_ID => get_smp_processor_id,
+    id::GET_NUMA_NODE_ID => get_numa_node_id,
+    id::GET_CURRENT_PID_TGID => get_current_pid_tgid,
+    id::GET_CURRENT_UID_GID => get_current_uid_gid,
+    id::GET_CURRENT_COMM => get_current_comm,
+    id::JIFFIES64 => jiffies64,
+    id::STRNCMP => strncmp,
+    id::MAP_LOOKUP_PERCPU_ELEM => map_lookup_percpu_elem,
+    id::MAP_PUSH_ELEM => map_push_elem,
+    id::MAP_POP_ELEM => map_pop_elem,
+    id::MAP_PEEK_ELEM => map_peek_elem,
+    id::PERF_EVENT_OUTPUT => perf_event_output,
+    id::GET_STACKID => get_stackid,
+    id::RINGBUF_OUTPUT => ringbuf_output,
+    id::RINGBUF_RESERVE => ringbuf_reserve,
+    id::RINGBUF_SUBMIT => ringbuf_submit,
+    id::RINGBUF_DISCARD => ringbuf_discard,
+    id::RINGBUF_QUERY => ringbuf_query,
 }
 
 /// Whether a helper has an implementation.
 #[must_use]
 pub fn is_implemented(number: i32) -> bool {
-    implementation(number).is_some()
+    number == id::TAIL_CALL
+        || implementation(number).is_some()
+        || callback::implementation(number).is_some()
 }
 
-fn error(error: MapError) -> u64 {
+pub(super) fn error(error: MapError) -> u64 {
     i64::from(-error.number()) as u64
 }
 
@@ -104,7 +162,7 @@ fn done(result: Result<(), MapError>) -> u64 {
 /// # Safety
 /// `address` is that of a map which the program holds.
 #[inline]
-unsafe fn map<'a>(address: u64) -> &'a Map {
+pub(super) unsafe fn map<'a>(address: u64) -> &'a Map {
     // SAFETY: the address was made from a `&Map` when the program was prepared, and the
     // program keeps the map for as long as it can run.
     unsafe { &*ptr::with_exposed_provenance::<Map>(address as usize) }
@@ -164,6 +222,44 @@ unsafe fn map_delete_elem(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
     // SAFETY: as in `map_lookup_elem`.
     let (map, key) = unsafe { (map(r1), bytes(r2, map(r1).def().key_size as usize)) };
     done(map.delete_from_program(key))
+}
+
+unsafe fn map_push_elem(_: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
+    // SAFETY: the verifier proved r1 a map and r2 a value of its size.
+    let (map, value) = unsafe { (map(r1), bytes(r2, map(r1).def().value_size as usize)) };
+    done(map.push(value, r3))
+}
+
+unsafe fn map_pop_elem(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
+    // SAFETY: the verifier proved r1 a map and that r2 has room for a value.
+    let (map, out) = unsafe { (map(r1), bytes_mut(r2, map(r1).def().value_size as usize)) };
+    done(map.pop(out))
+}
+
+unsafe fn map_peek_elem(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
+    // SAFETY: as in `map_pop_elem`; for a bloom filter the value is initialised.
+    let (map, out) = unsafe { (map(r1), bytes_mut(r2, map(r1).def().value_size as usize)) };
+    done(map.peek(out))
+}
+
+unsafe fn perf_event_output(env: &Environment<'_>, [_, r2, r3, r4, r5]: [u64; 5]) -> u64 {
+    // SAFETY: the verifier proved r2 a map and that r4 points to r5 readable bytes.
+    let (map, data) = unsafe { (map(r2), bytes(r4, r5 as usize)) };
+    done(map.output(r3, env.services.cpu_id(), data))
+}
+
+unsafe fn get_stackid(env: &Environment<'_>, [_, r2, r3, ..]: [u64; 5]) -> u64 {
+    // SAFETY: the verifier proved r2 a map.
+    let map = unsafe { map(r2) };
+    let Some(depth) = map.stack_depth() else { return EINVAL };
+    let mut frames = [0; stack_trace::MAX_FRAMES];
+    let Some(frames) = frames.get_mut(..depth) else { return EINVAL };
+    let (skip, user) = (r3 & stack_trace::SKIP_MASK, r3 & stack_trace::USER_STACK != 0);
+    let Some(found) = env.services.stack_trace(user, skip as usize, frames) else {
+        return EFAULT;
+    };
+    let frames = frames.get(..found).unwrap_or_default();
+    map.keep_stack(frames, r3).map_or_else(error, u64::from)
 }
 
 #[inline]
@@ -337,7 +433,7 @@ unsafe fn ringbuf_discard(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 
 
 /// A record says only where it lies; the ring is the one of the program's that holds it.
 fn commit(env: &Environment<'_>, record: u64, flags: u64, discard: bool) -> u64 {
-    for map in env.maps {
+    for map in env.maps.get() {
         let Some(ring) = map.ring() else { continue };
         if let Some(record) = ring.record_at(record as usize) {
             if ring.commit(record, discard, flags) {

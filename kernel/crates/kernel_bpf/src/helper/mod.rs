@@ -1,10 +1,11 @@
 //! Helpers: the functions that programs may call.
 //!
 //! [`proto`] declares them as data: numbers, arguments, results, costs. What they
-//! do is in [`call`] (with `format` for text); what that needs of the kernel is in
+//! do is in [`call`] (with `format` for text, and [`callback`] for those that call back); what that needs of the kernel is in
 //! [`services`].
 
 pub mod call;
+pub mod callback;
 mod format;
 #[cfg(test)]
 pub(crate) mod mock;

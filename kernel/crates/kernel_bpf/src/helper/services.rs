@@ -41,6 +41,13 @@ pub trait KernelServices {
     /// # Errors
     /// Memory that is not there.
     fn read_kernel(&self, out: &mut [u8], address: u64) -> Result<(), Fault>;
+    /// Writes the return addresses of the running task, innermost first, into `frames`, without
+    /// the first `skip`: its user stack, or the kernel's. Returns how many; `None` where stacks
+    /// cannot be walked.
+    fn stack_trace(&self, user: bool, skip: usize, frames: &mut [u64]) -> Option<usize> {
+        let _ = (user, skip, frames);
+        None
+    }
     /// A ring buffer has something for a consumer that waits for it.
     fn ring_ready(&self, map: &Map);
 }

@@ -193,15 +193,19 @@ pub(super) enum Code {
     CallHelper,
     /// `imm` is the function that finds a helper by number.
     CallRegister,
+    /// `imm` is the function of a helper that calls back, `offset` the caller's stack in bytes.
+    CallCallback,
+    /// `dst` is the address of the op `offset` bytes on: a callback.
+    FunctionAddress,
+    /// Goes to the program that r2 and r3 name, if there is one.
+    TailCall,
     /// Jumps by `offset`; `imm` is the caller's stack in bytes.
     CallLocal,
     /// Array lookup; `imm` is the address of its `ArrayLookup`.
     ArrayLookup,
     /// The same for a per-CPU array.
     PercpuArrayLookup,
-    /// Leaves a subprogram.
-    Return,
-    /// Ends the program.
+    /// Leaves a function; the outermost one ends the program.
     Exit,
     // Legacy packet access; `offset` is where the context has the packet's start and end.
     PacketAbs8,

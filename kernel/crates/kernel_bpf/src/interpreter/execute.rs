@@ -6,7 +6,7 @@
 //! says, and why this is one of the crate's few modules with `unsafe`. Arithmetic is exactly
 //! that of RFC 9669, section 4.
 
-use alloc::sync::Arc;
+use core::cell::Cell;
 use core::mem::MaybeUninit;
 use core::ops::BitAnd;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -15,8 +15,9 @@ use core::{mem, ptr};
 
 use super::code::{Code, Op, high, low};
 use super::memory::{atomic, load, packet, store};
-use crate::helper::{Environment, Helper, KernelServices};
-use crate::map::{ArrayLookup, Map};
+use crate::helper::callback::CallbackHelper;
+use crate::helper::{Environment, Helper};
+use crate::map::{ArrayLookup, TailEntry};
 
 /// Most nested calls of subprograms, the main program's frame included (Linux:
 /// `MAX_CALL_FRAMES`).
@@ -34,24 +35,50 @@ struct Frame {
     next: *const Op,
 }
 
+/// What the functions of one run share.
+struct Run<'a> {
+    env: Environment<'a>,
+    /// The lowest address of the stack.
+    stack: u64,
+    /// Rounds of `may_goto` so far.
+    may_goto: Cell<u32>,
+}
+
 /// Runs from `start` until the program ends; returns r0.
 ///
 /// # Safety
 /// `start` is the first op of code that [`super::lower`] made from a verified program that
 /// needs no more than [`STACK_BYTES`] of stack, and `context` what the program's type says that
-/// r1 points to. The objects that the code refers to (maps, helpers) live.
-pub(super) unsafe fn execute(
-    start: *const Op,
-    context: u64,
-    services: &dyn KernelServices,
-    maps: &[Arc<Map>],
-) -> u64 {
-    // Not initialised, any of it: a verified program reads what it wrote.
+/// r1 points to. The objects that the code refers to (maps, helpers) live, and no quiescent
+/// state is passed meanwhile.
+#[inline]
+pub(super) unsafe fn execute(start: *const Op, context: u64, env: Environment<'_>) -> u64 {
+    // Not initialised: a verified program reads what it wrote.
     let mut stack = [const { MaybeUninit::<u64>::uninit() }; STACK_BYTES / 8];
+    let range = stack.as_mut_ptr_range();
+    let (low, high) = (range.start.expose_provenance() as u64, range.end.expose_provenance());
+    let run = Run { env, stack: low, may_goto: Cell::new(0) };
+    // SAFETY: the caller's promise; the stack is as large as the program needs.
+    unsafe { function(start, [context, 0, 0, 0, 0], high as u64, 0, &run) }
+}
+
+/// Runs a program, or a callback of one, with these arguments in r1 to r5.
+///
+/// # Safety
+/// As [`execute`]; `frame_pointer` is the upper end of stack that nothing uses, and `outer`
+/// frames are in use already.
+unsafe fn function(
+    start: *const Op,
+    arguments: [u64; 5],
+    frame_pointer: u64,
+    outer: usize,
+    run: &Run<'_>,
+) -> u64 {
+    let env = &run.env;
+    // Not initialised, as the stack.
     let mut registers = [MaybeUninit::<u64>::uninit(); 11];
     let mut frames = [const { MaybeUninit::<Frame>::uninit() }; MAX_FRAMES];
     let mut depth = 0usize;
-    let mut may_goto = 0u32;
     let mut pc = start;
 
     // A register that the program reads was written before, as the verifier proved.
@@ -70,11 +97,10 @@ pub(super) unsafe fn execute(
         }};
     }
     // Helpers receive r1 to r5 whether they declare them or not.
-    for argument in 2..=5 {
-        set!(argument, 0);
+    for (argument, value) in (1..).zip(arguments) {
+        set!(argument, value);
     }
-    set!(1, context);
-    set!(10, stack.as_mut_ptr_range().end.expose_provenance() as u64);
+    set!(10, frame_pointer);
 
     loop {
         // SAFETY: verified code never runs over its end, and every jump leads to an op.
@@ -90,6 +116,22 @@ pub(super) unsafe fn execute(
             () => {{
                 // SAFETY: as above; `lower` computed the distance of the target.
                 pc = unsafe { pc.byte_offset(op.offset as isize) };
+            }};
+        }
+        macro_rules! leave {
+            () => {{
+                if depth == 0 {
+                    return reg!(0);
+                }
+                depth -= 1;
+                // SAFETY: `CallLocal` wrote this when it made the depth what it was.
+                let frame = unsafe { frames.get_unchecked(depth).assume_init_read() };
+                registers[6] = frame.saved[0];
+                registers[7] = frame.saved[1];
+                registers[8] = frame.saved[2];
+                registers[9] = frame.saved[3];
+                set!(10, frame.frame_pointer);
+                pc = frame.next;
             }};
         }
         macro_rules! branch {
@@ -437,29 +479,28 @@ pub(super) unsafe fn execute(
             Code::JSlt32Reg => compare!(32, reg, |a, b| (a as i32) < b as i32),
             Code::JSle32Reg => compare!(32, reg, |a, b| a as i32 <= b as i32),
             Code::MayGoto => {
-                may_goto += 1;
-                branch!(may_goto > MAY_GOTO_ROUNDS)
+                let rounds = run.may_goto.get() + 1;
+                run.may_goto.set(rounds.min(MAY_GOTO_ROUNDS));
+                branch!(rounds > MAY_GOTO_ROUNDS)
             }
             Code::CallHelper => {
-                let env = Environment { services, maps };
                 let function = ptr::with_exposed_provenance::<()>(op.imm as usize);
                 // SAFETY: `lower` put a helper's function here.
                 let helper = unsafe { mem::transmute::<*const (), Helper>(function) };
                 let [r1, r2, r3, r4, r5] = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
                 // SAFETY: the verifier proved that the arguments are what it declares.
-                let result = unsafe { helper(r1, r2, r3, r4, r5, &env) };
+                let result = unsafe { helper(r1, r2, r3, r4, r5, env) };
                 set!(0, result);
                 next!();
             }
             Code::CallRegister => {
                 let [r1, r2, r3, r4, r5] = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
-                let env = Environment { services, maps };
                 let find = ptr::with_exposed_provenance::<()>(op.imm as usize);
                 // SAFETY: `lower` put `Trust::helpers` here, of a program without a proof.
                 let find = unsafe { mem::transmute::<*const (), fn(i32) -> Option<Helper>>(find) };
                 let result = find(reg!(op.src) as i32).map(|helper| {
                     // SAFETY: who trusted the program vouches for the arguments.
-                    unsafe { helper(r1, r2, r3, r4, r5, &env) }
+                    unsafe { helper(r1, r2, r3, r4, r5, env) }
                 });
                 // EINVAL where there is no such helper.
                 set!(0, result.unwrap_or(-22i64 as u64));
@@ -476,24 +517,51 @@ pub(super) unsafe fn execute(
                 set!(10, frame.frame_pointer.wrapping_sub(op.imm));
                 jump!();
             }
-            Code::Return => {
-                depth -= 1;
-                // SAFETY: a subprogram is entered by `CallLocal` only, which wrote this.
-                let frame = unsafe { frames.get_unchecked(depth).assume_init_read() };
-                registers[6] = frame.saved[0];
-                registers[7] = frame.saved[1];
-                registers[8] = frame.saved[2];
-                registers[9] = frame.saved[3];
-                set!(10, frame.frame_pointer);
-                pc = frame.next;
+            Code::CallCallback => {
+                let function_pointer = ptr::with_exposed_provenance::<()>(op.imm as usize);
+                // SAFETY: `lower` put such a helper's function here.
+                let helper =
+                    unsafe { mem::transmute::<*const (), CallbackHelper>(function_pointer) };
+                let arguments = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
+                let callback = ptr::with_exposed_provenance::<Op>(reg!(2) as usize);
+                let below = reg!(10).wrapping_sub(op.offset as u64);
+                let mut call = |arguments: [u64; 5]| {
+                    // SAFETY: r2 has the address of a callback's first op, as the verifier
+                    // proved; it counted the callback's frames and stack with the caller's.
+                    unsafe { function(callback, arguments, below, outer + depth + 1, run) }
+                };
+                // SAFETY: the verifier proved that the arguments are what it declares.
+                let result = unsafe { helper(env, arguments, &mut call) };
+                set!(0, result);
+                next!();
             }
-            Code::Exit => return reg!(0),
+            Code::FunctionAddress => {
+                // SAFETY: as in `jump`: `lower` computed the distance of an op.
+                let target = unsafe { pc.byte_offset(op.offset as isize) };
+                set!(op.dst, target.expose_provenance() as u64);
+                next!();
+            }
+            Code::TailCall => {
+                let room = reg!(10).wrapping_sub(run.stack);
+                let fits = |entry: &TailEntry| {
+                    u64::from(entry.stack_depth) <= room
+                        && outer + depth + entry.call_depth as usize <= MAX_FRAMES
+                };
+                let (map, index) = (reg!(2), reg!(3));
+                // SAFETY: the verifier proved that r2 has a program array of the program's,
+                // whose entries are the interpreter's, and r1 its context.
+                match unsafe { env.tail_call(map, index, fits) } {
+                    Some(entry) => pc = ptr::with_exposed_provenance::<Op>(entry.code),
+                    None => next!(),
+                }
+            }
+            Code::Exit => leave!(),
             Code::ArrayLookup => {
                 array_lookup!(0);
                 next!();
             }
             Code::PercpuArrayLookup => {
-                array_lookup!(services.cpu_id());
+                array_lookup!(env.services.cpu_id());
                 next!();
             }
             Code::PacketAbs8 => packet!(u8, op.imm),
@@ -504,7 +572,10 @@ pub(super) unsafe fn execute(
             Code::PacketInd32 => packet!(u32, reg!(op.src).wrapping_add(op.imm)),
 
             Code::Lea64 => extend!(|a| a.wrapping_add(op.imm)),
-            Code::ExitImm => return op.imm,
+            Code::ExitImm => {
+                set!(0, op.imm);
+                leave!();
+            }
             Code::AddJEq => fused_alu!(wrapping_add, |a, b| a == b),
             Code::AddJNe => fused_alu!(wrapping_add, |a, b| a != b),
             Code::AddJGt => fused_alu!(wrapping_add, |a, b| a > b),

@@ -11,7 +11,9 @@ use alloc::vec::Vec;
 
 use super::code::{Code, Op};
 use super::fuse::fuse;
-use crate::insn::{AtomicOp, ByteOrder, Insn, Operand, Reg, SignedSize, Size, SwapWidth, Width};
+use crate::insn::{
+    AtomicOp, ByteOrder, Imm64, Insn, Operand, Reg, SignedSize, Size, SwapWidth, Width,
+};
 use crate::map::{ArrayLookup, Map};
 use crate::program::Program;
 use crate::resolve::{Call, LoadError, MapTracker, Resolver};
@@ -201,6 +203,10 @@ impl Lowering<'_> {
                 );
                 at(op(code, base as u8, src as u8, 0), offset)
             }
+            Insn::LoadImm64 { dst, value: Imm64::Func { offset } } => {
+                let address = op(Code::FunctionAddress, dst as u8, 0, 0);
+                return self.jump(slot, address, i64::from(offset));
+            }
             Insn::LoadImm64 { dst, value } => Op {
                 imm: self.resolver.constant(slot, value)?,
                 ..op(Code::Mov64Imm, dst as u8, 0, 0)
@@ -227,10 +233,7 @@ impl Lowering<'_> {
                 let call = Op { imm: u64::from(stack), ..op(Code::CallLocal, 0, 0, 0) };
                 return self.jump(slot, call, i64::from(offset));
             }
-            Insn::Exit => {
-                let (main, _) = self.resolver.function(slot);
-                op(if main { Code::Exit } else { Code::Return }, 0, 0, 0)
-            }
+            Insn::Exit => op(Code::Exit, 0, 0, 0),
             Insn::LoadAbs { size, imm } => self.packet(slot, size, None, imm)?,
             Insn::LoadInd { size, src, imm } => self.packet(slot, size, Some(src), imm)?,
             Insn::AddrSpaceCast { .. } => {
@@ -266,6 +269,13 @@ impl Lowering<'_> {
                 let address = (function as *const ()).expose_provenance() as u64;
                 Ok(Op { imm: address, ..op(Code::CallHelper, 0, 0, 0) })
             }
+            Call::Callback(function) => {
+                let (_, stack) = self.resolver.function(slot);
+                let address = (function as *const ()).expose_provenance() as u64;
+                let offset = i32::try_from(stack).map_err(|_| LoadError::TooLarge)?;
+                Ok(Op { imm: address, offset, ..op(Code::CallCallback, 0, 0, 0) })
+            }
+            Call::Tail => Ok(op(Code::TailCall, 0, 0, 0)),
         }
     }
 

@@ -8,6 +8,8 @@
 //! While a program runs, and afterwards for as long as anybody keeps pointers that it got
 //! from a map, the CPU must not pass a quiescent state ([`crate::map::Epoch`]).
 
+#[cfg(test)]
+mod call_tests;
 mod code;
 mod context;
 mod execute;
@@ -22,8 +24,8 @@ use alloc::sync::Arc;
 use core::marker::PhantomData;
 use core::ptr;
 
-use crate::helper::KernelServices;
-use crate::map::{ArrayLookup, Map};
+use crate::helper::{Environment, KernelServices};
+use crate::map::{ArrayLookup, Engine, Executable, Map, ProgramKind, TailEntry};
 use crate::memory::Region;
 use crate::profile::PhysicalProfile;
 use crate::prog_type;
@@ -44,6 +46,10 @@ pub struct Interpreter<P: PhysicalProfile> {
     /// Smallest context that the program may be run with; `None` for a packet's.
     context_bytes: Option<usize>,
     maps: Box<[Arc<Map>]>,
+    /// For program arrays.
+    kind: ProgramKind,
+    stack_depth: u32,
+    call_depth: u32,
     /// What the code's inlined lookups point to.
     _arrays: Box<[ArrayLookup]>,
     profile: PhantomData<P>,
@@ -69,7 +75,8 @@ impl<P: PhysicalProfile> Interpreter<P> {
         }
         let lowered = lower(program.get(), Some(proof), &Trust::default())?;
         let context_bytes = (!takes_packet(program.get())).then_some(proof.max_ctx_offset as usize);
-        Self::from_lowered(lowered, &program.get().maps, context_bytes)
+        let (stack, frames) = (proof.stack_depth, proof.call_depth.max(1));
+        Self::from_lowered(lowered, program.get(), context_bytes, (stack, frames))
     }
 
     /// Prepares a program that nobody verified, for tests of single instructions.
@@ -87,17 +94,27 @@ impl<P: PhysicalProfile> Interpreter<P> {
         trust: &Trust,
     ) -> Result<Self, LoadError> {
         let lowered = lower(program, None, trust)?;
-        Self::from_lowered(lowered, &program.maps, Some(0))
+        let most = (execute::STACK_BYTES as u32, execute::MAX_FRAMES as u32);
+        Self::from_lowered(lowered, program, Some(0), most)
     }
 
     fn from_lowered(
         lowered: Lowered,
-        maps: &[Arc<Map>],
+        program: &Program<Arc<Map>>,
         context_bytes: Option<usize>,
+        (stack_depth, call_depth): (u32, u32),
     ) -> Result<Self, LoadError> {
         let Lowered { ops, arrays } = lowered;
         if ops.is_empty() || ops.len() > P::MAX_INSTRUCTIONS {
             return Err(LoadError::TooLarge);
+        }
+        let kind = ProgramKind {
+            prog_type: program.prog_type,
+            expected_attach_type: program.expected_attach_type,
+            engine: Engine::Interpreter,
+        };
+        for map in &program.maps {
+            map.claim(kind).map_err(|_| LoadError::OtherPrograms)?;
         }
         let words = ops.len().checked_mul(size_of::<Op>() / 8).ok_or(LoadError::TooLarge)?;
         let code = Region::new(P::memory(), words, 64).ok_or(LoadError::OutOfMemory)?;
@@ -111,7 +128,10 @@ impl<P: PhysicalProfile> Interpreter<P> {
             code,
             count: ops.len(),
             context_bytes,
-            maps: maps.into(),
+            maps: program.maps.as_slice().into(),
+            kind,
+            stack_depth,
+            call_depth,
             _arrays: arrays,
             profile: PhantomData,
         })
@@ -126,7 +146,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
             return None;
         }
         // SAFETY: the context has every byte that the program was proved to access.
-        Some(unsafe { self.run_at(context.as_mut_ptr(), services) })
+        Some(unsafe { self.run_at(context.as_mut_ptr(), context.len(), services) })
     }
 
     /// Runs a program of a packet type.
@@ -138,16 +158,23 @@ impl<P: PhysicalProfile> Interpreter<P> {
     ) -> u64 {
         // SAFETY: a `PacketContext` is large enough for the context of every packet type, and
         // its pointers are those of the packet that it borrows.
-        unsafe { self.run_at(context.as_mut_ptr(), services) }
+        unsafe { self.run_at(context.as_mut_ptr(), usize::MAX, services) }
     }
 
-    /// Runs the program with `context` in r1, and returns r0.
+    /// Runs the program with `context` in r1, and returns r0. Programs that are reached by tail
+    /// calls may use `bytes` of the context.
     ///
     /// # Safety
-    /// `context` is what the program's type says: memory that holds every byte below
-    /// `Proof::max_ctx_offset`, and for a type that takes packets a [`PacketContext`].
+    /// `context` is what the program's type says: memory that holds `bytes` bytes, which are at
+    /// least `Proof::max_ctx_offset`; for a type that takes packets a [`PacketContext`], of
+    /// whatever number of bytes.
     #[inline]
-    pub unsafe fn run_at(&self, context: *mut u8, services: &dyn KernelServices) -> u64 {
+    pub unsafe fn run_at(
+        &self,
+        context: *mut u8,
+        bytes: usize,
+        services: &dyn KernelServices,
+    ) -> u64 {
         let start = ptr::with_exposed_provenance::<Op>(self.code.address());
         // A program whose first op ends it needs no stack and no registers.
         // SAFETY: there is no program without an op.
@@ -158,7 +185,10 @@ impl<P: PhysicalProfile> Interpreter<P> {
         // SAFETY: the code was lowered from a verified program (or the caller of
         // `new_trusted` vouches for it), whose stack was checked to fit; the context is the
         // caller's promise; `self` keeps maps and tables alive.
-        unsafe { execute::execute(start, context.expose_provenance() as u64, services, &self.maps) }
+        unsafe {
+            let env = Environment::new(services, &self.maps, bytes);
+            execute::execute(start, context.expose_provenance() as u64, env)
+        }
     }
 
     /// Number of pre-decoded operations, fused pairs counted once.
@@ -185,6 +215,24 @@ impl<P: PhysicalProfile> Interpreter<P> {
     #[must_use]
     pub fn maps(&self) -> &[Arc<Map>] {
         &self.maps
+    }
+}
+
+impl<P: PhysicalProfile> Executable for Interpreter<P> {
+    fn kind(&self) -> ProgramKind {
+        self.kind
+    }
+
+    fn tail_entry(&self) -> TailEntry {
+        TailEntry {
+            code: self.code.address(),
+            maps: self.maps.as_ptr().expose_provenance(),
+            map_count: self.maps.len(),
+            stack_depth: self.stack_depth,
+            call_depth: self.call_depth,
+            // A packet's context is always whole.
+            context_bytes: self.context_bytes.unwrap_or(0),
+        }
     }
 }
 

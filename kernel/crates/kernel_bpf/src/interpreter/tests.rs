@@ -443,7 +443,7 @@ fn atomics_of_both_widths_with_and_without_fetch() {
             unsafe {
                 let ready =
                     Interpreter::<CloudProfile>::new_trusted(&program, &Trust::default()).unwrap();
-                ready.run_at(aligned.as_mut_ptr().cast(), &Mock::default());
+                ready.run_at(aligned.as_mut_ptr().cast(), size_of_val(&aligned), &Mock::default());
             }
             words.clear();
             assert_eq!(aligned[0], 0xaaaa_aaaa_aaaa_aaaa);
@@ -489,7 +489,7 @@ fn acquiring_loads_and_releasing_stores() {
         let result = unsafe {
             let ready =
                 Interpreter::<CloudProfile>::new_trusted(&program, &Trust::default()).unwrap();
-            ready.run_at(memory.as_mut_ptr().cast(), &Mock::default())
+            ready.run_at(memory.as_mut_ptr().cast(), size_of_val(&memory), &Mock::default())
         };
         assert_eq!(result, 0xfedc_ba98_7654_3210 & mask);
         assert_eq!(memory, [u64::MAX, !mask | 0xfedc_ba98_7654_3210 & mask, u64::MAX]);

@@ -1,0 +1,190 @@
+//! Calls that leave a function in other ways than by an instruction to the next: tail calls,
+//! and helpers that call back.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::{Interpreter, LoadError};
+use crate::asm::assemble;
+use crate::helper::mock::Mock;
+use crate::insn::Insn;
+use crate::map::{Epoch, Map, MapDef, MapEnvironment, MapError, MapType, TailTarget};
+use crate::profile::{ActiveProfile, CloudProfile, PhysicalProfile};
+use crate::prog_type::ProgType;
+use crate::program::Program;
+use crate::trusted::Trust;
+use crate::verifier::verify;
+
+type Ready = Interpreter<ActiveProfile>;
+
+fn map(map_type: MapType, value_size: u32, max_entries: u32) -> Arc<Map> {
+    let epoch: &'static Epoch = Box::leak(Box::new(Epoch::new()));
+    let environment = MapEnvironment { cpus: 1, seed: 1, epoch };
+    let def = MapDef { map_type, key_size: 4, value_size, max_entries, flags: 0 };
+    Arc::new(Map::create::<CloudProfile>(def, &environment).unwrap())
+}
+
+fn program(text: &str, maps: &[Arc<Map>]) -> Program<Arc<Map>> {
+    let insns: Vec<Insn> = assemble(text).unwrap_or_else(|error| panic!("{text}\n{error}"));
+    let mut program = Program::new(insns, ProgType::RawTracepoint, maps.to_vec());
+    program.gpl_compatible = true;
+    program
+}
+
+fn load(text: &str, maps: &[Arc<Map>]) -> Result<Arc<Ready>, LoadError> {
+    let verified = verify(program(text, maps), &ActiveProfile::verify_options())
+        .unwrap_or_else(|error| panic!("{text}\n{error}"));
+    Interpreter::new(&verified).map(Arc::new)
+}
+
+fn put(array: &Map, index: u32, ready: &Arc<Ready>) -> Result<(), MapError> {
+    let target = TailTarget::new(Arc::clone(ready), |ready| ready, index + 100);
+    array.set_program(&index.to_ne_bytes(), Arc::new(target), 0)
+}
+
+/// Adds `n` to the number at the context, and goes on to `next`.
+fn step(n: u32, next: u32) -> String {
+    format!(
+        "r3 = *(u64 *)(r1 + 0)\n r3 += {n}\n *(u64 *)(r10 - 8) = r3\n r2 = map[0] ll\n r3 = {next}
+         call 12\n r0 = {n}\n exit"
+    )
+}
+
+#[test]
+fn a_tail_call_goes_to_the_program_in_the_slot_and_never_comes_back() {
+    let array = map(MapType::ProgArray, 4, 4);
+    let maps = [Arc::clone(&array)];
+    let first = load(&step(1, 1), &maps).unwrap();
+    let run = || first.run(&mut [0; 64], &Mock::default());
+    assert_eq!(run(), Some(1), "an empty slot lets the caller go on");
+    let second = load(&step(2, 2), &maps).unwrap();
+    put(&array, 1, &second).unwrap();
+    assert_eq!(run(), Some(2));
+    let third = load("r0 = *(u64 *)(r1 + 8)\n exit", &[]).unwrap();
+    put(&array, 2, &third).unwrap();
+    let mut context = [0; 64];
+    context[8] = 77;
+    assert_eq!(first.run(&mut context, &Mock::default()), Some(77));
+    // What needs more of the context than there is, is not entered.
+    assert_eq!(first.run(&mut [0; 8], &Mock::default()), Some(2));
+    let mut id = [0; 4];
+    array.lookup(&1u32.to_ne_bytes(), &mut id).unwrap();
+    assert_eq!(u32::from_ne_bytes(id), 101);
+    array.delete(&1u32.to_ne_bytes()).unwrap();
+    assert_eq!(run(), Some(1));
+    assert_eq!(array.delete(&1u32.to_ne_bytes()), Err(MapError::NotFound));
+    assert_eq!(put(&array, 4, &third), Err(MapError::Full));
+}
+
+#[test]
+fn a_run_makes_at_most_33_tail_calls() {
+    let (array, counter) = (map(MapType::ProgArray, 4, 1), map(MapType::Array, 8, 1));
+    let count = "r6 = r1\n r1 = map[1] ll\n r2 = r10\n r2 += -4\n *(u32 *)(r10 - 4) = 0\n call 1
+                 if r0 == 0 goto +2\n r1 = 1\n lock *(u64 *)(r0 + 0) += r1
+                 r1 = r6\n r2 = map[0] ll\n r3 = 0\n call 12\n r0 = 9\n exit";
+    let ready = load(count, &[Arc::clone(&array), Arc::clone(&counter)]).unwrap();
+    put(&array, 0, &ready).unwrap();
+    for turn in 1..=2u64 {
+        assert_eq!(ready.run(&mut [0; 64], &Mock::default()), Some(9));
+        let mut value = [0; 8];
+        counter.lookup(&[0; 4], &mut value).unwrap();
+        assert_eq!(u64::from_ne_bytes(value), turn * 34);
+    }
+    // The array holds the program, which holds the array.
+    let weak = Arc::downgrade(&ready);
+    drop(ready);
+    assert!(weak.upgrade().is_some());
+    array.clear_programs();
+    array.clear_programs();
+    assert!(weak.upgrade().is_none());
+}
+
+#[test]
+fn a_tail_call_in_a_subprogram_returns_to_its_caller() {
+    let array = map(MapType::ProgArray, 4, 1);
+    let main = "r6 = 5\n call sub\n r0 += r6\n exit
+                sub: r2 = map[0] ll\n r3 = 0\n call 12\n r0 = 1\n exit";
+    let ready = load(main, &[Arc::clone(&array)]).unwrap();
+    assert_eq!(ready.run(&mut [0; 64], &Mock::default()), Some(6));
+    put(&array, 0, &load("r6 = 70\n r0 = 100\n r0 += r6\n exit", &[]).unwrap()).unwrap();
+    assert_eq!(ready.run(&mut [0; 64], &Mock::default()), Some(175));
+    put(&array, 0, &load("r0 = 30\n exit", &[]).unwrap()).unwrap();
+    assert_eq!(ready.run(&mut [0; 64], &Mock::default()), Some(35));
+    // A target that needs more stack than is left is not entered.
+    let deep = "*(u64 *)(r10 - 512) = 7\n r0 = *(u64 *)(r10 - 512)\n exit";
+    put(&array, 0, &load(deep, &[]).unwrap()).unwrap();
+    let roomy = format!("*(u64 *)(r10 - 8) = 1\n {main}");
+    let roomy = load(&roomy, &[Arc::clone(&array)]).unwrap();
+    assert_eq!(roomy.run(&mut [0; 64], &Mock::default()), Some(6));
+}
+
+#[test]
+fn an_array_takes_programs_of_one_kind() {
+    let array = map(MapType::ProgArray, 4, 1);
+    let ready = load(&step(1, 0), &[Arc::clone(&array)]).unwrap();
+    put(&array, 0, &ready).unwrap();
+    let mut other = program("r0 = 0\n exit", &[]);
+    other.prog_type = ProgType::PerfEvent;
+    let other = verify(other, &ActiveProfile::verify_options()).unwrap();
+    let other: Arc<Ready> = Arc::new(Interpreter::new(&other).unwrap());
+    assert_eq!(put(&array, 0, &other), Err(MapError::Invalid));
+    let mut user = program(&step(1, 0), &[Arc::clone(&array)]);
+    user.prog_type = ProgType::PerfEvent;
+    let user = verify(user, &ActiveProfile::verify_options()).unwrap();
+    assert_eq!(Ready::new(&user).err(), Some(LoadError::OtherPrograms));
+}
+
+#[test]
+fn callbacks_run_on_the_programs_stack() {
+    let hash = map(MapType::Hash, 8, 16);
+    for number in 0..10u32 {
+        hash.update(&number.to_ne_bytes(), &u64::from(number).to_ne_bytes(), 0).unwrap();
+    }
+    let sum = "r1 = map[0] ll\n r2 = callback ll\n r3 = r10\n r3 += -8\n r4 = 0
+               *(u64 *)(r10 - 8) = 0\n call 164\n r6 = r0\n r6 <<= 32\n r0 = *(u64 *)(r10 - 8)
+               r0 |= r6\n exit";
+    // callback(map, key, value, context): adds key times value.
+    let add = "*(u64 *)(r10 - 8) = r4\n r1 = *(u32 *)(r2 + 0)\n r3 = *(u64 *)(r3 + 0)\n r1 *= r3
+               r4 = *(u64 *)(r10 - 8)\n r2 = *(u64 *)(r4 + 0)\n r2 += r1\n *(u64 *)(r4 + 0) = r2
+               r0 = 0\n exit";
+    let squares: u64 = (0..10).map(|n| n * n).sum();
+    assert_eq!(with_callback(sum, add, &[Arc::clone(&hash)]), 10 << 32 | squares);
+    let stop = add.replace("r0 = 0", "r0 = 1");
+    assert_eq!(with_callback(sum, &stop, &[hash]) >> 32, 1);
+
+    let rounds = |count: &str, flags: &str| {
+        format!(
+            "r1 = {count}\n r2 = callback ll\n r3 = r10\n r3 += -8\n r4 = {flags}
+             *(u64 *)(r10 - 8) = 0\n call 181\n exit"
+        )
+    };
+    let until_seven = "r0 = 0\n if r1 < 7 goto +1\n r0 = 1\n exit";
+    assert_eq!(with_callback(&rounds("5", "0"), until_seven, &[]), 5);
+    assert_eq!(with_callback(&rounds("50", "0"), until_seven, &[]), 8);
+    assert_eq!(with_callback(&rounds("0", "0"), until_seven, &[]), 0);
+    assert_eq!(with_callback(&rounds("1", "1"), until_seven, &[]) as i64, -22);
+    assert_eq!(with_callback(&rounds("8388609", "0"), until_seven, &[]) as i64, -7);
+}
+
+/// Runs a program whose `callback ll` loads the address of a second function.
+fn with_callback(main: &str, callback: &str, maps: &[Arc<Map>]) -> u64 {
+    use crate::insn::Imm64;
+    let main = main.replace("callback ll", "12345 ll");
+    let start = assemble(&main).unwrap().len();
+    let mut program = program(&format!("{main}\n{callback}"), maps);
+    let at = program
+        .insns
+        .iter()
+        .position(|insn| matches!(insn, Insn::LoadImm64 { value: Imm64::Value(12345), .. }))
+        .unwrap();
+    if let Some(Insn::LoadImm64 { value, .. }) = program.insns.get_mut(at) {
+        *value = Imm64::Func { offset: start as i32 - at as i32 - 1 };
+    }
+    // SAFETY: these programs keep to their stacks of 64 bytes, and to the map.
+    let ready =
+        unsafe { Interpreter::<CloudProfile>::new_trusted(&program, &Trust::default()) }.unwrap();
+    ready.run(&mut [0; 64], &Mock::default()).unwrap()
+}
