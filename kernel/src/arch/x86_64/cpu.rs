@@ -32,7 +32,9 @@ pub(super) const KERNEL_CODE: u16 = 0x10;
 pub(super) const KERNEL_DATA: u16 = 0x18;
 pub(super) const USER_DATA: u16 = 0x2b;
 pub(super) const USER_CODE: u16 = 0x33;
-const USER_CODE_32: u16 = 0x23;
+/// What SYSRET reckons its selectors from. The descriptor, 32-bit code on Linux, is not there:
+/// in 32-bit mode SYSCALL would enter the kernel by another door (AMD64 manual vol. 2, 6.1.1).
+const USER_BASE: u16 = 0x23;
 const TSS: u16 = 0x40;
 
 const IST_STACK_SIZE: usize = 16 * 1024;
@@ -256,7 +258,7 @@ fn load_tables(block: *mut CpuBlock) {
         0,
         DescriptorFlags::KERNEL_CODE64.bits(),
         DescriptorFlags::KERNEL_DATA.bits(),
-        (DescriptorFlags::USER_CODE32 | dpl3).bits(),
+        0,
         (DescriptorFlags::USER_DATA | dpl3).bits(),
         (DescriptorFlags::USER_CODE64 | dpl3).bits(),
         0,
@@ -355,7 +357,7 @@ pub(super) fn set_kernel_stack(top: usize) {
 }
 
 /// Selectors for STAR: what SYSCALL and SYSRET derive theirs from.
-pub(super) const STAR: u64 = (USER_CODE_32 as u64) << 48 | (KERNEL_CODE as u64) << 32;
+pub(super) const STAR: u64 = (USER_BASE as u64) << 48 | (KERNEL_CODE as u64) << 32;
 
 /// Resets the machine when nothing else does.
 pub(super) fn triple_fault() -> ! {

@@ -17,6 +17,7 @@ mod signals;
 mod system;
 mod threads;
 mod time;
+mod traps;
 
 /// A test.
 pub(crate) type Test = fn() -> Outcome;
@@ -32,7 +33,7 @@ pub(crate) use family;
 
 /// All tests, in the order in which they run: what others need comes first.
 pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
-    let families: [&'static [(&'static str, Test)]; 15] = [
+    let families: [&'static [(&'static str, Test)]; 16] = [
         system::TESTS,
         processes::TESTS,
         exec::TESTS,
@@ -46,6 +47,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
         signals::TESTS,
         threads::TESTS,
         time::TESTS,
+        traps::TESTS,
         devices::TESTS,
         bpf::TESTS,
     ];
