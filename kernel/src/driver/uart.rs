@@ -114,11 +114,14 @@ pub fn set_receiver(receiver: Receiver) {
 /// The receiver has room again: reads what the device holds, and listens again.
 pub fn resume_input() {
     if RUNNING.load(Ordering::Relaxed) {
+        // The interrupt, coming between taking a byte and handing it over, would overtake it.
+        let irq = Arch::irq_save();
         receive();
+        Arch::irq_restore(irq);
     }
 }
 
-/// Hands the device's input to the receiver until one of them has no more.
+/// Hands the device's input to the receiver until one of them has no more. Interrupts are off.
 fn receive() {
     let Some(receiver) = RECEIVER.get() else { return };
     loop {

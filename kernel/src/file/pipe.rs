@@ -181,8 +181,10 @@ impl Pipe {
                 let room = CAPACITY.saturating_sub(state.bytes.len());
                 if state.reader_open && room >= wanted {
                     let count = room.min(rest.len());
-                    if state.bytes.len() + count > state.bytes.capacity() {
-                        grow(&mut state.bytes, count)?;
+                    if state.bytes.len() + count > state.bytes.capacity()
+                        && let Err(error) = grow(&mut state.bytes, count)
+                    {
+                        return if done > 0 { Ok(done) } else { Err(error) };
                     }
                     let count = state.bytes.push(rest.get(..count).unwrap_or(&[]));
                     (count, state.readers_waiting > 0)

@@ -2,6 +2,7 @@
 //! pointer.
 
 use core::arch::{asm, naked_asm};
+use core::sync::atomic::Ordering;
 
 use x86_64::registers::model_specific::Msr;
 
@@ -168,7 +169,9 @@ const SOFTWARE_AREA: usize = 464;
 const MARK: u32 = 0x4650_5853;
 const END_MARK: u32 = 0x4650_5845;
 
-const FP_SIZE: usize = 512 + 64 + 256;
+/// Where XSAVE's header begins: the components that are there, then zeros.
+const HEADER: usize = 512;
+const FP_SIZE: usize = HEADER + 64 + 256;
 /// x87, SSE, AVX; the CPU ignores what XCR0 lacks.
 const FP_COMPONENTS: u32 = 7;
 
@@ -190,6 +193,15 @@ impl FpState {
         }
         Self { area, end_mark: END_MARK.to_le_bytes() }
     };
+
+    /// Whether the header is one that the CPU takes, for registers that it has (Intel SDM
+    /// vol. 1, section 13.4.2): a component that XSAVE does not write would stay wrong for good.
+    pub(super) fn has_valid_header(&self) -> bool {
+        let components = u64::from(FP_COMPONENTS & FEATURES.components.load(Ordering::Relaxed));
+        let header = self.area.iter().skip(HEADER);
+        let valid = components.to_le_bytes().into_iter().chain([0; 56]);
+        header.zip(valid).all(|(byte, valid)| byte & !valid == 0)
+    }
 
     /// The area with its marks.
     pub(super) fn as_signal_frame(&self) -> &[u8] {

@@ -112,8 +112,13 @@ pub(super) fn pop(
     }
     match words[FP_POINTER] as usize {
         0 => *fp = FpState::default(),
-        fp_at if read(fp_at, fp.as_mut()) => {}
-        _ => return None,
+        fp_at => {
+            if !read(fp_at, fp.as_mut()) || !fp.has_valid_header() {
+                // It may be half read.
+                *fp = FpState::default();
+                return None;
+            }
+        }
     }
     let register = |index: usize| words[REGISTERS + index] as usize;
     let mut registers = [0; 21];
