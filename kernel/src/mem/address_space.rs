@@ -96,6 +96,14 @@ pub(super) fn protection(rights: Rights) -> Protection {
     protection | Protection::USER
 }
 
+/// Whether the list of regions may grow by `more`: it is the kernel's memory.
+pub(super) fn may_grow(regions: &Regions<Backing>, more: usize) -> Result<(), OutOfMemory> {
+    match regions.growth_bytes(more) {
+        0 => Ok(()),
+        bytes => may_allocate(bytes),
+    }
+}
+
 /// Refuses rights that no page may have.
 fn check_rights(rights: Rights) -> Result<(), MemoryError> {
     if rights.contains(Rights::WRITE | Rights::EXECUTE) {
@@ -233,6 +241,7 @@ impl AddressSpace {
         if let Placement::Replace(_) = placement {
             self.unmap_locked(inner, start, end)?;
         }
+        may_grow(&inner.regions, 1)?;
         inner.regions.insert(Region { start, end, rights, grows_down: false, backing })?;
         Ok(start)
     }
@@ -293,6 +302,7 @@ impl AddressSpace {
         end: usize,
     ) -> Result<(), MemoryError> {
         let Inner { regions, table, .. } = inner;
+        may_grow(regions, 2)?;
         let mut removed = 0;
         regions.remove(start, end, |part| {
             removed += unmap_part(table, &part.backing, part.start, part.end);
@@ -347,15 +357,13 @@ impl AddressSpace {
         }
         let (start, end) = page_range(start, length).map_err(|_| MemoryError::NoMemory)?;
         let Inner { regions, table, .. } = &mut *self.inner.lock();
-        // What an object offers to be read only, it was not asked to let be written.
-        let gains_object = rights.contains(Rights::WRITE)
-            && regions.overlapping(start, end).iter().any(|region| {
-                matches!(region.backing, Backing::Object { .. })
-                    && !region.rights.contains(Rights::WRITE)
-            });
-        if gains_object {
+        let read_only = |region: &Region<Backing>| {
+            matches!(region.backing, Backing::Object { may_write: false, .. })
+        };
+        if rights.contains(Rights::WRITE) && regions.overlapping(start, end).iter().any(read_only) {
             return Err(MemoryError::Forbidden);
         }
+        may_grow(regions, 2)?;
         regions.protect(start, end, rights)?;
         let new = protection(rights);
         table.for_each(start, end, &mut |_, mapping| {
@@ -383,7 +391,7 @@ impl AddressSpace {
                 grows_down: false,
                 backing: Backing::Anonymous,
             };
-            inner.regions.insert(region).is_ok()
+            may_grow(&inner.regions, 1).is_ok() && inner.regions.insert(region).is_ok()
         } else {
             new_page == old_page || self.unmap_locked(inner, new_page, old_page).is_ok()
         };
@@ -400,6 +408,7 @@ impl AddressSpace {
     pub fn fork(&self) -> Result<Self, OutOfMemory> {
         let mut child = Table::new().map_err(|_| OutOfMemory)?;
         let inner = &mut *self.inner.lock();
+        may_allocate(inner.regions.clone_bytes())?;
         let regions = inner.regions.try_clone().map_err(|_| OutOfMemory)?;
         let mut copied = 0;
         let mut failed = false;
@@ -458,7 +467,7 @@ impl AddressSpace {
         match &region.backing {
             Backing::Anonymous | Backing::File(_) => None,
             Backing::Shared { pages, offset } => Some((Arc::as_ptr(pages) as usize, offset + at)),
-            Backing::Object { file, offset } => {
+            Backing::Object { file, offset, .. } => {
                 Some((Arc::as_ptr(file) as usize, *offset as usize + at))
             }
         }

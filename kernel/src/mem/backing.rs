@@ -20,8 +20,9 @@ pub enum Backing {
     File(FileBacking),
     /// A page that several address spaces share, from byte `offset` of `pages` on.
     Shared { pages: Arc<SharedPages>, offset: usize },
-    /// A page that an open object owns and offers, such as a ring buffer's.
-    Object { file: Arc<OpenFile>, offset: u64 },
+    /// A page that an open object owns and offers, such as a ring buffer's. What was mapped to be
+    /// read only cannot be made writable later.
+    Object { file: Arc<OpenFile>, offset: u64, may_write: bool },
 }
 
 /// A part of a file, mapped privately.
@@ -54,9 +55,11 @@ impl Continues for Backing {
             Self::Shared { pages, offset } => {
                 Self::Shared { pages: Arc::clone(pages), offset: offset + bytes }
             }
-            Self::Object { file, offset } => {
-                Self::Object { file: Arc::clone(file), offset: offset + bytes as u64 }
-            }
+            Self::Object { file, offset, may_write } => Self::Object {
+                file: Arc::clone(file),
+                offset: offset + bytes as u64,
+                may_write: *may_write,
+            },
         }
     }
 
@@ -71,9 +74,10 @@ impl Continues for Backing {
             (Self::Shared { pages, offset }, Self::Shared { pages: next, offset: at }) => {
                 Arc::ptr_eq(pages, next) && offset + bytes == *at
             }
-            (Self::Object { file, offset }, Self::Object { file: next, offset: at }) => {
-                Arc::ptr_eq(file, next) && offset + bytes as u64 == *at
-            }
+            (
+                Self::Object { file, offset, may_write },
+                Self::Object { file: next, offset: at, may_write: also },
+            ) => Arc::ptr_eq(file, next) && offset + bytes as u64 == *at && may_write == also,
             _ => false,
         }
     }

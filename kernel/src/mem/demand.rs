@@ -13,6 +13,7 @@ use kernel_vfs::SliceSink;
 use super::address_space::{AddressSpace, Inner, Table, protection};
 use super::backing::{Backing, FileBacking};
 use super::layout::STACK_LOW;
+use super::memapi::may_allocate;
 use super::phys;
 use crate::arch::{FaultAccess, MapError, Mapping, PAGE_SIZE, PageTable, PhysAddr, Protection};
 
@@ -99,12 +100,17 @@ impl AddressSpace {
             Backing::Shared { pages, offset } => {
                 pages.frame(offset + at).map_err(|_| FaultError::OutOfMemory)?
             }
-            Backing::Object { file, offset } => {
+            Backing::Object { file, offset, .. } => {
                 let writable = found.rights.contains(Rights::WRITE);
                 let frame = file.file().shared_frame(offset + at as u64, writable);
                 PhysAddr(frame.map_err(|_| FaultError::BeyondFile)?)
             }
         };
+        // The tables come from memory that users may have. A private page has just come from
+        // there itself; many mappings of one shared page would otherwise eat up the reserve.
+        if !private {
+            may_allocate(TABLES_BYTES).map_err(|_| FaultError::OutOfMemory)?;
+        }
         if let Err(error) = table.map(page, frame, protection) {
             if private {
                 phys::release(frame);
@@ -143,6 +149,9 @@ impl AddressSpace {
         }
     }
 }
+
+/// What the page tables for one page may take at most.
+const TABLES_BYTES: usize = 4 * PAGE_SIZE;
 
 /// What a fault needs.
 enum Outcome {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use kernel_mem::{Backing as _, Region};
 
-use super::address_space::{AddressSpace, Inner, MemoryError};
+use super::address_space::{AddressSpace, Inner, MemoryError, may_grow};
 use super::layout::{USER_END, USER_LOW};
 use super::memapi::may_allocate;
 use crate::arch::{Mapping, PAGE_SIZE, PageTable};
@@ -56,6 +56,7 @@ impl AddressSpace {
             && inner.regions.overlapping(end, wanted).is_empty()
         {
             let backing = region.backing.advance(end - region.start);
+            may_grow(&inner.regions, 1)?;
             inner.regions.insert(Region { start: end, end: wanted, backing, ..region })?;
             return Ok(start);
         }
@@ -77,8 +78,10 @@ impl AddressSpace {
         let kept = old.min(new);
         let mut pages: Vec<(usize, Mapping)> = Vec::new();
         let most = (kept / PAGE_SIZE).min(self.resident_pages());
-        // Room for the list and for the tables of the new place.
-        may_allocate(most * size_of::<(usize, Mapping)>() + (most / 512 + 4) * PAGE_SIZE)?;
+        // Room for the lists and for the tables of the new place, and for a region more at each.
+        let list = most * size_of::<(usize, Mapping)>();
+        may_allocate(list + (most / 512 + 4) * PAGE_SIZE + inner.regions.growth_bytes(2))?;
+        inner.regions.reserve(2)?;
         pages.try_reserve_exact(most).map_err(|_| MemoryError::NoMemory)?;
         let backing = region.backing.advance(start - region.start);
         let moved =

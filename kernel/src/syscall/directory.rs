@@ -17,7 +17,7 @@ use crate::mem::user::copy_to_user;
 
 /// `AT_FDCWD` as it comes in a register.
 const HERE: usize = AT_FDCWD as usize;
-/// Memory that a new inode may need.
+/// Memory that a new inode or a new name may need.
 const CREATE_COST: usize = 8192;
 
 /// `mkdir(2)`.
@@ -81,6 +81,7 @@ pub fn renameat2([old_directory, old, new_directory, new, flags, _]: [usize; 6])
     let old = old_buffer.read(old)?;
     let new = new_buffer.read(new)?;
     let caller = Caller::new();
+    may_allocate(CREATE_COST)?;
     let from = caller.start(old_directory, old)?;
     let to = caller.start(new_directory, new)?;
     let no_replace = flags & RENAME_NOREPLACE != 0;
@@ -102,6 +103,7 @@ pub fn linkat([old_directory, old, new_directory, new, flags, _]: [usize; 6]) ->
     let old = old_buffer.read(old)?;
     let new = new_buffer.read(new)?;
     let caller = Caller::new();
+    may_allocate(CREATE_COST)?;
     let walk = caller.walk()?;
     let from = caller.start(old_directory, old)?;
     let target = if old.is_empty() && flags & AT_EMPTY_PATH != 0 {

@@ -127,7 +127,7 @@ fn file_backing(
         let mut at = 0;
         let refused = loop {
             if at >= length {
-                return Ok(Backing::Object { file, offset });
+                return Ok(Backing::Object { file, offset, may_write: writable });
             }
             if let Err(error) = file.file().shared_frame(offset + at as u64, writable) {
                 break error;

@@ -18,6 +18,7 @@ use crate::mcore::mtask::fork::{CloneFlags, CloneRequest, clone as clone_task};
 use crate::mcore::mtask::signal::{SIGCHLD, SignalInfo};
 use crate::mcore::mtask::{delivery, task};
 use crate::mcore::{Credentials, Process, current};
+use crate::mem::memapi::may_allocate;
 use crate::mem::user::{copy_from_user, copy_to_user, read_user, strncpy_from_user, write_user};
 
 /// `fork(2)`.
@@ -49,6 +50,7 @@ pub fn clone(frame: &mut Frame, arguments: [usize; 6]) -> SyscallResult {
 }
 
 fn push(strings: &mut Arguments, string: &[u8]) -> Result<(), Errno> {
+    may_allocate(2 * strings.as_bytes().len() + string.len())?;
     strings.push(string).map_err(ToErrno::to_errno)
 }
 
@@ -71,6 +73,7 @@ fn strings_from_user(list: usize) -> Result<Arguments, Errno> {
             Some(length) => push(&mut strings, short.get(..length).unwrap_or_default())?,
             None => {
                 if long.is_empty() {
+                    may_allocate(MAX_STRING_BYTES)?;
                     long.try_reserve_exact(MAX_STRING_BYTES).map_err(|_| Errno::ENOMEM)?;
                     long.resize(MAX_STRING_BYTES, 0);
                 }

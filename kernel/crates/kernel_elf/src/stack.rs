@@ -99,6 +99,11 @@ impl Arguments {
         &self.bytes
     }
 
+    /// The same, for good.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// What they take on the stack: strings and pointers.
     fn total(&self) -> usize {
         self.bytes.len() + self.count * size_of::<usize>()

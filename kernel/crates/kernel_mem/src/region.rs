@@ -102,6 +102,21 @@ impl<B: Backing> Regions<B> {
         Ok(Self { list, bytes: self.bytes })
     }
 
+    /// Bytes that the list allocates to take `more` regions; 0 while it has room for them.
+    pub fn growth_bytes(&self, more: usize) -> usize {
+        let needed = self.list.len() + more;
+        if needed <= self.list.capacity() {
+            return 0;
+        }
+        // A vector grows at least to twice its length, and the old one stays meanwhile.
+        needed.max(2 * self.list.capacity()) * size_of::<Region<B>>()
+    }
+
+    /// Bytes that a copy allocates.
+    pub fn clone_bytes(&self) -> usize {
+        (self.list.len() + 2) * size_of::<Region<B>>()
+    }
+
     /// All regions, ascending.
     pub fn iter(&self) -> core::slice::Iter<'_, Region<B>> {
         self.list.iter()
@@ -250,7 +265,12 @@ impl<B: Backing> Regions<B> {
         self.list.partition_point(|region| region.end <= address)
     }
 
-    fn reserve(&mut self, more: usize) -> Result<(), RegionError> {
+    /// Makes room, so that what follows does not fail for want of it as long as it adds at most
+    /// `more` regions.
+    ///
+    /// # Errors
+    /// `TooMany` or `OutOfMemory`.
+    pub fn reserve(&mut self, more: usize) -> Result<(), RegionError> {
         if self.list.len() + more > MAX_REGIONS {
             return Err(RegionError::TooMany);
         }

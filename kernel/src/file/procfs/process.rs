@@ -289,7 +289,7 @@ fn maps(process: &Process) -> Result<Vec<u8>, FsError> {
     space.for_each_region(|region| {
         let file = match &region.backing {
             Backing::File(backing) => Some((Arc::clone(&backing.file), backing.offset)),
-            Backing::Object { file, offset } => Some((Arc::clone(file), *offset)),
+            Backing::Object { file, offset, .. } => Some((Arc::clone(file), *offset)),
             Backing::Anonymous | Backing::Shared { .. } => None,
         };
         let private = region.backing.is_private();

@@ -148,7 +148,7 @@ pub fn execute(frame: &mut Frame, request: ExecRequest<'_>) -> Result<(), ExecEr
     // From here on nothing fails.
     let process = task.process();
     let space = Arc::new(loaded.space);
-    let arguments: Arc<[u8]> = Arc::from(loaded.arguments.as_bytes());
+    let arguments = Arc::new(loaded.arguments.into_bytes());
     let (old, dropped) = process.with_resources(|resources| {
         let old = resources.space.replace(Arc::clone(&space));
         let arguments = resources.arguments.replace(arguments);
@@ -234,7 +234,9 @@ pub(super) fn load(
     mut request: ExecRequest<'_>,
     credentials: Credentials,
 ) -> Result<Loaded, ExecError> {
-    may_allocate(64 * PAGE_SIZE)?;
+    // The strings once more, on the new stack, with pointers to them.
+    let strings = request.arguments.as_bytes().len() + request.environment.as_bytes().len();
+    may_allocate(64 * PAGE_SIZE + 4 * strings)?;
     let mut start = [0; LINE_BYTES];
     let mut length = read_up_to(&request.file, 0, &mut start)?;
     let mut depth = 0;
@@ -327,8 +329,8 @@ pub(super) fn load(
 
 impl Loaded {
     /// What the first process takes over.
-    pub(super) fn into_parts(self) -> (AddressSpace, Arc<OpenFile>, Arc<[u8]>, Vec<u8>) {
-        (self.space, self.file, Arc::from(self.arguments.as_bytes()), self.name)
+    pub(super) fn into_parts(self) -> (AddressSpace, Arc<OpenFile>, Arc<Vec<u8>>, Vec<u8>) {
+        (self.space, self.file, Arc::new(self.arguments.into_bytes()), self.name)
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Resources {
     pub files: Option<Arc<FdTable>>,
     pub fs: Option<Arc<FsContext>>,
     /// The arguments, each with its terminator.
-    pub arguments: Option<Arc<[u8]>>,
+    pub arguments: Option<Arc<Vec<u8>>>,
     /// The program.
     pub executable: Option<Arc<Dentry>>,
 }
@@ -213,7 +213,7 @@ impl Process {
     }
 
     /// The program's arguments, each with its terminator.
-    pub fn arguments(&self) -> Option<Arc<[u8]>> {
+    pub fn arguments(&self) -> Option<Arc<Vec<u8>>> {
         self.resources.lock().arguments.clone()
     }
 
