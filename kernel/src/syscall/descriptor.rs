@@ -1,4 +1,4 @@
-//! Descriptors: `open openat creat close dup dup2 dup3 pipe pipe2 fcntl ioctl poll`.
+//! Descriptors: `open openat creat close dup dup2 dup3 pipe pipe2 fcntl ioctl poll ppoll`.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -13,10 +13,11 @@ use kernel_vfs::{DESCRIPTOR_LIMIT, FileType, OpenFile, OpenFlags, Readiness};
 use super::SyscallResult;
 use super::errno::OrErrno;
 use super::path::{Caller, PathBuffer};
-use super::time::read_timespec;
+use super::time::{read_timespec, to_timespec};
 use crate::arch::abi;
 use crate::file::{pipe, poll};
-use crate::mcore::now_ns;
+use crate::mcore::mtask::signal;
+use crate::mcore::{current, now_ns};
 use crate::mem::memapi::may_allocate;
 use crate::mem::user::{read_user, write_user};
 
@@ -224,34 +225,57 @@ const INVALID: u16 = 0x20;
 enum Patience {
     /// Only a look.
     None,
-    /// So many nanoseconds.
-    For(u64),
+    /// Up to a time on the scale of `now_ns`.
+    Until(u64),
     Forever,
+}
+
+impl Patience {
+    /// For so many nanoseconds from now.
+    fn of(nanoseconds: u64) -> Self {
+        match nanoseconds {
+            0 => Self::None,
+            nanoseconds => Self::Until(current().wait_deadline(nanoseconds)),
+        }
+    }
 }
 
 /// `poll(2)`: milliseconds; negative is for ever.
 pub fn poll([list, count, timeout, ..]: [usize; 6]) -> SyscallResult {
     let patience = match u64::try_from(timeout as i32) {
-        Ok(0) => Patience::None,
-        Ok(milliseconds) => Patience::For(milliseconds * 1_000_000),
+        Ok(milliseconds) => Patience::of(milliseconds * 1_000_000),
         Err(_) => Patience::Forever,
     };
-    wait_for_any(list, count, patience)
+    let result = wait_for_any(list, count, patience);
+    if let (Err(Errno::EINTR), Patience::Until(deadline)) = (result, patience) {
+        current().note_interrupted_wait(deadline);
+    }
+    result
 }
 
-/// `ppoll(2)`, without a signal mask of its own: with one it is `EINVAL`.
-pub fn ppoll([list, count, time, mask, ..]: [usize; 6]) -> SyscallResult {
-    if mask != 0 {
-        return Err(Errno::EINVAL);
-    }
+/// `ppoll(2)`: with the signal mask at `mask`, if there is one, while it waits; leaves at `time`
+/// what is left of the time.
+pub fn ppoll([list, count, time, mask, set_bytes, _]: [usize; 6]) -> SyscallResult {
     let patience = match time {
         0 => Patience::Forever,
-        address => match read_timespec(address)? {
-            0 => Patience::None,
-            nanoseconds => Patience::For(nanoseconds),
-        },
+        address => Patience::of(read_timespec(address)?),
     };
-    wait_for_any(list, count, patience)
+    if mask != 0 {
+        if set_bytes != size_of::<u64>() {
+            return Err(Errno::EINVAL);
+        }
+        signal::suspend_with(read_user(mask)?);
+    }
+    let result = wait_for_any(list, count, patience);
+    if mask != 0 && result != Err(Errno::EINTR) {
+        // Otherwise the signal is dealt with first.
+        signal::end_suspension();
+    }
+    if let Patience::Until(deadline) = patience {
+        // Memory that cannot be written is not an error here, as on Linux.
+        let _ = write_user(time, to_timespec(deadline.saturating_sub(now_ns())));
+    }
+    result
 }
 
 /// Waits until one of `count` descriptors in the user's `list` is ready; how many are.
@@ -289,8 +313,7 @@ fn wait_for_any(list: usize, count: usize, patience: Patience) -> SyscallResult 
     let ready = match (look(), patience) {
         (Some(ready), _) => ready,
         (None, Patience::None) => 0,
-        (None, Patience::For(nanoseconds)) => {
-            let deadline = now_ns().saturating_add(nanoseconds);
+        (None, Patience::Until(deadline)) => {
             poll::wait(look, Some(deadline)).or_errno()?.unwrap_or(0)
         }
         (None, Patience::Forever) => poll::wait(look, None).or_errno()?.unwrap_or(0),

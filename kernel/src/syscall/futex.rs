@@ -4,8 +4,8 @@ use kernel_abi::Errno;
 
 use super::SyscallResult;
 use super::time::{deadline_of, read_timespec};
-use crate::mcore::mtask::futex::{Key, requeue, wait, wake};
-use crate::mcore::now_ns;
+use crate::mcore::current;
+use crate::mcore::mtask::futex::{FutexError, Key, requeue, wait, wake};
 use crate::mem::user::read_user;
 
 const WAIT: usize = 0;
@@ -36,9 +36,13 @@ pub fn futex([address, operation, value, timeout, second, third]: [usize; 6]) ->
             let deadline = if timeout == 0 {
                 None
             } else {
-                Some(now_ns().saturating_add(read_timespec(timeout)?))
+                Some(current().wait_deadline(read_timespec(timeout)?))
             };
-            wait(address, private, value as u32, ALL_BITS, deadline)?;
+            let result = wait(address, private, value as u32, ALL_BITS, deadline);
+            if let (Err(FutexError::Interrupted), Some(deadline)) = (result, deadline) {
+                current().note_interrupted_wait(deadline);
+            }
+            result?;
             Ok(0)
         }
         WAIT_BITSET => {

@@ -48,7 +48,8 @@ fn read_clock(clock: usize) -> Result<u64, Errno> {
     }
 }
 
-fn to_timespec(ns: u64) -> [u64; 2] {
+/// A time as `struct timespec`.
+pub fn to_timespec(ns: u64) -> [u64; 2] {
     [ns / SECOND, ns % SECOND]
 }
 
@@ -125,7 +126,7 @@ pub fn times([to, ..]: [usize; 6]) -> SyscallResult {
 /// `nanosleep(2)`.
 pub fn nanosleep([request, remaining, ..]: [usize; 6]) -> SyscallResult {
     let length = read_timespec(request)?;
-    sleep(now_ns().saturating_add(length), remaining)
+    sleep_for(length, remaining)
 }
 
 /// `clock_nanosleep(2)`.
@@ -138,16 +139,22 @@ pub fn clock_nanosleep([clock, flags, request, remaining, ..]: [usize; 6]) -> Sy
     }
     let point = read_timespec(request)?;
     if flags & ABSOLUTE != 0 {
-        sleep(deadline_of(matches!(clock, REALTIME | TAI), point), 0)
+        sleep_until(deadline_of(matches!(clock, REALTIME | TAI), point))?;
+        Ok(0)
     } else {
-        sleep(now_ns().saturating_add(point), remaining)
+        sleep_for(point, remaining)
     }
 }
 
-fn sleep(deadline: u64, remaining: usize) -> SyscallResult {
+/// Sleeps so many nanoseconds; tells what is left of them if a signal comes first.
+fn sleep_for(length: u64, remaining: usize) -> SyscallResult {
+    let deadline = current().wait_deadline(length);
     let slept = sleep_until(deadline);
-    if slept.is_err() && remaining != 0 {
-        write_user(remaining, to_timespec(deadline.saturating_sub(now_ns())))?;
+    if slept.is_err() {
+        current().note_interrupted_wait(deadline);
+        if remaining != 0 {
+            write_user(remaining, to_timespec(deadline.saturating_sub(now_ns())))?;
+        }
     }
     slept?;
     Ok(0)

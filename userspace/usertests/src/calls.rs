@@ -114,6 +114,48 @@ calls! {
     set_tid_address(tid: &mut i32) -> i32 = __NR_set_tid_address;
 }
 
+/// `poll` with pairs of a descriptor and what is waited for.
+pub(crate) fn poll(wanted: &mut [(i32, i16)], milliseconds: i64) -> Result<usize> {
+    let mut time = general::timespec { tv_sec: 0, tv_nsec: milliseconds * 1_000_000 };
+    match lemma_rt::arch::LEGACY_CALLS {
+        Some(legacy) => {
+            let list = pollfds(wanted);
+            let arguments = [list.as_ptr() as usize, list.len(), milliseconds as usize, 0, 0, 0];
+            raw(legacy.poll, arguments)
+        }
+        None => ppoll(wanted, Some(&mut time), None),
+    }
+}
+
+/// `ppoll` with such pairs, a time, of which the rest comes back, and a signal mask.
+pub(crate) fn ppoll(
+    wanted: &mut [(i32, i16)],
+    time: Option<&mut timespec>,
+    mask: Option<u64>,
+) -> Result<usize> {
+    let list = pollfds(wanted);
+    let time = time.map_or(0, |time| core::ptr::from_mut(time) as usize);
+    let mask = mask.as_ref().map_or(0, |mask| core::ptr::from_ref(mask) as usize);
+    ppoll_raw(list.as_ptr() as usize, list.len(), time, mask, 8)
+}
+
+/// `ppoll` as it is.
+pub(crate) fn ppoll_raw(
+    list: usize,
+    count: usize,
+    time: usize,
+    mask: usize,
+    set_bytes: usize,
+) -> Result<usize> {
+    raw(general::__NR_ppoll as usize, [list, count, time, mask, set_bytes, 0])
+}
+
+/// `struct pollfd`s.
+fn pollfds(wanted: &[(i32, i16)]) -> Vec<u64> {
+    let word = |&(fd, events): &(i32, i16)| u64::from(fd as u32) | u64::from(events as u16) << 32;
+    wanted.iter().map(word).collect()
+}
+
 /// Opens in the current directory.
 pub(crate) fn open(path: &CStr, flags: u32, mode: u32) -> Result<i32> {
     openat(AT_FDCWD, path, flags, mode)

@@ -36,6 +36,10 @@ pub(super) fn deliver(frame: &mut Frame) {
         task.private().interrupted.replace(false) && frame.return_value() == INTERRUPTED;
     let mut number = interrupted.then(|| frame.syscall().0);
     while let Some(taken) = signal::take() {
+        if taken.action.handler > IGNORE {
+            // A call that starts again after this begins to wait anew.
+            task.private().wait_deadline.set(None);
+        }
         if let Some(call) = number.take_if(|_| taken.action.handler > IGNORE)
             && taken.action.flags & SA_RESTART != 0
             && restarts(call)
@@ -48,15 +52,12 @@ pub(super) fn deliver(frame: &mut Frame) {
             end_thread();
         }
     }
-    // No handler has run: the system call goes on as if nothing had been.
-    if let Some(call) = number
-        && restarts(call)
-    {
+    // No handler has run: the system call goes on as if nothing had been, and one that waits
+    // for a time waits for the rest of it (`wait_deadline`).
+    if let Some(call) = number {
         frame.restart_syscall(call);
     }
-    if let Some(mask) = task.private().saved_mask.take() {
-        signal::set_mask(mask);
-    }
+    signal::end_suspension();
 }
 
 /// A thread of a stopped process goes no further until it is continued or has to end.

@@ -121,8 +121,7 @@ pub fn clone(frame: &Frame, request: &CloneRequest) -> Result<u32, CloneError> {
     if let (Some(process), true) = (new_process, flags.contains(CloneFlags::VFORK)) {
         // A signal that ends this process ends the wait; any other waits with it.
         let released = || (process.released.load(Ordering::Acquire) != 0).then_some(());
-        let ending = || current().process().exit_status().map(|_| ());
-        process.release_event.wait_uninterruptible(|| released().or_else(ending));
+        let _ = process.release_event.wait_killable(released);
     }
     Ok(tid)
 }

@@ -63,10 +63,19 @@ impl From<Interrupted> for FutexError {
     }
 }
 
-fn queue(key: Key) -> &'static SpinLock<VecDeque<Waiter>> {
+/// The queue of a key: an index in [`FUTEXES`], for it is taken from as many bits.
+fn place(key: Key) -> usize {
     let mixed = (key.address >> 2 ^ key.owner >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    // The index is below the length: it is taken from as many bits.
-    FUTEXES.get(mixed >> (usize::BITS - QUEUES.ilog2())).unwrap_or(&FUTEXES[0])
+    mixed >> (usize::BITS - QUEUES.ilog2())
+}
+
+fn queue(place: usize) -> &'static SpinLock<VecDeque<Waiter>> {
+    FUTEXES.get(place).unwrap_or(&FUTEXES[0])
+}
+
+/// Notes, under the queue's lock, in which queue a task waits.
+fn set_place(task: &Task, place: Option<usize>) {
+    task.futex_place.store(place.map_or(0, |place| place + 1), Ordering::Release);
 }
 
 impl Key {
@@ -108,10 +117,11 @@ pub fn wait(
     let task = current();
     let waiter = Waiter { key, bits, task: task.to_arc() };
     loop {
-        let mut waiters = queue(key).lock();
+        let mut waiters = queue(place(key)).lock();
         match read_user_nofault(address) {
             Ok(value) if value == expected => {
                 task.set_state(TaskState::Sleeping);
+                set_place(&task, Some(place(key)));
                 waiters.push_back(waiter);
                 break;
             }
@@ -125,11 +135,11 @@ pub fn wait(
     }
     let _alarm = deadline.map(Alarm::set);
     loop {
-        // A waiter that is no longer in its queue was taken out by a waker.
-        let queued = is_queued(key);
+        // A waiter that is in no queue any more was taken out by a waker.
+        let queued = task.futex_place.load(Ordering::Acquire) != 0;
         let late = deadline.is_some_and(|deadline| now_ns() >= deadline);
         if !queued || late || task.has_signal() {
-            let was_queued = remove(key);
+            let was_queued = remove();
             task.set_state(TaskState::Running);
             return match (was_queued, late) {
                 (false, _) => Ok(()),
@@ -142,30 +152,34 @@ pub fn wait(
     }
 }
 
-fn is_own(waiter: &Waiter, key: Key) -> bool {
-    waiter.key == key && core::ptr::eq(Arc::as_ptr(&waiter.task), &raw const *current())
-}
-
-fn is_queued(key: Key) -> bool {
-    queue(key).lock().iter().any(|waiter| is_own(waiter, key))
-}
-
-/// Takes the running task out of its queue; `false` if a waker has done so.
-fn remove(key: Key) -> bool {
-    let mut waiters = queue(key).lock();
-    let at = waiters.iter().position(|waiter| is_own(waiter, key));
-    let waiter = at.and_then(|at| waiters.remove(at));
-    drop(waiters);
-    waiter.is_some()
+/// Takes the running task out of its queue, which is not the one that it entered if it has been
+/// requeued; `false` if a waker has done so.
+fn remove() -> bool {
+    let task = current();
+    loop {
+        let noted = task.futex_place.load(Ordering::Acquire);
+        let Some(place) = noted.checked_sub(1) else { return false };
+        let mut waiters = queue(place).lock();
+        if task.futex_place.load(Ordering::Acquire) != noted {
+            continue;
+        }
+        set_place(&task, None);
+        let is_own = |waiter: &Waiter| core::ptr::eq(Arc::as_ptr(&waiter.task), &raw const *task);
+        let at = waiters.iter().position(is_own);
+        let waiter = at.and_then(|at| waiters.remove(at));
+        drop(waiters);
+        return waiter.is_some();
+    }
 }
 
 /// Wakes up to `count` tasks that wait with `key` and share one of `bits`; how many it was.
 pub fn wake(key: Key, bits: u32, count: usize) -> usize {
     let mut woken = 0;
     while woken < count {
-        let mut waiters = queue(key).lock();
+        let mut waiters = queue(place(key)).lock();
         let at = waiters.iter().position(|waiter| waiter.key == key && waiter.bits & bits != 0);
         let Some(waiter) = at.and_then(|at| waiters.remove(at)) else { break };
+        set_place(&waiter.task, None);
         drop(waiters);
         wake_any(waiter.task);
         woken += 1;
@@ -175,14 +189,24 @@ pub fn wake(key: Key, bits: u32, count: usize) -> usize {
 
 /// Has up to `count` waiters with `from` wait with `to` instead; how many it was.
 pub fn requeue(from: Key, to: Key, count: usize) -> usize {
+    let (first, second) = (place(from), place(to));
+    if first == second {
+        let mut waiters = queue(first).lock();
+        let those = waiters.iter_mut().filter(|waiter| waiter.key == from).take(count);
+        return those.map(|waiter| waiter.key = to).count();
+    }
+    // A waiter is in one of the two at any moment, so both are locked, the lower one first.
+    let mut lower = queue(first.min(second)).lock();
+    let mut upper = queue(first.max(second)).lock();
+    let (source, target) =
+        if first < second { (&mut *lower, &mut *upper) } else { (&mut *upper, &mut *lower) };
     let mut moved = 0;
     while moved < count {
-        let mut waiters = queue(from).lock();
-        let at = waiters.iter().position(|waiter| waiter.key == from);
-        let Some(mut waiter) = at.and_then(|at| waiters.remove(at)) else { break };
-        drop(waiters);
+        let at = source.iter().position(|waiter| waiter.key == from);
+        let Some(mut waiter) = at.and_then(|at| source.remove(at)) else { break };
         waiter.key = to;
-        queue(to).lock().push_back(waiter);
+        set_place(&waiter.task, Some(second));
+        target.push_back(waiter);
         moved += 1;
     }
     moved
@@ -196,15 +220,16 @@ fn platform_wait(word: &AtomicU32, expected: u32) {
     let task = current();
     let waiter = Waiter { key, bits: u32::MAX, task: task.to_arc() };
     {
-        let mut waiters = queue(key).lock();
+        let mut waiters = queue(place(key)).lock();
         if word.load(Ordering::Relaxed) != expected {
             return;
         }
         task.set_state(TaskState::Waiting);
+        set_place(&task, Some(place(key)));
         waiters.push_back(waiter);
     }
     block();
-    remove(key);
+    remove();
 }
 
 fn platform_wake(word: &AtomicU32) {

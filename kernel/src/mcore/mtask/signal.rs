@@ -251,12 +251,12 @@ pub fn send(process: &Arc<Process>, signal: u32, info: SignalInfo, thread: Optio
     if signal == 0 || signal > SIGNAL_LAST || process.exit_status().is_some() {
         return;
     }
-    let mut signals = process.signals.lock();
-    let action = signals.action(signal);
     if signal == SIGCONT {
-        discard(process, &mut signals, STOPPING);
+        discard(process, &mut process.signals.lock(), STOPPING);
         resume(process);
     }
+    let mut signals = process.signals.lock();
+    let action = signals.action(signal);
     // The first process gets only what it has a handler for.
     let protected = process.pid() == super::family::INIT_PID && action.handler == DEFAULT;
     if protected && info.code != SignalInfo::fault(1, 0).code {
@@ -370,7 +370,9 @@ pub(super) fn end_process(process: &Process, status: u32) -> bool {
 pub(super) fn end_other_threads(process: &Process) {
     for thread in process.threads() {
         thread.attention.store(true, Ordering::Release);
-        wake(thread, TaskState::Sleeping);
+        if !wake(Arc::clone(&thread), TaskState::Sleeping) {
+            wake(thread, TaskState::Killable);
+        }
     }
 }
 
@@ -486,10 +488,17 @@ pub fn set_mask(mask: u64) {
     }
 }
 
-/// Sets the mask until the next signal has been dealt with (`rt_sigsuspend`).
+/// Sets the mask until the next signal has been dealt with (`rt_sigsuspend`, `ppoll`).
 pub fn suspend_with(new: u64) {
     current().private().saved_mask.set(Some(mask()));
     set_mask(new);
+}
+
+/// Puts the mask back that was there before [`suspend_with`]: no signal has come.
+pub fn end_suspension() {
+    if let Some(mask) = current().private().saved_mask.take() {
+        set_mask(mask);
+    }
 }
 
 /// The running task's alternate signal stack; its size is 0 if there is none.

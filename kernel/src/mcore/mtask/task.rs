@@ -36,6 +36,8 @@ pub enum TaskState {
     Waiting = 2,
     /// Will not run again.
     Dead = 3,
+    /// Waiting; only what ends the process ends it.
+    Killable = 4,
 }
 
 impl TaskState {
@@ -44,6 +46,7 @@ impl TaskState {
             0 => Self::Running,
             1 => Self::Sleeping,
             2 => Self::Waiting,
+            4 => Self::Killable,
             _ => Self::Dead,
         }
     }
@@ -53,7 +56,7 @@ impl TaskState {
         match self {
             Self::Running => 'R',
             Self::Sleeping => 'S',
-            Self::Waiting => 'D',
+            Self::Waiting | Self::Killable => 'D',
             Self::Dead => 'Z',
         }
     }
@@ -80,6 +83,9 @@ pub struct Own {
     pub(super) robust_list: Cell<(usize, usize)>,
     /// A wait of the present system call was ended by a signal.
     pub(super) interrupted: Cell<bool>,
+    /// Until when the system call that is about to start again waits
+    /// ([`Current::wait_deadline`]).
+    pub(super) wait_deadline: Cell<Option<u64>>,
 }
 
 /// A thread.
@@ -98,6 +104,9 @@ pub struct Task {
     run_ns: AtomicU64,
     /// Signals or an end to deal with before returning to user mode.
     pub(in super::super) attention: AtomicBool,
+    /// The queue of `futex.rs` that it waits in, plus one; 0 for none. Changed under the lock of
+    /// that queue.
+    pub(super) futex_place: AtomicUsize,
     /// Signals sent to this thread, bit `n - 1` for signal `n`.
     pub(super) pending: AtomicU64,
     /// Signals that it holds off. Written by the task itself only.
@@ -130,6 +139,7 @@ impl Task {
             virtual_ns: AtomicU64::new(0),
             run_ns: AtomicU64::new(0),
             attention: AtomicBool::new(false),
+            futex_place: AtomicUsize::new(0),
             pending: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
             name: SpinLock::new(name),
@@ -307,6 +317,18 @@ impl Current {
         self.own.robust_list.set((head, length));
     }
 
+    /// When a wait of so many nanoseconds ends: counted from now, or, in a system call that starts
+    /// again after the process was stopped and continued, from when it first began.
+    pub fn wait_deadline(&self, nanoseconds: u64) -> u64 {
+        let noted = self.own.wait_deadline.take();
+        noted.unwrap_or_else(|| Arch::now_ns().saturating_add(nanoseconds))
+    }
+
+    /// Notes until when the wait that a signal has ended would have lasted.
+    pub fn note_interrupted_wait(&self, deadline: u64) {
+        self.own.wait_deadline.set(Some(deadline));
+    }
+
     /// Sets the address space; what it was.
     ///
     /// # Safety
@@ -366,6 +388,7 @@ impl Own {
             set_child_tid: Cell::new(0),
             robust_list: Cell::new((0, 0)),
             interrupted: Cell::new(false),
+            wait_deadline: Cell::new(None),
         }
     }
 

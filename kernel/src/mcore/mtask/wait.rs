@@ -59,6 +59,14 @@ impl WaitQueue {
         }
     }
 
+    /// The same, for what may be long in coming: the end of the process ends the wait.
+    ///
+    /// # Errors
+    /// If the task has to end.
+    pub fn wait_killable<T>(&self, ready: impl FnMut() -> Option<T>) -> Result<T, Interrupted> {
+        self.wait(ready, TaskState::Killable)
+    }
+
     /// As `wait_until`, up to `deadline` on the scale of `now_ns`; `None` when it has passed.
     ///
     /// # Errors
@@ -95,10 +103,18 @@ impl WaitQueue {
         loop {
             self.enter(task, state);
             let value = ready();
-            let signal = state == TaskState::Sleeping && task.has_signal();
+            let signal = match state {
+                TaskState::Sleeping => task.has_signal(),
+                TaskState::Killable => task.must_end(),
+                _ => false,
+            };
             if value.is_some() || signal {
-                self.leave(task);
+                let was_there = self.leave(task);
                 task.set_state(TaskState::Running);
+                if !was_there {
+                    // A waker has chosen this task, which did not need it: another one may.
+                    self.wake_one();
+                }
                 return value.ok_or_else(Interrupted::noted);
             }
             block();
@@ -117,13 +133,14 @@ impl WaitQueue {
         waiters.push_back(waiter);
     }
 
-    fn leave(&self, task: Current) {
+    /// Takes the task out; `false` if a waker has.
+    fn leave(&self, task: Current) -> bool {
         let mut waiters = self.waiters.lock();
         let at =
             waiters.iter().position(|waiter| core::ptr::eq(Arc::as_ptr(waiter), &raw const *task));
         let waiter = at.and_then(|at| waiters.remove(at));
         drop(waiters);
-        drop(waiter);
+        waiter.is_some()
     }
 
     /// Wakes the task that has waited longest.
@@ -162,5 +179,6 @@ impl Default for WaitQueue {
 /// Wakes a task however it waits; `false` if it was awake.
 pub(super) fn wake_any(task: Arc<Task>) -> bool {
     let state = task.state();
-    matches!(state, TaskState::Sleeping | TaskState::Waiting) && wake(task, state)
+    let waits = matches!(state, TaskState::Sleeping | TaskState::Waiting | TaskState::Killable);
+    waits && wake(task, state)
 }

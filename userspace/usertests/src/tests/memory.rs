@@ -6,14 +6,15 @@ use crate::calls::{
 };
 use crate::check::{Outcome, check, equal, fails, ok};
 use lemma_rt::general::{
-    MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE, MAP_SHARED, O_RDONLY, O_RDWR,
-    PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
+    MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, O_RDONLY,
+    O_RDWR, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
 };
+use lemma_rt::sys;
 
 family!("memory":
     anonymous, zeroed_again, holes, protection, no_execute, fixed, errors, file_private,
     file_shared, file_edges, shared_with_child, break_grows, large_reservation, stack_grows,
-    kernel_addresses, protection_of_files, hints
+    kernel_addresses, protection_of_files, hints, many_regions, out_of_memory
 );
 
 const PAGE: usize = 4096;
@@ -304,5 +305,98 @@ fn hints() -> Outcome {
     poke(memory, 1);
     ok!(calls::madvise(memory, 2 * PAGE, 4));
     equal!(peek(memory), 0);
+    Ok(())
+}
+
+/// A region can be cut into very many.
+fn many_regions() -> Outcome {
+    const COUNT: usize = 20_000;
+    let length = COUNT * PAGE;
+    let memory = ok!(mmap(0, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | 0x4000, -1, 0));
+    for page in (0..COUNT).step_by(2) {
+        ok!(mprotect(memory + page * PAGE, PAGE, PROT_READ));
+    }
+    equal!(peek(memory + (COUNT - 2) * PAGE), 0);
+    equal!(death(|| touch(memory + PAGE)), SEGMENTATION_FAULT);
+    ok!(mprotect(memory, length, PROT_READ | PROT_WRITE));
+    poke(memory + PAGE, 1);
+    ok!(munmap(memory, length));
+    Ok(())
+}
+
+/// When memory is used up, children ask the kernel for what it has to keep of its own: lists of
+/// regions, and tables for places where they see a page that is there already. They end as they
+/// may; the system goes on.
+fn out_of_memory() -> Outcome {
+    /// More than this is not taken on a system that has it.
+    const LIMIT: usize = 256 << 20;
+    const PLACES: usize = 6000;
+    const SHOWN: usize = 1 << 40;
+    const RESERVED: u32 = MAP_PRIVATE | MAP_ANONYMOUS | 0x4000;
+    /// Shows one page in many places, each of which needs a table of its own.
+    fn prepare_tables() {
+        let Ok(map) = super::bpf::mappable_array() else { return };
+        let fd = lemma_rt::rustix::fd::AsRawFd::as_raw_fd(&map);
+        for place in 0..PLACES {
+            let _ = mmap(SHOWN + (place << 21), PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+        }
+    }
+    fn use_tables() {
+        (0..PLACES).for_each(|place| touch(SHOWN + (place << 21)));
+    }
+    fn prepare_regions() {
+        let _ = mmap(SHOWN, 66_000 * PAGE, PROT_NONE, RESERVED | MAP_FIXED, -1, 0);
+    }
+    /// Cuts a region into as many as can be.
+    fn use_regions() {
+        for page in (0..66_000).step_by(2) {
+            if mprotect(SHOWN + page * PAGE, PAGE, PROT_READ).is_err() {
+                return;
+            }
+        }
+    }
+    let steps = ok!(map_shared(PAGE));
+    type Step = fn();
+    let takers: [(Step, Step); 2] = [(prepare_tables, use_tables), (prepare_regions, use_regions)];
+    let mut children = alloc::vec::Vec::new();
+    for (index, (prepare, take)) in takers.iter().cycle().take(8).enumerate() {
+        match ok!(sys::fork()) {
+            Some(pid) => children.push(pid),
+            None => {
+                prepare();
+                poke(steps + index, 1);
+                while peek(steps + 100) == 0 {
+                    calls::pause_for(1);
+                }
+                take();
+                sys::exit(0);
+            }
+        }
+    }
+    while (0..children.len()).any(|index| peek(steps + index) == 0) {
+        calls::pause_for(1);
+    }
+    let eater = match ok!(sys::fork()) {
+        Some(pid) => pid,
+        None => {
+            // Takes what there is, and does not die of it: what it needs then is there.
+            touch(steps + 100);
+            let flags = RESERVED | MAP_POPULATE;
+            let _ = mmap(0, LIMIT, PROT_READ | PROT_WRITE, flags, -1, 0);
+            poke(steps + 100, 1);
+            loop {
+                calls::pause_for(1000);
+            }
+        }
+    };
+    for pid in children {
+        ok!(sys::wait_for(pid));
+    }
+    ok!(sys::kill(eater, 9));
+    ok!(sys::wait_for(eater));
+    // Its memory is there again.
+    let memory = ok!(map(100 * PAGE));
+    (0..100).for_each(|page| poke(memory + page * PAGE, 1));
+    equal!(ok!(in_child(|| 3)).exited(), Some(3));
     Ok(())
 }

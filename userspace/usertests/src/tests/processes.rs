@@ -3,13 +3,13 @@
 use super::family;
 use crate::calls::{self, in_child, wait4};
 use crate::check::{Outcome, check, equal, fails, ok};
-use lemma_rt::general::{SIGKILL, WNOHANG};
+use lemma_rt::general::{CLONE_VFORK, CLONE_VM, SIGCHLD, SIGKILL, WNOHANG};
 use lemma_rt::{arch, sys};
 
 family!("processes":
     exit_status, numbers, no_children, wait_for_one, wait_nohang, wait_for_any, wait_errors,
     copy_on_write, orphans, groups, sessions, killed, many, deep, vfork_and_fork_calls,
-    fault_kills, divide_kills, illegal_kills
+    fault_kills, divide_kills, illegal_kills, killed_in_vfork
 );
 
 fn exit_status() -> Outcome {
@@ -301,4 +301,30 @@ fn trap(run: fn()) -> lemma_rt::Result<Option<i32>> {
         0
     })?;
     Ok(status.signaled())
+}
+
+extern "C" fn sleep_long(_: usize) {
+    calls::pause_for(3000);
+}
+
+/// A process that waits for the child of its `vfork` can be killed at once.
+fn killed_in_vfork() -> Outcome {
+    let pid = match ok!(sys::fork()) {
+        Some(pid) => pid,
+        None => {
+            let mut stack = alloc::vec![0u128; 1024];
+            let top = stack.as_mut_ptr_range().end as usize;
+            let flags = (CLONE_VM | CLONE_VFORK | SIGCHLD) as usize;
+            let mut tid = 0;
+            // SAFETY: this process waits until the child, which uses the stack, has ended.
+            unsafe { arch::clone_thread(flags, top, &raw mut tid, sleep_long, 0) };
+            sys::exit(1);
+        }
+    };
+    calls::pause_for(100);
+    let start = calls::monotonic();
+    ok!(sys::kill(pid, SIGKILL as i32));
+    equal!(ok!(sys::wait_for(pid)).signaled(), Some(SIGKILL as i32));
+    check!(calls::monotonic() - start < 1_500_000_000);
+    Ok(())
 }

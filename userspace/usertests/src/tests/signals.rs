@@ -13,7 +13,8 @@ use lemma_rt::{signal, sys};
 family!("signals":
     handled, default_kills, ignored, blocked, pending_once, mask_during_handler, reset_hand,
     information, interrupts_sleep, restarts_read, interrupts_read, child_signal, kill_errors,
-    groups, stop_and_continue, fault_handled, registers_survive, suspended, inherited, action_errors
+    groups, stop_and_continue, fault_handled, registers_survive, suspended, inherited, action_errors,
+    bad_frame, sleeps_on_after_stop, poll_with_mask
 );
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -429,5 +430,105 @@ fn action_errors() -> Outcome {
     fails!(calls::raw(number, [10, 8, 0, 8, 0, 0]), FAULT);
     fails!(calls::raw(number, [10, 0, 8, 8, 0, 0]), FAULT);
     equal!(calls::raw(number, [10, 0, 0, 8, 0, 0]), Ok(0));
+    Ok(())
+}
+
+/// Breaks the header of the floating-point registers in the frame that the handler returns by.
+#[cfg(target_arch = "x86_64")]
+extern "C" fn break_frame(_: i32, _: usize, context: usize) {
+    /// `uc_mcontext.fpstate`, and in that area XSAVE's header behind the components' bits.
+    const FP_POINTER: usize = 224;
+    const HEADER: usize = 520;
+    // SAFETY: the kernel has put the structures there, for the handler to change.
+    unsafe {
+        let area = (context as *const usize).byte_add(FP_POINTER).read();
+        ((area + HEADER) as *mut u64).write_unaligned(u64::MAX);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn bad_frame() -> Outcome {
+    let status = ok!(in_child(|| {
+        // SAFETY: the handler changes its frame, of which this process dies.
+        let set = unsafe {
+            let handler = break_frame as *const () as usize;
+            signal::set_handler(SIGUSR1 as i32, handler, SA_SIGINFO as usize, 0)
+        };
+        if set.is_err() || raise(SIGUSR1).is_err() {
+            return 1;
+        }
+        0
+    }));
+    equal!(status.signaled(), Some(SIGSEGV as i32));
+    Ok(())
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn bad_frame() -> Outcome {
+    crate::check::skip!("knows only the frame of x86_64")
+}
+
+/// Stopping and continuing a process does not end its sleep, nor lengthen it.
+fn sleeps_on_after_stop() -> Outcome {
+    for poll in [false, true] {
+        let start = calls::monotonic();
+        let pid = match ok!(sys::fork()) {
+            Some(pid) => pid,
+            None if poll => sys::exit(match calls::poll(&mut [], 600) {
+                Ok(0) => 0,
+                Ok(_) => 1,
+                Err(error) => error.raw_os_error(),
+            }),
+            None => {
+                let (time, mut left) = (milliseconds(600), milliseconds(0));
+                let slept = calls::nanosleep(&time, &mut left);
+                sys::exit(slept.map_or_else(|error| error.raw_os_error(), |_| 0));
+            }
+        };
+        for number in [SIGSTOP, SIGCONT, SIGSTOP, SIGCONT] {
+            calls::pause_for(100);
+            ok!(sys::kill(pid, number as i32));
+        }
+        let continued = calls::monotonic() - start;
+        equal!(ok!(sys::wait_for(pid)).exited(), Some(0));
+        let lasted = calls::monotonic() - start;
+        // Begun anew, it would last 600 ms from then.
+        check!((600_000_000..continued + 500_000_000).contains(&lasted), ": {lasted} ns");
+    }
+    Ok(())
+}
+
+fn milliseconds(count: i64) -> timespec {
+    timespec { tv_sec: 0, tv_nsec: count * 1_000_000 }
+}
+
+/// `ppoll` lets signals through while it waits that are blocked before and after.
+fn poll_with_mask() -> Outcome {
+    ok!(handle(SIGUSR1, SA_RESTART, 0));
+    ok!(signal::set_mask(2, bit(SIGUSR1)));
+    // One that waits already.
+    ok!(raise(SIGUSR1));
+    equal!(counted(), 0);
+    let mut left = milliseconds(500);
+    fails!(calls::ppoll(&mut [], Some(&mut left), Some(0)), INTR);
+    equal!(counted(), 1);
+    check!(left.tv_sec == 0 && left.tv_nsec > 100_000_000, ": {left:?}");
+    // The old mask is there again, also when no signal came.
+    equal!(signal::set_mask(0, 0), Ok(bit(SIGUSR1)));
+    let mut left = milliseconds(20);
+    equal!(calls::ppoll(&mut [], Some(&mut left), Some(0)), Ok(0));
+    equal!((left.tv_sec, left.tv_nsec), (0, 0));
+    equal!(signal::set_mask(0, 0), Ok(bit(SIGUSR1)));
+    equal!(counted(), 1);
+    // What the given mask blocks has to wait; what is ready is told at once.
+    let mut ends = [0; 2];
+    ok!(calls::pipe2(&mut ends, 0));
+    ok!(calls::write(ends[1], b"x"));
+    ok!(raise(SIGUSR1));
+    equal!(calls::ppoll(&mut [(ends[0], 1)], None, Some(bit(SIGUSR1))), Ok(1));
+    equal!(counted(), 1);
+    ok!(signal::set_mask(2, 0));
+    equal!(counted(), 2);
+    fails!(calls::ppoll_raw(0, 0, 0, &raw const COUNT as usize, 4), INVAL);
     Ok(())
 }

@@ -6,11 +6,12 @@ use crate::check::{Outcome, check, equal, fails, ok};
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use lemma_rt::general::{__NR_clone, __NR_futex, __NR_gettid, timespec};
 use lemma_rt::thread::{futex_wait, futex_wake, spawn};
-use lemma_rt::{Errno, sys};
+use lemma_rt::{Errno, sys, syscall};
 
 family!("threads":
     share_memory, identities, ping_pong, share_descriptors, futex_errors, futex_timeout,
-    futex_wakes_counted, shared_futex, exit_group_ends_all, exec_ends_others, clone_errors, mutex
+    futex_wakes_counted, shared_futex, exit_group_ends_all, exec_ends_others, clone_errors, mutex,
+    requeued
 );
 
 static COUNTER: AtomicUsize = AtomicUsize::new(0);
@@ -246,5 +247,43 @@ fn mutex() -> Outcome {
         thread.join();
     }
     equal!(COUNTER.load(Ordering::Relaxed), 8000);
+    Ok(())
+}
+
+/// Waits for `REPLY`, up to so many milliseconds, and keeps how that ended in `COUNTER`: 0 is a
+/// wake-up.
+extern "C" fn wait_for_reply(milliseconds: usize) {
+    let limit = timespec { tv_sec: 0, tv_nsec: milliseconds as i64 * 1_000_000 };
+    // SAFETY: the kernel reads a word and a time.
+    let result = unsafe { syscall!(__NR_futex, &raw const REPLY, 128, 0, &raw const limit) };
+    let code = result.map_or_else(|error| error.raw_os_error() as usize, |_| 0);
+    COUNTER.store(code, Ordering::Release);
+}
+
+fn requeued() -> Outcome {
+    const CMP_REQUEUE: usize = 4 | 128;
+    COUNTER.store(usize::MAX, Ordering::Relaxed);
+    let requeue = |most: usize| {
+        // SAFETY: the kernel reads a word; the other is only named.
+        unsafe { syscall!(__NR_futex, &raw const REPLY, CMP_REQUEUE, 0, most, &raw const WORD, 0) }
+    };
+    // Who has been moved to another word still runs out of time.
+    let thread = ok!(spawn(wait_for_reply, 150));
+    while ok!(requeue(1)) == 0 {
+        calls::pause_for(1);
+    }
+    thread.join();
+    equal!(COUNTER.load(Ordering::Acquire), Errno::TIMEDOUT.raw_os_error() as usize);
+    // It has left the other word: a wake-up there finds nobody.
+    equal!(futex_wake(&WORD, 1), 0);
+    // And who is woken at the word that it was moved to, wakes.
+    let thread = ok!(spawn(wait_for_reply, 900));
+    while ok!(requeue(1)) == 0 {
+        calls::pause_for(1);
+    }
+    equal!(futex_wake(&REPLY, 1), 0);
+    equal!(futex_wake(&WORD, 1), 1);
+    thread.join();
+    equal!(COUNTER.load(Ordering::Acquire), 0);
     Ok(())
 }

@@ -2,17 +2,18 @@
 
 use super::{
     ARRAY, EXIT, HASH, PER_CPU_ARRAY, RAW_TRACEPOINT, RING, available, command_with, create,
-    instruction, load, new_map, number, raw, set,
+    instruction, load, mappable_array, new_map, number, raw, set,
 };
 use crate::calls;
 use crate::check::{Outcome, check, equal, fails, ok};
 use ::bpf::attributes::Attributes;
 use ::bpf::calls as commands;
-use ::bpf::calls::NewMap;
+use ::bpf::calls::{Map, NewMap};
 use ::bpf::info::MapInfo;
 use alloc::vec::Vec;
 use kernel_abi::bpf::{command, map_create, map_elem};
 use lemma_rt::Errno;
+use lemma_rt::general::{MAP_SHARED, PROT_READ, PROT_WRITE};
 use lemma_rt::rustix::fd::{AsFd, AsRawFd};
 
 pub(super) fn map_creation() -> Outcome {
@@ -231,5 +232,80 @@ pub(super) fn map_errors() -> Outcome {
     equal!(lookup(fd, good, good), Ok(0));
     let attributes = Attributes::new().with_fd(map_elem::MAP_FD, fd).with(40, 1);
     fails!(command_with(command::MAP_LOOKUP_ELEM, attributes, 128), INVAL);
+    Ok(())
+}
+
+const PAGE: usize = 4096;
+
+fn map_pages(fd: i32, pages: usize, protection: u32, from: usize) -> lemma_rt::Result<usize> {
+    calls::mmap(0, pages * PAGE, protection, MAP_SHARED, fd, from * PAGE)
+}
+
+/// The signal of which a child dies that writes there.
+fn death_of_writer(address: usize) -> lemma_rt::Result<Option<i32>> {
+    let status = calls::in_child(|| {
+        calls::poke(address, 1);
+        0
+    })?;
+    Ok(status.signaled())
+}
+
+/// Of a ring buffer's pages only the first, the reader's position, can be written, however one
+/// goes about it.
+pub(super) fn mapped_ring() -> Outcome {
+    available()?;
+    const BOTH: u32 = PROT_READ | PROT_WRITE;
+    let fd = ok!(commands::create_map(&new_map(RING, 0, 0, 4096)));
+    let fd = fd.as_raw_fd();
+    fails!(map_pages(fd, 1, BOTH, 1), PERM);
+    fails!(map_pages(fd, 2, BOTH, 0), PERM);
+    fails!(map_pages(fd, 4, PROT_READ, 1), INVAL);
+    fails!(map_pages(fd, 1, PROT_READ, 4), INVAL);
+    let producer = ok!(map_pages(fd, 3, PROT_READ, 1));
+    fails!(calls::mprotect(producer, PAGE, BOTH), ACCESS);
+    fails!(calls::mprotect(producer + PAGE, 2 * PAGE, BOTH), ACCESS);
+    equal!(death_of_writer(producer), Ok(Some(11)));
+    // Taking rights away and giving them back does not add any.
+    ok!(calls::mprotect(producer, 3 * PAGE, 0));
+    fails!(calls::mprotect(producer, 3 * PAGE, BOTH), ACCESS);
+    ok!(calls::mprotect(producer, 3 * PAGE, PROT_READ));
+    equal!(calls::peek(producer), 0);
+    let consumer = ok!(map_pages(fd, 1, BOTH, 0));
+    calls::poke(consumer, 8);
+    ok!(calls::mprotect(consumer, PAGE, PROT_READ));
+    equal!(death_of_writer(consumer), Ok(Some(11)));
+    ok!(calls::mprotect(consumer, PAGE, BOTH));
+    calls::poke(consumer, 0);
+    // The first page, mapped to be read only, stays so.
+    let only_read = ok!(map_pages(fd, 1, PROT_READ, 0));
+    fails!(calls::mprotect(only_read, PAGE, BOTH), ACCESS);
+    Ok(())
+}
+
+/// An array's values in memory are the map's; what was mapped to be read stays so.
+pub(super) fn mapped_array() -> Outcome {
+    available()?;
+    const BOTH: u32 = PROT_READ | PROT_WRITE;
+    let fd = ok!(mappable_array());
+    let number = fd.as_raw_fd();
+    fails!(map_pages(number, 2, PROT_READ, 0), INVAL);
+    let written = ok!(map_pages(number, 1, BOTH, 0));
+    let seen = ok!(map_pages(number, 1, PROT_READ, 0));
+    calls::poke(written + 5, 77);
+    equal!(calls::peek(seen + 5), 77);
+    equal!(death_of_writer(seen), Ok(Some(11)));
+    fails!(calls::mprotect(seen, PAGE, BOTH), ACCESS);
+    let map = Map { fd, key_size: 4, value_size: 4096 };
+    let mut value = ok!(map.lookup(&[0; 4]));
+    equal!(value[5], 77);
+    value[5] = 78;
+    ok!(map.update(&[0; 4], &value, 0));
+    equal!(calls::peek(seen + 5), 78);
+    // An array that is not made for it.
+    let other = ok!(create(ARRAY, 4, 4096, 1));
+    check!(map_pages(other.fd.as_raw_fd(), 1, PROT_READ, 0).is_err());
+    // The memory outlives the descriptor.
+    drop(map);
+    equal!(calls::peek(seen + 5), 78);
     Ok(())
 }

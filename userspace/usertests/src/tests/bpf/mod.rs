@@ -26,13 +26,13 @@ use hooks::{
     value_replaced_often,
 };
 use maps::{
-    array, frozen_map, hash, hash_full, map_creation, map_errors, next_keys, per_cpu_array,
-    ring_map,
+    array, frozen_map, hash, hash_full, map_creation, map_errors, mapped_array, mapped_ring,
+    next_keys, per_cpu_array, ring_map,
 };
 use programs::{loops, map_from_program, program_bad, program_errors, program_good, test_runs};
 
 family!("bpf":
-    attribute_sizes, unknown_commands, information, numbers_iterate, wrong_descriptors, types, map_creation, array, hash, hash_full, next_keys, per_cpu_array, frozen_map, ring_map, map_errors, program_good, program_bad, program_errors, test_runs, loops, map_from_program, pins, raw_tracepoint, value_replaced_often, hook_attach, hook_replace, hook_decides, hook_errors, links, hook_pinned
+    attribute_sizes, unknown_commands, information, numbers_iterate, wrong_descriptors, types, map_creation, array, hash, hash_full, next_keys, per_cpu_array, frozen_map, ring_map, mapped_ring, mapped_array, map_errors, program_good, program_bad, program_errors, test_runs, loops, map_from_program, pins, raw_tracepoint, value_replaced_often, hook_attach, hook_replace, hook_decides, hook_errors, links, hook_pinned
 );
 
 pub(super) const HASH: u32 = 1;
@@ -79,6 +79,12 @@ pub(super) fn new_map(
 pub(super) fn create(kind: u32, key: u32, value: u32, entries: u32) -> lemma_rt::Result<Map> {
     let fd = commands::create_map(&new_map(kind, key, value, entries))?;
     Ok(Map { fd, key_size: key as usize, value_size: value as usize })
+}
+
+/// An array of one page that can be mapped.
+pub(super) fn mappable_array() -> lemma_rt::Result<OwnedFd> {
+    const MMAPABLE: u32 = 1 << 10;
+    commands::create_map(&NewMap { flags: MMAPABLE, ..new_map(ARRAY, 4, 4096, 1) })
 }
 
 /// A command with so many bytes of attributes, which may be more than the union has.
