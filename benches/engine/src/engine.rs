@@ -1,0 +1,217 @@
+//! Figures of the engine alone: the verifier's speed and memory, loading, map lookups.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Result, anyhow};
+use kernel_bpf::asm::assemble;
+use kernel_bpf::insn::encode;
+use kernel_bpf::interpreter::Interpreter;
+use kernel_bpf::map::{Map, MapDef, MapType};
+use kernel_bpf::profile::CloudProfile;
+use kernel_bpf::prog_type::ProgType;
+use kernel_bpf::program::Program;
+use kernel_bpf::verifier::{Cause, Verified, VerifyOptions, verify};
+
+use crate::lemma::{Idle, environment, to_program};
+use crate::measure::{Contender, Effort, in_turn, median, processor_time};
+use crate::programs::Source;
+
+/// The system's allocator, counting what is in use.
+struct Counting;
+
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator, as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = IN_USE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(now, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(block, layout) };
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Most bytes in use while `work` ran, above those before.
+fn peak_bytes<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    let before = IN_USE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let result = work();
+    (result, PEAK.load(Ordering::Relaxed) - before)
+}
+
+/// The verifier on one program.
+pub(crate) struct Verification {
+    pub(crate) name: &'static str,
+    /// Instructions explored.
+    pub(crate) processed: u64,
+    pub(crate) nanoseconds: f64,
+}
+
+/// What was measured.
+pub(crate) struct Figures {
+    pub(crate) verification: Vec<Verification>,
+    /// Instructions explored, and most bytes in use meanwhile.
+    pub(crate) cloud_memory: (u64, usize),
+    pub(crate) embedded_memory: (u64, usize),
+    /// Microseconds to load a straight program of 100 instructions into the interpreter.
+    pub(crate) load_interpreter: f64,
+    /// Nanoseconds for one lookup inside a program, in the interpreter.
+    pub(crate) array_interpreter: f64,
+    pub(crate) hash_interpreter: f64,
+}
+
+/// Measures all of them.
+pub(crate) fn measure(programs: &[Source], effort: &Effort) -> Result<Figures> {
+    let verification =
+        programs.iter().map(|source| verification(source, effort)).collect::<Result<_>>()?;
+    Ok(Figures {
+        verification,
+        cloud_memory: memory(&VerifyOptions::cloud())?,
+        embedded_memory: memory(&VerifyOptions::embedded())?,
+        load_interpreter: load(effort)?,
+        array_interpreter: lookup(MapType::Array, effort)?,
+        hash_interpreter: lookup(MapType::Hash, effort)?,
+    })
+}
+
+fn verification(source: &Source, effort: &Effort) -> Result<Verification> {
+    let program = to_program(&source.verifiable)?;
+    let mut times = Vec::new();
+    let mut processed = 0;
+    for _ in 0..effort.rounds.div_ceil(3) {
+        // Short programs are verified often enough for the clock.
+        let mut count = 0;
+        let mut elapsed = 0.0;
+        while elapsed < effort.slice.as_secs_f64() * 1e9 {
+            let copy = program.clone();
+            let start = processor_time();
+            let verified = verify(copy, &VerifyOptions::cloud());
+            elapsed += processor_time().saturating_sub(start).as_secs_f64() * 1e9;
+            count += 1;
+            let verified = verified.map_err(|rejection| anyhow!("{}: {rejection}", source.name))?;
+            processed = verified.proof().processed;
+        }
+        times.push(elapsed / f64::from(count));
+    }
+    Ok(Verification { name: source.name, processed, nanoseconds: median(times) })
+}
+
+/// Verifies a program that takes nearly as much work as the options allow: a loop whose turns
+/// differ, so that none is pruned, with a branch, spills and an inner loop in each.
+fn memory(options: &VerifyOptions) -> Result<(u64, usize)> {
+    let mut turns = options.max_processed / 160;
+    loop {
+        let text = format!(
+            "r6 = *(u64 *)(r1 + 0)
+             r7 = 0
+             turn: *(u64 *)(r10 - 8) = r6
+             r8 = r6
+             r8 &= 255
+             if r8 > 100 goto other
+             r8 = 5
+             other: r9 = *(u64 *)(r10 - 8)
+             r8 = 0
+             inner: r8 += 1
+             r9 ^= r6
+             *(u64 *)(r10 - 16) = r9
+             if r8 < 40 goto inner
+             r7 += 1
+             if r7 < {turns} goto turn
+             r0 = r9
+             exit"
+        );
+        let program: Program<Arc<Map>> =
+            Program::new(assemble(&text)?, ProgType::RawTracepoint, Vec::new());
+        match peak_bytes(|| verify(program, options)) {
+            (Ok(verified), bytes) => return Ok((verified.proof().processed, bytes)),
+            (Err(rejection), _) if rejection.cause != Cause::TooComplex || turns < 100 => {
+                return Err(anyhow!("{rejection}"));
+            }
+            _ => turns = turns * 9 / 10,
+        }
+    }
+}
+
+/// From bytes to a program that can run.
+fn load(effort: &Effort) -> Result<f64> {
+    let mut text = String::from("r0 = 0\n");
+    for index in 0..98 {
+        // The last one's result is the program's.
+        let line = ["r0 += 7\n", "r0 ^= 77\n", "r0 <<= 1\n", "r0 >>= 3\n"][index % 4];
+        text.push_str(line);
+    }
+    text.push_str("exit\n");
+    let bytes = encode(&assemble(&text)?);
+    let once = move || -> Result<u64> {
+        let program: Program<Arc<Map>> =
+            Program::from_bytes(&bytes, ProgType::RawTracepoint, |_| None, |_| None, Arc::ptr_eq)?;
+        let verified =
+            verify(program, &VerifyOptions::cloud()).map_err(|rejection| anyhow!("{rejection}"))?;
+        let ready = Interpreter::<CloudProfile>::new(&verified)?;
+        Ok(black_box(ready.operations()) as u64)
+    };
+    once()?;
+    let contender = Contender::new("load", move || once().unwrap_or_default());
+    let times = in_turn(vec![contender], effort);
+    Ok(median(times.into_iter().flat_map(|(_, rounds)| rounds).collect()) / 1000.0)
+}
+
+/// Lookups in one program.
+const LOOKUPS: usize = 64;
+
+/// The time of one lookup: that of a program with many, less that of one which reads as many
+/// words of its context instead.
+fn lookup(map_type: MapType, effort: &Effort) -> Result<f64> {
+    let key_size = if map_type == MapType::Array { 4 } else { 8 };
+    let def = MapDef { map_type, key_size, value_size: 8, max_entries: 1024, flags: 0 };
+    let map = Arc::new(Map::create::<CloudProfile>(def, &environment())?);
+    for key in 0..512u64 {
+        let bytes = key.to_le_bytes();
+        map.update(bytes.get(..key_size as usize).unwrap_or_default(), &bytes, 0)?;
+    }
+    let program = |call: &str| -> Result<Verified<Program<Arc<Map>>>> {
+        let mut text = String::from("r6 = r1\n *(u64 *)(r10 - 8) = 200\n");
+        for _ in 0..LOOKUPS {
+            write!(
+                text,
+                "r2 = r10
+                 r2 += -8
+                 r1 = map[0] ll
+                 {call}
+                 if r0 == 0 goto none\n"
+            )?;
+        }
+        text.push_str("r0 = 1\n exit\n none: r0 = 0\n exit\n");
+        let program =
+            Program::new(assemble(&text)?, ProgType::RawTracepoint, vec![Arc::clone(&map)]);
+        verify(program, &VerifyOptions::cloud()).map_err(|rejection| anyhow!("{rejection}"))
+    };
+    let contender = |name, call| -> Result<Contender> {
+        let ready = Interpreter::<CloudProfile>::new(&program(call)?)?;
+        Ok(Contender::new(name, move || ready.run(&mut [1; 8], &Idle).unwrap_or_default()))
+    };
+    let times = in_turn(
+        vec![
+            contender("with", "call bpf_map_lookup_elem")?,
+            contender("without", "r0 = *(u64 *)(r6 + 0)")?,
+        ],
+        effort,
+    );
+    let rounds = |index: usize| times.get(index).map_or(&[][..], |(_, rounds)| rounds);
+    let differences = rounds(0).iter().zip(rounds(1)).map(|(with, without)| with - without);
+    Ok(median(differences.collect()) / LOOKUPS as f64)
+}
