@@ -173,13 +173,18 @@ impl Verifier<'_> {
                 Ok(())
             }
             Arg::ConstStr => self.check_constant_string(reg, &value),
-            Arg::Callback | Arg::StackOrNull => Err(self
-                .refuse(
-                    Cause::UnknownFunction,
-                    format!("bpf_{}: callbacks are not supported", proto.name),
-                )
-                .register(reg)
-                .hint("write a loop with a constant bound")),
+            Arg::Callback => match value.kind {
+                Kind::Func { start } => {
+                    found.callback = Some(start);
+                    Ok(())
+                }
+                _ => Err(self.wrong_type(proto, reg, &value, "func")),
+            },
+            Arg::StackOrNull if value.is_zero() => Ok(()),
+            Arg::StackOrNull => match value.kind {
+                Kind::Stack { .. } => Ok(()),
+                _ => Err(self.wrong_type(proto, reg, &value, "fp")),
+            },
             Arg::CtxOrNull if value.is_zero() => Ok(()),
             Arg::CtxOrNull => {
                 if value.kind != Kind::Ctx {
@@ -374,6 +379,7 @@ impl Verifier<'_> {
             value.kind,
             Kind::Stack { .. }
                 | Kind::MapValue { .. }
+                | Kind::MapKey { .. }
                 | Kind::Memory { .. }
                 | Kind::Packet
                 | Kind::PacketMeta

@@ -29,6 +29,10 @@ pub(super) struct Arguments {
     pub(super) released: u32,
     /// The reference that the first pointer to a socket depends on.
     pub(super) socket_reference: u32,
+    /// First slot of a callback.
+    pub(super) callback: Option<u32>,
+    /// The map that a lock, timer or other field lies in.
+    pub(super) field_map: Option<u32>,
     /// The key of an array lookup, when it is a constant in range.
     pub(super) key_in_range: bool,
 }
@@ -61,6 +65,9 @@ impl Verifier<'_> {
     }
 
     pub(super) fn exit(&mut self) -> Result<Flow, Refusal> {
+        if let Some(callback) = self.state.frame().callback {
+            return self.return_from_callback(callback);
+        }
         if self.state.depth() > 0 {
             return self.return_to_caller();
         }
@@ -95,16 +102,25 @@ impl Verifier<'_> {
                 )
                 .register(Reg::R0));
         }
-        let Some(frame) = self.state.frames.pop() else { return Ok(Flow::End) };
-        // Pointers into the frame that is gone mean nothing any more.
+        let call_site = self.state.frame().call_site;
+        self.leave_frame();
+        self.state.set(Reg::R0, result);
+        Ok(Flow::Jump(call_site as usize + 1))
+    }
+
+    /// Drops the active frame, unless it is the only one. Pointers into it mean nothing
+    /// any more.
+    pub(super) fn leave_frame(&mut self) {
+        if self.state.depth() == 0 {
+            return;
+        }
+        self.state.frames.pop();
         let gone = self.state.frames.len() as u8;
         self.state.for_each_value(|value| {
             if value.kind == (Kind::Stack { frame: gone }) {
                 *value = Value::UNINIT;
             }
         });
-        self.state.set(Reg::R0, result);
-        Ok(Flow::Jump(frame.call_site as usize + 1))
     }
 
     /// r0 at the end of the program.
@@ -159,6 +175,11 @@ impl Verifier<'_> {
                     self.refuse(Cause::Reference, "tail_call would lead to reference leak".into())
                 );
             }
+            if self.state.frames.iter().any(|frame| frame.callback.is_some()) {
+                return Err(
+                    self.refuse(Cause::UnknownFunction, "cannot tail call within callback".into())
+                );
+            }
             self.proof.tail_calls = true;
             // The unprivileged index is masked by the size of one map.
             let map = arguments.map.unwrap_or(0);
@@ -177,6 +198,8 @@ impl Verifier<'_> {
         let cost = u64::from(proto.cost)
             .saturating_add(u64::from(proto.cost_per_word).saturating_mul(words));
         self.path.cost = self.path.cost.saturating_add(cost);
+        let rounds = self.call_back(proto, &arguments)?;
+        self.path.cost = self.path.cost.saturating_add(rounds);
         if let Err(at) = self.proof.helpers.binary_search(&number) {
             self.proof.helpers.insert(at, number);
         }

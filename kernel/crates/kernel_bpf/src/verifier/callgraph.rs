@@ -7,7 +7,7 @@ use super::explore::Verifier;
 use super::refusal::Refusal;
 use super::rejection::Cause;
 use super::state::MAX_STACK;
-use crate::insn::Insn;
+use crate::insn::{Imm64, Insn};
 
 /// Frames are rounded up to this, as Linux does for compiled programs.
 const FRAME_UNIT: u32 = 16;
@@ -29,13 +29,27 @@ impl Verifier<'_> {
         self.add_up_stack()
     }
 
+    fn runs_later(&self, slot: usize) -> bool {
+        self.proof.deferred.iter().any(|&(start, _)| start as usize == slot)
+    }
+
     fn add_up_stack(&mut self) -> Result<(), Refusal> {
         // Every call counts, as in Linux, also one that no path turned out to reach.
         let subprograms = self.proof.subprograms.len();
         let mut calls: Vec<Vec<(usize, usize)>> = alloc::vec![Vec::new(); subprograms];
         for (slot, insn) in self.env.insns.iter().enumerate() {
-            let Insn::CallLocal { offset } = insn else { continue };
+            // A callback runs on top of whoever passes it on.
+            let (Insn::CallLocal { offset }
+            | Insn::LoadImm64 { value: Imm64::Func { offset }, .. }) = insn
+            else {
+                continue;
+            };
             let target = usize::try_from(slot as i64 + 1 + i64::from(*offset)).ok();
+            let address = matches!(insn, Insn::LoadImm64 { .. });
+            // What runs on its own, later, has the whole stack.
+            if address && target.is_some_and(|at| self.runs_later(at)) {
+                continue;
+            }
             if let Some(callee) = target.and_then(|at| self.env.cfg.subprogram_at(at)) {
                 let caller = self.env.cfg.function_of[slot] as usize;
                 calls[caller].push((callee as usize, slot));
@@ -44,6 +58,11 @@ impl Verifier<'_> {
         let mut deepest = 0;
         // (function, depth above it, frames above it)
         let mut work = alloc::vec![(0usize, 0u32, 0usize)];
+        for &(start, _) in &self.proof.deferred {
+            if let Some(root) = self.env.cfg.subprogram_at(start as usize) {
+                work.push((root as usize, 0, 0));
+            }
+        }
         let mut visited = 0u32;
         while let Some((function, above, frames)) = work.pop() {
             visited += 1;

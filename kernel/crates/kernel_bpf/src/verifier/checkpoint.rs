@@ -32,6 +32,8 @@ pub(super) struct Checkpoints {
     limit: usize,
     pub(super) total: u64,
     pub(super) peak: u64,
+    /// Slots whose lists were ever used.
+    used: Vec<u32>,
 }
 
 impl Checkpoints {
@@ -44,7 +46,20 @@ impl Checkpoints {
             limit,
             total: 0,
             peak: 0,
+            used: Vec::new(),
         }
+    }
+
+    /// Forgets all states, and keeps the room.
+    pub(super) fn clear(&mut self) {
+        self.all.clear();
+        self.free.clear();
+        for slot in self.used.drain(..) {
+            if let Some(list) = self.by_insn.get_mut(slot as usize) {
+                list.clear();
+            }
+        }
+        self.live = 0;
     }
 
     /// Number of those kept at an instruction.
@@ -91,6 +106,9 @@ impl Checkpoints {
                 (self.all.len() - 1) as u32
             }
         };
+        if self.by_insn[insn].is_empty() {
+            self.used.push(insn as u32);
+        }
         self.by_insn[insn].push(id);
         self.live += 1;
         self.total += 1;

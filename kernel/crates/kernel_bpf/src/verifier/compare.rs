@@ -86,10 +86,11 @@ pub(super) fn covers(
 
 fn same_shape(old: &State, new: &State) -> bool {
     old.frames.len() == new.frames.len()
-        && old.frames.iter().zip(&new.frames).all(|(a, b)| {
-            a.call_site == b.call_site
-                && a.callback.map(|c| c.helper) == b.callback.map(|c| c.helper)
-        })
+        && old
+            .frames
+            .iter()
+            .zip(&new.frames)
+            .all(|(a, b)| a.call_site == b.call_site && a.callback == b.callback)
 }
 
 fn same_held(old: &State, new: &State, ids: &mut IdMap) -> bool {
@@ -149,6 +150,12 @@ fn slot_number(slot: &Slot, rules: Rules) -> Option<Value> {
 }
 
 fn slot_covers(old: &Slot, new: &Slot, rules: Rules, ids: &mut IdMap) -> bool {
+    if old.is_special() || new.is_special() {
+        // Even where nothing is read: what is there must be given back.
+        return old.is_special()
+            && new.is_special()
+            && value_covers(&old.value, &new.value, rules, ids);
+    }
     if let Some(value) = old.whole_spill() {
         return slot_number(new, rules).is_some_and(|new| value_covers(value, &new, rules, ids));
     }
@@ -163,19 +170,22 @@ fn slot_covers(old: &Slot, new: &Slot, rules: Rules, ids: &mut IdMap) -> bool {
     old.bytes.iter().zip(&new.bytes).all(|(&a, &b)| match a {
         Byte::Invalid => true,
         Byte::Misc => match b {
+            Byte::Special => false,
             Byte::Misc | Byte::Zero => true,
             Byte::Spill => rules.uninit_stack || new_number,
             Byte::Invalid => rules.uninit_stack,
         },
         Byte::Zero => b == Byte::Zero || (b == Byte::Spill && new_zero),
         Byte::Spill => b == Byte::Spill,
+        // Compared as a whole above.
+        Byte::Special => b == Byte::Special,
     })
 }
 
 /// Whether nothing at all has changed: a loop that makes no progress.
 pub(super) fn unchanged(old: &State, new: &State, ids: &mut IdMap) -> bool {
     ids.clear();
-    if !same_shape(old, new) || !same_held(old, new, ids) {
+    if old.rounds != new.rounds || !same_shape(old, new) || !same_held(old, new, ids) {
         return false;
     }
     let mut same = |a: &Value, b: &Value| {
@@ -192,10 +202,9 @@ pub(super) fn unchanged(old: &State, new: &State, ids: &mut IdMap) -> bool {
         fold.callback == fnew.callback
             && fold.regs.iter().zip(&fnew.regs).all(|(a, b)| same(a, b))
             && fold.stack.len() == fnew.stack.len()
-            && fold
-                .stack
-                .iter()
-                .zip(&fnew.stack)
-                .all(|(a, b)| a.bytes == b.bytes && (!a.is_spill() || same(&a.value, &b.value)))
+            && fold.stack.iter().zip(&fnew.stack).all(|(a, b)| {
+                a.bytes == b.bytes
+                    && (!(a.is_spill() || a.is_special()) || same(&a.value, &b.value))
+            })
     })
 }

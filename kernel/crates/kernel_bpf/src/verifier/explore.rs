@@ -7,11 +7,12 @@
 //! because only completely explored checkpoints prune. When a checkpoint leaves the
 //! path, its bound goes up into the one before it.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::callback::{Deferred, Round};
 use super::cfg::Cfg;
 use super::checkpoint::Checkpoints;
 use super::compare::{self, IdMap, Rules};
@@ -94,15 +95,38 @@ pub(super) struct Verifier<'a> {
     pub(super) tail_call_maps: BTreeMap<usize, u32>,
     /// What unprivileged pointer arithmetic was seen to do at each instruction.
     pub(super) masked: BTreeMap<usize, (bool, bool, i64)>,
-    checkpoints: Checkpoints,
-    pending: Vec<Pending>,
+    /// Callbacks that run on their own later on, and those already queued.
+    pub(super) deferred: Vec<Deferred>,
+    pub(super) known_deferred: BTreeSet<Deferred>,
+    /// The callbacks being explored, outermost first.
+    pub(super) rounds: Vec<Round>,
+    walk: Walk,
+    /// Rooms for further walks.
+    spare: Vec<Walk>,
     /// Branches on the way here.
     steps: Vec<PathStep>,
     ids: IdMap,
     next_id: u32,
     jumps: u64,
+}
+
+/// What a walk from one entry keeps: the program's, or a callback's within it.
+struct Walk {
+    checkpoints: Checkpoints,
+    pending: Vec<Pending>,
     jumps_at_checkpoint: u64,
     processed_at_checkpoint: u64,
+}
+
+impl Walk {
+    fn new(env: &Env<'_>) -> Walk {
+        Walk {
+            checkpoints: Checkpoints::new(env.insns.len(), env.options.max_states),
+            pending: Vec::new(),
+            jumps_at_checkpoint: 0,
+            processed_at_checkpoint: 0,
+        }
+    }
 }
 
 impl<'a> Verifier<'a> {
@@ -111,7 +135,7 @@ impl<'a> Verifier<'a> {
         let facts = alloc::vec![super::proof::InsnFacts::default(); insns];
         let claimed = if env.options.record_claims { insns } else { 0 };
         let claims = alloc::vec![[Claim::Unused; 11]; claimed];
-        let checkpoints = Checkpoints::new(insns, env.options.max_states);
+        let walk = Walk::new(&env);
         Verifier {
             env,
             state: State::entry(),
@@ -122,14 +146,15 @@ impl<'a> Verifier<'a> {
             divisors: BTreeMap::new(),
             tail_call_maps: BTreeMap::new(),
             masked: BTreeMap::new(),
-            checkpoints,
-            pending: Vec::new(),
+            deferred: Vec::new(),
+            known_deferred: BTreeSet::new(),
+            rounds: Vec::new(),
+            walk,
+            spare: Vec::new(),
             steps: Vec::new(),
             ids: IdMap::default(),
             next_id: 0,
             jumps: 0,
-            jumps_at_checkpoint: 0,
-            processed_at_checkpoint: 0,
         }
     }
 
@@ -145,7 +170,49 @@ impl<'a> Verifier<'a> {
 
     /// Follows every path.
     pub(super) fn run(&mut self) -> Result<(), Refusal> {
-        // The first checkpoint collects the bound of the whole program.
+        self.proof.worst_case = self.walk()?;
+        self.run_deferred()?;
+        self.proof.total_states += self.walk.checkpoints.total;
+        self.proof.peak_states = self.proof.peak_states.max(self.walk.checkpoints.peak);
+        match self.env.budget {
+            Some(budget) if self.proof.worst_case > budget => Err(Refusal::program(
+                Cause::OverBudget,
+                format!(
+                    "the worst case is {} instructions, and the hook `{}` allows {budget}",
+                    self.proof.worst_case, self.env.decl.name
+                ),
+            )
+            .hint("lower the bounds of loops, or move work to user space")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Follows every path from another entry, and comes back to where it was; the bound.
+    /// What the walk ends with is collected by [`Verifier::rounds`].
+    pub(super) fn walk_from(&mut self, state: State, pc: usize) -> Result<u64, Refusal> {
+        let walk = self.spare.pop().unwrap_or_else(|| Walk::new(&self.env));
+        let walk = core::mem::replace(&mut self.walk, walk);
+        let path = core::mem::take(&mut self.path);
+        let state = core::mem::replace(&mut self.state, state);
+        let pc = core::mem::replace(&mut self.pc, pc);
+        let steps = self.steps.len();
+        let bound = self.walk().map_err(|refusal| self.remember(refusal));
+        self.steps.truncate(steps);
+        self.pc = pc;
+        self.state = state;
+        self.path = path;
+        let mut done = core::mem::replace(&mut self.walk, walk);
+        self.proof.total_states += core::mem::take(&mut done.checkpoints.total);
+        self.proof.peak_states = self.proof.peak_states.max(done.checkpoints.peak);
+        done.checkpoints.clear();
+        done.pending.clear();
+        self.spare.push(done);
+        bound
+    }
+
+    /// Follows every path from here; the greatest count of instructions of any.
+    fn walk(&mut self) -> Result<u64, Refusal> {
+        // The first checkpoint collects the bound of the whole.
         self.add_checkpoint();
         let insns = self.env.insns;
         let mut entered = false;
@@ -197,20 +264,7 @@ impl<'a> Verifier<'a> {
             }
         }
         self.cut_chain(1);
-        self.proof.worst_case = self.path.chain.first().map_or(0, |link| link.bound);
-        self.proof.total_states = self.checkpoints.total;
-        self.proof.peak_states = self.checkpoints.peak;
-        match self.env.budget {
-            Some(budget) if self.proof.worst_case > budget => Err(Refusal::program(
-                Cause::OverBudget,
-                format!(
-                    "the worst case is {} instructions, and the hook `{}` allows {budget}",
-                    self.proof.worst_case, self.env.decl.name
-                ),
-            )
-            .hint("lower the bounds of loops, or move work to user space")),
-            _ => Ok(()),
-        }
+        Ok(self.path.chain.first().map_or(0, |link| link.bound))
     }
 
     /// Counts a conditional branch and keeps the side that is not followed now.
@@ -220,15 +274,15 @@ impl<'a> Verifier<'a> {
         insn: usize,
         step: PathStep,
     ) -> Result<(), Refusal> {
-        if self.pending.len() > self.env.options.max_pending {
+        if self.walk.pending.len() > self.env.options.max_pending {
             return Err(self.refuse(
                 Cause::TooComplex,
-                format!("the sequence of {} jumps is too complex", self.pending.len()),
+                format!("the sequence of {} jumps is too complex", self.walk.pending.len()),
             ));
         }
         let mark = self.path.mark();
         let steps = self.steps.len();
-        self.pending.push(Pending { state, insn, mark, step: Some(step), steps });
+        self.walk.pending.push(Pending { state, insn, mark, step: Some(step), steps });
         Ok(())
     }
 
@@ -275,7 +329,7 @@ impl<'a> Verifier<'a> {
 
     /// Takes up the last branch not followed; false when there is none.
     fn take_up(&mut self) -> Result<bool, Refusal> {
-        let Some(pending) = self.pending.pop() else { return Ok(false) };
+        let Some(pending) = self.walk.pending.pop() else { return Ok(false) };
         self.cut_chain(pending.mark.chain);
         self.path.return_to(&pending.mark);
         self.state = pending.state;
@@ -303,7 +357,7 @@ impl<'a> Verifier<'a> {
                 above.bound = above.bound.max(whole);
             }
             if let Some(id) = link.checkpoint
-                && let Some(checkpoint) = self.checkpoints.get_mut(id)
+                && let Some(checkpoint) = self.walk.checkpoints.get_mut(id)
             {
                 checkpoint.complete = true;
                 checkpoint.bound = link.bound;
@@ -320,18 +374,18 @@ impl<'a> Verifier<'a> {
     fn visit(&mut self) -> Result<bool, Refusal> {
         let pc = self.pc;
         let processed = self.proof.processed;
-        let far = self.jumps - self.jumps_at_checkpoint >= 2
-            && processed - self.processed_at_checkpoint >= 8;
-        let very_far = self.jumps - self.jumps_at_checkpoint >= 20
-            || processed - self.processed_at_checkpoint >= 100;
+        let far = self.jumps - self.walk.jumps_at_checkpoint >= 2
+            && processed - self.walk.processed_at_checkpoint >= 8;
+        let very_far = self.jumps - self.walk.jumps_at_checkpoint >= 20
+            || processed - self.walk.processed_at_checkpoint >= 100;
         let mut add = far;
         let rules = self.rules();
-        let mut position = self.checkpoints.count(pc);
+        let mut position = self.walk.checkpoints.count(pc);
         let mut stale: Vec<u32> = Vec::new();
         let mut found = None;
         while position > 0 {
             position -= 1;
-            let Some((id, old)) = self.checkpoints.nth(pc, position) else { continue };
+            let Some((id, old)) = self.walk.checkpoints.nth(pc, position) else { continue };
             if old.complete {
                 let (env, state) = (&self.env, &self.state);
                 let live = |frame: usize| match state.frames.get(frame + 1) {
@@ -357,7 +411,7 @@ impl<'a> Verifier<'a> {
                 }
             }
             // Only states that would be kept in its place count against it.
-            if add && self.checkpoints.miss(id) {
+            if add && self.walk.checkpoints.miss(id) {
                 stale.push(id);
             }
         }
@@ -366,7 +420,7 @@ impl<'a> Verifier<'a> {
         }
         if let Some((id, bound)) = found {
             self.log_safe();
-            self.checkpoints.hit(id);
+            self.walk.checkpoints.hit(id);
             self.inherit(id);
             self.end_path(bound);
             return Ok(true);
@@ -399,28 +453,29 @@ impl<'a> Verifier<'a> {
     }
 
     fn add_checkpoint(&mut self) {
-        self.jumps_at_checkpoint = self.jumps;
-        self.processed_at_checkpoint = self.proof.processed;
+        self.walk.jumps_at_checkpoint = self.jumps;
+        self.walk.processed_at_checkpoint = self.proof.processed;
         let link = self.path.chain.len();
-        if let Some(id) = self.checkpoints.add(self.pc, &self.state, link) {
+        if let Some(id) = self.walk.checkpoints.add(self.pc, &self.state, link) {
             self.path.checkpoint(id);
         }
     }
 
     fn drop_checkpoint(&mut self, insn: usize, id: u32) {
-        let position = self.checkpoints.get(id).filter(|old| !old.complete).map(|old| old.link);
+        let position =
+            self.walk.checkpoints.get(id).filter(|old| !old.complete).map(|old| old.link);
         // Its link stays on the path, for the bound.
         if let Some(link) = position.and_then(|at| self.path.chain.get_mut(at)) {
             link.checkpoint = None;
         }
-        self.checkpoints.drop(insn, id);
+        self.walk.checkpoints.drop(insn, id);
     }
 
     /// What a covering checkpoint needs, this path needs too.
     fn inherit(&mut self, id: u32) {
-        let Some(old) = self.checkpoints.get(id) else { return };
+        let Some(old) = self.walk.checkpoints.get(id) else { return };
         let live_slots = old.live_slots;
-        let mut places = self.checkpoints.precise_places(id);
+        let mut places = self.walk.checkpoints.precise_places(id);
         for (frame, slots) in live_slots.into_iter().enumerate() {
             places.slots[frame] &= slots;
             self.read_slots(frame, slots);
@@ -459,19 +514,19 @@ impl<'a> Verifier<'a> {
         self.trace_precision(places, self.path.entries().len().saturating_sub(1));
     }
 
-    fn trace_precision(&mut self, places: Places, from: usize) {
+    pub(super) fn trace_precision(&mut self, places: Places, from: usize) {
         if self.env.options.record_claims {
             return;
         }
         let frame = self.state.depth();
-        let checkpoints = &mut self.checkpoints;
+        let checkpoints = &mut self.walk.checkpoints;
         let traced = self.path.trace_back(self.env.insns, from, frame, places, |id, places| {
             checkpoints.mark_precise(id, places);
         });
         if !traced {
             for link in &self.path.chain {
                 if let Some(id) = link.checkpoint {
-                    self.checkpoints.mark_all_precise(id);
+                    self.walk.checkpoints.mark_all_precise(id);
                 }
             }
         }

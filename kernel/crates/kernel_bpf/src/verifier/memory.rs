@@ -257,6 +257,19 @@ impl Verifier<'_> {
                 self.note_region(Region::MapValue)?;
                 self.check_extent(base, pointer, offset, size, size_of_value, false)
             }
+            Kind::MapKey { map } => {
+                if access == Access::Write {
+                    return Err(self
+                        .refuse(
+                            Cause::ReadOnly,
+                            format!("write to change key R{} not allowed", base as u8),
+                        )
+                        .register(base));
+                }
+                let size_of_key = self.env.map(map).map_or(0, |def| def.key_size);
+                self.note_region(Region::Memory)?;
+                self.check_extent(base, pointer, offset, size, size_of_key, false)
+            }
             Kind::Memory { size: extent } => {
                 if access == Access::Write {
                     leaks(self, "mem")?;

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::explore::Verifier;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Seen};
 use super::rejection::{PathStep, Rejection, SourceLine};
 use super::scalar::Scalar;
 use super::value::{INNER_MAP, Kind, Value};
@@ -24,6 +24,7 @@ impl Verifier<'_> {
             Kind::Stack { .. } => "fp",
             Kind::MapPtr { .. } => "map_ptr",
             Kind::MapValue { .. } => "map_value",
+            Kind::MapKey { .. } => "map_key",
             Kind::Packet => "pkt",
             Kind::PacketMeta => "pkt_meta",
             Kind::PacketEnd => "pkt_end",
@@ -75,6 +76,10 @@ impl Verifier<'_> {
                 let size = self.env.map(map).map_or(0, |def| def.value_size);
                 place(format!("a pointer to a value of map {} ({size} bytes)", map & !INNER_MAP))
             }
+            Kind::MapKey { map } => {
+                let size = self.env.map(map).map_or(0, |def| def.key_size);
+                place(format!("a pointer to a key of map {} ({size} bytes)", map & !INNER_MAP))
+            }
             Kind::Packet => place(format!(
                 "a pointer into the packet, {} bytes of it known to be there",
                 value.range
@@ -96,10 +101,25 @@ impl Verifier<'_> {
         }
     }
 
+    fn blamed(&self, refusal: &Refusal) -> Option<String> {
+        refusal.register.map(|register| self.describe(self.state.reg(register)))
+    }
+
+    /// Keeps what the message needs of a state that is about to be left.
+    pub(super) fn remember(&self, mut refusal: Refusal) -> Refusal {
+        if refusal.seen.is_none() {
+            let steps = self.steps().to_vec();
+            refusal.seen = Some(Seen { register_state: self.blamed(&refusal), steps });
+        }
+        refusal
+    }
+
     /// Adds what a reader needs.
     pub(super) fn dress<M>(&self, program: &Program<M>, refusal: Refusal) -> Rejection {
-        let state = refusal.register.map(|register| self.describe(self.state.reg(register)));
-        let steps = self.steps();
+        let (state, steps) = match refusal.seen.clone() {
+            Some(seen) => (seen.register_state, seen.steps),
+            None => (self.blamed(&refusal), self.steps().to_vec()),
+        };
         let kept = steps.len().min(PATH_STEPS);
         // Refusals of the whole program or of its shape have no path.
         let (path, shortened) = if refusal.insn.is_some() {

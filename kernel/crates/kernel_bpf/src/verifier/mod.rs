@@ -4,7 +4,8 @@
 //! every path with a state of what is known (`explore`, `state`, `value`, `scalar`).
 //! A path ends at the program's exit, or where an earlier state covers the present one
 //! (`compare`, `checkpoint`, `path`). The rules for each instruction are in `step`,
-//! `alu`, `pointer`, `branch`, `memory`, `stack`, `call`, `arguments` and `maps`.
+//! `alu`, `pointer`, `branch`, `memory`, `stack`, `context`, `objects`, `call`,
+//! `arguments`, `callback` (with `join`) and `maps`.
 //!
 //! # Why an accepted program is safe
 //!
@@ -21,15 +22,18 @@
 //!
 //! The worst case counts each instruction as one and each helper at its declared cost,
 //! over all explored paths; a pruned path counts with the worst case of what includes
-//! it. A tail call ends the count: the program called has its own.
+//! it; a callback counts as often as its helper may call it. A tail call ends the count:
+//! the program called has its own. So does a timer's callback ([`Proof::deferred`]).
 //!
 //! # Where this differs from Linux
 //!
 //! * Ranges are somewhat more precise (division, remainders, negative offsets), so that
 //!   a few more programs are accepted.
 //! * Global functions are explored at each call, as static ones are.
-//! * Callbacks, spin locks, timers, kernel pointers in maps, dynptrs, iterators, kernel
-//!   functions and `may_goto` are refused with a reason.
+//! * A callback is walked until what it changes is stable (`callback`); its index is known
+//!   to be less than the number of rounds.
+//! * Spin locks, timers, kernel pointers in maps, dynptrs, iterators, kernel functions and
+//!   `may_goto` are refused with a reason.
 //! * For unprivileged programs both sides of a decided branch are explored, the
 //!   impossible one with unknown operands, as the processor may guess it.
 //!
@@ -42,12 +46,14 @@ mod alu;
 mod arguments;
 mod branch;
 mod call;
+mod callback;
 mod callgraph;
 mod cfg;
 mod checkpoint;
 mod compare;
 mod context;
 mod explore;
+mod join;
 mod json;
 mod liveness;
 mod log;

@@ -146,6 +146,7 @@ impl Verifier<'_> {
             Kind::Ctx
             | Kind::Stack { .. }
             | Kind::MapValue { .. }
+            | Kind::MapKey { .. }
             | Kind::Packet
             | Kind::PacketMeta
             | Kind::Memory { .. } => true,

@@ -32,6 +32,8 @@ pub struct Proof {
     pub max_buffer_offset: u32,
     /// Whether it may write to packet data.
     pub writes_packet: bool,
+    /// Callbacks that run on their own, later: first slot, and their worst case.
+    pub deferred: Vec<(u32, u64)>,
     /// What is proved about each slot.
     pub facts: Vec<InsnFacts>,
     /// Functions of the program, by first slot.

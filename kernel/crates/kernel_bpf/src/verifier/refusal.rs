@@ -2,9 +2,17 @@
 //! up as a [`super::Rejection`] with disassembly, source line and path.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
-use super::rejection::Cause;
+use super::rejection::{Cause, PathStep};
 use crate::insn::Reg;
+
+/// What the message needs of the state that was refused.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) register_state: Option<String>,
+    pub(super) steps: Vec<PathStep>,
+}
 
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -13,6 +21,8 @@ pub(super) struct Refusal {
     pub(super) register: Option<Reg>,
     pub(super) message: String,
     pub(super) hint: Option<&'static str>,
+    /// `None` while the state is the verifier's present one.
+    pub(super) seen: Option<Seen>,
 }
 
 impl Refusal {
@@ -23,7 +33,7 @@ impl Refusal {
 
     /// About the program as a whole.
     pub(super) fn program(cause: Cause, message: String) -> Refusal {
-        Refusal { cause, insn: None, register: None, message, hint: None }
+        Refusal { cause, insn: None, register: None, message, hint: None, seen: None }
     }
 
     pub(super) fn register(mut self, register: Reg) -> Refusal {

@@ -212,6 +212,19 @@ impl Verifier<'_> {
                     };
                     return Err(self.refuse(Cause::PointerLeak, message).register(base));
                 }
+                Byte::Special => {
+                    return Err(self
+                        .refuse(
+                            Cause::OutOfBounds,
+                            format!(
+                                "invalid read from stack R{} off {low}+{} size {}: an object of the kernel's lies there",
+                                base as u8,
+                                offset - low,
+                                high - low
+                            ),
+                        )
+                        .register(base));
+                }
                 Byte::Invalid if self.env.privileged() => {}
                 Byte::Invalid => {
                     let kind = if helper { "indirect read" } else { "read" };

@@ -23,6 +23,9 @@ pub(super) enum Byte {
     Zero,
     /// Part of the spilled value of its slot.
     Spill,
+    /// Part of an object of the kernel's, such as a dynptr or an iterator, which the
+    /// slot's value describes.
+    Special,
 }
 
 /// Eight bytes of stack. A spilled value takes all bytes, or the low four or fewer.
@@ -38,6 +41,10 @@ impl Slot {
     /// How many low bytes a spilled value takes; 0 when there is none.
     pub(super) fn spill_size(&self) -> u32 {
         self.bytes.iter().take_while(|&&byte| byte == Byte::Spill).count() as u32
+    }
+
+    pub(super) fn is_special(&self) -> bool {
+        self.bytes.first() == Some(&Byte::Special)
     }
 
     pub(super) fn is_spill(&self) -> bool {
@@ -65,8 +72,6 @@ impl Slot {
 pub(super) struct Callback {
     /// The helper that calls it.
     pub(super) helper: i32,
-    /// Rounds done.
-    pub(super) depth: u32,
 }
 
 /// One active function.
@@ -120,6 +125,9 @@ pub(super) struct State {
     pub(super) frames: Vec<Frame>,
     pub(super) references: Vec<Reference>,
     pub(super) lock: Option<Lock>,
+    /// Rounds of loops that the machine bounds (`may_goto`, iterators): going round them
+    /// is progress.
+    pub(super) rounds: u32,
 }
 
 impl State {
@@ -127,7 +135,7 @@ impl State {
     pub(super) fn entry() -> State {
         let mut frame = Frame::new(0, 0, 0);
         frame.regs[Reg::R1.index()] = Value::pointer(Kind::Ctx);
-        State { frames: alloc::vec![frame], references: Vec::new(), lock: None }
+        State { frames: alloc::vec![frame], references: Vec::new(), lock: None, rounds: 0 }
     }
 
     pub(super) fn depth(&self) -> usize {

@@ -25,6 +25,10 @@ pub(super) enum Kind {
     MapValue {
         map: u32,
     },
+    /// Into a key of a map, which a callback was given.
+    MapKey {
+        map: u32,
+    },
     /// Into the packet.
     Packet,
     /// Into the metadata before the packet.

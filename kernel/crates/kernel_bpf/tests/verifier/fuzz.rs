@@ -4,6 +4,7 @@
 //! (so that claims can be checked at each step), and run on random memory.
 //! `LEMMA_FUZZ_ROUNDS` sets the number of programs.
 
+use kernel_bpf::helper::proto::id;
 use kernel_bpf::insn::{
     AluOp, AtomicOp, ByteOrder, Cond, Imm64, Insn, Operand, Reg, SignedSize, Size, SwapWidth, Width,
 };
@@ -237,6 +238,75 @@ fn block(random: &mut Random, depth: u32, out: &mut Vec<Insn>) {
     }
 }
 
+/// `bpf_loop` with a callback that reads and writes its caller's stack, and code behind.
+fn loop_by_callback(random: &mut Random, out: &mut Vec<Insn>) {
+    let mov = |dst, src| Insn::Mov { width: Width::W64, dst, src };
+    let load = |dst, base, offset| Insn::Load { size: Size::DW, dst, base, offset };
+    let store =
+        |base, offset, src| Insn::Store { size: Size::DW, base, offset, src: Operand::Reg(src) };
+    let add =
+        |dst, imm| Insn::Alu { width: Width::W64, op: AluOp::Add, dst, src: Operand::Imm(imm) };
+    // The callback's context: the slots that blocks use, with the program's context below.
+    out.push(store(Reg::R10, -48, Reg::R6));
+    let rounds = if random.below(4) == 0 {
+        Operand::Reg(random.reg())
+    } else {
+        Operand::Imm(random.below(20) as i32)
+    };
+    out.push(mov(Reg::R1, rounds));
+    if let Operand::Reg(_) = rounds {
+        out.push(Insn::Alu {
+            width: Width::W64,
+            op: AluOp::And,
+            dst: Reg::R1,
+            src: Operand::Imm(15),
+        });
+    }
+    let mut rest = vec![mov(Reg::R3, Operand::Reg(Reg::R10)), add(Reg::R3, -48)];
+    rest.push(mov(Reg::R4, Operand::Imm(0)));
+    rest.push(Insn::CallHelper { id: id::LOOP });
+    for reg in [Reg::R2, Reg::R3, Reg::R4, Reg::R5] {
+        rest.push(mov(reg, Operand::Reg(Reg::R0)));
+    }
+    block(random, 1, &mut rest);
+    rest.push(Insn::Exit);
+    let offset = rest.len() as i32 + 1;
+    out.push(Insn::LoadImm64 { dst: Reg::R2, value: Imm64::Func { offset } });
+    out.push(Insn::WideTail);
+    out.append(&mut rest);
+    // The callback.
+    out.push(store(Reg::R10, -64, Reg::R2));
+    out.push(load(Reg::R6, Reg::R2, 0));
+    out.push(Insn::LoadImm64 { dst: Reg::R7, value: Imm64::MapIndexValue { index: 0, offset: 0 } });
+    out.push(Insn::WideTail);
+    for reg in [Reg::R8, Reg::R9] {
+        out.push(load(reg, Reg::R2, 8 + 8 * random.below(5) as i16));
+    }
+    for reg in [Reg::R0, Reg::R2, Reg::R3, Reg::R4, Reg::R5] {
+        let from = random.pick(&[Operand::Reg(Reg::R1), Operand::Reg(Reg::R8), Operand::Imm(3)]);
+        out.push(mov(reg, from));
+    }
+    block(random, 1, out);
+    out.push(load(Reg::R1, Reg::R10, -64));
+    for _ in 0..random.below(3) {
+        let size = random.pick(&[Size::DW, Size::DW, Size::W, Size::B]);
+        let offset = 8 + 8 * random.below(5) as i16;
+        let src = Operand::Reg(random.reg());
+        out.push(Insn::Store { size, base: Reg::R1, offset, src });
+    }
+    if random.below(2) == 0 {
+        out.push(Insn::Alu {
+            width: Width::W64,
+            op: AluOp::And,
+            dst: Reg::R0,
+            src: Operand::Imm(1),
+        });
+    } else {
+        out.push(mov(Reg::R0, Operand::Imm(0)));
+    }
+    out.push(Insn::Exit);
+}
+
 fn program(random: &mut Random) -> Vec<Insn> {
     let mov = |dst, src| Insn::Mov { width: Width::W64, dst, src };
     let mut out = vec![
@@ -254,10 +324,12 @@ fn program(random: &mut Random) -> Vec<Insn> {
             out.push(Insn::Load { size: Size::DW, dst: reg, base: Reg::R6, offset });
         }
     }
-    let callee = random.below(3) == 0;
+    let shape = random.below(6);
     let mut body = Vec::new();
     block(random, 0, &mut body);
-    if callee {
+    if shape == 0 {
+        loop_by_callback(random, &mut body);
+    } else if shape < 3 {
         // A function that works on its arguments and its own stack.
         let mut function: Vec<Insn> = vec![];
         for reg in [Reg::R0, Reg::R8, Reg::R9] {

@@ -5,7 +5,7 @@
 //! It shares no code with the interpreter or the verifier beyond the definitions of
 //! single operations on known numbers.
 
-use kernel_bpf::helper;
+use kernel_bpf::helper::{self, proto::id};
 use kernel_bpf::insn::{
     AluOp, AtomicOp, ByteOrder, Imm64, Insn, Operand, Reg, SignedSize, Size, Width,
 };
@@ -15,6 +15,7 @@ use kernel_bpf::verifier::{Claim, Proof};
 const CONTEXT: u64 = 0x1_0000_0000_0000;
 const MAP: u64 = 0x2_0000_0000_0000;
 const STACK: u64 = 0x3_0000_0000_0000;
+const CODE: u64 = 0x4_0000_0000_0000;
 const FRAME: u64 = 0x1_0000;
 
 pub(crate) struct Machine<'a> {
@@ -24,6 +25,17 @@ pub(crate) struct Machine<'a> {
     pub(crate) map: Vec<u8>,
     stack: Vec<[u8; 512]>,
     random: u64,
+}
+
+/// A `bpf_loop` that is being run.
+struct Loop {
+    round: u64,
+    rounds: u64,
+    start: usize,
+    context: u64,
+    back: usize,
+    /// How many calls were active outside of it.
+    depth: usize,
 }
 
 /// What went wrong.
@@ -102,10 +114,37 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// Enters the next round of the innermost loop, or leaves it; where to go on.
+    fn round(
+        &mut self,
+        loops: &mut Vec<Loop>,
+        saved: &mut Vec<([u64; 5], usize)>,
+        regs: &mut [u64; 11],
+    ) -> usize {
+        let Some(active) = loops.last_mut() else { return usize::MAX };
+        if active.round >= active.rounds {
+            let back = active.back;
+            loops.pop();
+            regs[..6].fill_with(|| self.next());
+            return back;
+        }
+        saved.push(([regs[6], regs[7], regs[8], regs[9], regs[10]], active.back));
+        let (round, context, start) = (active.round, active.context, active.start);
+        active.round += 1;
+        self.push_frame();
+        regs[10] = STACK + FRAME * (self.stack.len() as u64 - 1) + 512;
+        for reg in [0, 3, 4, 5, 6, 7, 8, 9] {
+            regs[reg] = self.next();
+        }
+        (regs[1], regs[2]) = (round, context);
+        start
+    }
+
     pub(crate) fn run(&mut self) -> Result<Outcome, Violation> {
         let mut regs = [0u64; 11];
         regs.fill_with(|| self.next());
         let mut saved: Vec<([u64; 5], usize)> = Vec::new();
+        let mut loops: Vec<Loop> = Vec::new();
         self.stack.clear();
         self.push_frame();
         regs[1] = CONTEXT;
@@ -200,6 +239,7 @@ impl<'a> Machine<'a> {
                     regs[dst.index()] = match value {
                         Imm64::Value(x) => x,
                         Imm64::MapIndexValue { offset, .. } => MAP + u64::from(offset),
+                        Imm64::Func { offset } => CODE + (pc as i64 + 1 + i64::from(offset)) as u64,
                         other => return Err(Violation(format!("{other:?}"))),
                     };
                 }
@@ -218,6 +258,21 @@ impl<'a> Machine<'a> {
                     }
                     next = (pc as i64 + 1 + i64::from(offset)) as usize;
                 }
+                Insn::CallHelper { id: id::LOOP } => {
+                    executed += u64::from(helper::by_id(id::LOOP).unwrap().cost);
+                    let rounds = u64::from(regs[1] as u32);
+                    let (start, context) = (regs[2].wrapping_sub(CODE) as usize, regs[3]);
+                    let rounds = if rounds > 8 << 20 { 0 } else { rounds };
+                    loops.push(Loop {
+                        round: 0,
+                        rounds,
+                        start,
+                        context,
+                        back: next,
+                        depth: saved.len(),
+                    });
+                    next = self.round(&mut loops, &mut saved, &mut regs);
+                }
                 Insn::CallHelper { id } => {
                     // Only helpers that return a number and take none.
                     executed += u64::from(helper::by_id(id).unwrap().cost);
@@ -234,6 +289,20 @@ impl<'a> Machine<'a> {
                         regs[1..6].fill_with(|| self.next());
                         self.stack.pop();
                         next = back;
+                        if loops.last().is_some_and(|active| active.depth == saved.len()) {
+                            if regs[0] > 1 {
+                                return Err(Violation(format!(
+                                    "a callback returns {:#x}",
+                                    regs[0]
+                                )));
+                            }
+                            if regs[0] == 1
+                                && let Some(active) = loops.last_mut()
+                            {
+                                active.rounds = 0;
+                            }
+                            next = self.round(&mut loops, &mut saved, &mut regs);
+                        }
                     }
                 },
                 other => return Err(Violation(format!("insn {pc}: {other} is not run here"))),

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
+mod callbacks;
 mod common;
 mod fuzz;
 mod machine;
