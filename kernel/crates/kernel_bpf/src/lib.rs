@@ -1,6 +1,6 @@
 //! The BPF engine: decode, verify, run.
 //!
-//! `bytes → insn → Program → verifier → Verified<Program> → interpreter → run(context)`.
+//! `bytes → insn → Program → verifier → Verified<Program> → interpreter or jit → run(context)`.
 //! Nothing that the verifier has not accepted can be run, because only the verifier
 //! makes [`verifier::Verified`].
 //!
@@ -41,7 +41,7 @@
 //! | [`insn`], [`asm`], [`disasm`] | the instruction model, as bytes and as text |
 //! | [`program`], [`prog_type`], [`hook`] | a program and the rules of its kind |
 //! | [`verifier`] | accepts or refuses, and proves the cost |
-//! | [`interpreter`] | runs what was accepted |
+//! | [`interpreter`], [`jit`] | run what was accepted: pre-decoded, or as machine code |
 //! | [`trusted`] | runs what tests of instructions vouch for, on a host |
 //! | [`map`], [`memory`] | what programs and user space share, and where it lies |
 //! | [`helper`] | what programs may call |
@@ -49,24 +49,26 @@
 //! | [`profile`] | how much of a machine all this may use |
 //!
 //! `unsafe` is in `memory` (owning raw blocks), `interpreter` (`mod`, `execute`, `memory`: the
-//! accesses that the proof covers) and `helper::call` (memory that programs lend); every other
-//! module of the runtime forbids it.
+//! accesses that the proof covers), `jit` (`mod`, `memory`, `packet`, `host`: machine code) and
+//! `helper::call` (memory that programs lend); every other module of the runtime forbids it.
 #![no_std]
 
 extern crate alloc;
-#[cfg(test)]
-#[macro_use]
+#[cfg(any(test, feature = "host-jit"))]
+#[cfg_attr(test, macro_use)]
 extern crate std;
 
 pub mod asm;
 pub mod btf;
 #[cfg(test)]
 mod checking;
+mod context;
 pub mod disasm;
 pub mod helper;
 pub mod hook;
 pub mod insn;
 pub mod interpreter;
+pub mod jit;
 pub mod loader;
 pub mod map;
 pub mod memory;

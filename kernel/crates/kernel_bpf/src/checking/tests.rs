@@ -51,6 +51,8 @@ fn context(random: &mut Random, kind: u64) -> [u8; CONTEXT] {
 
 /// Runs an accepted program in both interpreters, several times on the same maps.
 fn check(seed: u64, random: &mut Random, program: &Verified<Program<Arc<Map>>>) -> u64 {
+    #[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
+    let (twin, compiled) = compiled_twin(program);
     let mut machine = Machine::new(program);
     let ready = Interpreter::<ActiveProfile>::new(program).unwrap();
     let services = Mock::default();
@@ -75,8 +77,39 @@ fn check(seed: u64, random: &mut Random, program: &Verified<Program<Arc<Map>>>) 
         if compare {
             compare_maps(seed, &machine, program);
         }
+        #[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
+        {
+            services.clock.store(0, core::sync::atomic::Ordering::Relaxed);
+            let result = compiled.run(&mut bytes, &services).unwrap();
+            EPOCH.quiesce(0);
+            if compare && !outcome.result.tainted {
+                let expected = outcome.result.bits;
+                assert_eq!(result, expected, "compiled, seed {seed:#x}\n{:#?}", listing(program));
+            }
+            if compare {
+                compare_maps(seed, &machine, &twin);
+            }
+        }
     }
     executed
+}
+
+/// The same program with maps of its own, compiled; with and without BMI2 in turns.
+#[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
+fn compiled_twin(
+    program: &Program<Arc<Map>>,
+) -> (Verified<Program<Arc<Map>>>, crate::jit::Compiled) {
+    use crate::jit::{Compiled, tests, x86_64::X86_64};
+
+    let mut options = ActiveProfile::verify_options();
+    options.max_processed = 5_000;
+    let twin = Program::new(program.insns.clone(), program.prog_type, maps());
+    let twin = verify(twin, &options).unwrap();
+    let ways = tests::options();
+    let way = &ways[program.insns.len() % ways.len()];
+    // SAFETY: this is the machine that the test runs on.
+    let compiled = unsafe { Compiled::new::<ActiveProfile, X86_64>(&twin, way) }.unwrap();
+    (twin, compiled)
 }
 
 fn listing(program: &Program<Arc<Map>>) -> Vec<(usize, crate::insn::Insn)> {

@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 /// # Safety
 /// The address is that of readable memory of this size, in any alignment.
 #[inline(always)]
-pub(super) unsafe fn load<T: Copy>(address: u64) -> T {
+pub(crate) unsafe fn load<T: Copy>(address: u64) -> T {
     // SAFETY: as the caller promises.
     unsafe { ptr::with_exposed_provenance::<T>(address as usize).read_unaligned() }
 }
@@ -22,13 +22,13 @@ pub(super) unsafe fn load<T: Copy>(address: u64) -> T {
 /// # Safety
 /// The address is that of writable memory of this size, in any alignment.
 #[inline(always)]
-pub(super) unsafe fn store<T: Copy>(address: u64, value: T) {
+pub(crate) unsafe fn store<T: Copy>(address: u64, value: T) {
     // SAFETY: as the caller promises.
     unsafe { ptr::with_exposed_provenance_mut::<T>(address as usize).write_unaligned(value) }
 }
 
 /// Types that are accessed atomically.
-pub(super) trait AtomicCell {}
+pub(crate) trait AtomicCell {}
 impl AtomicCell for AtomicU8 {}
 impl AtomicCell for AtomicU16 {}
 impl AtomicCell for AtomicU32 {}
@@ -39,7 +39,7 @@ impl AtomicCell for AtomicU64 {}
 /// # Safety
 /// The address is that of writable (for a load: readable) memory, aligned to its size.
 #[inline(always)]
-pub(super) unsafe fn atomic<'a, T: AtomicCell>(address: u64) -> &'a T {
+pub(crate) unsafe fn atomic<'a, T: AtomicCell>(address: u64) -> &'a T {
     // SAFETY: as the caller promises; the reference is used for one access.
     unsafe { &*ptr::with_exposed_provenance::<T>(address as usize) }
 }
@@ -48,9 +48,9 @@ pub(super) unsafe fn atomic<'a, T: AtomicCell>(address: u64) -> &'a T {
 /// the context; `None` beyond the packet.
 ///
 /// # Safety
-/// `context` is that of a packet, as described in [`crate::interpreter::PacketPointers`].
+/// `context` is that of a packet, as described in [`crate::context::PacketContext`].
 #[inline]
-pub(super) unsafe fn packet<T: Copy>(context: u64, field: i32, index: u32) -> Option<T> {
+pub(crate) unsafe fn packet<T: Copy>(context: u64, field: i32, index: u32) -> Option<T> {
     let field = context.wrapping_add_signed(i64::from(field));
     // SAFETY: the context has the two addresses there.
     let (start, end) = unsafe { (load::<u64>(field), load::<u64>(field.wrapping_add(8))) };

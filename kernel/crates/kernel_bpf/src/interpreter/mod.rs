@@ -11,11 +11,10 @@
 #[cfg(test)]
 mod call_tests;
 mod code;
-mod context;
 mod execute;
 mod fuse;
 mod lower;
-mod memory;
+pub(crate) mod memory;
 #[cfg(test)]
 mod tests;
 
@@ -24,17 +23,16 @@ use alloc::sync::Arc;
 use core::marker::PhantomData;
 use core::ptr;
 
+use crate::context::ContextSize;
+pub use crate::context::PacketContext;
 use crate::helper::{Environment, KernelServices};
 use crate::map::{ArrayLookup, Engine, Executable, Map, ProgramKind, TailEntry};
 use crate::memory::Region;
 use crate::profile::PhysicalProfile;
-use crate::prog_type;
-use crate::prog_type::context::{ContextRule, FieldKind};
 use crate::program::Program;
 pub use crate::resolve::LoadError;
 use crate::trusted::Trust;
 use crate::verifier::Verified;
-pub use context::PacketContext;
 
 use code::{Code, Op};
 use lower::{Lowered, lower};
@@ -43,8 +41,7 @@ use lower::{Lowered, lower};
 pub struct Interpreter<P: PhysicalProfile> {
     code: Region,
     count: usize,
-    /// Smallest context that the program may be run with; `None` for a packet's.
-    context_bytes: Option<usize>,
+    context: ContextSize,
     maps: Box<[Arc<Map>]>,
     /// For program arrays.
     kind: ProgramKind,
@@ -74,9 +71,8 @@ impl<P: PhysicalProfile> Interpreter<P> {
             return Err(LoadError::TooLarge);
         }
         let lowered = lower(program.get(), Some(proof), &Trust::default())?;
-        let context_bytes = (!takes_packet(program.get())).then_some(proof.max_ctx_offset as usize);
         let (stack, frames) = (proof.stack_depth, proof.call_depth.max(1));
-        Self::from_lowered(lowered, program.get(), context_bytes, (stack, frames))
+        Self::from_lowered(lowered, program.get(), ContextSize::of(program), (stack, frames))
     }
 
     /// Prepares a program that nobody verified, for tests of single instructions.
@@ -95,13 +91,13 @@ impl<P: PhysicalProfile> Interpreter<P> {
     ) -> Result<Self, LoadError> {
         let lowered = lower(program, None, trust)?;
         let most = (execute::STACK_BYTES as u32, execute::MAX_FRAMES as u32);
-        Self::from_lowered(lowered, program, Some(0), most)
+        Self::from_lowered(lowered, program, ContextSize::UNKNOWN, most)
     }
 
     fn from_lowered(
         lowered: Lowered,
         program: &Program<Arc<Map>>,
-        context_bytes: Option<usize>,
+        context: ContextSize,
         (stack_depth, call_depth): (u32, u32),
     ) -> Result<Self, LoadError> {
         let Lowered { ops, arrays } = lowered;
@@ -127,7 +123,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
         Ok(Self {
             code,
             count: ops.len(),
-            context_bytes,
+            context,
             maps: program.maps.as_slice().into(),
             kind,
             stack_depth,
@@ -142,7 +138,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
     /// packet ([`Interpreter::run_packet`]).
     #[inline]
     pub fn run(&self, context: &mut [u8], services: &dyn KernelServices) -> Option<u64> {
-        if self.context_bytes.is_none_or(|least| context.len() < least) {
+        if !self.context.allows(context) {
             return None;
         }
         // SAFETY: the context has every byte that the program was proved to access.
@@ -231,21 +227,7 @@ impl<P: PhysicalProfile> Executable for Interpreter<P> {
             stack_depth: self.stack_depth,
             call_depth: self.call_depth,
             // A packet's context is always whole.
-            context_bytes: self.context_bytes.unwrap_or(0),
+            context_bytes: self.context.least(),
         }
     }
-}
-
-/// Whether a program's context has pointers to a packet.
-fn takes_packet<M>(program: &Program<M>) -> bool {
-    let decl = prog_type::decl(program.prog_type, program.expected_attach_type);
-    decl.is_none_or(|decl| match decl.context.rule {
-        ContextRule::Flat { .. } => false,
-        ContextRule::Words(_) => false,
-        ContextRule::Arguments => true,
-        ContextRule::Fields(fields) => {
-            decl.context.name == "struct __sk_buff"
-                || fields.iter().any(|field| field.kind != FieldKind::Scalar)
-        }
-    })
 }

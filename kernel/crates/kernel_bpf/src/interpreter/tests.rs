@@ -45,12 +45,31 @@ fn load(dst: Reg, value: u64) -> [Insn; 2] {
     [Insn::LoadImm64 { dst, value: Imm64::Value(value) }, Insn::WideTail]
 }
 
+/// Runs a program on every engine, each with a copy of `memory` that is aligned to 8 bytes; all
+/// must come to the same end.
 fn run(insns: Vec<Insn>, memory: &mut [u8]) -> u64 {
     let program: Program<Arc<Map>> = Program::new(insns, ProgType::RawTracepoint, vec![]);
+    let trust = Trust::default();
+    let on = |engine: &dyn Fn(&mut [u8]) -> u64| {
+        let mut words = vec![0u64; memory.len().div_ceil(8)];
+        let (_, bytes, _) = {
+            // SAFETY: any bytes are a word.
+            unsafe { words.align_to_mut::<u8>() }
+        };
+        bytes[..memory.len()].copy_from_slice(memory);
+        let result = engine(&mut bytes[..memory.len()]);
+        (result, bytes[..memory.len()].to_vec())
+    };
     // SAFETY: the tests' programs keep to `memory` and to their stack.
-    let cloud =
-        unsafe { Interpreter::<CloudProfile>::new_trusted(&program, &Trust::default()) }.unwrap();
-    cloud.run(memory, &Mock::default()).unwrap()
+    let cloud = unsafe { Interpreter::<CloudProfile>::new_trusted(&program, &trust) }.unwrap();
+    let (result, after) = on(&|bytes| cloud.run(bytes, &Mock::default()).unwrap());
+    #[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
+    for compiled in crate::jit::tests::compile_trusted(&program, &trust) {
+        let outcome = on(&|bytes| compiled.run(bytes, &Mock::default()).unwrap());
+        assert_eq!(outcome, (result, after.clone()), "compiled: {:?}", program.insns);
+    }
+    memory.copy_from_slice(&after);
+    result
 }
 
 /// Runs `body` with r3 and r4 set, and returns `result`. With `jump_between`, nothing in the
@@ -358,6 +377,7 @@ fn a_fused_pair_does_what_its_parts_do() {
                     };
                     let ready = ready.unwrap();
                     let result = ready.run(&mut [byte; 16], &Mock::default()).unwrap();
+                    assert_eq!(run(program.insns, &mut [byte; 16]), result);
                     (result, ready.operations())
                 };
                 let (together, short) = run_with(false);
@@ -433,21 +453,12 @@ fn atomics_of_both_widths_with_and_without_fetch() {
             }
             insns.push(Insn::Exit);
             let mut words = [0xaaaa_aaaa_aaaa_aaaa, old, 0, 0].map(u64::to_le_bytes).concat();
-            // Atomics are aligned.
-            let mut aligned = [0u64; 4];
-            let program: Program<Arc<Map>> = Program::new(insns, ProgType::RawTracepoint, vec![]);
-            for (word, bytes) in aligned.iter_mut().zip(words.chunks(8)) {
-                *word = u64::from_le_bytes(bytes.try_into().unwrap());
-            }
-            // SAFETY: the program keeps to the 32 bytes.
-            unsafe {
-                let ready =
-                    Interpreter::<CloudProfile>::new_trusted(&program, &Trust::default()).unwrap();
-                ready.run_at(aligned.as_mut_ptr().cast(), size_of_val(&aligned), &Mock::default());
-            }
-            words.clear();
-            assert_eq!(aligned[0], 0xaaaa_aaaa_aaaa_aaaa);
-            (aligned[1], aligned[2], aligned[3])
+            run(insns, &mut words);
+            let word = |index: usize| {
+                u64::from_le_bytes(words[index * 8..index * 8 + 8].try_into().unwrap())
+            };
+            assert_eq!(word(0), 0xaaaa_aaaa_aaaa_aaaa);
+            (word(1), word(2), word(3))
         };
         let mask = if n == 32 { 0xffff_ffff } else { u64::MAX };
         let merge = |old: u64, new: u64| old & !mask | new & mask;
@@ -483,14 +494,9 @@ fn acquiring_loads_and_releasing_stores() {
         insns.push(Insn::StoreRelease { size, base: Reg::R1, offset: 8, src: Reg::R3 });
         insns.push(Insn::LoadAcquire { size, dst: Reg::R0, base: Reg::R1, offset: 8 });
         insns.push(Insn::Exit);
-        let program: Program<Arc<Map>> = Program::new(insns, ProgType::RawTracepoint, vec![]);
-        let mut memory = [u64::MAX; 3];
-        // SAFETY: the program keeps to the 24 bytes.
-        let result = unsafe {
-            let ready =
-                Interpreter::<CloudProfile>::new_trusted(&program, &Trust::default()).unwrap();
-            ready.run_at(memory.as_mut_ptr().cast(), size_of_val(&memory), &Mock::default())
-        };
+        let mut bytes = [0xff; 24];
+        let result = run(insns, &mut bytes);
+        let memory = [0, 8, 16].map(|at| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()));
         assert_eq!(result, 0xfedc_ba98_7654_3210 & mask);
         assert_eq!(memory, [u64::MAX, !mask | 0xfedc_ba98_7654_3210 & mask, u64::MAX]);
     }

@@ -1,10 +1,14 @@
-//! The context of programs that look at packets.
+//! Contexts: [`PacketContext`] for programs that look at packets, and how large any other has to
+//! be.
 
 #![forbid(unsafe_code)]
 
 use core::marker::PhantomData;
 
-use crate::prog_type::ProgType;
+use crate::prog_type::context::{ContextRule, FieldKind};
+use crate::prog_type::{self, ProgType};
+use crate::program::Program;
+use crate::verifier::Verified;
 
 /// Words of the largest context (`struct __sk_buff`), and of the three pointers behind it.
 const WORDS: usize = (192 + 24) / 8;
@@ -67,7 +71,49 @@ impl<'a> PacketContext<'a> {
         bytes.get(offset % 8..)?.first_chunk().map(|field| u32::from_ne_bytes(*field))
     }
 
-    pub(super) fn as_mut_ptr(&mut self) -> *mut u8 {
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
         self.words.as_mut_ptr().cast()
     }
+}
+
+/// The smallest context that a program may be run with; none is enough for a program that takes a
+/// packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ContextSize(Option<usize>);
+
+impl ContextSize {
+    /// Of a program that nobody verified.
+    #[cfg(any(test, feature = "trusted-programs"))]
+    pub(crate) const UNKNOWN: Self = Self(Some(0));
+
+    /// What a program was proved to access.
+    pub(crate) fn of<M>(program: &Verified<Program<M>>) -> Self {
+        let least = program.proof().max_ctx_offset as usize;
+        Self((!takes_packet(program.get())).then_some(least))
+    }
+
+    /// In bytes; 0 for a packet's context, which is always whole.
+    pub(crate) fn least(self) -> usize {
+        self.0.unwrap_or(0)
+    }
+
+    /// Whether the program may be run with these bytes.
+    #[inline]
+    pub(crate) fn allows(self, context: &[u8]) -> bool {
+        self.0.is_some_and(|least| context.len() >= least)
+    }
+}
+
+/// Whether a program's context has pointers to a packet.
+fn takes_packet<M>(program: &Program<M>) -> bool {
+    let decl = prog_type::decl(program.prog_type, program.expected_attach_type);
+    decl.is_none_or(|decl| match decl.context.rule {
+        ContextRule::Flat { .. } => false,
+        ContextRule::Words(_) => false,
+        ContextRule::Arguments => true,
+        ContextRule::Fields(fields) => {
+            decl.context.name == "struct __sk_buff"
+                || fields.iter().any(|field| field.kind != FieldKind::Scalar)
+        }
+    })
 }

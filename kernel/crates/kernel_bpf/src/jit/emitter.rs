@@ -1,0 +1,189 @@
+//! [`Emitter`]: what a machine must offer; [`Emission`]: what all of them write into; `assemble`,
+//! which drives an emitter over a program.
+
+#![forbid(unsafe_code)]
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::front::{Function, Lowered};
+use super::ir::{Mem, Node, Op};
+use super::{Intrinsics, Machine};
+use crate::map::ArrayLookup;
+use crate::resolve::LoadError;
+
+/// Machine code as it is written.
+#[derive(Debug, Default)]
+pub struct Emission {
+    pub bytes: Vec<u8>,
+    /// For each slot, where its code begins.
+    pub positions: Vec<u32>,
+    /// For each function, where it begins.
+    pub entries: Vec<u32>,
+    /// Instructions whose distance to a slot or a function is still to be written.
+    pub jumps: Vec<Jump>,
+    /// Instructions whose distance to an address outside depends on where the code will lie.
+    pub outside: Vec<Outside>,
+}
+
+/// A jump or call within the program.
+#[derive(Clone, Copy, Debug)]
+pub struct Jump {
+    /// Where its instruction begins.
+    pub at: u32,
+    pub to: Target,
+    /// Which instruction it is; the emitter's own.
+    pub kind: u16,
+}
+
+/// Where a jump or call leads.
+#[derive(Clone, Copy, Debug)]
+pub enum Target {
+    Slot(u32),
+    Function(u32),
+    /// A position in the code.
+    Position(u32),
+}
+
+/// A reference to an address outside of the program.
+#[derive(Clone, Copy, Debug)]
+pub struct Outside {
+    /// Where its instruction begins, or its operand: as the emitter likes.
+    pub at: u32,
+    pub address: usize,
+}
+
+impl Emission {
+    /// The number of bytes written so far.
+    #[inline]
+    #[must_use]
+    pub fn here(&self) -> u32 {
+        self.bytes.len() as u32
+    }
+
+    /// Where a jump leads, once everything is written.
+    #[inline]
+    #[must_use]
+    pub fn position(&self, target: Target) -> u32 {
+        let known = match target {
+            Target::Slot(slot) => self.positions.get(slot as usize),
+            Target::Function(function) => self.entries.get(function as usize),
+            Target::Position(position) => return position,
+        };
+        known.copied().unwrap_or(0)
+    }
+}
+
+/// What emitters may ask about the program.
+pub struct Context<'a> {
+    pub machine: &'a Machine,
+    pub intrinsics: &'a Intrinsics,
+    pub functions: &'a [Function],
+    pub arrays: &'a [ArrayLookup],
+    /// Whether each function keeps the address of the [`super::run::Run`] in its frame.
+    pub needs_run: bool,
+    /// Addresses that the code may get.
+    pub window: Range<usize>,
+}
+
+/// A machine that BPF is compiled for.
+pub trait Emitter: Sized {
+    /// Registers beyond those of BPF whose values survive calls of helpers and functions, because
+    /// each function that uses them saves them.
+    const EXTRAS_KEPT: u8;
+    /// Further registers, which calls may change; numbered after the ones that are kept.
+    const EXTRAS_SCRATCH: u8;
+
+    /// Whether one load or store can do this address.
+    fn addresses(mem: &Mem) -> bool;
+
+    /// An emitter for one program.
+    fn new(context: &Context<'_>) -> Self;
+
+    /// Emits a function's beginning: what it must save, its stack.
+    fn enter(&mut self, context: &Context<'_>, index: u32, out: &mut Emission);
+
+    /// Emits the first of `nodes`, which is neither [`Op::Enter`], [`Op::Nop`] nor [`Op::Label`],
+    /// and as many of those that follow as it can do in one go. Returns how many.
+    ///
+    /// # Errors
+    /// What the machine cannot do.
+    fn emit(
+        &mut self,
+        context: &Context<'_>,
+        nodes: &[Node],
+        out: &mut Emission,
+    ) -> Result<usize, &'static str>;
+
+    /// Something jumps here: nothing that the emitter remembers of the state is so any more.
+    fn label(&mut self);
+
+    /// Writes the distances of `out.jumps`, and may make the code shorter.
+    ///
+    /// # Errors
+    /// A distance that the machine cannot jump.
+    fn finish(&mut self, out: &mut Emission) -> Result<(), &'static str>;
+
+    /// Writes the distances of `outside` into code that will lie at `address`.
+    fn place(code: &mut [u8], address: usize, outside: &[Outside]);
+}
+
+/// Emits a whole program.
+pub(super) fn assemble<E: Emitter>(
+    lowered: &Lowered,
+    context: &Context<'_>,
+) -> Result<Emission, LoadError> {
+    let mut out = Emission {
+        bytes: Vec::new(),
+        positions: vec![0; lowered.slots + 1],
+        entries: vec![0; lowered.functions.len()],
+        jumps: Vec::new(),
+        outside: Vec::new(),
+    };
+    let room = lowered.nodes.len().saturating_mul(6).saturating_add(64);
+    out.bytes.try_reserve(room).map_err(|_| LoadError::OutOfMemory)?;
+    let mut emitter = E::new(context);
+    let mut next_slot = 0;
+    let mut nodes = lowered.nodes.as_slice();
+    while let Some(node) = nodes.first() {
+        let slot = node.slot as usize;
+        if let Op::Enter { function } = node.op {
+            if let Some(entry) = out.entries.get_mut(function as usize) {
+                *entry = out.bytes.len() as u32;
+            }
+            emitter.enter(context, function, &mut out);
+            nodes = &nodes[1..];
+            continue;
+        }
+        if next_slot <= slot {
+            let here = out.bytes.len() as u32;
+            if let Some(passed) = out.positions.get_mut(next_slot..=slot) {
+                passed.fill(here);
+            }
+            next_slot = slot + 1;
+        }
+        let count = match node.op {
+            Op::Nop => 1,
+            Op::Label => {
+                emitter.label();
+                1
+            }
+            _ => {
+                let emitted = emitter.emit(context, nodes, &mut out);
+                emitted.map_err(|what| LoadError::Unsupported { slot, what })?
+            }
+        };
+        nodes = nodes.get(count.max(1)..).unwrap_or_default();
+    }
+    let end = out.bytes.len() as u32;
+    if let Some(rest) = out.positions.get_mut(next_slot..) {
+        rest.fill(end);
+    }
+    let finished = emitter.finish(&mut out);
+    finished.map_err(|what| LoadError::Unsupported { slot: 0, what })?;
+    if u32::try_from(out.bytes.len()).is_err() {
+        return Err(LoadError::TooLarge);
+    }
+    Ok(out)
+}

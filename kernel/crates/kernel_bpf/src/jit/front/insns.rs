@@ -1,0 +1,279 @@
+//! What each instruction becomes.
+
+use super::Front;
+use super::simplify::{Alu, invert};
+use crate::helper::{self, proto::id};
+use crate::insn::{
+    AluOp, AtomicOp, ByteOrder, Insn, Operand, Reg, SignedSize, Size, SwapWidth, Width,
+};
+use crate::jit::emitter::Emitter;
+use crate::jit::ir::{Mem, Op, Place, Source};
+use crate::resolve::{Call, LoadError};
+
+impl<E: Emitter> Front<'_, E> {
+    /// Lowers one instruction; `main`: of the main function.
+    #[inline]
+    pub(super) fn insn(&mut self, insn: &Insn, main: bool) -> Result<(), LoadError> {
+        match *insn {
+            Insn::Alu { width, op, dst, src } => {
+                let facts = self.resolver.facts(self.slot);
+                let nonzero = facts.is_some_and(|facts| facts.divisor_nonzero);
+                let b = self.source(src, width);
+                self.alu(&Alu { width, op, dst: Place::of(dst), b, nonzero });
+            }
+            Insn::Neg { width, dst } => {
+                let dst = Place::of(dst);
+                self.push(Op::Negate { width, dst, src: self.known.operand(dst, width) });
+            }
+            Insn::Mov { width, dst, src: Operand::Imm(imm) } => {
+                let value = match width {
+                    Width::W64 => i64::from(imm) as u64,
+                    Width::W32 => u64::from(imm as u32),
+                };
+                self.push(Op::Constant { dst: Place::of(dst), value });
+            }
+            Insn::Mov { width, dst, src: Operand::Reg(src) } => {
+                self.copy(width, Place::of(dst), Place::of(src));
+            }
+            Insn::MovSx { width, dst, src, from } => {
+                let src = self.place(Place::of(src), Width::W32);
+                self.push(Op::SignExtend { width, dst: Place::of(dst), src, from });
+            }
+            Insn::ByteOrder { kind, dst, bits } => self.byte_order(kind, Place::of(dst), bits),
+            Insn::Load { size, dst, base, offset } => {
+                let (size, offset) = self.resolver.load(self.slot, size, offset);
+                if base == Reg::FP
+                    && let Some(place) = self.promoted.get(offset)
+                {
+                    self.copy(Width::W64, Place::of(dst), place);
+                    return Ok(());
+                }
+                let mem = self.memory(base, offset);
+                let dst = Place::of(dst);
+                self.push(Op::Load { size, signed: false, acquire: false, dst, mem });
+            }
+            Insn::LoadSx { size, dst, base, offset } => {
+                let mem = self.memory(base, i32::from(offset));
+                let (size, dst) = (size.size(), Place::of(dst));
+                self.push(Op::Load { size, signed: true, acquire: false, dst, mem });
+            }
+            Insn::LoadAcquire { size, dst, base, offset } => {
+                let mem = self.plain_memory(base, i32::from(offset));
+                let dst = Place::of(dst);
+                self.push(Op::Load { size, signed: false, acquire: true, dst, mem });
+            }
+            Insn::Store { size, base, offset, src } => {
+                let offset = i32::from(offset);
+                let width = if size == Size::DW { Width::W64 } else { Width::W32 };
+                if base == Reg::FP
+                    && let Some(place) = self.promoted.get(offset)
+                {
+                    return self.store_promoted(width, place, src);
+                }
+                let src = self.source(src, width);
+                let mem = self.memory(base, offset);
+                self.push(Op::Store { size, release: false, mem, src });
+            }
+            Insn::StoreRelease { size, base, offset, src } => {
+                let src = self.source(Operand::Reg(src), Width::W64);
+                let mem = self.plain_memory(base, i32::from(offset));
+                self.push(Op::Store { size, release: true, mem, src });
+            }
+            Insn::Atomic { op, width, base, offset, src } => {
+                let mem = self.plain_memory(base, i32::from(offset));
+                // What is fetched goes into the register itself.
+                let src = match op {
+                    AtomicOp::CmpXchg => self.place(Place::of(src), width),
+                    _ if op.fetched_into(src).is_some() => Place::of(src),
+                    _ => self.place(Place::of(src), width),
+                };
+                self.push(Op::Atomic { op, width, mem, src });
+            }
+            Insn::LoadImm64 { dst, value } => {
+                let value = self.resolver.constant(self.slot, value)?;
+                self.push(Op::Constant { dst: Place::of(dst), value });
+            }
+            Insn::WideTail => {}
+            Insn::Jump { offset, .. } => self.jump(i64::from(offset))?,
+            Insn::Branch { width, cond, dst, src, offset } => {
+                if offset != 0 {
+                    let target = self.target(i64::from(offset))?;
+                    let a = self.place(Place::of(dst), width);
+                    let b = self.source(src, width);
+                    self.push(Op::Branch { width, cond, a, b, target });
+                }
+            }
+            Insn::MayGoto { offset } => {
+                let target = self.target(i64::from(offset))?;
+                self.push(Op::MayGoto { target });
+            }
+            Insn::CallHelper { id } => self.call_helper(id)?,
+            Insn::CallLocal { offset } => {
+                let function = self.callee(offset)?;
+                self.push(Op::CallLocal { function });
+            }
+            Insn::Exit => self.push(Op::Exit),
+            Insn::LoadAbs { size, imm } => self.load_packet(size, None, imm, main)?,
+            Insn::LoadInd { size, src, imm } => self.load_packet(size, Some(src), imm, main)?,
+            Insn::AddrSpaceCast { .. } => {
+                return Err(self.unsupported("a cast between address spaces"));
+            }
+            Insn::CallKfunc { .. } => return Err(self.unsupported("a call of a kernel function")),
+            Insn::CallRegister { .. } => return Err(self.unsupported("a call by register")),
+        }
+        Ok(())
+    }
+
+    /// A place as an operand: what it is a copy of; the frame pointer, which operations do not
+    /// take, by way of the temporary place.
+    fn place(&mut self, place: Place, width: Width) -> Place {
+        if place == Place::FRAME {
+            self.push(Op::Move { width: Width::W64, dst: Place::TEMPORARY, src: place });
+            return Place::TEMPORARY;
+        }
+        self.known.operand(place, width)
+    }
+
+    fn source(&mut self, operand: Operand, width: Width) -> Source {
+        match operand {
+            Operand::Reg(register) => Source::Place(self.place(Place::of(register), width)),
+            Operand::Imm(imm) => Source::Imm(imm),
+        }
+    }
+
+    /// `dst = src`, if that changes anything.
+    pub(super) fn copy(&mut self, width: Width, dst: Place, src: Place) {
+        let narrow = self.known.is_narrow(src);
+        let (width, src) = match width {
+            Width::W32 if !narrow => (Width::W32, self.known.low(src)),
+            _ => (Width::W64, self.known.wide(src)),
+        };
+        if src != dst || width == Width::W32 {
+            self.push(Op::Move { width, dst, src });
+        }
+    }
+
+    fn memory(&self, base: Reg, offset: i32) -> Mem {
+        self.known.memory(Mem::at(Place::of(base), offset), E::addresses)
+    }
+
+    /// Memory without an index.
+    fn plain_memory(&self, base: Reg, offset: i32) -> Mem {
+        let plain = |mem: &Mem| mem.index.is_none() && E::addresses(mem);
+        self.known.memory(Mem::at(Place::of(base), offset), plain)
+    }
+
+    fn store_promoted(
+        &mut self,
+        width: Width,
+        place: Place,
+        src: Operand,
+    ) -> Result<(), LoadError> {
+        match src {
+            Operand::Reg(src) => self.copy(width, place, Place::of(src)),
+            Operand::Imm(imm) => {
+                let value = match width {
+                    Width::W64 => i64::from(imm) as u64,
+                    Width::W32 => u64::from(imm as u32),
+                };
+                self.push(Op::Constant { dst: place, value });
+            }
+        }
+        Ok(())
+    }
+
+    fn byte_order(&mut self, kind: ByteOrder, dst: Place, bits: SwapWidth) {
+        // Every machine that there is an emitter for is little-endian.
+        if kind != ByteOrder::ToLittle {
+            return self.push(Op::Swap { dst, src: self.known.wide(dst), bits });
+        }
+        match bits {
+            SwapWidth::B16 => {
+                let src = self.known.low(dst);
+                self.push(Op::Truncate { dst, src, size: SignedSize::H });
+            }
+            SwapWidth::B32 => self.copy(Width::W32, dst, dst),
+            SwapWidth::B64 => {}
+        }
+    }
+
+    /// Goes to a slot. A branch over this jump is turned round instead.
+    pub(super) fn jump(&mut self, offset: i64) -> Result<(), LoadError> {
+        if offset == 0 {
+            return Ok(());
+        }
+        let target = self.target(offset)?;
+        if let Some(&Op::Branch { width, cond, a, b, target: over }) = self.last()
+            && over as usize == self.slot + 1
+            && let Some(cond) = invert(cond)
+        {
+            self.nodes.pop();
+            self.push(Op::Branch { width, cond, a, b, target });
+            return Ok(());
+        }
+        self.push(Op::Jump { target });
+        Ok(())
+    }
+
+    fn call_helper(&mut self, number: i32) -> Result<(), LoadError> {
+        let trusted = self.resolver.proof.is_none();
+        if number == id::GET_SMP_PROCESSOR_ID && !trusted && self.intrinsics.cpu_id.is_some() {
+            self.push(Op::CpuId);
+            return Ok(());
+        }
+        if number == id::KTIME_GET_NS
+            && !trusted
+            && let Some(clock) = self.intrinsics.ktime
+        {
+            self.push(Op::Call { function: clock as *const () as usize, arguments: 0 });
+            return Ok(());
+        }
+        let function = match self.resolver.call(self.slot, number, self.maps.get(Reg::R1))? {
+            Call::Array(index) => {
+                let percpu = self.resolver.arrays.get(index).is_some_and(|a| a.cpu_stride != 0);
+                if !percpu || self.intrinsics.cpu_id.is_some() {
+                    self.push(Op::Lookup { array: index as u32 });
+                    return Ok(());
+                }
+                let function = helper::implementation(number);
+                function.ok_or(LoadError::NoSuchHelper { slot: self.slot, id: number })?
+            }
+            Call::Helper(function) => function,
+            Call::Callback(_) => return Err(self.unsupported("a callback")),
+            Call::Tail => return Err(self.unsupported("a tail call")),
+        };
+        let declared = if trusted { None } else { helper::by_id(number) };
+        let arguments = declared.map_or(5, |proto| proto.args.len() as u8);
+        self.push(Op::Call { function: function as *const () as usize, arguments });
+        Ok(())
+    }
+
+    /// The legacy packet loads: a call; beyond the packet the program ends with 0
+    /// (`Documentation/networking/filter`).
+    fn load_packet(
+        &mut self,
+        size: Size,
+        index: Option<Reg>,
+        imm: i32,
+        main: bool,
+    ) -> Result<(), LoadError> {
+        if !main {
+            return Err(self.unsupported("packet access of this kind in a subprogram"));
+        }
+        let field = self.resolver.packet_field(self.slot, size)?;
+        match index {
+            Some(register) => {
+                let (width, a) = (Width::W32, self.known.low(Place::of(register)));
+                let (op, dst, b) = (AluOp::Add, Place::R2, Source::Imm(imm));
+                self.push(Op::Alu { width, op, dst, a, b, nonzero: false });
+            }
+            None => self.push(Op::Constant { dst: Place::R2, value: u64::from(imm as u32) }),
+        }
+        self.push(Op::Move { width: Width::W64, dst: Place::R1, src: Place::R6 });
+        let value = u64::from(size.bytes()) << 32 | field as u64;
+        self.push(Op::Constant { dst: Place::R3, value });
+        self.push(self.packet_load());
+        self.push(Op::LeaveIfNegative);
+        Ok(())
+    }
+}

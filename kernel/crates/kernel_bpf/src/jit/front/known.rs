@@ -1,0 +1,218 @@
+//! What is known of each place within a basic block: copies, sums and shifts of other places,
+//! and which upper halves are zero.
+//!
+//! With it, moves disappear into the operations that use them, and additions into addresses.
+
+use crate::insn::{AluOp, Width};
+use crate::jit::ir::{Mem, Op, PLACES, Place, Source};
+
+/// What a place holds, in terms of places that have not changed since.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fact {
+    /// All 64 bits of another place.
+    Copy(Place),
+    /// The lower 32 bits of another place; the upper are zero.
+    Copy32(Place),
+    /// A place (or the frame pointer) and a constant.
+    Offset(Place, i32),
+    /// `a + (b << shift)`
+    Sum(Place, Place, u8),
+    /// A place shifted to the left by 1 to 3 bits.
+    Shifted(Place, u8),
+}
+
+/// The facts of a basic block.
+pub(super) struct Known {
+    facts: [Option<Fact>; PLACES],
+    /// For each place, those whose facts may mention it.
+    mentioned: [u32; PLACES],
+    /// Places that have a fact.
+    any: u32,
+    /// Places whose upper half is zero.
+    narrow: u32,
+}
+
+impl Known {
+    pub(super) const fn new() -> Self {
+        Self { facts: [None; PLACES], mentioned: [0; PLACES], any: 0, narrow: 0 }
+    }
+
+    /// A new block begins: nothing is known.
+    #[inline]
+    pub(super) fn forget(&mut self) {
+        self.narrow = 0;
+        while self.any != 0 {
+            let place = self.any.trailing_zeros() as usize % PLACES;
+            self.facts[place] = None;
+            self.any &= self.any - 1;
+        }
+    }
+
+    #[inline]
+    fn fact(&self, place: Place) -> Option<Fact> {
+        if self.any & place.bit() == 0 { None } else { self.facts[place.index()] }
+    }
+
+    /// Whether the upper half of a place is zero.
+    #[inline]
+    pub(super) const fn is_narrow(&self, place: Place) -> bool {
+        self.narrow & place.bit() != 0
+    }
+
+    /// The oldest place that holds the same 64 bits.
+    #[inline]
+    pub(super) fn wide(&self, place: Place) -> Place {
+        match self.fact(place) {
+            Some(Fact::Copy(source)) => source,
+            _ => place,
+        }
+    }
+
+    /// The oldest place that holds the same lower 32 bits.
+    #[inline]
+    pub(super) fn low(&self, place: Place) -> Place {
+        match self.fact(place) {
+            Some(Fact::Copy(source) | Fact::Copy32(source)) => source,
+            _ => place,
+        }
+    }
+
+    /// As [`Known::wide`] or [`Known::low`].
+    #[inline]
+    pub(super) fn operand(&self, place: Place, width: Width) -> Place {
+        match width {
+            Width::W64 => self.wide(place),
+            Width::W32 => self.low(place),
+        }
+    }
+
+    /// The place and the constant whose sum a place holds: of a copy of the frame pointer too.
+    #[inline]
+    pub(super) fn offset(&self, place: Place) -> (Place, i32) {
+        match self.fact(place) {
+            Some(Fact::Offset(base, offset)) => (base, offset),
+            Some(Fact::Copy(source)) => (source, 0),
+            _ => (place, 0),
+        }
+    }
+
+    /// The same memory, with less to compute before; `addresses` says what the machine can.
+    #[inline]
+    pub(super) fn memory(&self, mem: Mem, addresses: impl Fn(&Mem) -> bool) -> Mem {
+        let mut mem = mem;
+        if self.any & mem.base.bit() == 0 {
+            return mem;
+        }
+        // An offset of a sum of an offset is as far as one can go.
+        for _ in 0..3 {
+            let next = match self.fact(mem.base) {
+                Some(Fact::Copy(source)) => Mem { base: source, ..mem },
+                Some(Fact::Offset(base, offset)) => match mem.offset.checked_add(offset) {
+                    Some(offset) => Mem { base, offset, ..mem },
+                    None => break,
+                },
+                Some(Fact::Sum(base, index, shift)) if mem.index.is_none() => {
+                    Mem { base, index: Some(index), shift, ..mem }
+                }
+                _ => break,
+            };
+            if !addresses(&next) {
+                break;
+            }
+            mem = next;
+        }
+        mem
+    }
+
+    /// Places are written: what was known of them, or by them, is not so any more.
+    #[inline]
+    pub(super) fn written(&mut self, places: u32) {
+        let mut left = places;
+        while left != 0 {
+            let place = left.trailing_zeros() as usize % PLACES;
+            left &= left - 1;
+            self.any &= !(self.mentioned[place] | 1 << place);
+            self.mentioned[place] = 0;
+        }
+        self.narrow &= !places;
+    }
+
+    fn learn(&mut self, dst: Place, fact: Fact) {
+        let mut mention = |place: Place| self.mentioned[place.index()] |= dst.bit();
+        match fact {
+            Fact::Copy(a) | Fact::Copy32(a) | Fact::Offset(a, _) | Fact::Shifted(a, _) => {
+                mention(a);
+            }
+            Fact::Sum(a, b, _) => {
+                mention(a);
+                mention(b);
+            }
+        }
+        self.facts[dst.index()] = Some(fact);
+        self.any |= dst.bit();
+    }
+
+    /// The effect of an operation.
+    #[inline]
+    pub(super) fn follow(&mut self, op: &Op) {
+        let (read, written) = op.effects();
+        let narrow = self.makes_narrow(op);
+        let fact = self.fact_of(op);
+        self.written(written);
+        if narrow {
+            self.narrow |= written;
+        }
+        // A fact in terms of what has just been overwritten would say nothing.
+        if let Some((dst, fact)) = fact
+            && read & written == 0
+        {
+            self.learn(dst, fact);
+        }
+    }
+
+    #[inline]
+    fn makes_narrow(&self, op: &Op) -> bool {
+        match *op {
+            Op::Move { width, src, .. } => width == Width::W32 || self.is_narrow(src),
+            Op::Alu { width: Width::W32, .. }
+            | Op::Negate { width: Width::W32, .. }
+            | Op::SignExtend { width: Width::W32, .. }
+            | Op::Rotate { width: Width::W32, .. }
+            | Op::Truncate { .. } => true,
+            Op::Alu { op: AluOp::And, a, b, .. } => match b {
+                Source::Imm(imm) => imm >= 0 || self.is_narrow(a),
+                Source::Place(b) => self.is_narrow(a) || self.is_narrow(b),
+            },
+            Op::Alu { op: AluOp::Rsh | AluOp::Div | AluOp::Mod, a, .. } => self.is_narrow(a),
+            Op::Alu { op: AluOp::Or | AluOp::Xor, a, b: Source::Place(b), .. } => {
+                self.is_narrow(a) && self.is_narrow(b)
+            }
+            Op::Constant { value, .. } => value >> 32 == 0,
+            Op::Load { size, signed: false, .. } => size != crate::insn::Size::DW,
+            Op::Atomic { width: Width::W32, .. } => true,
+            _ => false,
+        }
+    }
+
+    #[inline]
+    fn fact_of(&self, op: &Op) -> Option<(Place, Fact)> {
+        Some(match *op {
+            Op::Move { width: Width::W64, dst, src } if src == Place::FRAME => {
+                (dst, Fact::Offset(src, 0))
+            }
+            Op::Move { width: Width::W64, dst, src } => (dst, Fact::Copy(src)),
+            Op::Move { width: Width::W32, dst, src } => (dst, Fact::Copy32(src)),
+            Op::Alu { width: Width::W64, op, dst, a, b, .. } => match (op, b) {
+                (AluOp::Add, Source::Imm(imm)) => (dst, Fact::Offset(a, imm)),
+                (AluOp::Add, Source::Place(b)) => match (self.fact(a), self.fact(b)) {
+                    (_, Some(Fact::Shifted(index, shift))) => (dst, Fact::Sum(a, index, shift)),
+                    (Some(Fact::Shifted(index, shift)), _) => (dst, Fact::Sum(b, index, shift)),
+                    _ => (dst, Fact::Sum(a, b, 0)),
+                },
+                (AluOp::Lsh, Source::Imm(shift @ 1..=3)) => (dst, Fact::Shifted(a, shift as u8)),
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+}

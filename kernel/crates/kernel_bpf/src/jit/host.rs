@@ -1,0 +1,140 @@
+//! Executable memory on a host, for tools and tests: [`HostMemory`].
+//!
+//! One reservation, near this program's own code so that helpers can be called directly, is given
+//! out in pages. A block is first mapped readable and writable, then readable and executable, and
+//! inaccessible again when it is released.
+
+use core::ops::Range;
+use std::ffi::c_void;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::vec::Vec;
+
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+
+use super::Machine;
+use super::memory::CodeMemory;
+
+#[cfg(target_os = "none")]
+compile_error!("the feature host-jit is for hosts: a kernel has executable pages of its own");
+
+/// Bytes that are reserved.
+const ARENA: usize = 256 << 20;
+const PAGE: usize = 4096;
+
+/// What the CPU of this host can do.
+#[must_use]
+pub fn machine() -> Machine {
+    #[cfg(target_arch = "x86_64")]
+    let bmi2 = std::arch::is_x86_feature_detected!("bmi2");
+    #[cfg(not(target_arch = "x86_64"))]
+    let bmi2 = false;
+    Machine { bmi2 }
+}
+
+/// Pages of this process.
+pub struct HostMemory {
+    start: usize,
+    /// Blocks that are not given out: start and length, sorted.
+    free: Mutex<Vec<(usize, usize)>>,
+}
+
+impl HostMemory {
+    /// The memory of this process; `None` where none could be reserved.
+    #[must_use]
+    pub fn get() -> Option<&'static HostMemory> {
+        static MEMORY: OnceLock<Option<HostMemory>> = OnceLock::new();
+        MEMORY.get_or_init(HostMemory::reserve).as_ref()
+    }
+
+    fn reserve() -> Option<HostMemory> {
+        // Below this program's code, where nothing else is.
+        let code = HostMemory::get as *const () as usize;
+        let hint = (code & !(PAGE - 1)).wrapping_sub(2 * ARENA);
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: without `FIXED` the system chooses addresses that nothing uses.
+        let mapped = unsafe {
+            rustix::mm::mmap_anonymous(
+                core::ptr::with_exposed_provenance_mut(hint),
+                ARENA,
+                ProtFlags::empty(),
+                flags,
+            )
+        };
+        let start = mapped.ok()?.expose_provenance();
+        Some(HostMemory { start, free: Mutex::new([(start, ARENA)].into()) })
+    }
+
+    fn take(&self, size: usize) -> Option<usize> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = free.iter().position(|&(_, length)| length >= size)?;
+        let (start, length) = free.get_mut(index)?;
+        let taken = *start;
+        (*start, *length) = (taken + size, *length - size);
+        if *length == 0 {
+            free.remove(index);
+        }
+        Some(taken)
+    }
+
+    fn give_back(&self, start: usize, size: usize) {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = free.partition_point(|&(other, _)| other < start);
+        free.insert(index, (start, size));
+        // Neighbours become one block.
+        for index in [index, index.wrapping_sub(1)] {
+            if let (Some(&(one, length)), Some(&(two, more))) =
+                (free.get(index), free.get(index.wrapping_add(1)))
+                && one + length == two
+            {
+                free.remove(index + 1);
+                if let Some(block) = free.get_mut(index) {
+                    block.1 = length + more;
+                }
+            }
+        }
+    }
+
+    /// Changes what may be done with a block.
+    fn protect(&self, start: usize, size: usize, how: MprotectFlags) -> bool {
+        let start = core::ptr::with_exposed_provenance_mut::<c_void>(start);
+        // SAFETY: the block lies in the reservation, which only this object gives out; its owner
+        // is the only one who uses it.
+        unsafe { rustix::mm::mprotect(start, size, how) }.is_ok()
+    }
+}
+
+fn pages(size: usize) -> usize {
+    size.max(1).next_multiple_of(PAGE)
+}
+
+// SAFETY: a block is given out once, written while it is writable and not executable, and never
+// made writable again before it is released.
+unsafe impl CodeMemory for HostMemory {
+    fn window(&self) -> Range<usize> {
+        self.start..self.start + ARENA
+    }
+
+    fn install(&self, size: usize, write: &mut dyn FnMut(&mut [u8], usize)) -> Option<usize> {
+        let start = self.take(pages(size))?;
+        if self.protect(start, pages(size), MprotectFlags::READ | MprotectFlags::WRITE) {
+            let bytes = core::ptr::with_exposed_provenance_mut::<u8>(start);
+            // SAFETY: the block is mapped, readable, writable, zeroed, and ours alone.
+            write(unsafe { core::slice::from_raw_parts_mut(bytes, size) }, start);
+            if self.protect(start, pages(size), MprotectFlags::READ | MprotectFlags::EXEC) {
+                return Some(start);
+            }
+        }
+        self.give_back(start, pages(size));
+        None
+    }
+
+    unsafe fn release(&self, address: usize, size: usize) {
+        let size = pages(size);
+        let start = core::ptr::with_exposed_provenance_mut::<c_void>(address);
+        // SAFETY: the caller gives the block back; its contents are dropped, so that it is zeroed
+        // when it is used again.
+        let _ = unsafe { rustix::mm::madvise(start, size, rustix::mm::Advice::LinuxDontNeed) };
+        self.protect(address, size, MprotectFlags::empty());
+        self.give_back(address, size);
+    }
+}

@@ -1,0 +1,265 @@
+//! The form between BPF and machine code: [`Op`], three-operand operations on [`Place`]s.
+//!
+//! `front` makes it, emitters read it. A place is a BPF register, the frame pointer, or one of
+//! the machine registers that BPF has no name for, where stack slots live that a function uses
+//! much. Everything that is the same on all machines is decided before: which moves are needless,
+//! which address is a sum, which shifts are a rotation, what is dead.
+
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+use crate::insn::{AluOp, AtomicOp, Cond, Reg, SignedSize, Size, SwapWidth, Width};
+
+/// Where a value lives while the program runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Place(u8);
+
+/// Most places that a machine may have.
+pub const PLACES: usize = 32;
+
+impl Place {
+    pub const R0: Place = Place(0);
+    pub const R1: Place = Place(1);
+    pub const R2: Place = Place(2);
+    pub const R3: Place = Place(3);
+    pub const R6: Place = Place(6);
+    pub const R7: Place = Place(7);
+    pub const R8: Place = Place(8);
+    pub const R9: Place = Place(9);
+    /// The frame pointer. It occurs as the base of memory, and as the first operand of a move or
+    /// of an addition of a constant, nowhere else.
+    pub const FRAME: Place = Place(10);
+    /// What the front end needs for itself. No emitter uses its register for anything else.
+    pub const TEMPORARY: Place = Place(11);
+    /// The first of the machine's further registers.
+    pub const FIRST_EXTRA: u8 = 12;
+
+    /// The place of a BPF register.
+    #[inline]
+    #[must_use]
+    pub const fn of(register: Reg) -> Place {
+        Place(register as u8)
+    }
+
+    /// The `n`th of the machine's further registers.
+    #[inline]
+    #[must_use]
+    pub const fn extra(n: u8) -> Place {
+        Place(Self::FIRST_EXTRA + n)
+    }
+
+    /// Its number, below [`PLACES`].
+    #[inline]
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize % PLACES
+    }
+
+    /// Its bit in a set of places.
+    #[inline]
+    #[must_use]
+    pub const fn bit(self) -> u32 {
+        1 << (self.0 % PLACES as u8)
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Place::FRAME => f.write_str("fp"),
+            Place::TEMPORARY => f.write_str("t"),
+            Place(number) if number < 10 => write!(f, "r{number}"),
+            Place(number) => write!(f, "x{}", number - Self::FIRST_EXTRA),
+        }
+    }
+}
+
+/// A second operand. Constants are sign-extended where the operation is 64 bits wide.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    Place(Place),
+    Imm(i32),
+}
+
+impl Source {
+    /// The set of the places that it reads.
+    #[inline]
+    #[must_use]
+    pub const fn reads(self) -> u32 {
+        match self {
+            Source::Place(place) => place.bit(),
+            Source::Imm(_) => 0,
+        }
+    }
+}
+
+/// Memory at `base + (index << shift) + offset`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mem {
+    pub base: Place,
+    /// Only where [`super::emitter::Emitter::addresses`] said that the machine can.
+    pub index: Option<Place>,
+    /// 0 to 3.
+    pub shift: u8,
+    pub offset: i32,
+}
+
+impl Mem {
+    /// Memory at `base + offset`.
+    #[inline]
+    #[must_use]
+    pub const fn at(base: Place, offset: i32) -> Mem {
+        Mem { base, index: None, shift: 0, offset }
+    }
+
+    /// The set of the places that its address reads.
+    #[inline]
+    #[must_use]
+    pub const fn reads(self) -> u32 {
+        match self.index {
+            Some(index) => self.base.bit() | index.bit(),
+            None => self.base.bit(),
+        }
+    }
+}
+
+/// An operation. 32-bit results clear the upper half of their place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Op {
+    /// Nothing: an operation whose result nobody reads.
+    Nop,
+    /// Something jumps to this slot: what is known of the operations before does not hold.
+    Label,
+    /// The beginning of a function; an index into [`super::front::Lowered::functions`].
+    Enter { function: u32 },
+    /// `dst = src`
+    Move { width: Width, dst: Place, src: Place },
+    /// `dst = value`
+    Constant { dst: Place, value: u64 },
+    /// `dst = a op b`. Shift amounts that are constants are below the width. `nonzero`: it is
+    /// proved that a divisor in a place is not zero.
+    Alu { width: Width, op: AluOp, dst: Place, a: Place, b: Source, nonzero: bool },
+    /// `dst = -src`
+    Negate { width: Width, dst: Place, src: Place },
+    /// `dst = src`, from its low bits, extended with their sign to `width`.
+    SignExtend { width: Width, dst: Place, src: Place, from: SignedSize },
+    /// `dst = src & 0xff` or `& 0xffff`
+    Truncate { dst: Place, src: Place, size: SignedSize },
+    /// `dst = src` with its low bytes in reverse order, the others zero.
+    Swap { dst: Place, src: Place, bits: SwapWidth },
+    /// `dst = src` rotated to the left by 1 to 31 (63) bits.
+    Rotate { width: Width, dst: Place, src: Place, left: u8 },
+    /// `dst = memory`, extended to 64 bits with zeros or the sign. With `acquire` in the order
+    /// that RFC 9669's additions give to load-acquire.
+    Load { size: Size, signed: bool, acquire: bool, dst: Place, mem: Mem },
+    /// `memory = src`. With `release` in the order of store-release.
+    Store { size: Size, release: bool, mem: Mem, src: Source },
+    /// Atomic read-modify-write.
+    Atomic { op: AtomicOp, width: Width, mem: Mem, src: Place },
+    /// Goes to a slot.
+    Jump { target: u32 },
+    /// Goes to a slot if `a cond b`.
+    Branch { width: Width, cond: Cond, a: Place, b: Source, target: u32 },
+    /// Goes to a slot when the rounds of the run are used up (see [`super::run::Run::ROUNDS`]).
+    MayGoto { target: u32 },
+    /// Calls a helper's function: the first `arguments` of r1 to r5, then the address of the
+    /// [`super::run::Run`]; the result is in r0.
+    Call { function: usize, arguments: u8 },
+    /// Calls a function of the program, an index into [`super::front::Lowered::functions`].
+    CallLocal { function: u32 },
+    /// `r0 = ` the address of the value whose index r2 points to, or 0; the number is an index
+    /// into [`super::front::Lowered::arrays`]. Writes r0 to r5.
+    Lookup { array: u32 },
+    /// `r0 = ` the number of this CPU, as [`super::Intrinsics::cpu_id`] says.
+    CpuId,
+    /// Ends the program with 0 if r0, as a signed number, is negative. Only in the main function.
+    LeaveIfNegative,
+    /// Returns from the function.
+    Exit,
+}
+
+/// r0 to r5 and the temporary place, which calls write.
+const CALL_WRITES: u32 = 0x3f | Place::TEMPORARY.bit();
+/// r1 to r5.
+const ARGUMENTS: u32 = 0x3e;
+
+impl Op {
+    /// The places that the operation reads, and those that it writes.
+    #[inline]
+    #[must_use]
+    pub fn effects(&self) -> (u32, u32) {
+        match *self {
+            Op::Nop | Op::Label | Op::Enter { .. } | Op::Jump { .. } | Op::MayGoto { .. } => (0, 0),
+            Op::Move { dst, src, .. }
+            | Op::Negate { dst, src, .. }
+            | Op::SignExtend { dst, src, .. }
+            | Op::Truncate { dst, src, .. }
+            | Op::Swap { dst, src, .. }
+            | Op::Rotate { dst, src, .. } => (src.bit(), dst.bit()),
+            Op::Constant { dst, .. } => (0, dst.bit()),
+            Op::Alu { dst, a, b, .. } => (a.bit() | b.reads(), dst.bit()),
+            Op::Load { dst, mem, .. } => (mem.reads(), dst.bit()),
+            Op::Store { mem, src, .. } => (mem.reads() | src.reads(), 0),
+            Op::Atomic { op, mem, src, .. } => {
+                let compare = if op == AtomicOp::CmpXchg { Place::R0.bit() } else { 0 };
+                let fetched = match op {
+                    AtomicOp::Add { fetch }
+                    | AtomicOp::Or { fetch }
+                    | AtomicOp::And { fetch }
+                    | AtomicOp::Xor { fetch } => fetch,
+                    AtomicOp::Xchg => true,
+                    AtomicOp::CmpXchg => false,
+                };
+                let written = if fetched { src.bit() } else { compare };
+                (mem.reads() | src.bit() | compare, written)
+            }
+            Op::Branch { a, b, .. } => (a.bit() | b.reads(), 0),
+            Op::Call { arguments, .. } => (((1 << arguments) - 1) << 1, CALL_WRITES),
+            Op::CallLocal { .. } => (ARGUMENTS, CALL_WRITES),
+            Op::Lookup { .. } => (Place::R2.bit(), CALL_WRITES),
+            Op::CpuId => (0, CALL_WRITES),
+            Op::LeaveIfNegative | Op::Exit => (Place::R0.bit(), 0),
+        }
+    }
+
+    /// Whether the operation does nothing but write its place.
+    #[inline]
+    #[must_use]
+    pub const fn is_pure(&self) -> bool {
+        matches!(
+            self,
+            Op::Move { .. }
+                | Op::Constant { .. }
+                | Op::Alu { .. }
+                | Op::Negate { .. }
+                | Op::SignExtend { .. }
+                | Op::Truncate { .. }
+                | Op::Swap { .. }
+                | Op::Rotate { .. }
+                | Op::Load { acquire: false, .. }
+        )
+    }
+
+    /// The slot that it may go to.
+    #[inline]
+    #[must_use]
+    pub const fn target(&self) -> Option<u32> {
+        match *self {
+            Op::Jump { target } | Op::Branch { target, .. } | Op::MayGoto { target } => {
+                Some(target)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// An operation in its place in the program.
+#[derive(Clone, Copy, Debug)]
+pub struct Node {
+    pub op: Op,
+    /// The instruction that it is (the last part of).
+    pub slot: u32,
+    /// The places that are read after it.
+    pub live: u32,
+}

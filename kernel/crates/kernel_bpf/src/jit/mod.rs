@@ -1,0 +1,293 @@
+//! The compilers: verified programs as machine code.
+//!
+//! One front end, and one emitter for each machine:
+//!
+//! `Verified<Program> → front → ir::Node… → Emitter → Emission → CodeMemory → Compiled`
+//!
+//! `front` makes three-operand operations ([`ir::Op`]) of the instructions, without what the
+//! proof shows to be dead or needless: it removes copies, adds up offsets, recognises rotations
+//! and extensions, puts stack slots into spare registers, and says for each operation which places
+//! are read later. [`Compiled`] is the result, with the position of each instruction, so that an
+//! address in the code leads back to an instruction and its source line.
+//!
+//! # How an emitter is written
+//!
+//! Implement [`emitter::Emitter`] in a module of its own; `x86_64` is the model.
+//!
+//! * Give each [`ir::Place`] a register: r0 where the machine returns results, r1 to r5 where it
+//!   takes its first five arguments if that is good (otherwise move them in [`ir::Op::Call`]), r6
+//!   to r9 and the kept extras in registers that callees save; the temporary place and the scratch
+//!   extras in others. Keep one or two registers for yourself. [`ir::Place::FRAME`] needs no
+//!   register if the stack can be addressed from the stack pointer: it occurs as the base of
+//!   memory, as the source of a 64-bit move, and as the first operand of a 64-bit addition of a
+//!   constant; it is the address just above the function's stack.
+//! * `enter` saves the registers that callees save and the function uses
+//!   ([`front::Function::places`]), makes room for its stack, and, if `Context::needs_run`, stores
+//!   the address of the [`run::Run`] in its frame: the main function (index 0) gets it as its
+//!   second argument (its first is the context, r1), any other finds it in the frame of its
+//!   caller. [`ir::Op::Exit`] undoes this and returns.
+//! * `emit` gets the operation to be emitted first and all that follow: it may do several at
+//!   once, up to the next [`ir::Op::Label`], when `Node::live` says that what lies between is not
+//!   read later. 32-bit results clear the upper half of a place, so on a machine whose 32-bit
+//!   operations extend the sign the emitter must clear it.
+//! * Jumps go into `Emission::jumps` and get their distances in `finish`; references to addresses
+//!   outside go into `Emission::outside` and get theirs in `place`, when the code's own address is
+//!   known. `Context::window` tells beforehand whether the short form will reach.
+//! * The semantics are those of RFC 9669: divisions by zero give 0 and remainders by zero the
+//!   dividend (`nonzero` and constants make the test needless), `MIN / -1` wraps, shift amounts in
+//!   places are taken modulo the width, fetched 32-bit values are extended with zeros.
+//!
+//! `unsafe` is in `memory` (whose contract it is that code is never writable and executable at
+//! once), `host` (which maps such memory for tools and tests), `packet`, and here, where compiled
+//! code is called.
+
+pub mod emitter;
+pub mod front;
+#[cfg(feature = "host-jit")]
+pub mod host;
+pub mod ir;
+pub mod magic;
+pub mod memory;
+mod packet;
+pub mod run;
+#[cfg(test)]
+#[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
+pub(crate) mod tests;
+pub mod x86_64;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::{mem, ptr};
+
+use crate::context::{ContextSize, PacketContext};
+use crate::helper::{Environment, KernelServices};
+use crate::map::{ArrayLookup, Map};
+use crate::profile::PhysicalProfile;
+use crate::program::Program;
+use crate::resolve::{LoadError, Resolver};
+use crate::trusted::Trust;
+use crate::verifier::Verified;
+use emitter::{Context, Emission, Emitter, assemble};
+use memory::{CodeMemory, InstalledCode};
+use run::Run;
+
+/// The machine that code is compiled for: what emitters may use of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Machine {
+    /// x86_64: shifts and rotations of three operands, and multiplications that leave the flags.
+    pub bmi2: bool,
+}
+
+/// What the embedder offers so that a helper needs no call, or a shorter one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Intrinsics {
+    /// Where the CPU's number lies, 4 bytes: relative to the base of `gs` (x86_64), to the thread
+    /// pointer of the kernel (AArch64: `TPIDR_EL1`, RISC-V: `tp`).
+    pub cpu_id: Option<i32>,
+    /// The clock of [`KernelServices::ktime_ns`].
+    pub ktime: Option<extern "C" fn() -> u64>,
+}
+
+/// How to compile.
+#[derive(Clone, Copy)]
+pub struct Options {
+    pub machine: Machine,
+    pub intrinsics: Intrinsics,
+    /// Where the code goes.
+    pub memory: &'static dyn CodeMemory,
+    /// For programs of unprivileged loaders: constants are blinded with numbers that are made
+    /// from this one, so that a program cannot place instructions of its choice in executable
+    /// memory.
+    pub blind: Option<u64>,
+}
+
+/// A program that is compiled and ready to run.
+pub struct Compiled {
+    code: InstalledCode,
+    context: ContextSize,
+    maps: Box<[Arc<Map>]>,
+    /// For each slot, where its code begins; one more for the end.
+    positions: Box<[u32]>,
+    /// What the code's inlined lookups were made from.
+    _arrays: Box<[ArrayLookup]>,
+}
+
+impl Compiled {
+    /// Compiles a verified program with the emitter `E`. It keeps the program's maps.
+    ///
+    /// # Safety
+    /// `E`, `options.machine` and `options.intrinsics` are of the machine that the code will run
+    /// on.
+    ///
+    /// # Errors
+    /// A helper that is not implemented, an instruction that needs what this engine lacks, or
+    /// no memory.
+    pub unsafe fn new<P: PhysicalProfile, E: Emitter>(
+        program: &Verified<Program<Arc<Map>>>,
+        options: &Options,
+    ) -> Result<Self, LoadError> {
+        let proof = program.proof();
+        if !program.get().prog_type.has_run_time() {
+            let what = "programs of this type, which are verified only";
+            return Err(LoadError::Unsupported { slot: 0, what });
+        }
+        if proof.stack_depth as usize > P::STACK_BYTES {
+            return Err(LoadError::TooLarge);
+        }
+        let trust = Trust::default();
+        let resolver = Resolver::new(program.get(), Some(proof), &trust);
+        Self::compile::<E>(&resolver, options, ContextSize::of(program))
+    }
+
+    /// Compiles a program that nobody verified, for tests of single instructions.
+    ///
+    /// # Safety
+    /// As [`Compiled::new`] and [`crate::interpreter::Interpreter::new_trusted`].
+    ///
+    /// # Errors
+    /// As [`Compiled::new`].
+    #[cfg(any(test, feature = "trusted-programs"))]
+    pub unsafe fn new_trusted<E: Emitter>(
+        program: &Program<Arc<Map>>,
+        trust: &Trust,
+        options: &Options,
+    ) -> Result<Self, LoadError> {
+        let resolver = Resolver::new(program, None, trust);
+        Self::compile::<E>(&resolver, options, ContextSize::UNKNOWN)
+    }
+
+    fn compile<E: Emitter>(
+        resolver: &Resolver<'_>,
+        options: &Options,
+        context: ContextSize,
+    ) -> Result<Self, LoadError> {
+        let (emission, arrays) = emit::<E>(resolver, options)?;
+        let code = InstalledCode::new(options.memory, emission.bytes.len(), &mut |to, address| {
+            to.copy_from_slice(&emission.bytes);
+            E::place(to, address, &emission.outside);
+        });
+        Ok(Self {
+            code: code.ok_or(LoadError::OutOfMemory)?,
+            context,
+            maps: resolver.program.maps.as_slice().into(),
+            positions: emission.positions.into_boxed_slice(),
+            _arrays: arrays,
+        })
+    }
+
+    /// Runs the program with `context` as what r1 points to, and returns r0; `None` if the
+    /// context is smaller than what the program was proved to access, or the program takes a
+    /// packet ([`Compiled::run_packet`]).
+    #[inline]
+    pub fn run(&self, context: &mut [u8], services: &dyn KernelServices) -> Option<u64> {
+        if !self.context.allows(context) {
+            return None;
+        }
+        // SAFETY: the context has every byte that the program was proved to access.
+        Some(unsafe { self.run_at(context.as_mut_ptr(), context.len(), services) })
+    }
+
+    /// Runs a program of a packet type.
+    #[inline]
+    pub fn run_packet(
+        &self,
+        context: &mut PacketContext<'_>,
+        services: &dyn KernelServices,
+    ) -> u64 {
+        // SAFETY: a `PacketContext` is large enough for the context of every packet type, and
+        // its pointers are those of the packet that it borrows.
+        unsafe { self.run_at(context.as_mut_ptr(), usize::MAX, services) }
+    }
+
+    /// Runs the program with `context` in r1, and returns r0. Programs that are reached by tail
+    /// calls may use `bytes` of the context.
+    ///
+    /// # Safety
+    /// `context` is what the program's type says: memory that holds `bytes` bytes, which are at
+    /// least `Proof::max_ctx_offset`; for a type that takes packets a [`PacketContext`], of
+    /// whatever number of bytes.
+    #[inline]
+    pub unsafe fn run_at(
+        &self,
+        context: *mut u8,
+        bytes: usize,
+        services: &dyn KernelServices,
+    ) -> u64 {
+        let mut run = Run::new(Environment::new(services, &self.maps, bytes));
+        let entry = ptr::with_exposed_provenance::<()>(self.code.address());
+        // SAFETY: the code begins with the main function, which takes these arguments and follows
+        // the machine's convention.
+        let entry = unsafe {
+            mem::transmute::<*const (), extern "C" fn(*mut u8, *mut Run<'_>) -> u64>(entry)
+        };
+        context.expose_provenance();
+        // The code does what the verified program says, with memory that it was proved to access
+        // in this context; `self` keeps maps alive.
+        entry(context, &raw mut run)
+    }
+
+    /// The slot of the instruction that an address belongs to: for the report of a kernel that
+    /// failed while the program ran.
+    #[must_use]
+    pub fn slot_at(&self, address: usize) -> Option<usize> {
+        let offset = address.checked_sub(self.code.address())?;
+        let offset = u32::try_from(offset).ok().filter(|_| offset < self.code.size())?;
+        let after = self.positions.partition_point(|&position| position <= offset);
+        Some(after.saturating_sub(1).min(self.positions.len().saturating_sub(2)))
+    }
+
+    /// Bytes of machine code.
+    #[must_use]
+    pub fn code_bytes(&self) -> usize {
+        self.code.size()
+    }
+
+    /// Where the machine code lies.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.code.address()
+    }
+
+    /// For each slot, the position of its code; one more for the end.
+    #[must_use]
+    pub fn positions(&self) -> &[u32] {
+        &self.positions
+    }
+
+    /// The maps that the program uses.
+    #[must_use]
+    pub fn maps(&self) -> &[Arc<Map>] {
+        &self.maps
+    }
+}
+
+/// The machine code of a verified program, as it would be before its address is known: for tools
+/// and tests that look at it.
+///
+/// # Errors
+/// As [`Compiled::new`].
+pub fn emit_verified<E: Emitter>(
+    program: &Verified<Program<Arc<Map>>>,
+    options: &Options,
+) -> Result<Emission, LoadError> {
+    let trust = Trust::default();
+    let resolver = Resolver::new(program.get(), Some(program.proof()), &trust);
+    emit::<E>(&resolver, options).map(|(emission, _)| emission)
+}
+
+fn emit<E: Emitter>(
+    resolver: &Resolver<'_>,
+    options: &Options,
+) -> Result<(Emission, Box<[ArrayLookup]>), LoadError> {
+    let lowered = front::lower::<E>(resolver, &options.intrinsics)?;
+    let context = Context {
+        machine: &options.machine,
+        intrinsics: &options.intrinsics,
+        functions: &lowered.functions,
+        arrays: &lowered.arrays,
+        needs_run: lowered.needs_run,
+        window: options.memory.window(),
+    };
+    let emission = assemble::<E>(&lowered, &context)?;
+    Ok((emission, lowered.arrays))
+}

@@ -1,0 +1,307 @@
+//! Encodings of the instructions that the emitter uses (Intel SDM, volume 2).
+
+use super::super::emitter::Emission;
+use super::super::ir::{Mem, Place};
+
+/// A machine register, by its number.
+pub(super) type Reg = u8;
+
+pub(super) const RAX: Reg = 0;
+pub(super) const RCX: Reg = 1;
+pub(super) const RDX: Reg = 2;
+pub(super) const RBX: Reg = 3;
+pub(super) const RSP: Reg = 4;
+pub(super) const RBP: Reg = 5;
+pub(super) const RSI: Reg = 6;
+pub(super) const RDI: Reg = 7;
+pub(super) const R8: Reg = 8;
+pub(super) const R9: Reg = 9;
+pub(super) const R10: Reg = 10;
+pub(super) const R11: Reg = 11;
+pub(super) const R12: Reg = 12;
+pub(super) const R13: Reg = 13;
+pub(super) const R14: Reg = 14;
+pub(super) const R15: Reg = 15;
+
+/// The register of each place; rcx and rdx are the emitter's own. The stack pointer stands for
+/// the frame pointer.
+const HOME: [Reg; 14] = [RAX, RDI, RSI, R10, R9, R8, RBX, R13, R14, R15, RSP, R11, RBP, R12];
+
+#[inline(always)]
+pub(super) fn home(place: Place) -> Reg {
+    HOME.get(place.index()).copied().unwrap_or(R11)
+}
+
+/// The places whose registers a function must save, with the registers in the order in which
+/// they are pushed.
+pub(super) const SAVED: [(Place, Reg); 6] = [
+    (Place::extra(0), RBP),
+    (Place::extra(1), R12),
+    (Place::R6, RBX),
+    (Place::R7, R13),
+    (Place::R8, R14),
+    (Place::R9, R15),
+];
+
+/// Whether an operation is 64 bits wide.
+pub(super) const W: bool = true;
+pub(super) const D: bool = false;
+
+/// Opcodes with their prefixes: 0x0f.. is the two-byte map.
+pub(super) mod op {
+    pub(in super::super) const ADD: u32 = 0x01;
+    pub(in super::super) const OR: u32 = 0x09;
+    pub(in super::super) const AND: u32 = 0x21;
+    pub(in super::super) const SUB: u32 = 0x29;
+    pub(in super::super) const XOR: u32 = 0x31;
+    pub(in super::super) const CMP: u32 = 0x39;
+    pub(in super::super) const TEST: u32 = 0x85;
+    pub(in super::super) const XCHG: u32 = 0x87;
+    pub(in super::super) const MOV_STORE8: u32 = 0x88;
+    pub(in super::super) const MOV: u32 = 0x89;
+    pub(in super::super) const MOV_LOAD: u32 = 0x8b;
+    pub(in super::super) const LEA: u32 = 0x8d;
+    pub(in super::super) const MOVSXD: u32 = 0x63;
+    pub(in super::super) const IMUL: u32 = 0x0faf;
+    pub(in super::super) const MOVZX8: u32 = 0x0fb6;
+    pub(in super::super) const MOVZX16: u32 = 0x0fb7;
+    pub(in super::super) const MOVSX8: u32 = 0x0fbe;
+    pub(in super::super) const MOVSX16: u32 = 0x0fbf;
+    pub(in super::super) const XADD: u32 = 0x0fc1;
+    pub(in super::super) const CMPXCHG: u32 = 0x0fb1;
+}
+
+/// A VEX instruction: `map` 2 for 0f38, 3 for 0f3a; `prefix` 0 to 3 for none, 66, f3, f2.
+#[derive(Clone, Copy)]
+pub(super) struct Vex {
+    pub(super) map: u8,
+    pub(super) prefix: u8,
+    pub(super) opcode: u8,
+}
+
+pub(super) const MULX: Vex = Vex { map: 2, prefix: 3, opcode: 0xf6 };
+pub(super) const RORX: Vex = Vex { map: 3, prefix: 3, opcode: 0xf0 };
+pub(super) const SHLX: Vex = Vex { map: 2, prefix: 1, opcode: 0xf7 };
+pub(super) const SHRX: Vex = Vex { map: 2, prefix: 3, opcode: 0xf7 };
+pub(super) const SARX: Vex = Vex { map: 2, prefix: 2, opcode: 0xf7 };
+
+/// A memory operand whose registers are known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) base: Reg,
+    pub(super) index: Option<Reg>,
+    pub(super) shift: u8,
+    pub(super) offset: i32,
+}
+
+impl Address {
+    pub(super) const fn at(base: Reg, offset: i32) -> Self {
+        Self { base, index: None, shift: 0, offset }
+    }
+
+    /// The operand of an operation's memory; the frame lies `frame` bytes above the stack pointer.
+    #[inline]
+    pub(super) fn of(mem: &Mem, frame: i32) -> Self {
+        let offset =
+            if mem.base == Place::FRAME { mem.offset.wrapping_add(frame) } else { mem.offset };
+        Self { base: home(mem.base), index: mem.index.map(home), shift: mem.shift, offset }
+    }
+}
+
+/// Writes instructions.
+pub(super) trait Asm {
+    /// The lower `count` bytes of `bytes`.
+    fn put(&mut self, bytes: u64, count: usize);
+    fn put32(&mut self, value: i32);
+
+    /// `op reg, reg`: `rm` is the operand that the opcode calls r/m.
+    #[inline(always)]
+    fn rr(&mut self, op: u32, wide: bool, reg: Reg, rm: Reg) {
+        self.rr_rex(op, wide, reg, rm, false);
+    }
+
+    /// The same; `force` a REX prefix, which makes byte registers of the low bytes of rsi and rdi.
+    #[inline(always)]
+    fn rr_rex(&mut self, op: u32, wide: bool, reg: Reg, rm: Reg, force: bool) {
+        let rex = 0x40 | u64::from(wide) << 3 | u64::from(reg >> 3) << 2 | u64::from(rm >> 3);
+        let modrm = 0xc0 | u64::from(reg & 7) << 3 | u64::from(rm & 7);
+        let (mut bytes, mut count) = (0, 0);
+        if rex != 0x40 || force {
+            (bytes, count) = (rex, 1);
+        }
+        if op > 0xff {
+            bytes |= 0x0f << (8 * count);
+            count += 1;
+        }
+        bytes |= u64::from(op & 0xff) << (8 * count) | modrm << (8 * count + 8);
+        self.put(bytes, count + 2);
+    }
+
+    /// `op` between a register (or opcode extension) and memory.
+    #[inline]
+    fn rm(&mut self, op: u32, wide: bool, reg: Reg, at: Address) {
+        self.rm_rex(op, wide, reg, at, false);
+    }
+
+    #[inline]
+    fn rm_rex(&mut self, op: u32, wide: bool, reg: Reg, at: Address, force: bool) {
+        let x = at.index.map_or(0, |index| index >> 3);
+        let rex = 0x40
+            | u64::from(wide) << 3
+            | u64::from(reg >> 3) << 2
+            | u64::from(x) << 1
+            | u64::from(at.base >> 3);
+        let (mut bytes, mut count) = (0, 0);
+        if rex != 0x40 || force {
+            (bytes, count) = (rex, 1);
+        }
+        if op > 0xff {
+            bytes |= 0x0f << (8 * count);
+            count += 1;
+        }
+        bytes |= u64::from(op & 0xff) << (8 * count);
+        count += 1;
+        // rbp and r13 as a base always have a displacement.
+        let short = i8::try_from(at.offset).is_ok();
+        let mode = if at.offset == 0 && at.base & 7 != RBP {
+            0x00
+        } else if short {
+            0x40
+        } else {
+            0x80
+        };
+        let reg = u64::from(reg & 7) << 3;
+        let base = u64::from(at.base & 7);
+        match at.index {
+            Some(index) => {
+                let sib = u64::from(at.shift) << 6 | u64::from(index & 7) << 3 | base;
+                bytes |= (mode | reg | 4) << (8 * count) | sib << (8 * count + 8);
+                count += 2;
+            }
+            // rsp and r12 as a base need the SIB byte.
+            None if base == 4 => {
+                bytes |= (mode | reg | 4) << (8 * count) | 0x24 << (8 * count + 8);
+                count += 2;
+            }
+            None => {
+                bytes |= (mode | reg | base) << (8 * count);
+                count += 1;
+            }
+        }
+        if mode == 0x40 {
+            bytes |= u64::from(at.offset as u8) << (8 * count);
+            count += 1;
+        }
+        self.put(bytes, count);
+        if mode == 0x80 {
+            self.put32(at.offset);
+        }
+    }
+
+    /// One of the eight operations of group 1 with a constant; `extension` is its number.
+    fn ri(&mut self, extension: u8, wide: bool, rm: Reg, imm: i32) {
+        if let Ok(short) = i8::try_from(imm) {
+            self.rr(0x83, wide, extension, rm);
+            self.put(u64::from(short as u8), 1);
+        } else if rm == RAX {
+            let opcode = u64::from(extension << 3 | 5);
+            if wide {
+                self.put(opcode << 8 | 0x48, 2)
+            } else {
+                self.put(opcode, 1)
+            }
+            self.put32(imm);
+        } else {
+            self.rr(0x81, wide, extension, rm);
+            self.put32(imm);
+        }
+    }
+
+    /// `mov`, of 64 bits, or of 32 that clear the upper half.
+    #[inline]
+    fn mov(&mut self, wide: bool, dst: Reg, src: Reg) {
+        self.rr(op::MOV, wide, src, dst);
+    }
+
+    /// `mov` if the registers differ.
+    #[inline]
+    fn mov_if(&mut self, wide: bool, dst: Reg, src: Reg) {
+        if dst != src {
+            self.mov(wide, dst, src);
+        }
+    }
+
+    /// A constant in the shortest way that leaves the flags, except zero if they may change.
+    fn constant(&mut self, dst: Reg, value: u64, flags_free: bool) {
+        if value == 0 && flags_free {
+            self.rr(op::XOR, D, dst, dst);
+        } else if u32::try_from(value).is_ok() {
+            if dst > 7 {
+                self.put(u64::from(0xb8 | dst & 7) << 8 | 0x41, 2);
+            } else {
+                self.put(u64::from(0xb8 | dst), 1);
+            }
+            self.put32(value as u32 as i32);
+        } else if let Ok(imm) = i32::try_from(value as i64) {
+            self.rr(0xc7, W, 0, dst);
+            self.put32(imm);
+        } else {
+            self.put(u64::from(0xb8 | dst & 7) << 8 | 0x48 | u64::from(dst >> 3), 2);
+            self.put(value, 8);
+        }
+    }
+
+    /// A shift or rotation by a constant: 0 rol, 4 shl, 5 shr, 7 sar.
+    fn shift(&mut self, extension: u8, wide: bool, dst: Reg, amount: u8) {
+        if amount == 1 {
+            self.rr(0xd1, wide, extension, dst);
+        } else {
+            self.rr(0xc1, wide, extension, dst);
+            self.put(u64::from(amount), 1);
+        }
+    }
+
+    /// A VEX instruction with three registers.
+    fn vex(&mut self, vex: Vex, wide: bool, reg: Reg, vvvv: Reg, rm: Reg) {
+        let Vex { map, prefix, opcode } = vex;
+        let second = u64::from(!(reg >> 3) & 1) << 7 | 1 << 6 | u64::from(!(rm >> 3) & 1) << 5;
+        let third = u64::from(wide) << 7 | u64::from(!vvvv & 15) << 3 | u64::from(prefix);
+        let modrm = 0xc0 | u64::from(reg & 7) << 3 | u64::from(rm & 7);
+        let bytes = 0xc4
+            | (second | u64::from(map)) << 8
+            | third << 16
+            | u64::from(opcode) << 24
+            | modrm << 32;
+        self.put(bytes, 5);
+    }
+
+    fn push(&mut self, reg: Reg) {
+        if reg > 7 {
+            self.put(u64::from(0x50 | reg & 7) << 8 | 0x41, 2)
+        } else {
+            self.put(u64::from(0x50 | reg), 1)
+        }
+    }
+
+    fn pop(&mut self, reg: Reg) {
+        if reg > 7 {
+            self.put(u64::from(0x58 | reg & 7) << 8 | 0x41, 2)
+        } else {
+            self.put(u64::from(0x58 | reg), 1)
+        }
+    }
+}
+
+impl Asm for Emission {
+    #[inline(always)]
+    fn put(&mut self, bytes: u64, count: usize) {
+        let end = self.bytes.len() + count;
+        self.bytes.extend_from_slice(&bytes.to_le_bytes());
+        self.bytes.truncate(end);
+    }
+
+    #[inline(always)]
+    fn put32(&mut self, value: i32) {
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+}

@@ -1,0 +1,396 @@
+//! Branches, calls, and how jumps get short.
+
+use super::super::emitter::{Context, Emission, Jump, Outside, Target};
+use super::super::ir::{Node, Op, Place, Source};
+use super::super::run::Run;
+use super::X86_64;
+use super::asm::{Address, Asm, D, R9, R10, RAX, RCX, RDX, RSI, RSP, SAVED, W, home, op};
+use crate::insn::{Cond, Width};
+
+/// The kinds of [`Jump`]: a condition code, or one of these.
+const ALWAYS: u16 = 16;
+const CALL: u16 = 17;
+/// Added to the kind of a jump that is short already.
+const SHORT: u16 = 32;
+
+/// Bytes that a short jump saves.
+const fn saving(kind: u16) -> u32 {
+    if kind == ALWAYS { 3 } else { 4 }
+}
+
+/// Bytes of the form that is emitted.
+const fn length(kind: u16) -> u32 {
+    match kind {
+        ..ALWAYS => 6,
+        SHORT.. => 2,
+        _ => 5,
+    }
+}
+
+/// The condition code of a comparison.
+pub(super) const fn code(cond: Cond) -> u8 {
+    match cond {
+        Cond::Eq => 4,
+        Cond::Ne | Cond::Set => 5,
+        Cond::Gt => 7,
+        Cond::Ge => 3,
+        Cond::Lt => 2,
+        Cond::Le => 6,
+        Cond::Sgt => 15,
+        Cond::Sge => 13,
+        Cond::Slt => 12,
+        Cond::Sle => 14,
+    }
+}
+
+impl X86_64 {
+    /// A jump, short if it goes backwards by little.
+    pub(super) fn jump(&self, kind: u16, to: Target, out: &mut Emission) {
+        let at = out.here();
+        if let Target::Slot(slot) = to
+            && slot <= self.slot
+            && i64::from(out.position(to)) - i64::from(at) - 2 >= i64::from(i8::MIN)
+        {
+            let opcode = if kind == ALWAYS { 0xeb } else { 0x70 | u64::from(kind) };
+            out.put(opcode, 2);
+            out.jumps.push(Jump { at, to, kind: kind | SHORT });
+            return;
+        }
+        match kind {
+            ALWAYS => out.put(0xe9, 1),
+            CALL => out.put(0xe8, 1),
+            _ => out.put(0x0f | u64::from(0x80 | kind) << 8, 2),
+        }
+        out.put32(0);
+        out.jumps.push(Jump { at, to, kind });
+    }
+
+    pub(super) fn goto(&self, target: u32, out: &mut Emission) {
+        self.jump(ALWAYS, Target::Slot(target), out);
+    }
+
+    pub(super) fn branch_if(&self, code: u8, target: u32, out: &mut Emission) {
+        self.jump(u16::from(code), Target::Slot(target), out);
+    }
+
+    /// Compares, or uses the flags that the last operation left.
+    pub(super) fn branch(
+        &mut self,
+        (width, cond, a, b, target): (Width, Cond, Place, Source, u32),
+        out: &mut Emission,
+    ) {
+        let wide = width == Width::W64;
+        let reg = home(a);
+        match b {
+            Source::Imm(0) if cond != Cond::Set => {
+                let equality = matches!(cond, Cond::Eq | Cond::Ne);
+                if !(equality && self.flags == Some((a, width))) {
+                    out.rr(op::TEST, wide, reg, reg);
+                }
+            }
+            Source::Imm(imm) if cond == Cond::Set => {
+                if imm > 0 && imm < 0x80 {
+                    if reg == RAX {
+                        out.put(0xa8, 1);
+                    } else {
+                        out.rr_rex(0xf6, D, 0, reg, true);
+                    }
+                    out.put(imm as u64, 1);
+                } else {
+                    out.rr(0xf7, wide && imm < 0, 0, reg);
+                    out.put32(imm);
+                }
+            }
+            Source::Imm(imm) => out.ri(7, wide, reg, imm),
+            Source::Place(b) if cond == Cond::Set => out.rr(op::TEST, wide, home(b), reg),
+            Source::Place(b) => out.rr(op::CMP, wide, home(b), reg),
+        }
+        self.branch_if(code(cond), target, out);
+    }
+
+    /// A function's beginning.
+    pub(super) fn begin(&mut self, context: &Context<'_>, index: u32, out: &mut Emission) {
+        let function = context.functions.get(index as usize).copied().unwrap_or_default();
+        self.saved = 0;
+        self.main = index == 0;
+        if context.needs_run && !self.main {
+            // mov rax, [rsp + 8]: what the caller keeps at its stack pointer.
+            out.rm(op::MOV_LOAD, W, RAX, Address::at(RSP, 8));
+        }
+        for (bit, (place, reg)) in SAVED.into_iter().enumerate() {
+            if function.places & place.bit() != 0 {
+                self.saved |= 1 << bit;
+                out.push(reg);
+            }
+        }
+        let run = if context.needs_run { 8 } else { 0 };
+        self.frame = function.stack as i32 + run;
+        self.room = self.frame;
+        // The stack is aligned to 16 bytes at calls, and was so before ours.
+        let pushed = 8 + 8 * self.saved.count_ones() as i32;
+        if function.calls && (pushed + self.room) % 16 != 0 {
+            self.room += 8;
+        }
+        match self.room {
+            0 => {}
+            8 if !context.needs_run => out.push(RAX),
+            room => out.ri(5, W, RSP, room),
+        }
+        if context.needs_run {
+            let run = if self.main { RSI } else { RAX };
+            out.rm(op::MOV, W, run, Address::at(RSP, 0));
+        }
+        self.flags = None;
+    }
+
+    /// Returns from the function.
+    pub(super) fn leave(&self, out: &mut Emission) {
+        if self.room != 0 {
+            out.ri(0, W, RSP, self.room);
+        }
+        for (bit, (_, reg)) in SAVED.into_iter().enumerate().rev() {
+            if self.saved & 1 << bit != 0 {
+                out.pop(reg);
+            }
+        }
+        out.put(0xc3, 1);
+    }
+
+    /// Calls a helper. Its arguments are where the machine's convention has them, except r3, r4
+    /// and the run.
+    pub(super) fn call(
+        &self,
+        context: &Context<'_>,
+        function: usize,
+        arguments: u8,
+        out: &mut Emission,
+    ) {
+        if arguments >= 3 {
+            out.mov(W, RDX, R10);
+        }
+        if arguments >= 4 {
+            out.mov(W, RCX, R9);
+        }
+        out.rm(op::MOV_LOAD, W, R9, Address::at(RSP, 0));
+        // A call reaches 2 GiB both ways.
+        let reach = |from: usize| (function as i64).wrapping_sub(from as i64);
+        let near = |from: usize| i32::try_from(reach(from)).is_ok();
+        if near(context.window.start) && near(context.window.end) {
+            out.put(0xe8, 1);
+            out.outside.push(Outside { at: out.here(), address: function });
+            out.put32(0);
+        } else {
+            out.constant(RAX, function as u64, true);
+            out.put(0xd0ff, 2);
+        }
+    }
+
+    pub(super) fn call_local(&self, function: u32, out: &mut Emission) {
+        self.jump(CALL, Target::Function(function), out);
+    }
+
+    /// Counts a round of the run, and jumps when there are no more.
+    pub(super) fn may_goto(&self, target: u32, out: &mut Emission) {
+        out.rm(op::MOV_LOAD, W, RCX, Address::at(RSP, 0));
+        out.rm(0x83, D, 5, Address::at(RCX, Run::ROUNDS));
+        out.put(1, 1);
+        self.branch_if(8, target, out);
+    }
+
+    /// Ends the program with 0 if r0 is negative.
+    pub(super) fn leave_if_negative(&self, out: &mut Emission) {
+        out.rr(op::TEST, W, RAX, RAX);
+        let at = out.bytes.len();
+        out.put(0x79, 2);
+        out.rr(op::XOR, D, RAX, RAX);
+        self.leave(out);
+        let distance = out.bytes.len() - at - 2;
+        if let Some(byte) = out.bytes.get_mut(at + 1) {
+            *byte = distance as u8;
+        }
+    }
+
+    /// `mov reg32, gs:[offset]`
+    pub(super) fn cpu_id(&self, offset: i32, reg: u8, out: &mut Emission) {
+        out.put(0x65, 1);
+        out.put(0x8b | u64::from(reg & 7) << 11 | 0x04 << 8 | 0x25 << 16, 3);
+        out.put32(offset);
+    }
+
+    /// An array lookup, with the test of its result if that follows.
+    pub(super) fn lookup(
+        &mut self,
+        context: &Context<'_>,
+        nodes: &[Node],
+        array: u32,
+        out: &mut Emission,
+    ) -> Option<usize> {
+        let array = context.arrays.get(array as usize)?;
+        out.rm(op::MOV_LOAD, D, RCX, Address::at(RSI, 0));
+        out.rr(op::XOR, D, RAX, RAX);
+        out.ri(7, D, RCX, i32::from_ne_bytes(array.entries.to_ne_bytes()));
+        // Beyond the array r0 is 0.
+        let test = match nodes.get(1).map(|node| node.op) {
+            Some(Op::Branch {
+                width: Width::W64,
+                cond: Cond::Eq,
+                a: Place::R0,
+                b: Source::Imm(0),
+                target,
+            }) => Some(target),
+            _ => None,
+        };
+        let mut beyond = None;
+        match test {
+            Some(target) => self.branch_if(3, target, out),
+            None => {
+                beyond = Some(out.bytes.len());
+                out.put(0x73, 2);
+            }
+        }
+        let stride = i32::try_from(array.stride).ok()?;
+        let scale = match stride {
+            1 => 0,
+            2 => 1,
+            4 => 2,
+            8 => 3,
+            _ if stride.count_ones() == 1 => {
+                out.shift(4, W, RCX, stride.trailing_zeros() as u8);
+                0
+            }
+            _ => {
+                multiply(RCX, RCX, stride, out);
+                0
+            }
+        };
+        out.constant(RAX, array.base as u64, true);
+        let at = Address { base: RAX, index: Some(RCX), shift: scale, offset: 0 };
+        out.rm(op::LEA, W, RAX, at);
+        if array.cpu_stride != 0 {
+            self.cpu_id(context.intrinsics.cpu_id?, RCX, out);
+            if let Ok(stride) = i32::try_from(array.cpu_stride) {
+                multiply(RCX, RCX, stride, out);
+            } else {
+                out.constant(RDX, array.cpu_stride as u64, true);
+                out.rr(op::IMUL, W, RCX, RDX);
+            }
+            out.rr(op::ADD, W, RCX, RAX);
+        }
+        if let Some(at) = beyond {
+            let distance = out.bytes.len() - at - 2;
+            *out.bytes.get_mut(at + 1)? = u8::try_from(distance).ok().filter(|&far| far < 128)?;
+        }
+        Some(if test.is_some() { 2 } else { 1 })
+    }
+
+    /// Writes the distances of jumps, and makes those that are short short.
+    pub(super) fn finish_jumps(out: &mut Emission) -> Result<(), &'static str> {
+        let short = choose_short(out);
+        if short.iter().any(|&short| short) {
+            compact(out, &short);
+        }
+        for index in 0..out.jumps.len() {
+            let Some(&Jump { at, to, kind }) = out.jumps.get(index) else { break };
+            let is_short = kind >= SHORT || short.get(index).copied().unwrap_or(false);
+            let size = if is_short { 2 } else { length(kind) };
+            let distance = i64::from(out.position(to)) - i64::from(at) - i64::from(size);
+            let end = (at + size) as usize;
+            let field = if is_short {
+                let distance = i8::try_from(distance).map_err(|_| "a jump this far")?;
+                out.bytes
+                    .get_mut(end - 1..end)
+                    .map(|to| to.copy_from_slice(&distance.to_le_bytes()))
+            } else {
+                let distance = i32::try_from(distance).map_err(|_| "a jump this far")?;
+                out.bytes
+                    .get_mut(end - 4..end)
+                    .map(|to| to.copy_from_slice(&distance.to_le_bytes()))
+            };
+            field.ok_or("a jump outside of the code")?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn multiply(dst: u8, src: u8, imm: i32, out: &mut Emission) {
+    if let Ok(short) = i8::try_from(imm) {
+        out.rr(0x6b, W, dst, src);
+        out.put(u64::from(short as u8), 1);
+    } else {
+        out.rr(0x69, W, dst, src);
+        out.put32(imm);
+    }
+}
+
+/// Which jumps can be short. Later jumps are decided first, since most jumps go forwards; what
+/// becomes shorter between a jump and its target brings the target nearer, never further away.
+fn choose_short(out: &Emission) -> alloc::vec::Vec<bool> {
+    let mut short = alloc::vec![false; out.jumps.len()];
+    for index in (0..out.jumps.len()).rev() {
+        let Some(&Jump { at, to, kind }) = out.jumps.get(index) else { break };
+        if kind >= CALL {
+            continue;
+        }
+        let (target, end) = (out.position(to), at + length(kind));
+        let Some(distance) = target.checked_sub(end) else { continue };
+        // Nothing can save more than four bytes of every six.
+        if distance > 127 * 3 {
+            continue;
+        }
+        let mut saved = 0;
+        for (later, jump) in out.jumps.iter().enumerate().skip(index + 1) {
+            if jump.at >= target {
+                break;
+            }
+            if short.get(later).copied().unwrap_or(false) {
+                saved += saving(jump.kind);
+            }
+        }
+        if let Some(mark) = short.get_mut(index) {
+            *mark = distance - saved <= 127;
+        }
+    }
+    short
+}
+
+/// Moves the code together where jumps get short, and everything that names a position with it.
+fn compact(out: &mut Emission, short: &[bool]) {
+    let (mut from, mut to) = (0usize, 0usize);
+    let mut slots = out.positions.iter_mut().peekable();
+    let mut entries = out.entries.iter_mut().peekable();
+    let mut outside = out.outside.iter_mut().peekable();
+    let mut shift = |until: u32, by: u32| {
+        while let Some(position) = slots.next_if(|position| **position <= until) {
+            *position -= by;
+        }
+        while let Some(position) = entries.next_if(|position| **position <= until) {
+            // A function that is never called was never emitted.
+            *position = position.saturating_sub(by);
+        }
+        while let Some(reference) = outside.next_if(|reference| reference.at <= until) {
+            reference.at -= by;
+        }
+    };
+    for (jump, &short) in out.jumps.iter_mut().zip(short) {
+        let gone = (from - to) as u32;
+        shift(jump.at, gone);
+        if !short {
+            jump.at -= gone;
+            continue;
+        }
+        let start = jump.at as usize;
+        out.bytes.copy_within(from..start, to);
+        to += start - from;
+        jump.at = to as u32;
+        let opcode = if jump.kind == ALWAYS { 0xeb } else { 0x70 | jump.kind as u8 };
+        if let Some(byte) = out.bytes.get_mut(to) {
+            *byte = opcode;
+        }
+        to += 2;
+        from = start + length(jump.kind) as usize;
+    }
+    shift(u32::MAX, (from - to) as u32);
+    let end = out.bytes.len();
+    out.bytes.copy_within(from..end, to);
+    out.bytes.truncate(to + end - from);
+}
