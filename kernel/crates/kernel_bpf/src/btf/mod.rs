@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ext;
+mod kptr;
 mod parse;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! What a map is declared to be: its type with Linux's number, and its sizes.
 
+use alloc::sync::Arc;
+
 /// Map types with Linux's numbers (`enum bpf_map_type`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[repr(u32)]
@@ -197,6 +199,17 @@ impl ValueFields {
     }
 }
 
+/// A pointer to a kernel object in a value (a member tagged `__kptr`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KernelPointer {
+    /// In bytes.
+    pub offset: u32,
+    /// The kernel's structure that it points to.
+    pub target: Arc<str>,
+    /// It holds a reference, so it changes by `bpf_kptr_xchg` only.
+    pub referenced: bool,
+}
+
 /// What the verifier needs to know of a map that a program refers to.
 pub trait MapRef {
     /// Its definition.
@@ -219,6 +232,11 @@ pub trait MapRef {
     fn value_fields(&self) -> ValueFields {
         ValueFields::default()
     }
+
+    /// Pointers to kernel objects in its values.
+    fn kernel_pointers(&self) -> &[KernelPointer] {
+        &[]
+    }
 }
 
 impl<T: MapRef + ?Sized> MapRef for alloc::sync::Arc<T> {
@@ -233,6 +251,9 @@ impl<T: MapRef + ?Sized> MapRef for alloc::sync::Arc<T> {
     }
     fn value_fields(&self) -> ValueFields {
         (**self).value_fields()
+    }
+    fn kernel_pointers(&self) -> &[KernelPointer] {
+        (**self).kernel_pointers()
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) mod value;
 
 pub use array::ArrayLookup;
 pub use create::MapExtras;
-pub use def::{MapDef, MapRef, MapType, ValueFields};
+pub use def::{KernelPointer, MapDef, MapRef, MapType, ValueFields};
 pub use epoch::Epoch;
 pub use error::{F_LOCK, MapError, UpdateMode};
 pub use events::EventSink;

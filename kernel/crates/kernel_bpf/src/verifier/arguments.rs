@@ -5,6 +5,7 @@ use alloc::string::String;
 
 use super::call::Arguments;
 use super::explore::Verifier;
+use super::fields::Accessor;
 use super::memory::Access;
 use super::refusal::Refusal;
 use super::rejection::Cause;
@@ -77,6 +78,15 @@ impl Verifier<'_> {
             }
             Arg::ConstMapPtr => match value.kind {
                 Kind::MapPtr { map } if !value.nullable => {
+                    if found.field_map.is_some_and(|timer| timer != map) {
+                        return Err(self
+                            .refuse(
+                                Cause::MapMismatch,
+                                "the timer pointer in R1 doesn't match the map pointer in R2"
+                                    .into(),
+                            )
+                            .register(reg));
+                    }
                     found.map = Some(map);
                     self.check_map_use(proto, found)
                 }
@@ -215,22 +225,16 @@ impl Verifier<'_> {
             }
             Arg::FixedMem(size) => self.check_memory(proto, reg, &value, size, READS, false),
             Arg::MemInOut => self.check_memory_type(proto, reg, &value),
-            Arg::SpinLock
-            | Arg::Timer
-            | Arg::PercpuBtf
-            | Arg::KptrField
-            | Arg::KptrValue
+            Arg::SpinLock => self.lock_argument(proto, reg, &value),
+            Arg::Timer => self.timer_argument(reg, &value, found),
+            Arg::KptrField => self.kptr_argument(reg, &value, found),
+            Arg::KptrValue => self.kptr_value_argument(reg, &value, found),
+            Arg::PercpuBtf
             | Arg::DynptrMem
             | Arg::UninitDynptr
             | Arg::Dynptr
             | Arg::ReleaseDynptr => Err(self
-                .refuse(
-                    Cause::UnknownFunction,
-                    format!(
-                        "bpf_{} is not supported: its argument needs a map with typed fields",
-                        proto.name
-                    ),
-                )
+                .refuse(Cause::UnknownFunction, format!("bpf_{} is not supported", proto.name))
                 .register(reg)),
         }
     }
@@ -431,6 +435,9 @@ impl Verifier<'_> {
                 self.check_packet(reg, value, 0, size, empty_allowed)
             }
             _ => {
+                if let Kind::MapValue { map } = value.kind {
+                    self.check_fields(reg, map, value, 0, size, Accessor::Helper)?;
+                }
                 if size == 0 {
                     if empty_allowed {
                         return Ok(());

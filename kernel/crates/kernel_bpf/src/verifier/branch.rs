@@ -331,7 +331,10 @@ fn apply(state: &mut State, gain: &Gain) {
                     *value = Value::constant(0);
                 } else {
                     value.nullable = false;
-                    value.id = 0;
+                    // Which element it is matters to a lock in it.
+                    if !matches!(value.kind, Kind::MapValue { .. }) {
+                        value.id = 0;
+                    }
                 }
             });
             // What was never acquired need not be released.

@@ -31,8 +31,10 @@ pub(super) struct Arguments {
     pub(super) socket_reference: u32,
     /// First slot of a callback.
     pub(super) callback: Option<u32>,
-    /// The map that a lock, timer or other field lies in.
+    /// The map that a timer lies in.
     pub(super) field_map: Option<u32>,
+    /// The kernel pointer of a map's value: the map, and its position there.
+    pub(super) kptr: Option<(u32, usize)>,
     /// The key of an array lookup, when it is a constant in range.
     pub(super) key_in_range: bool,
 }
@@ -290,15 +292,16 @@ impl Verifier<'_> {
         id
     }
 
+    /// What is acquired has the reference's identity: when it is null, nothing is.
+    pub(super) fn acquired(&mut self, kind: Kind) -> Value {
+        let id = self.acquire();
+        Value { nullable: true, id, reference: id, ..Value::pointer(kind) }
+    }
+
     fn returned(&mut self, proto: &HelperProto, arguments: &Arguments) -> Result<Value, Refusal> {
         let or_null = |this: &mut Self, kind: Kind, reference: u32| {
             let id = this.new_id();
             Value { nullable: true, id, reference, ..Value::pointer(kind) }
-        };
-        // What is acquired has the reference's identity: when it is null, nothing is.
-        let acquired = |this: &mut Self, kind: Kind| {
-            let id = this.acquire();
-            Value { nullable: true, id, reference: id, ..Value::pointer(kind) }
         };
         Ok(match proto.ret {
             Ret::Void => Value::UNINIT,
@@ -326,7 +329,7 @@ impl Verifier<'_> {
                     }
                     Some(MapType::Xskmap) => Kind::XdpSock,
                     Some(MapType::Sockmap | MapType::Sockhash) => {
-                        return Ok(acquired(self, Kind::Socket));
+                        return Ok(self.acquired(Kind::Socket));
                     }
                     _ => Kind::MapValue { map },
                 };
@@ -338,11 +341,11 @@ impl Verifier<'_> {
             }
             Ret::RingbufMemOrNull => {
                 let size = arguments.allocate.unwrap_or(0);
-                acquired(self, Kind::Memory { size })
+                self.acquired(Kind::Memory { size })
             }
             Ret::MapValue => Value::pointer(Kind::MapValue { map: arguments.map.unwrap_or(0) }),
-            Ret::SocketOrNull => acquired(self, Kind::Socket),
-            Ret::SockCommonOrNull => acquired(self, Kind::SockCommon),
+            Ret::SocketOrNull => self.acquired(Kind::Socket),
+            Ret::SockCommonOrNull => self.acquired(Kind::SockCommon),
             // A listener lives as long as the program runs.
             Ret::BorrowedSocketOrNull => {
                 let listener = proto.id == id::GET_LISTENER_SOCK;
@@ -358,7 +361,8 @@ impl Verifier<'_> {
                 let reference = arguments.socket_reference;
                 or_null(self, Kind::Btf { id, trusted: true }, reference)
             }
-            Ret::PercpuMem | Ret::PercpuMemOrNull | Ret::KptrOrNull | Ret::DynptrMemOrNull => {
+            Ret::KptrOrNull => self.kptr_out(arguments)?,
+            Ret::PercpuMem | Ret::PercpuMemOrNull | Ret::DynptrMemOrNull => {
                 return Err(self.refuse(
                     Cause::UnknownFunction,
                     format!("bpf_{} is not supported", proto.name),

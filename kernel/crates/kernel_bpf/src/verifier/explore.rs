@@ -26,14 +26,17 @@ use super::rejection::{Cause, PathStep};
 use super::state::State;
 use super::value::{INNER_MAP, Kind};
 use crate::insn::{Insn, Reg};
-use crate::map::MapDef;
+use crate::map::{KernelPointer, MapDef, ValueFields};
 use crate::prog_type::TypeDecl;
 
 /// A map that the program refers to.
-#[derive(Clone, Copy)]
 pub(super) struct MapInfo {
     pub(super) def: MapDef,
     pub(super) inner: Option<MapDef>,
+    /// Locks and timers in its values.
+    pub(super) fields: ValueFields,
+    /// Kernel objects that its values point to.
+    pub(super) pointers: Vec<KernelPointer>,
 }
 
 /// What does not change while paths are followed.
@@ -56,6 +59,11 @@ pub(super) struct Env<'a> {
 impl Env<'_> {
     pub(super) fn privileged(&self) -> bool {
         !self.options.unprivileged
+    }
+
+    /// A map whose values' fields are known; not an inner one.
+    pub(super) fn map_info(&self, map: u32) -> Option<&MapInfo> {
+        if map & INNER_MAP != 0 { None } else { self.maps.get(map as usize) }
     }
 
     /// The definition of a map, inner ones included.

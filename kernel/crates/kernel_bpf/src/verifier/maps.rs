@@ -123,6 +123,7 @@ impl Verifier<'_> {
                 self.refuse(Cause::MapMismatch, format!("there is no map with index {index}"))
             );
         }
+        self.check_map_fields(index)?;
         if let Err(at) = self.proof.maps.binary_search(&index) {
             self.proof.maps.insert(at, index);
         }

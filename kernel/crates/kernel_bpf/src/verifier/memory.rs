@@ -3,6 +3,7 @@
 use alloc::format;
 
 use super::explore::Verifier;
+use super::fields::Accessor;
 use super::pointer::MAX_OFFSET;
 use super::proof::Region;
 use super::refusal::Refusal;
@@ -41,7 +42,16 @@ impl Verifier<'_> {
             value.unwrap_or(Value::UNKNOWN)
         } else {
             self.check_access(base, &pointer, offset, size.bytes(), Access::Read, None)?;
-            self.loaded_value(&pointer, offset, size.bytes(), signed)?
+            let mut kptr = None;
+            if let Kind::MapValue { map } = pointer.kind {
+                let field =
+                    self.check_fields(base, map, &pointer, offset, size.bytes(), Accessor::Load)?;
+                kptr = field.map(|index| (map, index));
+            }
+            match kptr {
+                Some((map, index)) => self.loaded_kptr(map, index)?,
+                None => self.loaded_value(&pointer, offset, size.bytes(), signed)?,
+            }
         };
         let mut loaded = loaded;
         if loaded.is_scalar() && size != Size::DW {
@@ -116,7 +126,11 @@ impl Verifier<'_> {
                 )
                 .register(base));
         }
-        self.check_access(base, &pointer, offset, size.bytes(), Access::Write, stored)
+        self.check_access(base, &pointer, offset, size.bytes(), Access::Write, stored)?;
+        if let Kind::MapValue { map } = pointer.kind {
+            self.check_fields(base, map, &pointer, offset, size.bytes(), Accessor::Store(src))?;
+        }
+        Ok(())
     }
 
     /// Atomics have no meaning on memory that is translated or copied.
@@ -173,6 +187,9 @@ impl Verifier<'_> {
         } else {
             self.check_access(base, &pointer, offset, size, Access::Read, None)?;
             self.check_access(base, &pointer, offset, size, Access::Write, None)?;
+            if let Kind::MapValue { map } = pointer.kind {
+                self.check_fields(base, map, &pointer, offset, size, Accessor::Atomic)?;
+            }
         }
         if let Some(reg) = fetched {
             if old.is_scalar() && size < 8 {

@@ -5,7 +5,7 @@
 //! A path ends at the program's exit, or where an earlier state covers the present one
 //! (`compare`, `checkpoint`, `path`). The rules for each instruction are in `step`,
 //! `alu`, `pointer`, `branch`, `memory`, `stack`, `context`, `objects`, `call`,
-//! `arguments`, `callback` (with `join`) and `maps`.
+//! `arguments`, `callback` (with `join`), `maps` and `fields`.
 //!
 //! # Why an accepted program is safe
 //!
@@ -32,8 +32,7 @@
 //! * Global functions are explored at each call, as static ones are.
 //! * A callback is walked until what it changes is stable (`callback`); its index is known
 //!   to be less than the number of rounds.
-//! * Spin locks, timers, kernel pointers in maps, dynptrs, iterators, kernel functions and
-//!   `may_goto` are refused with a reason.
+//! * Dynptrs, iterators, kernel functions and `may_goto` are refused with a reason.
 //! * For unprivileged programs both sides of a decided branch are explored, the
 //!   impossible one with unknown operands, as the processor may guess it.
 //!
@@ -53,6 +52,7 @@ mod checkpoint;
 mod compare;
 mod context;
 mod explore;
+mod fields;
 mod join;
 mod json;
 mod liveness;
@@ -121,7 +121,12 @@ pub fn verify_with_log<M: MapRef>(
         let maps = program
             .maps
             .iter()
-            .map(|map| MapInfo { def: map.def(), inner: map.inner_def() })
+            .map(|map| MapInfo {
+                def: map.def(),
+                inner: map.inner_def(),
+                fields: map.value_fields(),
+                pointers: map.kernel_pointers().to_vec(),
+            })
             .collect();
         let read_frozen = |map: usize, offset: u32, into: &mut [u8]| {
             program.maps.get(map).is_some_and(|map| map.read_frozen(offset, into))

@@ -233,11 +233,17 @@ impl Verifier<'_> {
     /// kernel's BTF it stands for itself: it can be handed on, but nothing in it be read.
     pub(super) fn returned_struct(&self, name: &str) -> Result<TypeId, Refusal> {
         if self.env.options.kernel_btf.is_none()
-            && let Some(index) = OPAQUE_SOCKETS.iter().position(|&known| known == name)
+            && let Some(index) = self.opaque().position(|known| known == name)
         {
             return Ok(OPAQUE | index as u32);
         }
         self.kernel_struct(name)
+    }
+
+    /// Structures that are known by name only: kinds of sockets, and what maps point to.
+    fn opaque(&self) -> impl Iterator<Item = &str> {
+        let targets = self.env.maps.iter().flat_map(|map| &map.pointers);
+        OPAQUE_SOCKETS.into_iter().chain(targets.map(|field| &*field.target))
     }
 
     /// The kernel's structure of a name.
@@ -259,8 +265,9 @@ impl Verifier<'_> {
     /// Whether a structure is the one of this name, or begins with it.
     pub(super) fn begins_with(&self, id: TypeId, name: &str) -> bool {
         if id & OPAQUE != 0 {
-            let known = OPAQUE_SOCKETS.get((id & !OPAQUE) as usize);
-            return name == "sock_common" || known == Some(&name);
+            let index = (id & !OPAQUE) as usize;
+            return self.opaque().nth(index) == Some(name)
+                || (name == "sock_common" && index < OPAQUE_SOCKETS.len());
         }
         let Some(btf) = self.env.options.kernel_btf else { return false };
         let mut id = id;
@@ -440,7 +447,7 @@ impl Verifier<'_> {
     }
 }
 
-/// Marks a structure that is known by name only: an index into [`OPAQUE_SOCKETS`].
+/// Marks a structure that is known by name only: a position in `Verifier::opaque`.
 const OPAQUE: u32 = 1 << 31;
 
 /// Kinds of sockets that helpers return; each begins with a `sock_common`.

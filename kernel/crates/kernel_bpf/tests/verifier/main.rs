@@ -5,6 +5,7 @@
 
 mod callbacks;
 mod common;
+mod fields;
 mod fuzz;
 mod machine;
 mod memory;
