@@ -396,6 +396,16 @@ pub trait Architecture {
 
     /// Nanoseconds since boot, monotonic. Callable anywhere.
     fn now_ns() -> u64;
+    /// A counter that runs at a constant rate, read in as few instructions as the machine has
+    /// for it: for the length of what is short. Two readings are taken on one CPU.
+    #[inline]
+    fn counter() -> u64 {
+        Self::now_ns()
+    }
+    /// So many of the counter's ticks in nanoseconds.
+    fn counter_ns(ticks: u64) -> u64 {
+        ticks
+    }
     /// Seconds since 1970-01-01 UTC from the machine's clock, read once at start-up.
     fn boot_epoch_seconds() -> u64;
     /// Programs this CPU's timer to interrupt once, at `deadline_ns` on `now_ns`'s scale (at once

@@ -5,9 +5,11 @@
 //! in the shape that the hook declares (`kernel_bpf::hook`). Contexts are built on the stack,
 //! as words, when a program of that kind is about to run.
 
+use kernel_bpf::hook;
+
 use super::hooks::{HOOKS, Hook};
-use super::host;
 use super::program::{ContextKind, ProgramCode};
+use super::{BpfManager, host};
 use crate::arch::{Arch, Architecture, TrapFrame};
 use crate::mcore;
 use crate::syscall::Frame;
@@ -22,14 +24,31 @@ pub const TRACEPOINT_ENTER_SIZE: u32 = 64;
 /// The same at `raw_syscalls:sys_exit`.
 pub const TRACEPOINT_EXIT_SIZE: u32 = 24;
 
-/// Something that happened.
-pub enum Event<'a> {
-    /// A timer interrupt of this CPU.
-    Timer { frame: &'a Frame, now_ns: u64, deadline_ns: u64, period_ns: u64 },
-    /// A system call that is about to run.
-    SysEnter { frame: &'a Frame, number: usize, args: &'a [usize; 6] },
-    /// A system call that has run.
-    SysExit { frame: &'a Frame, number: usize, result: usize },
+/// Something that happened. Each kind is a type of its own, so that each hook has a loop of its
+/// own, which makes of the registers only what the attached programs look at.
+pub(in crate::bpf) trait Event {
+    /// Runs one program for this event, in the shape that its type wants.
+    fn deliver(&self, program: &ProgramCode) -> Decision;
+}
+
+/// A timer interrupt of this CPU.
+struct TimerEvent<'a> {
+    frame: &'a Frame,
+    now_ns: u64,
+    deadline_ns: u64,
+    period_ns: u64,
+}
+
+/// A system call that is about to run.
+struct SysEnter<'a> {
+    frame: &'a Frame,
+}
+
+/// A system call that has run.
+struct SysExit<'a> {
+    frame: &'a Frame,
+    number: usize,
+    result: usize,
 }
 
 /// What a program decided.
@@ -41,72 +60,80 @@ pub enum Decision {
     Refuse(usize),
 }
 
-impl Event<'_> {
-    /// Runs one program for this event, in the shape that its type wants.
-    #[inline]
-    pub(super) fn deliver(&self, program: &ProgramCode) -> Decision {
-        match (self, program.context_kind()) {
-            (Self::SysEnter { number, args, .. }, ContextKind::Hook) => {
-                let mut context = [
-                    *number as u64,
-                    args[0] as u64,
-                    args[1] as u64,
-                    args[2] as u64,
-                    args[3] as u64,
-                    args[4] as u64,
-                    args[5] as u64,
-                    identity_word(),
-                ];
-                refusal(program.run(&mut context))
-            }
-            (Self::SysEnter { frame, number, .. }, ContextKind::RawTracepoint) => {
-                program.run(&mut [frame_address(frame), *number as u64]);
+impl Event for SysEnter<'_> {
+    #[inline(always)]
+    fn deliver(&self, program: &ProgramCode) -> Decision {
+        match program.context_kind() {
+            ContextKind::RawTracepoint => {
+                program.run(&mut [frame_address(self.frame), self.frame.syscall().0 as u64]);
                 Decision::Pass
             }
-            (Self::SysEnter { number, args, .. }, ContextKind::Tracepoint) => {
-                program.run(&mut [
-                    0,
-                    *number as u64,
-                    args[0] as u64,
-                    args[1] as u64,
-                    args[2] as u64,
-                    args[3] as u64,
-                    args[4] as u64,
-                    args[5] as u64,
-                ]);
-                Decision::Pass
-            }
-            (Self::SysExit { number, result, .. }, ContextKind::Hook) => {
-                program.run(&mut [*number as u64, *result as u64, identity_word()]);
-                Decision::Pass
-            }
-            (Self::SysExit { frame, result, .. }, ContextKind::RawTracepoint) => {
-                program.run(&mut [frame_address(frame), *result as u64]);
-                Decision::Pass
-            }
-            (Self::SysExit { number, result, .. }, ContextKind::Tracepoint) => {
-                program.run(&mut [0, *number as u64, *result as u64]);
-                Decision::Pass
-            }
-            (Self::Timer { frame, now_ns, deadline_ns, period_ns }, ContextKind::Hook) => {
-                let cpu = Arch::cpu_id() as u64;
-                let user = u64::from(frame.from_user());
-                program.run(&mut [*now_ns, *deadline_ns, *period_ns, cpu | user << 32]);
-                Decision::Pass
-            }
-            (Self::Timer { frame, period_ns, .. }, ContextKind::PerfEvent) => {
-                let mut context = [0; PERF_EVENT_WORDS];
-                let registers = frame.pt_regs();
-                for (word, register) in context.iter_mut().zip(registers.as_ref()) {
-                    *word = *register;
-                }
-                context[PERF_EVENT_WORDS - 2] = *period_ns;
-                program.run(&mut context);
-                Decision::Pass
-            }
-            // `check_hook` lets no other pair through.
+            ContextKind::Hook => self.decide(program),
+            ContextKind::Tracepoint => self.trace(program),
+            // `check_hook` lets no other kind through.
             _ => Decision::Pass,
         }
+    }
+}
+
+impl SysEnter<'_> {
+    /// Runs a program of Lemma's own type. Apart, as the next, so that the arguments are only
+    /// taken out of the frame where they are wanted.
+    #[inline(never)]
+    fn decide(&self, program: &ProgramCode) -> Decision {
+        let (number, args) = self.frame.syscall();
+        let [a, b, c, d, e, f] = args.map(|argument| argument as u64);
+        let mut context = [number as u64, a, b, c, d, e, f, identity_word()];
+        refusal(program.run(&mut context))
+    }
+
+    /// Runs a tracepoint's program.
+    #[inline(never)]
+    fn trace(&self, program: &ProgramCode) -> Decision {
+        let (number, args) = self.frame.syscall();
+        let [a, b, c, d, e, f] = args.map(|argument| argument as u64);
+        program.run(&mut [0, number as u64, a, b, c, d, e, f]);
+        Decision::Pass
+    }
+}
+
+impl Event for SysExit<'_> {
+    #[inline(always)]
+    fn deliver(&self, program: &ProgramCode) -> Decision {
+        let (number, result) = (self.number as u64, self.result as u64);
+        match program.context_kind() {
+            ContextKind::RawTracepoint => program.run(&mut [frame_address(self.frame), result]),
+            ContextKind::Hook => program.run(&mut [number, result, identity_word()]),
+            ContextKind::Tracepoint => program.run(&mut [0, number, result]),
+            // `check_hook` lets no other kind through.
+            _ => None,
+        };
+        Decision::Pass
+    }
+}
+
+impl Event for TimerEvent<'_> {
+    fn deliver(&self, program: &ProgramCode) -> Decision {
+        match program.context_kind() {
+            ContextKind::Hook => {
+                let cpu = Arch::cpu_id() as u64;
+                let user = u64::from(self.frame.from_user());
+                let Self { now_ns, deadline_ns, period_ns, .. } = *self;
+                program.run(&mut [now_ns, deadline_ns, period_ns, cpu | user << 32]);
+            }
+            ContextKind::PerfEvent => {
+                let mut context = [0; PERF_EVENT_WORDS];
+                let registers = self.frame.pt_regs();
+                for (word, register) in context.iter_mut().zip(registers.iter()) {
+                    *word = *register;
+                }
+                context[PERF_EVENT_WORDS - 2] = self.period_ns;
+                program.run(&mut context);
+            }
+            // `check_hook` lets no other kind through.
+            _ => {}
+        }
+        Decision::Pass
     }
 }
 
@@ -142,11 +169,10 @@ pub fn sys_enter(frame: &Frame) -> Decision {
     if SYS_ENTER.active() { run_sys_enter(frame) } else { Decision::Pass }
 }
 
-/// Apart, so that the event, which is in memory, costs nothing where there is no program.
+/// Apart, so that what it needs of the stack costs nothing where there is no program.
 #[inline(never)]
 fn run_sys_enter(frame: &Frame) -> Decision {
-    let (number, args) = frame.syscall();
-    let decision = SYS_ENTER.run(&Event::SysEnter { frame, number, args: &args });
+    let decision = BpfManager::execute_hooks(hook::SYS_ENTER, &SysEnter { frame });
     // A task, outside every hook again: what the programs took out of maps can be used anew.
     super::quiesce();
     decision
@@ -162,7 +188,7 @@ pub fn sys_exit(frame: &Frame, number: usize, result: usize) {
 
 #[inline(never)]
 fn run_sys_exit(frame: &Frame, number: usize, result: usize) {
-    SYS_EXIT.run(&Event::SysExit { frame, number, result });
+    BpfManager::execute_hooks(hook::SYS_EXIT, &SysExit { frame, number, result });
     super::quiesce();
 }
 
@@ -170,7 +196,8 @@ fn run_sys_exit(frame: &Frame, number: usize, result: usize) {
 #[inline]
 pub fn timer(frame: &Frame, now_ns: u64, deadline_ns: u64, period_ns: u64) {
     if TIMER.active() {
-        TIMER.run(&Event::Timer { frame, now_ns, deadline_ns, period_ns });
+        let event = TimerEvent { frame, now_ns, deadline_ns, period_ns };
+        BpfManager::execute_hooks(hook::TIMER, &event);
         // Threads of the kernel run no programs; anything else may have been interrupted in one.
         if frame.from_user() || mcore::try_current().is_none_or(|task| task.is_kernel()) {
             super::quiesce();

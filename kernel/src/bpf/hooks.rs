@@ -208,7 +208,8 @@ impl Hook {
     }
 
     /// Runs every attached program for `event`; the first that refuses decides.
-    pub fn run(&self, event: &Event<'_>) -> Decision {
+    #[inline(always)]
+    pub(super) fn run(&self, event: &impl Event) -> Decision {
         let list = self.list.load(Ordering::Acquire);
         // SAFETY: the pointer is null or a published list, which is freed only after every
         // CPU has passed a quiescent point; a running hook does not pass one.

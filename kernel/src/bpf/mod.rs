@@ -139,9 +139,10 @@ impl BpfManager {
         )
     }
 
-    /// Runs the programs at a hook for one event.
-    #[inline]
-    pub fn execute_hooks(&self, attach_type: u32, event: &Event<'_>) -> Decision {
+    /// Runs the programs at the hook with this attach type for one event. Without a manager, too:
+    /// the hooks stand for themselves, so that an event looks up nothing.
+    #[inline(always)]
+    pub(in crate::bpf) fn execute_hooks(attach_type: u32, event: &impl Event) -> Decision {
         match Hook::by_attach_type(attach_type) {
             Some(hook) => hook.run(event),
             None => Decision::Pass,

@@ -11,7 +11,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use kernel_abi::bpf::OBJ_NAME_LEN;
 use kernel_bpf::hook::HookDecl;
@@ -31,7 +31,7 @@ use super::hooks::{AttachError, AttachmentId, Hook};
 use super::host::KernelHost;
 use super::map::LoadedMap;
 use crate::arch::{Arch, Architecture};
-use crate::mcore::context::MAX_CPUS;
+use crate::mcore;
 
 /// In which shape a program sees its event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,7 @@ struct Code {
     bounds: Bounds,
     prog_type: ProgType,
     expected_attach_type: u32,
+    runs: Box<[Runs]>,
 }
 
 /// Verifies and pre-decodes a program.
@@ -133,7 +134,7 @@ pub fn prepare(request: LoadRequest, log: &mut String) -> Result<Prepared, LoadE
     let interpreter = Interpreter::new(&verified).map_err(LoadError::NotRunnable)?;
     Ok(Prepared {
         request: Facts { maps, name, btf, bytes, uid, verify_time_ns, gpl_compatible },
-        code: Code { interpreter, bounds, prog_type, expected_attach_type },
+        code: Code { interpreter, bounds, prog_type, expected_attach_type, runs: Runs::for_all()? },
     })
 }
 
@@ -164,8 +165,7 @@ impl Prepared {
                 bounds: code.bounds,
                 prog_type: code.prog_type,
                 expected_attach_type: code.expected_attach_type,
-                run_count: AtomicU64::new(0),
-                run_time_ns: AtomicU64::new(0),
+                runs: code.runs,
             }),
             attachments: Mutex::new(Vec::new()),
         }
@@ -180,18 +180,38 @@ pub struct ProgramCode {
     bounds: Bounds,
     prog_type: ProgType,
     expected_attach_type: u32,
-    run_count: AtomicU64,
-    run_time_ns: AtomicU64,
+    runs: Box<[Runs]>,
 }
 
-/// The program that each CPU runs, null where there is none.
-static RUNNING: [AtomicPtr<ProgramCode>; MAX_CPUS] =
-    [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS];
+/// How often and how long a program ran on one CPU, in a cache line of its own. Only that CPU
+/// writes it, and what interrupts a program runs another one: the timer's programs run nowhere
+/// else. So no addition is lost, though none is atomic.
+#[derive(Default)]
+#[repr(align(64))]
+struct Runs {
+    count: AtomicU64,
+    /// In ticks of [`Architecture::counter`].
+    ticks: AtomicU64,
+}
 
-#[inline]
-fn running_here() -> &'static AtomicPtr<ProgramCode> {
-    static BEYOND: AtomicPtr<ProgramCode> = AtomicPtr::new(core::ptr::null_mut());
-    RUNNING.get(Arch::cpu_id()).unwrap_or(&BEYOND)
+impl Runs {
+    #[inline]
+    fn add(&self, ticks: u64) {
+        let add = |to: &AtomicU64, value| {
+            to.store(to.load(Ordering::Relaxed).wrapping_add(value), Ordering::Relaxed);
+        };
+        add(&self.count, 1);
+        add(&self.ticks, ticks);
+    }
+
+    /// One for each CPU.
+    fn for_all() -> Result<Box<[Self]>, LoadError> {
+        let mut runs = Vec::new();
+        let cpus = Arch::cpus_online();
+        runs.try_reserve_exact(cpus).map_err(|_| LoadError::OutOfMemory)?;
+        runs.resize_with(cpus, Self::default);
+        Ok(runs.into_boxed_slice())
+    }
 }
 
 /// Writes which program this CPU is running, if any, for the report of a kernel that failed:
@@ -204,7 +224,11 @@ pub fn describe_running(
     out: &mut dyn fmt::Write,
     mut words: impl Iterator<Item = usize>,
 ) -> fmt::Result {
-    let program = running_here().load(Ordering::Relaxed);
+    let program = if mcore::is_running() {
+        mcore::this_cpu().program().load(Ordering::Relaxed).cast::<ProgramCode>()
+    } else {
+        core::ptr::null_mut()
+    };
     // SAFETY: null, or a program that `run` on this CPU has borrowed and not returned from.
     let Some(program) = (unsafe { program.as_ref() }) else {
         return writeln!(out, "program: none");
@@ -233,12 +257,13 @@ impl ProgramCode {
 
     /// How often it ran.
     pub fn run_count(&self) -> u64 {
-        self.run_count.load(Ordering::Relaxed)
+        self.runs.iter().map(|runs| runs.count.load(Ordering::Relaxed)).sum()
     }
 
     /// How long it ran in all, in nanoseconds.
     pub fn run_time_ns(&self) -> u64 {
-        self.run_time_ns.load(Ordering::Relaxed)
+        let ticks = self.runs.iter().map(|runs| runs.ticks.load(Ordering::Relaxed)).sum();
+        Arch::counter_ns(ticks)
     }
 
     /// Whether the program may be attached to a hook: its type belongs there, its context is
@@ -268,15 +293,15 @@ impl ProgramCode {
     /// if the context is too short, which [`check_hook`](Self::check_hook) excludes.
     #[inline]
     pub(super) fn run(&self, context: &mut [u64]) -> Option<u64> {
-        let start = Arch::now_ns();
-        let slot = running_here();
+        let start = Arch::counter();
+        let slot = mcore::this_cpu().program();
         let interrupted = slot.load(Ordering::Relaxed);
-        slot.store(core::ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
+        slot.store(core::ptr::from_ref(self).cast_mut().cast(), Ordering::Relaxed);
         let answer = self.interpreter.run(bytemuck::cast_slice_mut(context), &KernelHost);
         slot.store(interrupted, Ordering::Relaxed);
-        let time = Arch::now_ns().saturating_sub(start);
-        self.run_count.fetch_add(1, Ordering::Relaxed);
-        self.run_time_ns.fetch_add(time, Ordering::Relaxed);
+        if let Some(runs) = self.runs.get(Arch::cpu_id()) {
+            runs.add(Arch::counter().wrapping_sub(start));
+        }
         answer
     }
 

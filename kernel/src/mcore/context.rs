@@ -49,6 +49,8 @@ pub struct CpuContext {
     pub(super) space: Cell<Option<Arc<AddressSpace>>>,
     /// Context switches since start-up.
     pub(super) switches: AtomicU64,
+    /// For the layer that runs programs at hooks: which one runs here, null if none does.
+    program: AtomicPtr<()>,
 }
 
 // SAFETY: the cells are used by the CPU itself only, with interrupts off; the rest is atomic
@@ -150,6 +152,12 @@ impl CpuContext {
         self.switches.load(Ordering::Relaxed)
     }
 
+    /// Where the program that runs at a hook on this CPU is noted.
+    #[inline]
+    pub fn program(&self) -> &AtomicPtr<()> {
+        &self.program
+    }
+
     /// Nanoseconds without a task to run, up to the last time one was found.
     pub fn idle_ns(&self) -> u64 {
         self.idle.run_ns()
@@ -181,6 +189,7 @@ pub(super) fn init_cpu() {
         previous: Cell::new(None),
         space: Cell::new(None),
         switches: AtomicU64::new(0),
+        program: AtomicPtr::new(core::ptr::null_mut()),
     }));
     if let Some(slot) = CPUS.get(number) {
         slot.store(context, Ordering::Release);

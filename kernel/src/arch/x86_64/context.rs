@@ -198,9 +198,10 @@ impl FpState {
     /// vol. 1, section 13.4.2): a component that XSAVE does not write would stay wrong for good.
     pub(super) fn has_valid_header(&self) -> bool {
         let components = u64::from(FP_COMPONENTS & FEATURES.components.load(Ordering::Relaxed));
-        let header = self.area.iter().skip(HEADER);
-        let valid = components.to_le_bytes().into_iter().chain([0; 56]);
-        header.zip(valid).all(|(byte, valid)| byte & !valid == 0)
+        let header = self.area.get(HEADER..HEADER + 64).unwrap_or(&[]);
+        let mut words = header.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
+        words.next().is_some_and(|present| present & !components == 0)
+            && words.all(|word| word == 0)
     }
 
     /// The area with its marks.

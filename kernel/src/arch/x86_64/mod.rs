@@ -263,6 +263,15 @@ impl Architecture for X86_64 {
         timer::now_ns()
     }
 
+    #[inline]
+    fn counter() -> u64 {
+        timer::counter()
+    }
+
+    fn counter_ns(ticks: u64) -> u64 {
+        timer::counter_ns(ticks)
+    }
+
     fn boot_epoch_seconds() -> u64 {
         timer::boot_epoch_seconds()
     }

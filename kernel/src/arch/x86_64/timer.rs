@@ -34,6 +34,8 @@ static CLOCK: AtomicUsize = AtomicUsize::new(0);
 static CLOCK_BASE: AtomicU64 = AtomicU64::new(0);
 /// Nanoseconds per tick of the clock, times 2^32; 0 before calibration: time stands still.
 static CLOCK_FACTOR: AtomicU64 = AtomicU64::new(0);
+/// Nanoseconds per tick of the TSC, as it was at start-up, times 2^32.
+static TSC_FACTOR: AtomicU64 = AtomicU64::new(0);
 /// Timer ticks (or TSC ticks, with a deadline) per nanosecond, times 2^32.
 static TIMER_FACTOR: AtomicU64 = AtomicU64::new(0);
 static TSC_DEADLINE: AtomicBool = AtomicBool::new(false);
@@ -61,6 +63,18 @@ pub(super) fn now_ns() -> u64 {
     };
     let ticks = ticks.wrapping_sub(CLOCK_BASE.load(Ordering::Relaxed));
     scale(ticks, CLOCK_FACTOR.load(Ordering::Relaxed))
+}
+
+/// See [`crate::arch::Architecture::counter`]: the TSC, also where it is not the clock. On a CPU
+/// on which its rate changes, the lengths are approximate.
+#[inline]
+pub(super) fn counter() -> u64 {
+    tsc()
+}
+
+/// See [`crate::arch::Architecture::counter_ns`].
+pub(super) fn counter_ns(ticks: u64) -> u64 {
+    scale(ticks, TSC_FACTOR.load(Ordering::Relaxed))
 }
 
 /// The HPET's registers (IA-PC HPET Specification 1.0a, section 2.3).
@@ -213,6 +227,7 @@ pub(super) fn init(command_line: &str) {
     let hpet = Hpet::find();
     let reference = Reference::find(hpet);
     let (tsc_hertz, timer_hertz) = calibrate(reference);
+    TSC_FACTOR.store(factor(tsc_hertz, NANOS), Ordering::Relaxed);
     let want_hpet = command_line.split_ascii_whitespace().any(|word| word == "clock=hpet");
     match hpet.filter(|hpet| hpet.wide && (want_hpet || !has(&FEATURES.constant_tsc))) {
         Some(hpet) => {
