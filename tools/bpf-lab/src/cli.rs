@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{batch, conformance};
+use crate::{batch, command, conformance};
 
 /// Verifies, runs, measures and signs BPF programs with Lemma's engine.
 #[derive(Parser, Debug)]
@@ -19,6 +19,18 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Say whether programs are accepted, and if not, why
+    Verify(command::verify::Arguments),
+    /// Verify a program and run it
+    Run(command::run::Arguments),
+    /// Show instructions as text
+    Disasm(command::disasm::Arguments),
+    /// Make instructions of text
+    Asm(command::asm::Arguments),
+    /// Show what programs cost at most, and which hooks can afford them
+    Cost(command::cost::Arguments),
+    /// Measure how long a program takes to verify, prepare and run
+    Bench(command::bench::Arguments),
     /// Judge many programs: JSON lines on standard input, a verdict for each on standard output
     Batch(batch::Arguments),
     /// Be a plugin of the bpf_conformance runner
@@ -29,6 +41,12 @@ enum Command {
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<()> {
     let cli = Cli::parse_from(plugin_order(arguments.collect()));
     match &cli.command {
+        Command::Verify(arguments) => command::verify::main(arguments),
+        Command::Run(arguments) => command::run::main(arguments),
+        Command::Disasm(arguments) => command::disasm::main(arguments),
+        Command::Asm(arguments) => command::asm::main(arguments),
+        Command::Cost(arguments) => command::cost::main(arguments),
+        Command::Bench(arguments) => command::bench::main(arguments),
         Command::Batch(arguments) => batch::main(arguments),
         Command::Conformance(arguments) => conformance::main(arguments),
     }

@@ -25,6 +25,11 @@ fn digit(byte: u8) -> Result<u8> {
     }
 }
 
+/// Writes pairs of lower-case digits.
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +41,6 @@ mod tests {
         assert_eq!(decode("").unwrap(), Vec::<u8>::new());
         assert!(decode("b70").is_err());
         assert!(decode("zz").is_err());
+        assert_eq!(encode(&[0, 0xab]), "00ab");
     }
 }

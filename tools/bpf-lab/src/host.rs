@@ -14,7 +14,14 @@ use kernel_bpf::map::{Epoch, Map, MapEnvironment};
 pub(crate) struct Host {
     random: AtomicU32,
     /// Whether to show what programs print.
-    pub(crate) print: bool,
+    print: bool,
+}
+
+impl Host {
+    /// A host that shows on standard error what programs print.
+    pub(crate) fn printing() -> Self {
+        Self { print: true, ..Self::default() }
+    }
 }
 
 impl KernelServices for Host {

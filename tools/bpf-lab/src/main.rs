@@ -1,6 +1,7 @@
 //! `bpf-lab`: Lemma's BPF engine on the host, as a tool.
 //!
-//! `cli` is the command line. `batch` judges many cases at once, `conformance` is a plugin of
+//! `cli` is the command line. `command` has the commands on one file, which `input` reads: an
+//! ELF object, hexadecimal text or assembly. `batch` judges many cases at once, `conformance` is a plugin of
 //! the `bpf_conformance` runner. They share `engine` (a program made ready to run, whichever
 //! engine runs it), `test_run` (what a program is given to run on), and `host` (the machine
 //! that helpers see).
@@ -10,10 +11,12 @@
 
 mod batch;
 mod cli;
+mod command;
 mod conformance;
 mod engine;
 mod hex;
 mod host;
+mod input;
 mod test_run;
 
 use std::process::ExitCode;

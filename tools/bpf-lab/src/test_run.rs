@@ -6,10 +6,15 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, bail};
 use kernel_bpf::helper::KernelServices;
 use kernel_bpf::interpreter::PacketContext;
+use kernel_bpf::map::Map;
 use kernel_bpf::prog_type::ProgType;
+use kernel_bpf::program::Program;
+use kernel_bpf::verifier::{Proof, Verified};
 
 use crate::engine::Ready;
 
@@ -23,22 +28,54 @@ const XDP_INGRESS_IFINDEX: usize = 12;
 /// The loopback device, where test packets come from.
 const LOOPBACK: u32 = 1;
 
-/// Runs once and returns r0.
-pub(crate) fn run(
+/// What a run gets.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Input {
+    /// The packet; the context of a program that takes none.
+    pub(crate) data: Option<Vec<u8>>,
+    /// The context; for a packet's program the fields of its structure that are to be set.
+    pub(crate) fields: Option<Vec<u8>>,
+}
+
+/// Bytes of a packet that nobody gave.
+const DEFAULT_PACKET: usize = 64;
+
+/// Runs a verified program once and returns r0.
+pub(crate) fn run_on(
     ready: &Ready,
-    prog_type: ProgType,
-    context_bytes: usize,
-    data: &mut Vec<u8>,
+    program: &Verified<Program<Arc<Map>>>,
+    input: &mut Input,
     services: &dyn KernelServices,
 ) -> Result<u64> {
+    let prog_type = program.prog_type;
     if PacketContext::new(prog_type, &mut []).is_none() {
-        if data.len() < context_bytes {
-            data.resize(context_bytes, 0);
-        }
-        return ready
-            .run(data, services)
-            .context("the engine has no test run for this program type");
+        let context = input.fields.get_or_insert_with(|| input.data.take().unwrap_or_default());
+        return run_raw(ready, program.proof(), context, services);
     }
+    let data = input.data.get_or_insert_with(|| vec![0; DEFAULT_PACKET]);
+    run_packet(ready, prog_type, data, input.fields.as_deref().unwrap_or_default(), services)
+}
+
+fn run_raw(
+    ready: &Ready,
+    proof: &Proof,
+    context: &mut Vec<u8>,
+    services: &dyn KernelServices,
+) -> Result<u64> {
+    let least = proof.max_ctx_offset as usize;
+    if context.len() < least {
+        context.resize(least, 0);
+    }
+    ready.run(context, services).context("there is no test run for this program type")
+}
+
+fn run_packet(
+    ready: &Ready,
+    prog_type: ProgType,
+    data: &mut [u8],
+    fields: &[u8],
+    services: &dyn KernelServices,
+) -> Result<u64> {
     if data.len() < ETHERNET {
         bail!("a test packet has at least {ETHERNET} bytes");
     }
@@ -46,13 +83,18 @@ pub(crate) fn run(
     let link_layer = matches!(prog_type, ProgType::Xdp | ProgType::SchedCls | ProgType::SchedAct);
     let packet = data.get_mut(if link_layer { 0 } else { ETHERNET }..).unwrap_or_default();
     let Some(mut context) = PacketContext::new(prog_type, packet) else {
-        bail!("the engine has no packets for this program type");
+        bail!("there is no test run for this program type");
     };
     if prog_type == ProgType::Xdp {
         context.set_u32(XDP_INGRESS_IFINDEX, LOOPBACK);
     } else {
         context.set_u32(SKB_PROTOCOL, u32::from(protocol));
         context.set_u32(SKB_IFINDEX, LOOPBACK);
+    }
+    for (index, word) in fields.chunks_exact(4).enumerate() {
+        if let Some(word) = word.first_chunk() {
+            context.set_u32(index * 4, u32::from_ne_bytes(*word));
+        }
     }
     Ok(ready.run_packet(&mut context, services))
 }

@@ -24,7 +24,7 @@ use super::verdict::{Decision, Verdict};
 use crate::conformance;
 use crate::engine::{EngineKind, Profile, Ready, Trusted};
 use crate::host::Host;
-use crate::test_run;
+use crate::test_run::{self, Input};
 
 /// `BPF_F_STRICT_ALIGNMENT`.
 const STRICT_ALIGNMENT: u32 = 1;
@@ -219,7 +219,6 @@ fn run(
         anyhow::anyhow!("refused with its real maps: {}", rejection.message)
     })?;
     let ready = Ready::new(&verified, case.engine.unwrap_or(setting.engine), setting.profile)?;
-    let bytes = verified.proof().max_ctx_offset as usize;
     let inputs: Vec<Vec<u8>> = match (&case.runs, &case.mem) {
         (Some(runs), None) => runs.iter().map(|run| run.data.0.clone()).collect(),
         (Some(runs), Some(_)) if !runs.is_empty() => {
@@ -230,8 +229,9 @@ fn run(
     };
     let host = Host::default();
     let mut failure = Ok(());
-    for mut input in inputs {
-        match test_run::run(&ready, verified.prog_type, bytes, &mut input, &host) {
+    for data in inputs {
+        let mut input = Input { data: Some(data), fields: None };
+        match test_run::run_on(&ready, &verified, &mut input, &host) {
             // As BPF_PROG_TEST_RUN reports it: 32 bits.
             Ok(result) => verdict.retvals.push(Some(result & 0xffff_ffff)),
             Err(error) => {
