@@ -13,6 +13,37 @@ use crate::verifier::Verified;
 /// Words of the largest context (`struct __sk_buff`), and of the three pointers behind it.
 const WORDS: usize = (192 + 24) / 8;
 
+/// The structures that have pointers to a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Structure {
+    SkBuff,
+    XdpMd,
+}
+
+impl Structure {
+    /// What programs of a type get; `None` for a type that takes no packets.
+    fn of(prog_type: ProgType) -> Option<Self> {
+        match prog_type {
+            ProgType::Xdp => Some(Self::XdpMd),
+            ProgType::SocketFilter
+            | ProgType::SchedCls
+            | ProgType::SchedAct
+            | ProgType::CgroupSkb
+            | ProgType::LwtIn
+            | ProgType::LwtOut
+            | ProgType::LwtXmit => Some(Self::SkBuff),
+            _ => None,
+        }
+    }
+
+    const fn bytes(self) -> usize {
+        match self {
+            Self::SkBuff => 192,
+            Self::XdpMd => 24,
+        }
+    }
+}
+
 /// `struct __sk_buff` or `struct xdp_md` with a packet.
 ///
 /// The fields lie as user space declares them; `data`, `data_end` and `data_meta` have 32 bits
@@ -20,6 +51,7 @@ const WORDS: usize = (192 + 24) / 8;
 /// pointers that lie behind the declared fields.
 pub struct PacketContext<'a> {
     words: [u64; WORDS],
+    structure: Structure,
     packet: PhantomData<&'a mut [u8]>,
 }
 
@@ -28,18 +60,9 @@ impl<'a> PacketContext<'a> {
     /// zero. `None` for a type that takes no packets.
     #[must_use]
     pub fn new(prog_type: ProgType, packet: &'a mut [u8]) -> Option<Self> {
-        let size = match prog_type {
-            ProgType::Xdp => 24,
-            ProgType::SocketFilter
-            | ProgType::SchedCls
-            | ProgType::SchedAct
-            | ProgType::CgroupSkb
-            | ProgType::LwtIn
-            | ProgType::LwtOut
-            | ProgType::LwtXmit => 192,
-            _ => return None,
-        };
-        let mut context = Self { words: [0; WORDS], packet: PhantomData };
+        let structure = Structure::of(prog_type)?;
+        let size = structure.bytes();
+        let mut context = Self { words: [0; WORDS], structure, packet: PhantomData };
         let range = packet.as_mut_ptr_range();
         let (start, end) = (range.start.expose_provenance(), range.end.expose_provenance());
         for (index, address) in [start, end, start].into_iter().enumerate() {
@@ -47,7 +70,7 @@ impl<'a> PacketContext<'a> {
                 *word = address as u64;
             }
         }
-        if size == 192 {
+        if structure == Structure::SkBuff {
             context.set_u32(0, u32::try_from(packet.len()).unwrap_or(u32::MAX));
         }
         Some(context)
@@ -55,7 +78,10 @@ impl<'a> PacketContext<'a> {
 
     /// Sets a 32-bit field by its offset in the structure, a multiple of 4; ignored outside.
     pub fn set_u32(&mut self, offset: usize, value: u32) {
-        if let Some(word) = self.words.get_mut(offset / 8) {
+        // The pointers behind the structure are not to be set.
+        if offset < self.structure.bytes()
+            && let Some(word) = self.words.get_mut(offset / 8)
+        {
             let mut bytes = word.to_ne_bytes();
             if let Some(field) = bytes.get_mut(offset % 8..).and_then(<[u8]>::first_chunk_mut) {
                 *field = value.to_ne_bytes();
@@ -76,31 +102,54 @@ impl<'a> PacketContext<'a> {
     }
 }
 
-/// The smallest context that a program may be run with; none is enough for a program that takes a
-/// packet.
+/// What a program may be run with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ContextSize(Option<usize>);
+pub(crate) enum ContextSize {
+    /// As many bytes, or more.
+    Bytes(usize),
+    /// A packet in this structure.
+    Packet(Structure),
+    /// Pointers to objects, which nothing here makes.
+    Objects,
+    /// Whatever the caller says: nobody verified the program.
+    #[cfg(any(test, feature = "trusted-programs"))]
+    Unknown,
+}
 
 impl ContextSize {
-    /// Of a program that nobody verified.
-    #[cfg(any(test, feature = "trusted-programs"))]
-    pub(crate) const UNKNOWN: Self = Self(Some(0));
-
     /// What a program was proved to access.
     pub(crate) fn of<M>(program: &Verified<Program<M>>) -> Self {
-        let least = program.proof().max_ctx_offset as usize;
-        Self((!takes_packet(program.get())).then_some(least))
+        if takes_packet(program.get()) {
+            return Structure::of(program.prog_type).map_or(Self::Objects, Self::Packet);
+        }
+        Self::Bytes(program.proof().max_ctx_offset as usize)
     }
 
     /// In bytes; 0 for a packet's context, which is always whole.
     pub(crate) fn least(self) -> usize {
-        self.0.unwrap_or(0)
+        if let Self::Bytes(least) = self { least } else { 0 }
     }
 
     /// Whether the program may be run with these bytes.
     #[inline]
     pub(crate) fn allows(self, context: &[u8]) -> bool {
-        self.0.is_some_and(|least| context.len() >= least)
+        match self {
+            Self::Bytes(least) => context.len() >= least,
+            Self::Packet(_) | Self::Objects => false,
+            #[cfg(any(test, feature = "trusted-programs"))]
+            Self::Unknown => true,
+        }
+    }
+
+    /// Whether the program may be run with this packet.
+    #[inline]
+    pub(crate) fn takes(self, context: &PacketContext<'_>) -> bool {
+        match self {
+            Self::Packet(structure) => structure == context.structure,
+            Self::Bytes(_) | Self::Objects => false,
+            #[cfg(any(test, feature = "trusted-programs"))]
+            Self::Unknown => true,
+        }
     }
 }
 

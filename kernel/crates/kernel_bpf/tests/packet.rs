@@ -11,6 +11,7 @@ use common::{Host, clang, compile_text, create_maps, environment};
 use kernel_bpf::interpreter::{Interpreter, PacketContext};
 use kernel_bpf::loader::Object;
 use kernel_bpf::profile::{ActiveProfile, PhysicalProfile};
+use kernel_bpf::prog_type::ProgType;
 use kernel_bpf::verifier::verify;
 
 fn run(section: &str, body: &str, packet: &mut [u8]) -> Option<u64> {
@@ -29,7 +30,11 @@ fn run(section: &str, body: &str, packet: &mut [u8]) -> Option<u64> {
     let ready = Interpreter::<ActiveProfile>::new(&verified).unwrap();
     assert_eq!(ready.run(&mut [0; 256], &Host::default()), None, "not without a packet");
     let mut context = PacketContext::new(verified.prog_type, packet).unwrap();
-    Some(ready.run_packet(&mut context, &Host::default()))
+    let other = if section == "xdp" { ProgType::SchedCls } else { ProgType::Xdp };
+    let mut nothing = [];
+    let mut wrong = PacketContext::new(other, &mut nothing).unwrap();
+    assert_eq!(ready.run_packet(&mut wrong, &Host::default()), None, "another structure");
+    ready.run_packet(&mut context, &Host::default())
 }
 
 const SUM: &str = "struct xdp_md *ctx) {
@@ -73,4 +78,29 @@ fn legacy_loads_end_the_program_beyond_the_packet() {
     let Some(value) = run("socket", body, &mut packet) else { return };
     assert_eq!(value, 0x0c0d, "in host order");
     assert_eq!(run("socket", body, &mut packet[..13]), Some(0));
+}
+
+#[test]
+fn only_programs_of_packets_take_one_and_its_pointers_stay() {
+    let Some(clang) = clang() else { return };
+    // A context that is larger than that of any packet.
+    let text = "#include \"bpf_helpers.h\"
+        char _license[] SEC(\"license\") = \"GPL\";
+        SEC(\"tracepoint/a/b\") int f(long *record) { return record[250]; }";
+    let object = Object::parse(&compile_text(clang, text)).unwrap();
+    let program = object.programs[0].to_program(&object, &[], Arc::ptr_eq).unwrap();
+    let verified = verify(program, &ActiveProfile::verify_options()).ok().unwrap();
+    let ready = Interpreter::<ActiveProfile>::new(&verified).unwrap();
+    let mut packet = [0; 14];
+    for prog_type in [ProgType::Xdp, ProgType::SchedCls] {
+        let mut context = PacketContext::new(prog_type, &mut packet).unwrap();
+        assert_eq!(ready.run_packet(&mut context, &Host::default()), None);
+        let before: Vec<_> = (0..54).map(|word| context.get_u32(word * 4)).collect();
+        let size = if prog_type == ProgType::Xdp { 24 } else { 192 };
+        for offset in (size..size + 24).step_by(4) {
+            context.set_u32(offset, 0x4141_4141);
+        }
+        let after: Vec<_> = (0..54).map(|word| context.get_u32(word * 4)).collect();
+        assert_eq!(before, after);
+    }
 }

@@ -84,7 +84,8 @@ fn run_packet(request: &Request, program: &LoadedProgram) -> SyscallResult {
     let mut context = PacketContext::new(prog_type, seen).ok_or(Errno::ENOTSUPP)?;
     let interpreter = program.code.interpreter();
     let outcome = repeat(request, program.code.bounds().worst_case, || {
-        interpreter.run_packet(&mut context, &KernelHost)
+        // The context was made for the program's type.
+        interpreter.run_packet(&mut context, &KernelHost).unwrap_or_default()
     })?;
     let room = request.u32(attr::DATA_SIZE_OUT) as usize;
     let address = request.pointer(attr::DATA_OUT);

@@ -91,7 +91,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
     ) -> Result<Self, LoadError> {
         let lowered = lower(program, None, trust)?;
         let most = (execute::STACK_BYTES as u32, execute::MAX_FRAMES as u32);
-        Self::from_lowered(lowered, program, ContextSize::UNKNOWN, most)
+        Self::from_lowered(lowered, program, ContextSize::Unknown, most)
     }
 
     fn from_lowered(
@@ -145,16 +145,19 @@ impl<P: PhysicalProfile> Interpreter<P> {
         Some(unsafe { self.run_at(context.as_mut_ptr(), context.len(), services) })
     }
 
-    /// Runs a program of a packet type.
+    /// Runs a program of a packet type; `None` if the context is not that of the program's type.
     #[inline]
     pub fn run_packet(
         &self,
         context: &mut PacketContext<'_>,
         services: &dyn KernelServices,
-    ) -> u64 {
-        // SAFETY: a `PacketContext` is large enough for the context of every packet type, and
-        // its pointers are those of the packet that it borrows.
-        unsafe { self.run_at(context.as_mut_ptr(), usize::MAX, services) }
+    ) -> Option<u64> {
+        if !self.context.takes(context) {
+            return None;
+        }
+        // SAFETY: the context is the whole structure that the program expects, and its pointers
+        // are those of the packet that it borrows.
+        Some(unsafe { self.run_at(context.as_mut_ptr(), usize::MAX, services) })
     }
 
     /// Runs the program with `context` in r1, and returns r0. Programs that are reached by tail
