@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, anyhow};
 use kernel_bpf::asm::assemble;
-use kernel_bpf::insn::encode;
+use kernel_bpf::insn::{Insn, encode};
 use kernel_bpf::interpreter::Interpreter;
 use kernel_bpf::map::{Map, MapDef, MapType};
 use kernel_bpf::profile::CloudProfile;
@@ -16,7 +16,7 @@ use kernel_bpf::prog_type::ProgType;
 use kernel_bpf::program::Program;
 use kernel_bpf::verifier::{Cause, Verified, VerifyOptions, verify};
 
-use crate::lemma::{Idle, environment, to_program};
+use crate::lemma::{Idle, compile, environment, to_program, verified};
 use crate::measure::{Contender, Effort, in_turn, median, processor_time};
 use crate::programs::Source;
 
@@ -61,30 +61,43 @@ pub(crate) struct Verification {
     pub(crate) nanoseconds: f64,
 }
 
+/// The JIT on one program.
+pub(crate) struct Compilation {
+    /// BPF instructions.
+    pub(crate) insns: usize,
+    pub(crate) nanoseconds: f64,
+    /// Of machine code.
+    pub(crate) bytes: usize,
+}
+
 /// What was measured.
 pub(crate) struct Figures {
     pub(crate) verification: Vec<Verification>,
     /// Instructions explored, and most bytes in use meanwhile.
     pub(crate) cloud_memory: (u64, usize),
     pub(crate) embedded_memory: (u64, usize),
-    /// Microseconds to load a straight program of 100 instructions into the interpreter.
-    pub(crate) load_interpreter: f64,
-    /// Nanoseconds for one lookup inside a program, in the interpreter.
-    pub(crate) array_interpreter: f64,
-    pub(crate) hash_interpreter: f64,
+    pub(crate) compilation: Vec<Compilation>,
+    /// Microseconds to load a straight program of 100 instructions: interpreter, JIT.
+    pub(crate) load: [f64; 2],
+    /// Nanoseconds for one lookup inside a program: interpreter, JIT.
+    pub(crate) array_lookup: [f64; 2],
+    pub(crate) hash_lookup: [f64; 2],
 }
 
 /// Measures all of them.
 pub(crate) fn measure(programs: &[Source], effort: &Effort) -> Result<Figures> {
     let verification =
         programs.iter().map(|source| verification(source, effort)).collect::<Result<_>>()?;
+    let compilation =
+        programs.iter().map(|source| compilation(source, effort)).collect::<Result<_>>()?;
     Ok(Figures {
         verification,
         cloud_memory: memory(&VerifyOptions::cloud())?,
         embedded_memory: memory(&VerifyOptions::embedded())?,
-        load_interpreter: load(effort)?,
-        array_interpreter: lookup(MapType::Array, effort)?,
-        hash_interpreter: lookup(MapType::Hash, effort)?,
+        compilation,
+        load: load(effort)?,
+        array_lookup: lookup(MapType::Array, effort)?,
+        hash_lookup: lookup(MapType::Hash, effort)?,
     })
 }
 
@@ -146,8 +159,20 @@ fn memory(options: &VerifyOptions) -> Result<(u64, usize)> {
     }
 }
 
-/// From bytes to a program that can run.
-fn load(effort: &Effort) -> Result<f64> {
+/// What compiling takes, from the verified program to code that was not installed: changing the
+/// protection of pages is the operating system's work, a few microseconds for each program.
+fn compilation(source: &Source, effort: &Effort) -> Result<Compilation> {
+    let program = verified(source)?;
+    let insns = program.insns.iter().filter(|insn| **insn != Insn::WideTail).count();
+    let bytes = emit(&program)?;
+    let contender = Contender::new("compile", move || emit(&program).unwrap_or_default() as u64);
+    let times = in_turn(vec![contender], effort);
+    let rounds = times.into_iter().flat_map(|(_, rounds)| rounds).collect();
+    Ok(Compilation { insns, nanoseconds: median(rounds), bytes })
+}
+
+/// From bytes to a program that can run, with either engine.
+fn load(effort: &Effort) -> Result<[f64; 2]> {
     let mut text = String::from("r0 = 0\n");
     for index in 0..98 {
         // The last one's result is the program's.
@@ -156,18 +181,26 @@ fn load(effort: &Effort) -> Result<f64> {
     }
     text.push_str("exit\n");
     let bytes = encode(&assemble(&text)?);
-    let once = move || -> Result<u64> {
+    let verified = move || -> Result<Verified<Program<Arc<Map>>>> {
         let program: Program<Arc<Map>> =
             Program::from_bytes(&bytes, ProgType::RawTracepoint, |_| None, |_| None, Arc::ptr_eq)?;
-        let verified =
-            verify(program, &VerifyOptions::cloud()).map_err(|rejection| anyhow!("{rejection}"))?;
-        let ready = Interpreter::<CloudProfile>::new(&verified)?;
-        Ok(black_box(ready.operations()) as u64)
+        verify(program, &VerifyOptions::cloud()).map_err(|rejection| anyhow!("{rejection}"))
     };
-    once()?;
-    let contender = Contender::new("load", move || once().unwrap_or_default());
-    let times = in_turn(vec![contender], effort);
-    Ok(median(times.into_iter().flat_map(|(_, rounds)| rounds).collect()) / 1000.0)
+    let copy = verified.clone();
+    let interpreter = move || -> Result<u64> {
+        Ok(Interpreter::<CloudProfile>::new(&copy()?)?.operations() as u64)
+    };
+    let jit = move || -> Result<u64> { Ok(compile(&verified()?)?.code_bytes() as u64) };
+    interpreter()?;
+    jit()?;
+    let contenders = vec![
+        Contender::new("interpreter", move || interpreter().unwrap_or_default()),
+        Contender::new("jit", move || jit().unwrap_or_default()),
+    ];
+    let times = in_turn(contenders, effort);
+    let micros =
+        |index: usize| times.get(index).map_or(0.0, |(_, rounds)| median(rounds.clone()) / 1000.0);
+    Ok([micros(0), micros(1)])
 }
 
 /// Lookups in one program.
@@ -175,7 +208,7 @@ const LOOKUPS: usize = 64;
 
 /// The time of one lookup: that of a program with many, less that of one which reads as many
 /// words of its context instead.
-fn lookup(map_type: MapType, effort: &Effort) -> Result<f64> {
+fn lookup(map_type: MapType, effort: &Effort) -> Result<[f64; 2]> {
     let key_size = if map_type == MapType::Array { 4 } else { 8 };
     let def = MapDef { map_type, key_size, value_size: 8, max_entries: 1024, flags: 0 };
     let map = Arc::new(Map::create::<CloudProfile>(def, &environment())?);
@@ -200,18 +233,47 @@ fn lookup(map_type: MapType, effort: &Effort) -> Result<f64> {
             Program::new(assemble(&text)?, ProgType::RawTracepoint, vec![Arc::clone(&map)]);
         verify(program, &VerifyOptions::cloud()).map_err(|rejection| anyhow!("{rejection}"))
     };
-    let contender = |name, call| -> Result<Contender> {
+    let (with, without) = ("call bpf_map_lookup_elem", "r0 = *(u64 *)(r6 + 0)");
+    let interpreter = |name, call| -> Result<Contender> {
         let ready = Interpreter::<CloudProfile>::new(&program(call)?)?;
+        Ok(Contender::new(name, move || ready.run(&mut [1; 8], &Idle).unwrap_or_default()))
+    };
+    let jit = |name, call| -> Result<Contender> {
+        let ready = compile(&program(call)?)?;
         Ok(Contender::new(name, move || ready.run(&mut [1; 8], &Idle).unwrap_or_default()))
     };
     let times = in_turn(
         vec![
-            contender("with", "call bpf_map_lookup_elem")?,
-            contender("without", "r0 = *(u64 *)(r6 + 0)")?,
+            interpreter("interpreter with", with)?,
+            interpreter("interpreter without", without)?,
+            jit("jit with", with)?,
+            jit("jit without", without)?,
         ],
         effort,
     );
-    let rounds = |index: usize| times.get(index).map_or(&[][..], |(_, rounds)| rounds);
-    let differences = rounds(0).iter().zip(rounds(1)).map(|(with, without)| with - without);
-    Ok(median(differences.collect()) / LOOKUPS as f64)
+    let each = |index: usize| {
+        let rounds = |index: usize| times.get(index).map_or(&[][..], |(_, rounds)| rounds);
+        let pairs = rounds(index).iter().zip(rounds(index + 1));
+        median(pairs.map(|(with, without)| with - without).collect()) / LOOKUPS as f64
+    };
+    Ok([each(0), each(2)])
+}
+
+/// Compiles without installing; the bytes of code.
+#[cfg(target_arch = "x86_64")]
+fn emit(program: &Verified<Program<Arc<Map>>>) -> Result<usize> {
+    use kernel_bpf::jit::host::{HostMemory, machine};
+    use kernel_bpf::jit::x86_64::X86_64;
+    use kernel_bpf::jit::{Intrinsics, Options, emit_verified};
+
+    let memory = HostMemory::get().ok_or_else(|| anyhow!("no executable memory"))?;
+    let intrinsics = Intrinsics::default();
+    let options = Options { machine: machine(), intrinsics, memory, blind: None };
+    Ok(black_box(emit_verified::<X86_64>(program, &options)?).bytes.len())
+}
+
+/// There is no emitter for this machine.
+#[cfg(not(target_arch = "x86_64"))]
+fn emit(_: &Verified<Program<Arc<Map>>>) -> Result<usize> {
+    Err(anyhow!("there is no JIT for this machine"))
 }

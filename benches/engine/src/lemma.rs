@@ -1,12 +1,11 @@
 //! Lemma's engine: verified, with the program's memory in a map's value.
 
-#![forbid(unsafe_code)]
-
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use kernel_bpf::helper::{Fault, KernelServices};
 use kernel_bpf::interpreter::{Interpreter, PacketContext};
+use kernel_bpf::jit::Compiled;
 use kernel_bpf::loader::{Object, ObjectProgram};
 use kernel_bpf::map::{Epoch, Map, MapEnvironment};
 use kernel_bpf::profile::CloudProfile;
@@ -77,14 +76,44 @@ fn program_of(object: &Object) -> Result<&ObjectProgram> {
     object.programs.first().context("an object without a program")
 }
 
+/// A classifier's packet, which stays for all runs.
+fn context() -> Result<PacketContext<'static>> {
+    let packet = Box::leak(Box::new([0; 64]));
+    PacketContext::new(ProgType::SchedCls, packet).context("classifiers take packets")
+}
+
+/// Compiles for this machine.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn compile(program: &Verified<Program<Arc<Map>>>) -> Result<Compiled> {
+    use kernel_bpf::jit::host::{HostMemory, machine};
+    use kernel_bpf::jit::x86_64::X86_64;
+    use kernel_bpf::jit::{Intrinsics, Options};
+
+    let memory = HostMemory::get().context("no executable memory could be reserved")?;
+    let intrinsics = Intrinsics::default();
+    let options = Options { machine: machine(), intrinsics, memory, blind: None };
+    // SAFETY: the emitter is of this target, and the host itself says what its CPU can do.
+    Ok(unsafe { Compiled::new::<CloudProfile, X86_64>(program, &options) }?)
+}
+
+/// There is no emitter for this machine.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn compile(_: &Verified<Program<Arc<Map>>>) -> Result<Compiled> {
+    anyhow::bail!("there is no JIT for this machine");
+}
+
+/// A program as compiled code.
+pub(crate) fn jit(source: &Source) -> Result<Contender> {
+    let ready = compile(&verified(source)?)?;
+    let mut context = context()?;
+    Ok(Contender::new("jit", move || ready.run_packet(&mut context, &Idle).unwrap_or_default()))
+}
+
 /// A program in the interpreter.
 pub(crate) fn interpreter(source: &Source) -> Result<Contender> {
     let ready = Interpreter::<CloudProfile>::new(&verified(source)?)?;
-    let mut packet = vec![0; 64];
+    let mut context = context()?;
     Ok(Contender::new("interpreter", move || {
-        match PacketContext::new(ProgType::SchedCls, &mut packet) {
-            Some(mut context) => ready.run_packet(&mut context, &Idle),
-            None => 0,
-        }
+        ready.run_packet(&mut context, &Idle).unwrap_or_default()
     }))
 }

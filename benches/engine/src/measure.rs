@@ -139,6 +139,7 @@ pub(crate) fn program(
 ) -> Result<ProgramTimes> {
     let mut contenders = vec![native::contender(source)?, lemma::interpreter(source)?];
     let others = [
+        ("jit", lemma::jit(source)),
         ("rbpf interpreter", peers::rbpf_interpreter(source)),
         ("rbpf jit", peers::rbpf_jit(source)),
         ("sbpf jit", peers::sbpf_jit(source)),

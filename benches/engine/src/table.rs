@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::engine::Figures;
+use crate::engine::{Compilation, Figures};
 use crate::measure::{ProgramTimes, geometric_mean};
 
 /// All contenders, in the order of the columns.
@@ -197,6 +197,11 @@ fn engine(figures: &Figures) -> Vec<Row> {
     const MIB: f64 = 1024.0 * 1024.0;
     let explored: u64 = figures.verification.iter().map(|one| one.processed).sum();
     let time: f64 = figures.verification.iter().map(|one| one.nanoseconds).sum();
+    let insns: usize = figures.compilation.iter().map(|one| one.insns).sum();
+    let per_insn = |part: &dyn Fn(&Compilation) -> f64| {
+        let sum: f64 = figures.compilation.iter().map(part).sum();
+        (insns > 0).then(|| sum / insns as f64)
+    };
     vec![
         Row {
             what: "verifier, per explored instruction of these programs".into(),
@@ -220,25 +225,39 @@ fn engine(figures: &Figures) -> Vec<Row> {
             beside: String::new(),
         },
         Row {
-            what: "load of a straight program of 100 instructions, interpreter".into(),
+            what: "JIT, time to compile one instruction".into(),
+            limit: Limit::AtMost(25.0),
+            unit: "ns",
+            value: per_insn(&|one| one.nanoseconds),
+            beside: "rbpf 15 to 20".into(),
+        },
+        Row {
+            what: "JIT, code for one instruction".into(),
+            limit: Limit::AtMost(4.6),
+            unit: "bytes",
+            value: per_insn(&|one| one.bytes as f64),
+            beside: "rbpf 4.6, Linux 4.4".into(),
+        },
+        Row {
+            what: "load of a straight program of 100 instructions, JIT".into(),
             limit: Limit::AtMost(40.0),
             unit: "µs",
-            value: Some(figures.load_interpreter),
-            beside: "Linux about 60".into(),
+            value: Some(figures.load[1]),
+            beside: format!("interpreter {:.1}, Linux about 60", figures.load[0]),
         },
         Row {
-            what: "array lookup in a program, interpreter".into(),
+            what: "array lookup in a program, JIT".into(),
             limit: Limit::AtMost(1.0),
             unit: "ns",
-            value: Some(figures.array_interpreter),
-            beside: "asked of the JIT; Linux's JIT 0.5".into(),
+            value: Some(figures.array_lookup[1]),
+            beside: format!("interpreter {:.1}, Linux's JIT 0.5", figures.array_lookup[0]),
         },
         Row {
-            what: "hash lookup of 8 bytes in a program, interpreter".into(),
+            what: "hash lookup of 8 bytes in a program, JIT".into(),
             limit: Limit::AtMost(15.0),
             unit: "ns",
-            value: Some(figures.hash_interpreter),
-            beside: "asked of the JIT; Linux's JIT 34".into(),
+            value: Some(figures.hash_lookup[1]),
+            beside: format!("interpreter {:.1}, Linux's JIT 34", figures.hash_lookup[0]),
         },
     ]
 }

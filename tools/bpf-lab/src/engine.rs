@@ -7,10 +7,17 @@ use std::fmt;
 use std::ptr;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use kernel_bpf::helper::KernelServices;
 use kernel_bpf::interpreter::{Interpreter, PacketContext};
+use kernel_bpf::jit::Compiled;
+#[cfg(target_arch = "x86_64")]
+use kernel_bpf::jit::{
+    Intrinsics, Options,
+    host::{self, HostMemory},
+    x86_64::X86_64,
+};
 use kernel_bpf::map::Map;
 use kernel_bpf::profile::{CloudProfile, EmbeddedProfile};
 use kernel_bpf::program::Program;
@@ -73,13 +80,34 @@ impl Profile {
 pub(crate) enum Ready {
     Cloud(Interpreter<CloudProfile>),
     Embedded(Interpreter<EmbeddedProfile>),
+    Compiled(Compiled),
 }
 
-fn interpreter_only(engine: EngineKind) -> Result<()> {
-    if engine == EngineKind::Jit {
-        bail!("there is no JIT for this machine");
-    }
-    Ok(())
+/// How to compile for this host.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn jit_options() -> Result<Options> {
+    let memory = HostMemory::get().context("no executable memory could be reserved")?;
+    let (machine, intrinsics) = (host::machine(), Intrinsics::default());
+    Ok(Options { machine, intrinsics, memory, blind: None })
+}
+
+/// Compiles a verified program for this host.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn compile(program: &Verified<Program<Arc<Map>>>, profile: Profile) -> Result<Compiled> {
+    let options = jit_options()?;
+    // SAFETY: the emitter is of this target, and the host itself says what its CPU can do.
+    Ok(unsafe {
+        match profile {
+            Profile::Cloud => Compiled::new::<CloudProfile, X86_64>(program, &options),
+            Profile::Embedded => Compiled::new::<EmbeddedProfile, X86_64>(program, &options),
+        }
+    }?)
+}
+
+/// There is no emitter for this host.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn compile(_: &Verified<Program<Arc<Map>>>, _: Profile) -> Result<Compiled> {
+    anyhow::bail!("there is no JIT for this machine");
 }
 
 impl Ready {
@@ -89,10 +117,12 @@ impl Ready {
         engine: EngineKind,
         profile: Profile,
     ) -> Result<Self> {
-        interpreter_only(engine)?;
-        Ok(match profile {
-            Profile::Cloud => Self::Cloud(Interpreter::new(program)?),
-            Profile::Embedded => Self::Embedded(Interpreter::new(program)?),
+        Ok(match (engine, profile) {
+            (EngineKind::Jit, _) => Self::Compiled(compile(program, profile)?),
+            (EngineKind::Interpreter, Profile::Cloud) => Self::Cloud(Interpreter::new(program)?),
+            (EngineKind::Interpreter, Profile::Embedded) => {
+                Self::Embedded(Interpreter::new(program)?)
+            }
         })
     }
 
@@ -101,24 +131,26 @@ impl Ready {
         match self {
             Self::Cloud(ready) => ready.run(context, services),
             Self::Embedded(ready) => ready.run(context, services),
+            Self::Compiled(ready) => ready.run(context, services),
         }
     }
 
-    /// Runs a program of a packet type.
+    /// Runs a program of a packet type; `None` if the context is of another.
     pub(crate) fn run_packet(
         &self,
         context: &mut PacketContext<'_>,
         services: &dyn KernelServices,
-    ) -> u64 {
+    ) -> Option<u64> {
         match self {
             Self::Cloud(ready) => ready.run_packet(context, services),
             Self::Embedded(ready) => ready.run_packet(context, services),
+            Self::Compiled(ready) => ready.run_packet(context, services),
         }
     }
 }
 
 /// A program that nobody verified, ready to run. Whoever makes one says that it may.
-pub(crate) struct Trusted(Interpreter<CloudProfile>);
+pub(crate) struct Trusted(Ready);
 
 impl Trusted {
     /// Prepares a program on the user's word. Running it may do anything that this process may.
@@ -127,10 +159,13 @@ impl Trusted {
         engine: EngineKind,
         trust: &Trust,
     ) -> Result<Self> {
-        interpreter_only(engine)?;
         // SAFETY: the user vouches for the program; the tool says so where it is asked for.
-        let ready = unsafe { Interpreter::<CloudProfile>::new_trusted(program, trust) }?;
-        Ok(Self(ready))
+        Ok(Self(unsafe {
+            match engine {
+                EngineKind::Interpreter => Ready::Cloud(Interpreter::new_trusted(program, trust)?),
+                EngineKind::Jit => Ready::Compiled(compile_trusted(program, trust)?),
+            }
+        }))
     }
 
     /// Runs with r1 the address of `memory`, or 0 without.
@@ -138,7 +173,13 @@ impl Trusted {
         let (address, bytes) =
             memory.map_or((ptr::null_mut(), 0), |memory| (memory.as_mut_ptr(), memory.len()));
         // SAFETY: as in `new`.
-        unsafe { self.0.run_at(address, bytes, services) }
+        unsafe {
+            match &self.0 {
+                Ready::Cloud(ready) => ready.run_at(address, bytes, services),
+                Ready::Embedded(ready) => ready.run_at(address, bytes, services),
+                Ready::Compiled(ready) => ready.run_at(address, bytes, services),
+            }
+        }
     }
 
     /// Runs on a packet.
@@ -146,7 +187,26 @@ impl Trusted {
         &self,
         context: &mut PacketContext<'_>,
         services: &dyn KernelServices,
-    ) -> u64 {
+    ) -> Option<u64> {
         self.0.run_packet(context, services)
     }
+}
+
+/// Compiles a program that nobody verified.
+///
+/// # Safety
+/// The program keeps to what `trust` says, and to memory that it is given.
+#[cfg(target_arch = "x86_64")]
+unsafe fn compile_trusted(program: &Program<Arc<Map>>, trust: &Trust) -> Result<Compiled> {
+    // SAFETY: as in `compile`, and as the caller promises.
+    Ok(unsafe { Compiled::new_trusted::<X86_64>(program, trust, &jit_options()?) }?)
+}
+
+/// There is no emitter for this host.
+///
+/// # Safety
+/// None: it refuses.
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn compile_trusted(_: &Program<Arc<Map>>, _: &Trust) -> Result<Compiled> {
+    anyhow::bail!("there is no JIT for this machine");
 }

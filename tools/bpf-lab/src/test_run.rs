@@ -96,7 +96,7 @@ fn run_packet(
             context.set_u32(index * 4, u32::from_ne_bytes(*word));
         }
     }
-    Ok(ready.run_packet(&mut context, services))
+    ready.run_packet(&mut context, services).context("there is no test run for this program type")
 }
 
 /// `skb->protocol`, in network order as programs see it: the type field of the header, or

@@ -282,7 +282,7 @@ fn run_trusted(case: &Case, setting: &Setting) -> Result<Verdict> {
                 Argument::Skb => {
                     let packet = PacketContext::new(prog_type, &mut *bytes);
                     let mut packet = packet.context("socket filters take packets")?;
-                    ready.run_packet(&mut packet, &host)
+                    ready.run_packet(&mut packet, &host).unwrap_or_default()
                 }
                 Argument::Buffer => ready.run(Some(&mut *bytes), &host),
                 Argument::Null => ready.run(None, &host),
