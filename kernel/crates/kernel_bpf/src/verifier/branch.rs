@@ -111,7 +111,7 @@ impl Verifier<'_> {
     }
 
     /// Follows the side that falls through, and keeps the other for later.
-    fn both_ways(&mut self, other: State, target: usize) -> Result<(), Refusal> {
+    pub(super) fn both_ways(&mut self, other: State, target: usize) -> Result<(), Refusal> {
         let insn = self.pc as u32;
         self.note_branch(true);
         self.note_branch(false);

@@ -15,6 +15,9 @@ use crate::insn::Reg;
 use crate::map::MapType;
 use crate::prog_type::Target;
 
+/// So many things may be acquired and not yet given back.
+const MAX_REFERENCES: usize = 64;
+
 /// What the arguments of a call say about its result and cost.
 #[derive(Default)]
 pub(super) struct Arguments {
@@ -285,17 +288,25 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    fn acquire(&mut self) -> u32 {
+    pub(super) fn acquire(&mut self) -> Result<u32, Refusal> {
+        if self.state.references.len() >= MAX_REFERENCES {
+            return Err(self
+                .refuse(
+                    Cause::Reference,
+                    format!("more than {MAX_REFERENCES} references are held at once"),
+                )
+                .hint("give back in a loop what it acquires"));
+        }
         let id = self.new_id();
         let frame = self.state.depth() as u32;
         self.state.references.push(Reference { id, insn: self.pc as u32, frame });
-        id
+        Ok(id)
     }
 
     /// What is acquired has the reference's identity: when it is null, nothing is.
-    pub(super) fn acquired(&mut self, kind: Kind) -> Value {
-        let id = self.acquire();
-        Value { nullable: true, id, reference: id, ..Value::pointer(kind) }
+    pub(super) fn acquired(&mut self, kind: Kind) -> Result<Value, Refusal> {
+        let id = self.acquire()?;
+        Ok(Value { nullable: true, id, reference: id, ..Value::pointer(kind) })
     }
 
     fn returned(&mut self, proto: &HelperProto, arguments: &Arguments) -> Result<Value, Refusal> {
@@ -329,7 +340,7 @@ impl Verifier<'_> {
                     }
                     Some(MapType::Xskmap) => Kind::XdpSock,
                     Some(MapType::Sockmap | MapType::Sockhash) => {
-                        return Ok(self.acquired(Kind::Socket));
+                        return self.acquired(Kind::Socket);
                     }
                     _ => Kind::MapValue { map },
                 };
@@ -341,11 +352,11 @@ impl Verifier<'_> {
             }
             Ret::RingbufMemOrNull => {
                 let size = arguments.allocate.unwrap_or(0);
-                self.acquired(Kind::Memory { size })
+                self.acquired(Kind::Memory { size })?
             }
             Ret::MapValue => Value::pointer(Kind::MapValue { map: arguments.map.unwrap_or(0) }),
-            Ret::SocketOrNull => self.acquired(Kind::Socket),
-            Ret::SockCommonOrNull => self.acquired(Kind::SockCommon),
+            Ret::SocketOrNull => self.acquired(Kind::Socket)?,
+            Ret::SockCommonOrNull => self.acquired(Kind::SockCommon)?,
             // A listener lives as long as the program runs.
             Ret::BorrowedSocketOrNull => {
                 let listener = proto.id == id::GET_LISTENER_SOCK;

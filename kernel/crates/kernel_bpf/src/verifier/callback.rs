@@ -290,23 +290,33 @@ impl Verifier<'_> {
     /// Every number of every frame below the active one, and in its argument registers,
     /// counts as precise, and every slot as read.
     fn everything_matters(&mut self) {
-        let mut places = Places::default();
         let depth = self.state.depth();
-        for (number, frame) in self.state.frames.iter().enumerate() {
-            for (reg, value) in Reg::ALL.into_iter().zip(&frame.regs) {
-                if number == depth && value.is_scalar() {
-                    places.add(Place::Reg(number as u8, reg));
-                }
-            }
-            for (index, slot) in frame.stack.iter().enumerate() {
-                if slot.is_spill() && slot.value.is_scalar() {
-                    places.add(Place::Slot(number as u8, index as u8));
-                }
-            }
+        let mut places = every_number(&self.state);
+        // The callers' registers stay as they are.
+        for regs in places.regs.iter_mut().take(depth) {
+            *regs = 0;
         }
         for frame in 0..=depth {
             self.read_slots(frame, u64::MAX);
         }
         self.trace_precision(places, self.path.entries().len().saturating_sub(1));
     }
+}
+
+/// The places of all numbers of a state.
+pub(super) fn every_number(state: &State) -> Places {
+    let mut places = Places::default();
+    for (number, frame) in state.frames.iter().enumerate() {
+        for (reg, value) in Reg::ALL.into_iter().zip(&frame.regs) {
+            if value.is_scalar() {
+                places.add(Place::Reg(number as u8, reg));
+            }
+        }
+        for (index, slot) in frame.stack.iter().enumerate() {
+            if slot.is_spill() && slot.value.is_scalar() {
+                places.add(Place::Slot(number as u8, index as u8));
+            }
+        }
+    }
+    places
 }

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::path::Places;
+use super::path::{Backs, Places, add_back};
 use super::state::{MAX_FRAMES, State};
 use super::value::Value;
 
@@ -17,6 +17,8 @@ pub(super) struct Checkpoint {
     pub(super) complete: bool,
     /// Greatest count of instructions from here to an end; final when complete.
     pub(super) bound: u64,
+    /// Ways back to loop heads that are still on the path; they are not in the bound yet.
+    pub(super) backs: Backs,
     /// Its position on the path while it is there.
     pub(super) link: usize,
     hits: u32,
@@ -93,6 +95,7 @@ impl Checkpoints {
             live_slots: [0; MAX_FRAMES],
             complete: false,
             bound: 0,
+            backs: Backs::new(),
             hits: 0,
             misses: 0,
         });
@@ -114,6 +117,21 @@ impl Checkpoints {
         self.total += 1;
         self.peak = self.peak.max(self.by_insn[insn].len() as u64);
         Some(id)
+    }
+
+    /// The loop head at this position of the path is done: ways back to it go on with what
+    /// it costs from there, and with its own ways back.
+    pub(super) fn resolve(&mut self, head: usize, bound: u64, on: &Backs) {
+        for checkpoint in self.all.iter_mut().flatten() {
+            let Some(at) = checkpoint.backs.iter().position(|(known, _)| *known == head) else {
+                continue;
+            };
+            let (_, cost) = checkpoint.backs.swap_remove(at);
+            checkpoint.bound = checkpoint.bound.max(cost.saturating_add(bound));
+            for &(further, more) in on {
+                add_back(&mut checkpoint.backs, further, cost.saturating_add(more));
+            }
+        }
     }
 
     pub(super) fn hit(&mut self, id: u32) {

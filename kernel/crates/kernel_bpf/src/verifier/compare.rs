@@ -84,7 +84,54 @@ pub(super) fn covers(
     true
 }
 
-fn same_shape(old: &State, new: &State) -> bool {
+/// Whether `new` lies within `old`, a loop's head that is still being explored: every
+/// number, and every slot, as anything may turn out to matter.
+pub(super) fn lies_within(
+    old: &State,
+    new: &State,
+    live: impl Fn(usize) -> RegSet,
+    uninit_stack: bool,
+    ids: &mut IdMap,
+) -> bool {
+    let rules = Rules { uninit_stack, all_precise: true };
+    ids.clear();
+    same_shape(old, new)
+        && same_held(old, new, ids)
+        && old.frames.iter().zip(&new.frames).enumerate().all(|(number, (fold, fnew))| {
+            let wanted = live(number);
+            let regs = fold.regs.iter().zip(&fnew.regs).enumerate().all(|(index, (a, b))| {
+                wanted & (1 << index) == 0 || value_covers(a, b, rules, ids)
+            });
+            let slots = fold.stack.len().max(fnew.stack.len());
+            regs && (0..slots).all(|index| {
+                let a = fold.stack.get(index).unwrap_or(&Slot::INVALID);
+                let b = fnew.stack.get(index).unwrap_or(&Slot::INVALID);
+                slot_covers(a, b, rules, ids)
+            })
+        })
+}
+
+/// Gives up the bounds of numbers that changed since the loop's head was last seen and did
+/// not matter so far, so that the loop converges.
+pub(super) fn widen(old: &State, new: &mut State) {
+    let give_up = |old: &Value, new: &mut Value| {
+        if old.is_scalar() && new.is_scalar() && !old.precise && old.scalar != new.scalar {
+            *new = Value::UNKNOWN;
+        }
+    };
+    for (fold, fnew) in old.frames.iter().zip(&mut new.frames) {
+        for (a, b) in fold.regs.iter().zip(&mut fnew.regs) {
+            give_up(a, b);
+        }
+        for (a, b) in fold.stack.iter().zip(&mut fnew.stack) {
+            if a.whole_spill().is_some() && b.whole_spill().is_some() {
+                give_up(&a.value, &mut b.value);
+            }
+        }
+    }
+}
+
+pub(super) fn same_shape(old: &State, new: &State) -> bool {
     old.frames.len() == new.frames.len()
         && old
             .frames

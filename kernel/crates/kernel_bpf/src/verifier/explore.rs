@@ -12,7 +12,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::callback::{Deferred, Round};
+use super::callback::{Deferred, MAX_LOOPS, Round, every_number};
 use super::cfg::Cfg;
 use super::checkpoint::Checkpoints;
 use super::compare::{self, IdMap, Rules};
@@ -117,6 +117,9 @@ pub(super) struct Verifier<'a> {
     next_id: u32,
     jumps: u64,
 }
+
+/// A loop's head is compared with this many of its own earlier states at most.
+const HEAD_STATES: u32 = 64;
 
 /// What a walk from one entry keeps: the program's, or a callback's within it.
 struct Walk {
@@ -359,18 +362,37 @@ impl<'a> Verifier<'a> {
     /// Checkpoints beyond the first `keep` of the path are explored completely.
     fn cut_chain(&mut self, keep: usize) {
         while self.path.chain.len() > keep {
-            let Some(link) = self.path.chain.pop() else { return };
+            let Some(mut link) = self.path.chain.pop() else { return };
+            link.finish();
+            let position = self.path.chain.len();
             if let Some(above) = self.path.chain.last_mut() {
-                let whole = link.bound.saturating_add(link.cost - above.cost);
-                above.bound = above.bound.max(whole);
+                let way = link.cost - above.cost;
+                above.bound = above.bound.max(link.bound.saturating_add(way));
+                for &(head, cost) in &link.backs {
+                    above.comes_back(position - 1, head, cost.saturating_add(way));
+                }
+            }
+            if link.round > 0 {
+                self.walk.checkpoints.resolve(position, link.bound, &link.backs);
             }
             if let Some(id) = link.checkpoint
                 && let Some(checkpoint) = self.walk.checkpoints.get_mut(id)
             {
                 checkpoint.complete = true;
                 checkpoint.bound = link.bound;
+                checkpoint.backs = link.backs;
                 checkpoint.live_slots = link.live;
             }
+        }
+    }
+
+    /// The path goes back to a loop's head after `rest` more instructions.
+    fn end_at_head(&mut self, head: usize, rest: u64) {
+        let total = self.path.cost.saturating_add(rest);
+        let position = self.path.chain.len().saturating_sub(1);
+        if let Some(link) = self.path.chain.last_mut() {
+            let cost = total.saturating_sub(link.cost);
+            link.comes_back(position, head, cost);
         }
     }
 
@@ -386,7 +408,9 @@ impl<'a> Verifier<'a> {
             && processed - self.walk.processed_at_checkpoint >= 8;
         let very_far = self.jumps - self.walk.jumps_at_checkpoint >= 20
             || processed - self.walk.processed_at_checkpoint >= 100;
-        let mut add = far;
+        let head = self.rounds_at(pc);
+        let mut add = far || head.is_some();
+        let (mut widened, mut compared) = (false, 0);
         let rules = self.rules();
         let mut position = self.walk.checkpoints.count(pc);
         let mut stale: Vec<u32> = Vec::new();
@@ -404,6 +428,29 @@ impl<'a> Verifier<'a> {
                     found = Some((id, old.bound));
                     break;
                 }
+            } else if head.is_some() {
+                compared += 1;
+                if compared > HEAD_STATES {
+                    continue;
+                }
+                let (env, state) = (&self.env, &self.state);
+                let live = |frame: usize| match state.frames.get(frame + 1) {
+                    None => env.live[pc],
+                    Some(callee) => live_over_call(&env.live, env.insns, callee.call_site as usize),
+                };
+                let uninit = rules.uninit_stack;
+                if compare::lies_within(&old.state, state, live, uninit, &mut self.ids) {
+                    let link = old.link;
+                    self.close_loop(id, link);
+                    return Ok(true);
+                }
+                if !widened && compare::same_shape(&old.state, &self.state) {
+                    compare::widen(&old.state, &mut self.state);
+                    widened = true;
+                    // It may lie within this or an earlier one now.
+                    position += 1;
+                }
+                continue;
             } else {
                 if compare::unchanged(&old.state, &self.state, &mut self.ids) {
                     return Err(self
@@ -431,12 +478,48 @@ impl<'a> Verifier<'a> {
             self.walk.checkpoints.hit(id);
             self.inherit(id);
             self.end_path(bound);
+            let backs = self.walk.checkpoints.get(id).map(|old| old.backs.clone());
+            for (head, cost) in backs.unwrap_or_default() {
+                self.end_at_head(head, cost);
+            }
             return Ok(true);
         }
-        if add {
-            self.add_checkpoint();
+        if add
+            && self.add_checkpoint()
+            && let (Some(rounds), Some(link)) = (head, self.path.chain.last_mut())
+        {
+            link.rounds = rounds;
         }
         Ok(false)
+    }
+
+    /// The state lies within that of a loop's head which is still being explored: another
+    /// round adds nothing. All of both states mattered to find that out.
+    fn close_loop(&mut self, id: u32, head: usize) {
+        self.log_safe();
+        let here = self.path.entries().len();
+        for frame in 0..self.state.frames.len() {
+            self.read_slots(frame, u64::MAX);
+        }
+        self.path.read_all_at(head);
+        let now = every_number(&self.state);
+        self.trace_precision(now, here);
+        if let Some(old) = self.walk.checkpoints.get(id)
+            && let Some(link) = self.path.chain.get(head)
+        {
+            let (then, from) = (every_number(&old.state), link.trace as usize);
+            self.trace_precision(then, from);
+        }
+        self.walk.checkpoints.mark_all_precise(id);
+        self.end_at_head(head, 0);
+    }
+
+    /// How often a loop whose head is here may go round, when the machine bounds it.
+    fn rounds_at(&self, pc: usize) -> Option<u64> {
+        match self.env.insns.get(pc)? {
+            Insn::MayGoto { .. } => Some(MAX_LOOPS),
+            _ => None,
+        }
     }
 
     /// Adds what is known here to what was known here on other paths. Registers that
@@ -460,13 +543,16 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    fn add_checkpoint(&mut self) {
+    /// Keeps the state, if there is room.
+    fn add_checkpoint(&mut self) -> bool {
         self.walk.jumps_at_checkpoint = self.jumps;
         self.walk.processed_at_checkpoint = self.proof.processed;
         let link = self.path.chain.len();
-        if let Some(id) = self.walk.checkpoints.add(self.pc, &self.state, link) {
+        let added = self.walk.checkpoints.add(self.pc, &self.state, link);
+        if let Some(id) = added {
             self.path.checkpoint(id);
         }
+        added.is_some()
     }
 
     fn drop_checkpoint(&mut self, insn: usize, id: u32) {

@@ -330,6 +330,6 @@ impl Verifier<'_> {
     pub(super) fn kptr_out(&mut self, arguments: &Arguments) -> Result<Value, Refusal> {
         let (map, index) = arguments.kptr.unwrap_or((u32::MAX, 0));
         let id = self.kptr_type(map, index)?;
-        Ok(self.acquired(Kind::Btf { id, trusted: true }))
+        self.acquired(Kind::Btf { id, trusted: true })
     }
 }

@@ -64,8 +64,19 @@ struct Linked {
     places: [Option<Place>; MAX_LINKED],
 }
 
+/// Ways back to loop heads on the path: position of the head's link, and the greatest
+/// count of instructions to it.
+pub(super) type Backs = Vec<(usize, u64)>;
+
+/// Keeps the greatest count for each head.
+pub(super) fn add_back(backs: &mut Backs, head: usize, cost: u64) {
+    match backs.iter_mut().find(|(known, _)| *known == head) {
+        Some((_, most)) => *most = (*most).max(cost),
+        None => backs.push((head, cost)),
+    }
+}
+
 /// A checkpoint on the path.
-#[derive(Clone, Copy)]
 pub(super) struct Link {
     /// Which one; `None` when it was dropped.
     pub(super) checkpoint: Option<u32>,
@@ -75,6 +86,11 @@ pub(super) struct Link {
     pub(super) cost: u64,
     /// Greatest count seen from it to an end so far.
     pub(super) bound: u64,
+    /// Ways from it back to heads before it.
+    pub(super) backs: Backs,
+    /// For a head: the greatest count of one round, and how many rounds there may be.
+    pub(super) round: u64,
+    pub(super) rounds: u64,
     /// Slots written between the checkpoint before it and this one.
     written: [u64; MAX_FRAMES],
     /// Slots that were read later on; known to all links before this one.
@@ -134,6 +150,26 @@ impl Places {
         match place {
             Place::Reg(frame, reg) => self.regs[frame as usize] & (1 << reg as u8) != 0,
             Place::Slot(frame, slot) => self.slots[frame as usize] & (1 << slot) != 0,
+        }
+    }
+}
+
+impl Link {
+    /// Notes a way back to a head; the link itself is at `position`.
+    pub(super) fn comes_back(&mut self, position: usize, head: usize, cost: u64) {
+        if head == position {
+            self.round = self.round.max(cost);
+        } else {
+            add_back(&mut self.backs, head, cost);
+        }
+    }
+
+    /// A head's rounds go into its bound, and before its ways back.
+    pub(super) fn finish(&mut self) {
+        let all = self.round.saturating_mul(self.rounds.max(1));
+        self.bound = self.bound.saturating_add(all);
+        for (_, cost) in &mut self.backs {
+            *cost = cost.saturating_add(all);
         }
     }
 }
@@ -213,6 +249,9 @@ impl Path {
             trace: self.trace.len() as u32,
             cost: self.cost,
             bound: 0,
+            backs: Vec::new(),
+            round: 0,
+            rounds: 0,
             written: self.written,
             live: [0; MAX_FRAMES],
             followed: Places::default(),
@@ -241,6 +280,13 @@ impl Path {
             }
             link.live[frame] |= slots;
             slots &= !link.written[frame];
+        }
+    }
+
+    /// Says that from the link at this position on, every slot is read.
+    pub(super) fn read_all_at(&mut self, position: usize) {
+        for link in self.chain.iter_mut().take(position + 1) {
+            link.live = [u64::MAX; MAX_FRAMES];
         }
     }
 
@@ -276,8 +322,14 @@ impl Path {
         let mut linked = self.linked.len();
         let mut asked = last_asked(&self.recent, from);
         let mut chain = self.chain.iter_mut().rev();
+        // Checkpoints after that point have nothing to do with it.
+        let mut next = chain.next();
+        while next.as_ref().is_some_and(|link| link.trace as usize > from) {
+            next = chain.next();
+        }
         loop {
-            let link = chain.next();
+            let link = next;
+            next = chain.next();
             let start = link.as_ref().map_or(0, |link| link.trace as usize);
             while position > start {
                 position -= 1;

@@ -57,9 +57,14 @@ impl Verifier<'_> {
                 ));
             }
             Insn::MayGoto { .. } => {
-                return Err(self
-                    .refuse(Cause::BadInstruction, "may_goto is not supported".into())
-                    .hint("use a loop with a constant bound"));
+                let target = insn.jump_target(self.pc).and_then(|at| usize::try_from(at).ok());
+                let Some(target) = target else {
+                    return Err(self.refuse(Cause::BadJump, "the jump leaves the program".into()));
+                };
+                // The machine ends the loop at some time.
+                let out = self.state.clone();
+                self.both_ways(out, target)?;
+                self.state.rounds = self.state.rounds.wrapping_add(1);
             }
             Insn::CallRegister { .. } => {
                 return Err(self

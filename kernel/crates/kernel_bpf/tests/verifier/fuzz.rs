@@ -233,6 +233,19 @@ fn block(random: &mut Random, depth: u32, out: &mut Vec<Insn>) {
                 inner.push(Insn::Branch { width: random.width(), cond, dst: counter, src, offset });
                 out.append(&mut inner);
             }
+            // A loop that the machine ends at last, on its own or with a way out.
+            5 if depth < 2 && random.below(3) == 0 => {
+                let mut inner = Vec::new();
+                block(random, depth + 2, &mut inner);
+                if random.below(2) == 0 {
+                    // Out of the loop, over the jump back.
+                    inner.push(branch(random, 1));
+                }
+                let length = inner.len() as i16;
+                out.push(Insn::MayGoto { offset: length + 1 });
+                out.append(&mut inner);
+                out.push(Insn::Jump { offset: -i32::from(length) - 2, long: false });
+            }
             _ => straight(random, out),
         }
     }

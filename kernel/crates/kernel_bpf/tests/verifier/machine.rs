@@ -243,6 +243,11 @@ impl<'a> Machine<'a> {
                         other => return Err(Violation(format!("{other:?}"))),
                     };
                 }
+                Insn::MayGoto { .. } => {
+                    if self.next() & 0x700 == 0 {
+                        next = insn.jump_target(pc).unwrap() as usize;
+                    }
+                }
                 Insn::Jump { .. } => next = insn.jump_target(pc).unwrap() as usize,
                 Insn::Branch { width, cond, dst, src, .. } => {
                     if cond::concrete(cond, width, regs[dst.index()], value(&regs, src)) {

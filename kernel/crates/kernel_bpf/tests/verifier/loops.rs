@@ -1,0 +1,54 @@
+//! Loops that the machine bounds: `may_goto`.
+
+use kernel_bpf::prog_type::ProgType::RawTracepoint as RawTp;
+use kernel_bpf::verifier::Cause;
+
+use crate::common::{accept, refuse};
+
+const ROUNDS: u64 = 8 << 20;
+
+#[test]
+fn may_goto_ends_any_loop() {
+    // Without it this loop has no end.
+    let text = "r6 = r1\n r0 = 0\n l: may_goto out\n r0 += 1\n goto l\n out: r0 = 0\n exit";
+    let proof = accept(RawTp, text);
+    assert!(proof.processed < 30, "{}", proof.processed);
+    // Three instructions a round; before, behind, and the last `may_goto`.
+    assert!((3 * ROUNDS..3 * ROUNDS + 20).contains(&proof.worst_case), "{}", proof.worst_case);
+    let endless = text.replace("may_goto out", "if r6 == 0 goto out").replace("r0 += 1", "r0 = 0");
+    refuse(RawTp, &endless, Cause::InfiniteLoop);
+}
+
+#[test]
+fn what_holds_in_every_round_is_known() {
+    // The index is checked in each round.
+    let body = "r2 = map[6][0]+0 ll\n if r7 > 63 goto out\n r2 += r7\n *(u8 *)(r2 + 0) = 1\n";
+    let text = |body: &str| {
+        format!("r7 = 0\n l: may_goto out\n {body} r7 += 1\n goto l\n out: r0 = 0\n exit")
+    };
+    accept(RawTp, &text(body));
+    refuse(RawTp, &text(&body.replace("if r7 > 63 goto out\n", "")), Cause::OutOfBounds);
+    refuse(RawTp, &text(&body.replace("> 63", "> 64")), Cause::OutOfBounds);
+    // What one round leaves behind, the next one may find: the value on the stack.
+    let text = "*(u64 *)(r10 - 8) = 8\n l: may_goto out\n r1 = *(u64 *)(r10 - 8)\n r2 = map[6][0]+0 ll\n r2 += r1\n \
+                *(u8 *)(r2 + 0) = 1\n *(u64 *)(r10 - 8) = 70\n goto l\n out: r0 = 0\n exit";
+    refuse(RawTp, text, Cause::OutOfBounds);
+    accept(RawTp, &text.replace("70", "60"));
+}
+
+#[test]
+fn loops_may_be_nested_and_have_branches() {
+    let text = "r6 = r1\n r7 = 0\n a: may_goto out\n r8 = 0\n b: may_goto c\n r1 = *(u64 *)(r6 + 0)\n \
+                if r1 == 7 goto b\n r8 += 1\n goto b\n c: r7 += r8\n goto a\n out: r0 = 0\n exit";
+    let proof = accept(RawTp, text);
+    assert!(proof.processed < 200, "{}", proof.processed);
+    // The inner loop's rounds count in each of the outer one's.
+    assert!(proof.worst_case > 4 * ROUNDS * ROUNDS, "{}", proof.worst_case);
+    // A counted loop within.
+    let text = "r7 = 0\n a: may_goto out\n r8 = 0\n b: r8 += 1\n if r8 < 10 goto b\n goto a\n out: r0 = 0\n exit";
+    let proof = accept(RawTp, text);
+    assert!((23 * ROUNDS..24 * ROUNDS).contains(&proof.worst_case), "{}", proof.worst_case);
+    // A reference may not pile up.
+    let text = "a: may_goto out\n r1 = map[2] ll\n r2 = 16\n r3 = 0\n call bpf_ringbuf_reserve\n goto a\n out: r0 = 0\n exit";
+    refuse(RawTp, text, Cause::Reference);
+}
