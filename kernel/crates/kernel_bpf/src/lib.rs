@@ -41,7 +41,7 @@
 //! | [`insn`], [`asm`], [`disasm`] | the instruction model, as bytes and as text |
 //! | [`program`], [`prog_type`], [`hook`] | a program and the rules of its kind |
 //! | [`verifier`] | accepts or refuses, and proves the cost |
-//! | [`interpreter`], [`jit`] | run what was accepted: pre-decoded, or as machine code |
+//! | [`interpreter`], [`jit`], [`engine`] | run what was accepted: pre-decoded, as machine code, either |
 //! | [`trusted`] | runs what tests of instructions vouch for, on a host |
 //! | [`map`], [`memory`] | what programs and user space share, and where it lies |
 //! | [`helper`] | what programs may call |
@@ -49,8 +49,9 @@
 //! | [`profile`] | how much of a machine all this may use |
 //!
 //! `unsafe` is in `memory` (owning raw blocks), `interpreter` (`mod`, `execute`, `memory`: the
-//! accesses that the proof covers), `jit` (`mod`, `memory`, `packet`, `host`: machine code) and
-//! `helper::call` (memory that programs lend); every other module of the runtime forbids it.
+//! accesses that the proof covers), `jit` (`mod`, `memory`, `calls`, `host`: machine code), `engine`
+//! (which passes on their contract) and `helper::call` (memory that programs lend); every other
+//! module of the runtime forbids it.
 #![no_std]
 
 extern crate alloc;
@@ -64,6 +65,7 @@ pub mod btf;
 mod checking;
 mod context;
 pub mod disasm;
+pub mod engine;
 pub mod helper;
 pub mod hook;
 pub mod insn;

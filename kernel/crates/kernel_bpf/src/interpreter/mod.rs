@@ -8,8 +8,6 @@
 //! While a program runs, and afterwards for as long as anybody keeps pointers that it got
 //! from a map, the CPU must not pass a quiescent state ([`crate::map::Epoch`]).
 
-#[cfg(test)]
-mod call_tests;
 mod code;
 mod execute;
 mod fuse;

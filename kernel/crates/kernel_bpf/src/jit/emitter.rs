@@ -19,7 +19,7 @@ pub struct Emission {
     pub bytes: Vec<u8>,
     /// For each slot, where its code begins.
     pub positions: Vec<u32>,
-    /// For each function, where it begins.
+    /// For each function, where it begins; then where the trampoline does, if there is one.
     pub entries: Vec<u32>,
     /// Instructions whose distance to a slot or a function is still to be written.
     pub jumps: Vec<Jump>,
@@ -116,6 +116,12 @@ pub trait Emitter: Sized {
         out: &mut Emission,
     ) -> Result<usize, &'static str>;
 
+    /// Emits the code that enters callbacks: a function that takes, as the machine's convention
+    /// has it, the address of the values of r1 to r5, that of the run, and that of a function of
+    /// the program other than the main one. It calls the function, which finds the run's address
+    /// as if in the frame of its caller, and returns its r0.
+    fn trampoline(&mut self, out: &mut Emission);
+
     /// Something jumps here: nothing that the emitter remembers of the state is so any more.
     fn label(&mut self);
 
@@ -137,7 +143,7 @@ pub(super) fn assemble<E: Emitter>(
     let mut out = Emission {
         bytes: Vec::new(),
         positions: vec![0; lowered.slots + 1],
-        entries: vec![0; lowered.functions.len()],
+        entries: vec![0; lowered.functions.len() + 1],
         jumps: Vec::new(),
         outside: Vec::new(),
     };
@@ -179,6 +185,12 @@ pub(super) fn assemble<E: Emitter>(
     let end = out.bytes.len() as u32;
     if let Some(rest) = out.positions.get_mut(next_slot..) {
         rest.fill(end);
+    }
+    if lowered.needs_trampoline {
+        if let Some(entry) = out.entries.last_mut() {
+            *entry = end;
+        }
+        emitter.trampoline(&mut out);
     }
     let finished = emitter.finish(&mut out);
     finished.map_err(|what| LoadError::Unsupported { slot: 0, what })?;

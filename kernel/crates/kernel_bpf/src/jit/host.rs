@@ -1,8 +1,8 @@
 //! Executable memory on a host, for tools and tests: [`HostMemory`].
 //!
 //! One reservation, near this program's own code so that helpers can be called directly, is given
-//! out in pages. A block is first mapped readable and writable, then readable and executable, and
-//! inaccessible again when it is released.
+//! out in pages. Pages are readable and writable; once code was written into them, readable and
+//! executable, until they are released.
 
 use core::ops::Range;
 use std::ffi::c_void;
@@ -20,6 +20,10 @@ compile_error!("the feature host-jit is for hosts: a kernel has executable pages
 /// Bytes that are reserved.
 const ARENA: usize = 256 << 20;
 const PAGE: usize = 4096;
+
+/// The emitter for this host's CPU.
+#[cfg(target_arch = "x86_64")]
+pub type Native = super::x86_64::X86_64;
 
 /// What the CPU of this host can do.
 #[must_use]
@@ -56,7 +60,7 @@ impl HostMemory {
             rustix::mm::mmap_anonymous(
                 core::ptr::with_exposed_provenance_mut(hint),
                 ARENA,
-                ProtFlags::empty(),
+                ProtFlags::READ | ProtFlags::WRITE,
                 flags,
             )
         };
@@ -116,13 +120,11 @@ unsafe impl CodeMemory for HostMemory {
 
     fn install(&self, size: usize, write: &mut dyn FnMut(&mut [u8], usize)) -> Option<usize> {
         let start = self.take(pages(size))?;
-        if self.protect(start, pages(size), MprotectFlags::READ | MprotectFlags::WRITE) {
-            let bytes = core::ptr::with_exposed_provenance_mut::<u8>(start);
-            // SAFETY: the block is mapped, readable, writable, zeroed, and ours alone.
-            write(unsafe { core::slice::from_raw_parts_mut(bytes, size) }, start);
-            if self.protect(start, pages(size), MprotectFlags::READ | MprotectFlags::EXEC) {
-                return Some(start);
-            }
+        let bytes = core::ptr::with_exposed_provenance_mut::<u8>(start);
+        // SAFETY: the block is mapped, readable, writable, initialised, and ours alone.
+        write(unsafe { core::slice::from_raw_parts_mut(bytes, size) }, start);
+        if self.protect(start, pages(size), MprotectFlags::READ | MprotectFlags::EXEC) {
+            return Some(start);
         }
         self.give_back(start, pages(size));
         None
@@ -130,11 +132,9 @@ unsafe impl CodeMemory for HostMemory {
 
     unsafe fn release(&self, address: usize, size: usize) {
         let size = pages(size);
-        let start = core::ptr::with_exposed_provenance_mut::<c_void>(address);
-        // SAFETY: the caller gives the block back; its contents are dropped, so that it is zeroed
-        // when it is used again.
-        let _ = unsafe { rustix::mm::madvise(start, size, rustix::mm::Advice::LinuxDontNeed) };
-        self.protect(address, size, MprotectFlags::empty());
-        self.give_back(address, size);
+        // What cannot be made writable again is not given out again.
+        if self.protect(address, size, MprotectFlags::READ | MprotectFlags::WRITE) {
+            self.give_back(address, size);
+        }
     }
 }

@@ -166,6 +166,16 @@ pub enum Op {
     /// Calls a helper's function: the first `arguments` of r1 to r5, then the address of the
     /// [`super::run::Run`]; the result is in r0.
     Call { function: usize, arguments: u8 },
+    /// Stores a place in a word of the run ([`super::run::Run::NOTES`], 8 bytes each).
+    Note { index: u8, src: Place },
+    /// `dst = ` the address of a function of the program, for [`Emitter::trampoline`].
+    ///
+    /// [`Emitter::trampoline`]: super::emitter::Emitter::trampoline
+    FunctionAddress { dst: Place, function: u32 },
+    /// Calls the function, as [`Op::Call`] does, with r1 to r3. If the result is not 0, undoes the
+    /// frame as [`Op::Exit`] does, and goes to that address with the run's context in r1 and the
+    /// address of the run where the main function expects it.
+    TailCall { function: usize },
     /// Calls a function of the program, an index into [`super::front::Lowered::functions`].
     CallLocal { function: u32 },
     /// `r0 = ` the address of the value whose index r2 points to, or 0; the number is an index
@@ -186,7 +196,7 @@ const ARGUMENTS: u32 = 0x3e;
 
 impl Op {
     /// The places that the operation reads, and those that it writes.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn effects(&self) -> (u32, u32) {
         match *self {
@@ -215,6 +225,9 @@ impl Op {
                 (mem.reads() | src.bit() | compare, written)
             }
             Op::Branch { a, b, .. } => (a.bit() | b.reads(), 0),
+            Op::Note { src, .. } => (src.bit(), 0),
+            Op::FunctionAddress { dst, .. } => (0, dst.bit()),
+            Op::TailCall { .. } => (0b1110, CALL_WRITES),
             Op::Call { arguments, .. } => (((1 << arguments) - 1) << 1, CALL_WRITES),
             Op::CallLocal { .. } => (ARGUMENTS, CALL_WRITES),
             Op::Lookup { .. } => (Place::R2.bit(), CALL_WRITES),
@@ -262,4 +275,18 @@ pub struct Node {
     pub slot: u32,
     /// The places that are read after it.
     pub live: u32,
+    /// The places that it reads.
+    pub reads: u32,
+    /// The places that it writes.
+    pub writes: u32,
+}
+
+impl Node {
+    /// An operation of the instruction at a slot.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(op: Op, slot: u32) -> Node {
+        let (reads, writes) = op.effects();
+        Node { op, slot, live: 0, reads, writes }
+    }
 }

@@ -15,7 +15,7 @@ pub unsafe trait CodeMemory: Sync {
     /// shortest way.
     fn window(&self) -> Range<usize>;
 
-    /// Allocates `size` bytes, lets `write` fill them, and seals them. `write` gets zeroed memory
+    /// Allocates `size` bytes, lets `write` fill them, and seals them. `write` gets memory
     /// and the address at which it will be executed. Returns that address, or `None` when there
     /// is no memory.
     fn install(&self, size: usize, write: &mut dyn FnMut(&mut [u8], usize)) -> Option<usize>;

@@ -38,9 +38,10 @@
 //!   places are taken modulo the width, fetched 32-bit values are extended with zeros.
 //!
 //! `unsafe` is in `memory` (whose contract it is that code is never writable and executable at
-//! once), `host` (which maps such memory for tools and tests), `packet`, and here, where compiled
+//! once), `host` (which maps such memory for tools and tests), `calls`, and here, where compiled
 //! code is called.
 
+mod calls;
 pub mod emitter;
 pub mod front;
 #[cfg(feature = "host-jit")]
@@ -48,7 +49,6 @@ pub mod host;
 pub mod ir;
 pub mod magic;
 pub mod memory;
-mod packet;
 pub mod run;
 #[cfg(test)]
 #[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
@@ -61,7 +61,7 @@ use core::{mem, ptr};
 
 use crate::context::{ContextSize, PacketContext};
 use crate::helper::{Environment, KernelServices};
-use crate::map::{ArrayLookup, Map};
+use crate::map::{ArrayLookup, Engine, Executable, Map, ProgramKind, TailEntry};
 use crate::profile::PhysicalProfile;
 use crate::program::Program;
 use crate::resolve::{LoadError, Resolver};
@@ -104,8 +104,14 @@ pub struct Options {
 /// A program that is compiled and ready to run.
 pub struct Compiled {
     code: InstalledCode,
+    /// Where the code that enters callbacks lies.
+    trampoline: usize,
     context: ContextSize,
     maps: Box<[Arc<Map>]>,
+    /// For program arrays.
+    kind: ProgramKind,
+    stack_depth: u32,
+    call_depth: u32,
     /// For each slot, where its code begins; one more for the end.
     positions: Box<[u32]>,
     /// What the code's inlined lookups were made from.
@@ -136,7 +142,8 @@ impl Compiled {
         }
         let trust = Trust::default();
         let resolver = Resolver::new(program.get(), Some(proof), &trust);
-        Self::compile::<E>(&resolver, options, ContextSize::of(program))
+        let depths = (proof.stack_depth, proof.call_depth.max(1));
+        Self::compile::<E>(&resolver, options, ContextSize::of(program), depths)
     }
 
     /// Compiles a program that nobody verified, for tests of single instructions.
@@ -153,23 +160,38 @@ impl Compiled {
         options: &Options,
     ) -> Result<Self, LoadError> {
         let resolver = Resolver::new(program, None, trust);
-        Self::compile::<E>(&resolver, options, ContextSize::Unknown)
+        Self::compile::<E>(&resolver, options, ContextSize::Unknown, (512, 8))
     }
 
     fn compile<E: Emitter>(
         resolver: &Resolver<'_>,
         options: &Options,
         context: ContextSize,
+        (stack_depth, call_depth): (u32, u32),
     ) -> Result<Self, LoadError> {
         let (emission, arrays) = emit::<E>(resolver, options)?;
         let code = InstalledCode::new(options.memory, emission.bytes.len(), &mut |to, address| {
             to.copy_from_slice(&emission.bytes);
             E::place(to, address, &emission.outside);
         });
+        let code = code.ok_or(LoadError::OutOfMemory)?;
+        let kind = ProgramKind {
+            prog_type: resolver.program.prog_type,
+            expected_attach_type: resolver.program.expected_attach_type,
+            engine: Engine::Compiled,
+        };
+        for map in &resolver.program.maps {
+            map.claim(kind).map_err(|_| LoadError::OtherPrograms)?;
+        }
+        let trampoline = emission.entries.last().copied().unwrap_or(0);
         Ok(Self {
-            code: code.ok_or(LoadError::OutOfMemory)?,
+            trampoline: code.address() + trampoline as usize,
+            code,
             context,
             maps: resolver.program.maps.as_slice().into(),
+            kind,
+            stack_depth,
+            call_depth,
             positions: emission.positions.into_boxed_slice(),
             _arrays: arrays,
         })
@@ -216,7 +238,7 @@ impl Compiled {
         bytes: usize,
         services: &dyn KernelServices,
     ) -> u64 {
-        let mut run = Run::new(Environment::new(services, &self.maps, bytes));
+        let mut run = Run::new(Environment::new(services, &self.maps, bytes), self.trampoline);
         let entry = ptr::with_exposed_provenance::<()>(self.code.address());
         // SAFETY: the code begins with the main function, which takes these arguments and follows
         // the machine's convention.
@@ -261,6 +283,23 @@ impl Compiled {
     #[must_use]
     pub fn maps(&self) -> &[Arc<Map>] {
         &self.maps
+    }
+}
+
+impl Executable for Compiled {
+    fn kind(&self) -> ProgramKind {
+        self.kind
+    }
+
+    fn tail_entry(&self) -> TailEntry {
+        TailEntry {
+            code: self.code.address(),
+            maps: self.maps.as_ptr().expose_provenance(),
+            map_count: self.maps.len(),
+            stack_depth: self.stack_depth,
+            call_depth: self.call_depth,
+            context_bytes: self.context.least(),
+        }
     }
 }
 

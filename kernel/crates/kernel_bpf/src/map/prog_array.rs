@@ -39,7 +39,7 @@ pub struct ProgramKind {
 #[derive(Debug)]
 #[repr(C)]
 pub struct TailEntry {
-    /// The interpreter's first op, or compiled code behind its prologue.
+    /// The interpreter's first op, or the main function of compiled code.
     pub(crate) code: usize,
     /// Address and number of the target's maps, an array of `Arc<Map>`.
     pub(crate) maps: usize,

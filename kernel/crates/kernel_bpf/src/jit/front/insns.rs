@@ -4,8 +4,9 @@ use super::Front;
 use super::simplify::{Alu, invert};
 use crate::helper::{self, proto::id};
 use crate::insn::{
-    AluOp, AtomicOp, ByteOrder, Insn, Operand, Reg, SignedSize, Size, SwapWidth, Width,
+    AluOp, AtomicOp, ByteOrder, Imm64, Insn, Operand, Reg, SignedSize, Size, SwapWidth, Width,
 };
+use crate::jit::calls;
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::{Mem, Op, Place, Source};
 use crate::resolve::{Call, LoadError};
@@ -89,6 +90,10 @@ impl<E: Emitter> Front<'_, E> {
                 };
                 self.push(Op::Atomic { op, width, mem, src });
             }
+            Insn::LoadImm64 { dst, value: Imm64::Func { offset } } => {
+                let function = self.callee(offset)?;
+                self.push(Op::FunctionAddress { dst: Place::of(dst), function });
+            }
             Insn::LoadImm64 { dst, value } => {
                 let value = self.resolver.constant(self.slot, value)?;
                 self.push(Op::Constant { dst: Place::of(dst), value });
@@ -119,7 +124,7 @@ impl<E: Emitter> Front<'_, E> {
                 return Err(self.unsupported("a cast between address spaces"));
             }
             Insn::CallKfunc { .. } => return Err(self.unsupported("a call of a kernel function")),
-            Insn::CallRegister { .. } => return Err(self.unsupported("a call by register")),
+            Insn::CallRegister { target } => self.call_register(target)?,
         }
         Ok(())
     }
@@ -239,12 +244,40 @@ impl<E: Emitter> Front<'_, E> {
                 function.ok_or(LoadError::NoSuchHelper { slot: self.slot, id: number })?
             }
             Call::Helper(function) => function,
-            Call::Callback(_) => return Err(self.unsupported("a callback")),
-            Call::Tail => return Err(self.unsupported("a tail call")),
+            Call::Callback(helper) => {
+                self.note(0, helper as *const ());
+                self.push(Op::Call {
+                    function: calls::call_back as *const () as usize,
+                    arguments: 5,
+                });
+                return Ok(());
+            }
+            Call::Tail => {
+                self.push(Op::TailCall { function: calls::tail_call as *const () as usize });
+                return Ok(());
+            }
         };
         let declared = if trusted { None } else { helper::by_id(number) };
         let arguments = declared.map_or(5, |proto| proto.args.len() as u8);
         self.push(Op::Call { function: function as *const () as usize, arguments });
+        Ok(())
+    }
+
+    /// Tells the function that is called next an address. r0 is free before calls.
+    fn note(&mut self, index: u8, address: *const ()) {
+        let value = address.expose_provenance() as u64;
+        self.push(Op::Constant { dst: Place::R0, value });
+        self.push(Op::Note { index, src: Place::R0 });
+    }
+
+    /// Calls the helper whose number a register holds; only programs on trust do.
+    fn call_register(&mut self, target: Reg) -> Result<(), LoadError> {
+        if self.resolver.proof.is_some() {
+            return Err(self.unsupported("a call by register"));
+        }
+        self.push(Op::Note { index: 1, src: self.known.wide(Place::of(target)) });
+        self.note(0, self.resolver.trust.helpers as *const ());
+        self.push(Op::Call { function: calls::call_register as *const () as usize, arguments: 5 });
         Ok(())
     }
 
@@ -272,7 +305,7 @@ impl<E: Emitter> Front<'_, E> {
         self.push(Op::Move { width: Width::W64, dst: Place::R1, src: Place::R6 });
         let value = u64::from(size.bytes()) << 32 | field as u64;
         self.push(Op::Constant { dst: Place::R3, value });
-        self.push(self.packet_load());
+        self.push(Op::Call { function: calls::load_packet as *const () as usize, arguments: 3 });
         self.push(Op::LeaveIfNegative);
         Ok(())
     }

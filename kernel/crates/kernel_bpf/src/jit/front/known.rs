@@ -125,8 +125,8 @@ impl Known {
     }
 
     /// Places are written: what was known of them, or by them, is not so any more.
-    #[inline]
-    pub(super) fn written(&mut self, places: u32) {
+    #[inline(always)]
+    fn written(&mut self, places: u32) {
         let mut left = places;
         while left != 0 {
             let place = left.trailing_zeros() as usize % PLACES;
@@ -152,10 +152,9 @@ impl Known {
         self.any |= dst.bit();
     }
 
-    /// The effect of an operation.
-    #[inline]
-    pub(super) fn follow(&mut self, op: &Op) {
-        let (read, written) = op.effects();
+    /// The effect of an operation with these places read and written.
+    #[inline(always)]
+    pub(super) fn follow(&mut self, op: &Op, (read, written): (u32, u32)) {
         let narrow = self.makes_narrow(op);
         let fact = self.fact_of(op);
         self.written(written);
@@ -170,7 +169,7 @@ impl Known {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn makes_narrow(&self, op: &Op) -> bool {
         match *op {
             Op::Move { width, src, .. } => width == Width::W32 || self.is_narrow(src),
@@ -194,7 +193,7 @@ impl Known {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn fact_of(&self, op: &Op) -> Option<(Place, Fact)> {
         Some(match *op {
             Op::Move { width: Width::W64, dst, src } if src == Place::FRAME => {

@@ -34,16 +34,13 @@ fn pass(nodes: &mut [Node], entries: &mut [u32], last: bool) -> bool {
             Op::Exit | Op::Enter { .. } => 0,
             _ => live,
         };
-        if last {
-            node.live = live;
-        }
-        let (read, written) = node.op.effects();
-        if live & written == 0 && node.op.is_pure() {
+        node.live = live;
+        if live & node.writes == 0 && node.op.is_pure() {
             if last {
-                node.op = Op::Nop;
+                *node = Node::new(Op::Nop, node.slot);
             }
         } else {
-            live = live & !written | read;
+            live = live & !node.writes | node.reads;
         }
         if node.op == Op::Label
             && let Some(entry) = entries.get_mut(node.slot as usize)

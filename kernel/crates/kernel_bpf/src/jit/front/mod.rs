@@ -17,9 +17,9 @@ mod simplify;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::Intrinsics;
 use super::emitter::Emitter;
 use super::ir::{Node, Op, Place};
-use super::{Intrinsics, packet};
 use crate::insn::{Insn, Reg};
 use crate::map::ArrayLookup;
 use crate::resolve::{LoadError, MapTracker, Resolver};
@@ -53,6 +53,8 @@ pub struct Lowered {
     pub slots: usize,
     /// Some operation needs the address of the [`super::run::Run`].
     pub needs_run: bool,
+    /// Callbacks may be entered in its runs.
+    pub needs_trampoline: bool,
 }
 
 struct Front<'a, E> {
@@ -93,13 +95,27 @@ pub(super) fn lower<E: Emitter>(
     front.program()?;
     let Front { mut nodes, mut functions, .. } = front;
     live::analyse(&mut nodes, slots);
-    let needs_run = measure(&nodes, &mut functions);
-    Ok(Lowered { nodes, functions, arrays: resolver.arrays.clone(), slots, needs_run })
+    let needs = measure(&nodes, &mut functions);
+    Ok(Lowered {
+        nodes,
+        functions,
+        arrays: resolver.arrays.clone(),
+        slots,
+        needs_run: needs.run,
+        needs_trampoline: needs.trampoline,
+    })
+}
+
+/// What a program's code must have.
+#[derive(Default)]
+struct Needs {
+    run: bool,
+    trampoline: bool,
 }
 
 /// Finds out what each function uses, now that it is known which operations are left.
-fn measure(nodes: &[Node], functions: &mut [Function]) -> bool {
-    let mut needs_run = false;
+fn measure(nodes: &[Node], functions: &mut [Function]) -> Needs {
+    let mut needs = Needs::default();
     let (mut index, mut current) = (None, Function::default());
     let mut finish = |index: Option<u32>, found: Function| {
         if let Some(function) = index.and_then(|index| functions.get_mut(index as usize)) {
@@ -117,18 +133,22 @@ fn measure(nodes: &[Node], functions: &mut [Function]) -> bool {
                 current = Function::default();
             }
             Op::Call { .. } => {
-                needs_run = true;
+                needs.run = true;
                 current.calls = true;
             }
-            Op::MayGoto { .. } => needs_run = true,
+            Op::TailCall { .. } => {
+                needs = Needs { run: true, trampoline: true };
+                current.calls = true;
+            }
+            Op::FunctionAddress { .. } => needs.trampoline = true,
+            Op::MayGoto { .. } => needs.run = true,
             Op::CallLocal { .. } => current.calls = true,
             _ => {}
         }
-        let (read, written) = node.op.effects();
-        current.places |= read | written;
+        current.places |= node.reads | node.writes;
     }
     finish(index, current);
-    needs_run
+    needs
 }
 
 impl<E: Emitter> Front<'_, E> {
@@ -188,16 +208,18 @@ impl<E: Emitter> Front<'_, E> {
     }
 
     /// Appends an operation as it is.
-    #[inline]
+    #[inline(always)]
     fn append(&mut self, op: Op) {
-        self.nodes.push(Node { op, slot: self.slot as u32, live: 0 });
+        self.nodes.push(Node::new(op, self.slot as u32));
     }
 
-    /// Appends an operation, and learns from it.
-    #[inline]
+    /// Appends an operation, and learns from it. Inlined, so that what is asked of the operation
+    /// is known where it is made.
+    #[inline(always)]
     fn push(&mut self, op: Op) {
-        self.known.follow(&op);
-        self.append(op);
+        let node = Node::new(op, self.slot as u32);
+        self.known.follow(&op, (node.reads, node.writes));
+        self.nodes.push(node);
     }
 
     /// The last operation, if it is of this basic block.
@@ -220,11 +242,6 @@ impl<E: Emitter> Front<'_, E> {
         let start = self.resolver.target(self.slot, i64::from(offset))?;
         let index = self.scan.spans.binary_search_by_key(&start, |span| span.start);
         index.map(|index| index as u32).map_err(|_| LoadError::BadJump { slot: self.slot })
-    }
-
-    /// The function that loads from a packet, as an operation.
-    fn packet_load(&self) -> Op {
-        Op::Call { function: packet::load as *const () as usize, arguments: 3 }
     }
 }
 

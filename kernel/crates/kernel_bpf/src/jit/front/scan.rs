@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::insn::{Insn, Operand, Reg};
+use crate::insn::{Imm64, Insn, Operand, Reg};
 use crate::resolve::{LoadError, Resolver};
 
 /// One function of the program.
@@ -43,7 +43,7 @@ pub(super) fn scan(resolver: &Resolver<'_>) -> Result<Scan, LoadError> {
     let mut stack = false;
     for (slot, insn) in insns.iter().enumerate() {
         match *insn {
-            Insn::CallLocal { offset } => {
+            Insn::CallLocal { offset } | Insn::LoadImm64 { value: Imm64::Func { offset }, .. } => {
                 let start = resolver.target(slot, i64::from(offset))?;
                 if !starts.contains(&start) {
                     starts.push(start);

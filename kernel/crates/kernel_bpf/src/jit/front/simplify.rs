@@ -201,8 +201,9 @@ impl<E: Emitter> Front<'_, E> {
             // The second shift overwrites what is rotated: rotate before.
             self.nodes.pop();
             self.nodes.pop();
-            self.known.follow(&rotation);
-            self.nodes.push(Node { op: rotation, ..one_node });
+            let node = Node::new(rotation, one_node.slot);
+            self.known.follow(&rotation, (node.reads, node.writes));
+            self.nodes.push(node);
             self.nodes.push(two_node);
         } else {
             return false;

@@ -4,12 +4,14 @@ use super::super::emitter::{Context, Emission, Jump, Outside, Target};
 use super::super::ir::{Node, Op, Place, Source};
 use super::super::run::Run;
 use super::X86_64;
-use super::asm::{Address, Asm, D, R9, R10, RAX, RCX, RDX, RSI, RSP, SAVED, W, home, op};
+use super::asm::{Address, Asm, D, R8, R9, R10, RAX, RCX, RDI, RDX, RSI, RSP, SAVED, W, home, op};
 use crate::insn::{Cond, Width};
 
 /// The kinds of [`Jump`]: a condition code, or one of these.
 const ALWAYS: u16 = 16;
 const CALL: u16 = 17;
+/// The address of a function.
+const LEA: u16 = 64;
 /// Added to the kind of a jump that is short already.
 const SHORT: u16 = 32;
 
@@ -22,6 +24,7 @@ const fn saving(kind: u16) -> u32 {
 const fn length(kind: u16) -> u32 {
     match kind {
         ..ALWAYS => 6,
+        LEA.. => 7,
         SHORT.. => 2,
         _ => 5,
     }
@@ -145,6 +148,11 @@ impl X86_64 {
 
     /// Returns from the function.
     pub(super) fn leave(&self, out: &mut Emission) {
+        self.undo_frame(out);
+        out.put(0xc3, 1);
+    }
+
+    fn undo_frame(&self, out: &mut Emission) {
         if self.room != 0 {
             out.ri(0, W, RSP, self.room);
         }
@@ -153,7 +161,38 @@ impl X86_64 {
                 out.pop(reg);
             }
         }
-        out.put(0xc3, 1);
+    }
+
+    /// Goes to another program's main function, if the decision is to.
+    pub(super) fn tail_call(&self, context: &Context<'_>, function: usize, out: &mut Emission) {
+        self.call(context, function, 3, out);
+        out.rr(op::TEST, W, RAX, RAX);
+        let at = out.bytes.len();
+        out.put(0x74, 2);
+        out.rm(op::MOV_LOAD, W, RSI, Address::at(RSP, 0));
+        self.undo_frame(out);
+        out.rm(op::MOV_LOAD, W, RDI, Address::at(RSI, Run::CONTEXT));
+        // jmp rax
+        out.put(0xe0ff, 2);
+        let distance = out.bytes.len() - at - 2;
+        if let Some(byte) = out.bytes.get_mut(at + 1) {
+            *byte = distance as u8;
+        }
+    }
+
+    /// Stores a place in a word of the run.
+    pub(super) fn note(&self, index: u8, src: Place, out: &mut Emission) {
+        out.rm(op::MOV_LOAD, W, RCX, Address::at(RSP, 0));
+        out.rm(op::MOV, W, home(src), Address::at(RCX, Run::NOTES + 8 * i32::from(index)));
+    }
+
+    pub(super) fn function_address(&self, dst: Place, function: u32, out: &mut Emission) {
+        // lea dst, [rip + distance]
+        let (at, dst) = (out.here(), home(dst));
+        let rex = 0x48 | u64::from(dst >> 3) << 2;
+        out.put(rex | 0x8d << 8 | (5 | u64::from(dst & 7) << 3) << 16, 3);
+        out.put32(0);
+        out.jumps.push(Jump { at, to: Target::Function(function), kind: LEA });
     }
 
     /// Calls a helper. Its arguments are where the machine's convention has them, except r3, r4
@@ -291,7 +330,8 @@ impl X86_64 {
         }
         for index in 0..out.jumps.len() {
             let Some(&Jump { at, to, kind }) = out.jumps.get(index) else { break };
-            let is_short = kind >= SHORT || short.get(index).copied().unwrap_or(false);
+            let is_short =
+                (SHORT..LEA).contains(&kind) || short.get(index).copied().unwrap_or(false);
             let size = if is_short { 2 } else { length(kind) };
             let distance = i64::from(out.position(to)) - i64::from(at) - i64::from(size);
             let end = (at + size) as usize;
@@ -310,6 +350,19 @@ impl X86_64 {
         }
         Ok(())
     }
+}
+
+/// Enters a callback: the values of r1 to r5 in rdi, the run in rsi, the function in rdx.
+pub(super) fn trampoline(out: &mut Emission) {
+    // Where the function looks for it: at its caller's stack pointer.
+    out.push(RSI);
+    for (offset, reg) in [(32, R8), (24, R9), (16, R10), (8, RSI), (0, RDI)] {
+        out.rm(op::MOV_LOAD, W, reg, Address::at(RDI, offset));
+    }
+    // call rdx
+    out.put(0xd2ff, 2);
+    out.pop(RCX);
+    out.put(0xc3, 1);
 }
 
 pub(super) fn multiply(dst: u8, src: u8, imm: i32, out: &mut Emission) {

@@ -126,6 +126,9 @@ impl Emitter for X86_64 {
             }
             Op::MayGoto { target } => self.may_goto(target, out),
             Op::Call { function, arguments } => self.call(context, function, arguments, out),
+            Op::Note { index, src } => self.note(index, src, out),
+            Op::FunctionAddress { dst, function } => self.function_address(dst, function, out),
+            Op::TailCall { function } => self.tail_call(context, function, out),
             Op::CallLocal { function } => self.call_local(function, out),
             Op::Lookup { array } => {
                 return self.lookup(context, nodes, array, out).ok_or("an array of this size");
@@ -138,6 +141,10 @@ impl Emitter for X86_64 {
             Op::Exit => self.leave(out),
         }
         Ok(1)
+    }
+
+    fn trampoline(&mut self, out: &mut Emission) {
+        flow::trampoline(out);
     }
 
     fn label(&mut self) {

@@ -1,5 +1,5 @@
 //! Calls that leave a function in other ways than by an instruction to the next: tail calls,
-//! and helpers that call back.
+//! and helpers that call back. On every engine.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -7,18 +7,43 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Interpreter, LoadError};
+use super::Prepared;
 use crate::asm::assemble;
 use crate::helper::mock::Mock;
 use crate::insn::Insn;
-use crate::map::{Epoch, Map, MapDef, MapEnvironment, MapError, MapType, TailTarget};
+use crate::interpreter::Interpreter;
+use crate::map::{Engine, Epoch, Map, MapDef, MapEnvironment, MapError, MapType, TailTarget};
 use crate::profile::{ActiveProfile, CloudProfile, PhysicalProfile};
 use crate::prog_type::ProgType;
 use crate::program::Program;
+use crate::resolve::LoadError;
 use crate::trusted::Trust;
-use crate::verifier::verify;
+use crate::verifier::{Verified, verify};
 
-type Ready = Interpreter<ActiveProfile>;
+type Ready = Prepared<ActiveProfile>;
+
+/// Every engine that there is on this host.
+const ENGINES: &[Engine] = &[
+    Engine::Interpreter,
+    #[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
+    Engine::Compiled,
+];
+
+fn prepare(verified: &Verified<Program<Arc<Map>>>, engine: Engine) -> Result<Ready, LoadError> {
+    match engine {
+        Engine::Interpreter => Interpreter::new(verified).map(Prepared::Interpreter),
+        #[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
+        Engine::Compiled => {
+            use crate::jit::{Compiled, host::Native, tests};
+            let options = &tests::options()[0];
+            // SAFETY: this is the machine that the test runs on.
+            let compiled = unsafe { Compiled::new::<ActiveProfile, Native>(verified, options) };
+            compiled.map(Prepared::Compiled)
+        }
+        #[cfg(not(all(feature = "host-jit", target_arch = "x86_64")))]
+        Engine::Compiled => unreachable!("not among the engines"),
+    }
+}
 
 fn map(map_type: MapType, value_size: u32, max_entries: u32) -> Arc<Map> {
     let epoch: &'static Epoch = Box::leak(Box::new(Epoch::new()));
@@ -34,10 +59,10 @@ fn program(text: &str, maps: &[Arc<Map>]) -> Program<Arc<Map>> {
     program
 }
 
-fn load(text: &str, maps: &[Arc<Map>]) -> Result<Arc<Ready>, LoadError> {
+fn load(text: &str, maps: &[Arc<Map>], engine: Engine) -> Result<Arc<Ready>, LoadError> {
     let verified = verify(program(text, maps), &ActiveProfile::verify_options())
         .unwrap_or_else(|error| panic!("{text}\n{error}"));
-    Interpreter::new(&verified).map(Arc::new)
+    prepare(&verified, engine).map(Arc::new)
 }
 
 fn put(array: &Map, index: u32, ready: &Arc<Ready>) -> Result<(), MapError> {
@@ -55,15 +80,21 @@ fn step(n: u32, next: u32) -> String {
 
 #[test]
 fn a_tail_call_goes_to_the_program_in_the_slot_and_never_comes_back() {
+    for &engine in ENGINES {
+        on_a_tail_call_goes_to_the_program_in_the_slot_and_never_comes_back(engine);
+    }
+}
+
+fn on_a_tail_call_goes_to_the_program_in_the_slot_and_never_comes_back(engine: Engine) {
     let array = map(MapType::ProgArray, 4, 4);
     let maps = [Arc::clone(&array)];
-    let first = load(&step(1, 1), &maps).unwrap();
+    let first = load(&step(1, 1), &maps, engine).unwrap();
     let run = || first.run(&mut [0; 64], &Mock::default());
     assert_eq!(run(), Some(1), "an empty slot lets the caller go on");
-    let second = load(&step(2, 2), &maps).unwrap();
+    let second = load(&step(2, 2), &maps, engine).unwrap();
     put(&array, 1, &second).unwrap();
     assert_eq!(run(), Some(2));
-    let third = load("r0 = *(u64 *)(r1 + 8)\n exit", &[]).unwrap();
+    let third = load("r0 = *(u64 *)(r1 + 8)\n exit", &[], engine).unwrap();
     put(&array, 2, &third).unwrap();
     let mut context = [0; 64];
     context[8] = 77;
@@ -81,11 +112,17 @@ fn a_tail_call_goes_to_the_program_in_the_slot_and_never_comes_back() {
 
 #[test]
 fn a_run_makes_at_most_33_tail_calls() {
+    for &engine in ENGINES {
+        on_a_run_makes_at_most_33_tail_calls(engine);
+    }
+}
+
+fn on_a_run_makes_at_most_33_tail_calls(engine: Engine) {
     let (array, counter) = (map(MapType::ProgArray, 4, 1), map(MapType::Array, 8, 1));
     let count = "r6 = r1\n r1 = map[1] ll\n r2 = r10\n r2 += -4\n *(u32 *)(r10 - 4) = 0\n call 1
                  if r0 == 0 goto +2\n r1 = 1\n lock *(u64 *)(r0 + 0) += r1
                  r1 = r6\n r2 = map[0] ll\n r3 = 0\n call 12\n r0 = 9\n exit";
-    let ready = load(count, &[Arc::clone(&array), Arc::clone(&counter)]).unwrap();
+    let ready = load(count, &[Arc::clone(&array), Arc::clone(&counter)], engine).unwrap();
     put(&array, 0, &ready).unwrap();
     for turn in 1..=2u64 {
         assert_eq!(ready.run(&mut [0; 64], &Mock::default()), Some(9));
@@ -104,41 +141,73 @@ fn a_run_makes_at_most_33_tail_calls() {
 
 #[test]
 fn a_tail_call_in_a_subprogram_returns_to_its_caller() {
+    for &engine in ENGINES {
+        on_a_tail_call_in_a_subprogram_returns_to_its_caller(engine);
+    }
+}
+
+fn on_a_tail_call_in_a_subprogram_returns_to_its_caller(engine: Engine) {
     let array = map(MapType::ProgArray, 4, 1);
     let main = "r6 = 5\n call sub\n r0 += r6\n exit
                 sub: r2 = map[0] ll\n r3 = 0\n call 12\n r0 = 1\n exit";
-    let ready = load(main, &[Arc::clone(&array)]).unwrap();
+    let ready = load(main, &[Arc::clone(&array)], engine).unwrap();
     assert_eq!(ready.run(&mut [0; 64], &Mock::default()), Some(6));
-    put(&array, 0, &load("r6 = 70\n r0 = 100\n r0 += r6\n exit", &[]).unwrap()).unwrap();
+    put(&array, 0, &load("r6 = 70\n r0 = 100\n r0 += r6\n exit", &[], engine).unwrap()).unwrap();
     assert_eq!(ready.run(&mut [0; 64], &Mock::default()), Some(175));
-    put(&array, 0, &load("r0 = 30\n exit", &[]).unwrap()).unwrap();
+    put(&array, 0, &load("r0 = 30\n exit", &[], engine).unwrap()).unwrap();
     assert_eq!(ready.run(&mut [0; 64], &Mock::default()), Some(35));
-    // A target that needs more stack than is left is not entered.
-    let deep = "*(u64 *)(r10 - 512) = 7\n r0 = *(u64 *)(r10 - 512)\n exit";
-    put(&array, 0, &load(deep, &[]).unwrap()).unwrap();
-    let roomy = format!("*(u64 *)(r10 - 8) = 1\n {main}");
-    let roomy = load(&roomy, &[Arc::clone(&array)]).unwrap();
-    assert_eq!(roomy.run(&mut [0; 64], &Mock::default()), Some(6));
+}
+
+#[test]
+fn tail_calls_do_not_use_up_the_stack() {
+    for &engine in ENGINES {
+        // Each level keeps 400 bytes of stack while the next one runs.
+        let array = map(MapType::ProgArray, 4, 1);
+        let nested = "*(u64 *)(r10 - 400) = 1\n r6 = r1\n call sub\n r1 = *(u64 *)(r10 - 400)
+                      r0 += r1\n exit
+                      sub: r2 = map[0] ll\n r3 = 0\n call 12\n r0 = 0\n exit";
+        let ready = load(nested, &[Arc::clone(&array)], engine).unwrap();
+        put(&array, 0, &ready).unwrap();
+        let levels = ready.run(&mut [0; 64], &Mock::default()).unwrap();
+        match engine {
+            // All in 512 bytes.
+            Engine::Interpreter => assert_eq!(levels, 1),
+            // In what a run may take of the machine's stack, and not all 34 that there could be.
+            Engine::Compiled => assert!((2..20).contains(&levels), "{levels} levels"),
+        }
+    }
 }
 
 #[test]
 fn an_array_takes_programs_of_one_kind() {
+    for &engine in ENGINES {
+        on_an_array_takes_programs_of_one_kind(engine);
+    }
+}
+
+fn on_an_array_takes_programs_of_one_kind(engine: Engine) {
     let array = map(MapType::ProgArray, 4, 1);
-    let ready = load(&step(1, 0), &[Arc::clone(&array)]).unwrap();
+    let ready = load(&step(1, 0), &[Arc::clone(&array)], engine).unwrap();
     put(&array, 0, &ready).unwrap();
     let mut other = program("r0 = 0\n exit", &[]);
     other.prog_type = ProgType::PerfEvent;
     let other = verify(other, &ActiveProfile::verify_options()).unwrap();
-    let other: Arc<Ready> = Arc::new(Interpreter::new(&other).unwrap());
+    let other: Arc<Ready> = Arc::new(prepare(&other, engine).unwrap());
     assert_eq!(put(&array, 0, &other), Err(MapError::Invalid));
     let mut user = program(&step(1, 0), &[Arc::clone(&array)]);
     user.prog_type = ProgType::PerfEvent;
     let user = verify(user, &ActiveProfile::verify_options()).unwrap();
-    assert_eq!(Ready::new(&user).err(), Some(LoadError::OtherPrograms));
+    assert_eq!(prepare(&user, engine).err(), Some(LoadError::OtherPrograms));
 }
 
 #[test]
 fn callbacks_run_on_the_programs_stack() {
+    for &engine in ENGINES {
+        on_callbacks_run_on_the_programs_stack(engine);
+    }
+}
+
+fn on_callbacks_run_on_the_programs_stack(engine: Engine) {
     let hash = map(MapType::Hash, 8, 16);
     for number in 0..10u32 {
         hash.update(&number.to_ne_bytes(), &u64::from(number).to_ne_bytes(), 0).unwrap();
@@ -151,9 +220,9 @@ fn callbacks_run_on_the_programs_stack() {
                r4 = *(u64 *)(r10 - 8)\n r2 = *(u64 *)(r4 + 0)\n r2 += r1\n *(u64 *)(r4 + 0) = r2
                r0 = 0\n exit";
     let squares: u64 = (0..10).map(|n| n * n).sum();
-    assert_eq!(with_callback(sum, add, &[Arc::clone(&hash)]), 10 << 32 | squares);
+    assert_eq!(with_callback(engine, sum, add, &[Arc::clone(&hash)]), 10 << 32 | squares);
     let stop = add.replace("r0 = 0", "r0 = 1");
-    assert_eq!(with_callback(sum, &stop, &[hash]) >> 32, 1);
+    assert_eq!(with_callback(engine, sum, &stop, &[hash]) >> 32, 1);
 
     let rounds = |count: &str, flags: &str| {
         format!(
@@ -162,15 +231,15 @@ fn callbacks_run_on_the_programs_stack() {
         )
     };
     let until_seven = "r0 = 0\n if r1 < 7 goto +1\n r0 = 1\n exit";
-    assert_eq!(with_callback(&rounds("5", "0"), until_seven, &[]), 5);
-    assert_eq!(with_callback(&rounds("50", "0"), until_seven, &[]), 8);
-    assert_eq!(with_callback(&rounds("0", "0"), until_seven, &[]), 0);
-    assert_eq!(with_callback(&rounds("1", "1"), until_seven, &[]) as i64, -22);
-    assert_eq!(with_callback(&rounds("8388609", "0"), until_seven, &[]) as i64, -7);
+    assert_eq!(with_callback(engine, &rounds("5", "0"), until_seven, &[]), 5);
+    assert_eq!(with_callback(engine, &rounds("50", "0"), until_seven, &[]), 8);
+    assert_eq!(with_callback(engine, &rounds("0", "0"), until_seven, &[]), 0);
+    assert_eq!(with_callback(engine, &rounds("1", "1"), until_seven, &[]) as i64, -22);
+    assert_eq!(with_callback(engine, &rounds("8388609", "0"), until_seven, &[]) as i64, -7);
 }
 
 /// Runs a program whose `callback ll` loads the address of a second function.
-fn with_callback(main: &str, callback: &str, maps: &[Arc<Map>]) -> u64 {
+fn with_callback(engine: Engine, main: &str, callback: &str, maps: &[Arc<Map>]) -> u64 {
     use crate::insn::Imm64;
     let main = main.replace("callback ll", "12345 ll");
     let start = assemble(&main).unwrap().len();
@@ -183,8 +252,20 @@ fn with_callback(main: &str, callback: &str, maps: &[Arc<Map>]) -> u64 {
     if let Some(Insn::LoadImm64 { value, .. }) = program.insns.get_mut(at) {
         *value = Imm64::Func { offset: start as i32 - at as i32 - 1 };
     }
-    // SAFETY: these programs keep to their stacks of 64 bytes, and to the map.
-    let ready =
-        unsafe { Interpreter::<CloudProfile>::new_trusted(&program, &Trust::default()) }.unwrap();
+    let trust = Trust::default();
+    let ready: Ready = match engine {
+        Engine::Interpreter => {
+            // SAFETY: these programs keep to their stacks of 64 bytes, and to the map.
+            let ready = unsafe { Interpreter::new_trusted(&program, &trust) };
+            ready.map(Prepared::Interpreter).unwrap()
+        }
+        #[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
+        Engine::Compiled => {
+            let mut ways = crate::jit::tests::compile_trusted(&program, &trust);
+            Prepared::Compiled(ways.swap_remove(0))
+        }
+        #[cfg(not(all(feature = "host-jit", target_arch = "x86_64")))]
+        Engine::Compiled => unreachable!("not among the engines"),
+    };
     ready.run(&mut [0; 64], &Mock::default()).unwrap()
 }

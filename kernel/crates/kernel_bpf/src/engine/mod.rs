@@ -1,0 +1,126 @@
+//! [`Prepared`]: a program that is ready to run, by whichever engine was chosen for it.
+
+#[cfg(test)]
+mod tests;
+
+use alloc::sync::Arc;
+
+use crate::helper::KernelServices;
+use crate::interpreter::{Interpreter, PacketContext};
+use crate::jit::Compiled;
+use crate::map::{Engine, Executable, Map, ProgramKind, TailEntry};
+use crate::profile::PhysicalProfile;
+
+/// A program that is ready to run.
+pub enum Prepared<P: PhysicalProfile> {
+    Interpreter(Interpreter<P>),
+    Compiled(Compiled),
+}
+
+/// Where in a program an address points, as its engine counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Position {
+    /// An instruction, by its slot.
+    Slot(usize),
+    /// A pre-decoded operation of the interpreter's.
+    Operation(usize),
+}
+
+impl<P: PhysicalProfile> Prepared<P> {
+    /// What runs it.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        match self {
+            Self::Interpreter(_) => Engine::Interpreter,
+            Self::Compiled(_) => Engine::Compiled,
+        }
+    }
+
+    /// Runs the program with `context` as what r1 points to, and returns r0; `None` if the
+    /// context is smaller than what the program was proved to access, or the program takes a
+    /// packet ([`Prepared::run_packet`]).
+    #[inline]
+    pub fn run(&self, context: &mut [u8], services: &dyn KernelServices) -> Option<u64> {
+        match self {
+            Self::Interpreter(ready) => ready.run(context, services),
+            Self::Compiled(ready) => ready.run(context, services),
+        }
+    }
+
+    /// Runs a program of a packet type; `None` if the context is of another.
+    #[inline]
+    pub fn run_packet(
+        &self,
+        context: &mut PacketContext<'_>,
+        services: &dyn KernelServices,
+    ) -> Option<u64> {
+        match self {
+            Self::Interpreter(ready) => ready.run_packet(context, services),
+            Self::Compiled(ready) => ready.run_packet(context, services),
+        }
+    }
+
+    /// Runs the program with `context` in r1, and returns r0.
+    ///
+    /// # Safety
+    /// As [`Interpreter::run_at`].
+    #[inline]
+    pub unsafe fn run_at(
+        &self,
+        context: *mut u8,
+        bytes: usize,
+        services: &dyn KernelServices,
+    ) -> u64 {
+        // SAFETY: the caller's promise is that of either engine.
+        unsafe {
+            match self {
+                Self::Interpreter(ready) => ready.run_at(context, bytes, services),
+                Self::Compiled(ready) => ready.run_at(context, bytes, services),
+            }
+        }
+    }
+
+    /// Where in the program an address points: for the report of a kernel that failed while the
+    /// program ran.
+    #[must_use]
+    pub fn position_at(&self, address: usize) -> Option<Position> {
+        match self {
+            Self::Interpreter(ready) => ready.operation_at(address).map(Position::Operation),
+            Self::Compiled(ready) => ready.slot_at(address).map(Position::Slot),
+        }
+    }
+
+    /// Bytes of machine code; 0 where the interpreter runs the program.
+    #[must_use]
+    pub fn machine_code_bytes(&self) -> usize {
+        match self {
+            Self::Interpreter(_) => 0,
+            Self::Compiled(ready) => ready.code_bytes(),
+        }
+    }
+
+    /// The maps that the program uses.
+    #[must_use]
+    pub fn maps(&self) -> &[Arc<Map>] {
+        match self {
+            Self::Interpreter(ready) => ready.maps(),
+            Self::Compiled(ready) => ready.maps(),
+        }
+    }
+}
+
+impl<P: PhysicalProfile> Executable for Prepared<P> {
+    fn kind(&self) -> ProgramKind {
+        match self {
+            Self::Interpreter(ready) => ready.kind(),
+            Self::Compiled(ready) => ready.kind(),
+        }
+    }
+
+    fn tail_entry(&self) -> TailEntry {
+        match self {
+            Self::Interpreter(ready) => ready.tail_entry(),
+            Self::Compiled(ready) => ready.tail_entry(),
+        }
+    }
+}
