@@ -27,6 +27,8 @@ enum Command {
     Disasm(command::disasm::Arguments),
     /// Make instructions of text
     Asm(command::asm::Arguments),
+    /// Show the machine code that the JIT makes, beside the instructions
+    JitDump(command::jit_dump::Arguments),
     /// Show what programs cost at most, and which hooks can afford them
     Cost(command::cost::Arguments),
     /// Measure how long a program takes to verify, prepare and run
@@ -45,6 +47,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<()> {
         Command::Run(arguments) => command::run::main(arguments),
         Command::Disasm(arguments) => command::disasm::main(arguments),
         Command::Asm(arguments) => command::asm::main(arguments),
+        Command::JitDump(arguments) => command::jit_dump::main(arguments),
         Command::Cost(arguments) => command::cost::main(arguments),
         Command::Bench(arguments) => command::bench::main(arguments),
         Command::Batch(arguments) => batch::main(arguments),

@@ -104,6 +104,13 @@ pub(crate) fn compile(program: &Verified<Program<Arc<Map>>>, profile: Profile) -
     }?)
 }
 
+/// The code of a compiled program, where it lies.
+pub(crate) fn machine_code(compiled: &Compiled) -> &[u8] {
+    let start = ptr::with_exposed_provenance(compiled.address());
+    // SAFETY: the code is readable and does not change for as long as the program exists.
+    unsafe { std::slice::from_raw_parts(start, compiled.code_bytes()) }
+}
+
 /// There is no emitter for this host.
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn compile(_: &Verified<Program<Arc<Map>>>, _: Profile) -> Result<Compiled> {

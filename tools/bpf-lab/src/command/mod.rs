@@ -6,6 +6,7 @@ pub(crate) mod asm;
 pub(crate) mod bench;
 pub(crate) mod cost;
 pub(crate) mod disasm;
+pub(crate) mod jit_dump;
 pub(crate) mod run;
 pub(crate) mod verify;
 
