@@ -379,19 +379,28 @@ impl Verifier<'_> {
         reg: Reg,
         value: &Value,
     ) -> Result<(), Refusal> {
-        let memory = matches!(
-            value.kind,
-            Kind::Stack { .. }
-                | Kind::MapValue { .. }
-                | Kind::MapKey { .. }
-                | Kind::Memory { .. }
-                | Kind::Packet
-                | Kind::PacketMeta
-        );
-        if memory && !value.nullable {
+        if is_memory(value) {
             return Ok(());
         }
         Err(self.wrong_type(proto, reg, value, "fp, pkt, pkt_meta, map_value, mem"))
+    }
+
+    /// Memory that a global function may read and write.
+    pub(super) fn lend(&mut self, reg: Reg, value: &Value, size: u32) -> Result<(), Refusal> {
+        if !is_memory(value) {
+            return Err(self
+                .refuse(
+                    if value.nullable { Cause::MayBeNull } else { Cause::BadArgument },
+                    format!(
+                        "R{} type={} expected=mem: a global function takes {size} bytes there",
+                        reg as u8,
+                        self.kind_name(value)
+                    ),
+                )
+                .register(reg));
+        }
+        let used = Use { reads: true, writes: true };
+        self.use_memory(reg, value, size, used, false)
     }
 
     /// Memory of `size` bytes that the helper uses.
@@ -408,6 +417,25 @@ impl Verifier<'_> {
             return Ok(());
         }
         self.check_memory_type(proto, reg, value)?;
+        if matches!(value.kind, Kind::Packet | Kind::PacketMeta) && !takes_packet_memory(proto) {
+            return Err(self
+                .refuse(
+                    Cause::BadArgument,
+                    format!("helper access to the packet is not allowed in bpf_{}", proto.name),
+                )
+                .register(reg));
+        }
+        self.use_memory(reg, value, size, used, empty_allowed)
+    }
+
+    fn use_memory(
+        &mut self,
+        reg: Reg,
+        value: &Value,
+        size: u32,
+        used: Use,
+        empty_allowed: bool,
+    ) -> Result<(), Refusal> {
         match value.kind {
             Kind::Stack { frame } => {
                 if size == 0 && !empty_allowed {
@@ -416,17 +444,6 @@ impl Verifier<'_> {
                 self.stack_argument(reg, value, frame, size, used.reads, used.writes)
             }
             Kind::Packet | Kind::PacketMeta => {
-                if !takes_packet_memory(proto) {
-                    return Err(self
-                        .refuse(
-                            Cause::BadArgument,
-                            format!(
-                                "helper access to the packet is not allowed in bpf_{}",
-                                proto.name
-                            ),
-                        )
-                        .register(reg));
-                }
                 if used.writes && !self.env.decl.packet_write {
                     return Err(self
                         .refuse(Cause::ReadOnly, "cannot write into packet".into())
@@ -502,4 +519,19 @@ fn takes_packet_memory(proto: &HelperProto) -> bool {
             | id::SK_LOOKUP_UDP
             | id::SKC_LOOKUP_TCP
     )
+}
+
+/// Whether a value points to memory, for certain.
+fn is_memory(value: &Value) -> bool {
+    let memory = matches!(
+        value.kind,
+        Kind::Stack { .. }
+            | Kind::MapValue { .. }
+            | Kind::MapKey { .. }
+            | Kind::Lent { .. }
+            | Kind::Memory { .. }
+            | Kind::Packet
+            | Kind::PacketMeta
+    );
+    memory && !value.nullable
 }

@@ -235,6 +235,7 @@ fn never_null(value: &Value) -> bool {
         Kind::MapPtr { .. }
             | Kind::MapValue { .. }
             | Kind::Memory { .. }
+            | Kind::Lent { .. }
             | Kind::SockCommon
             | Kind::Socket
             | Kind::TcpSock

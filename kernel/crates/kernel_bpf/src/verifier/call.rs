@@ -4,6 +4,7 @@
 use alloc::format;
 
 use super::explore::{Flow, Verifier};
+use super::global::GLOBAL;
 use super::refusal::Refusal;
 use super::rejection::Cause;
 use super::scalar::Scalar;
@@ -49,6 +50,10 @@ impl Verifier<'_> {
             return Err(self.refuse(Cause::BadJump, "the called function does not exist".into()));
         };
         let depth = self.state.frames.len();
+        if self.globals.get(subprogram as usize).is_some_and(Option::is_some) {
+            self.call_global(subprogram, target)?;
+            return Ok(Flow::Next);
+        }
         if depth >= MAX_FRAMES {
             return Err(self
                 .refuse(
@@ -180,7 +185,8 @@ impl Verifier<'_> {
                     self.refuse(Cause::Reference, "tail_call would lead to reference leak".into())
                 );
             }
-            if self.state.frames.iter().any(|frame| frame.callback.is_some()) {
+            let callback = |frame: &Frame| frame.callback.is_some_and(|by| by.helper != GLOBAL);
+            if self.state.frames.iter().any(callback) {
                 return Err(
                     self.refuse(Cause::UnknownFunction, "cannot tail call within callback".into())
                 );
@@ -212,13 +218,19 @@ impl Verifier<'_> {
         scratch(self.state.frame_mut());
         self.state.set(Reg::R0, returned);
         if proto.changes_packet {
-            self.state.for_each_value(|value| {
-                if value.is_packet() {
-                    *value = Value::UNINIT;
-                }
-            });
+            self.forget_packet();
         }
         Ok(Flow::Next)
+    }
+
+    /// The packet may lie elsewhere now.
+    pub(super) fn forget_packet(&mut self) {
+        self.moved_packet = true;
+        self.state.for_each_value(|value| {
+            if value.is_packet() {
+                *value = Value::UNINIT;
+            }
+        });
     }
 
     fn check_callable(&self, number: i32) -> Result<&'static HelperProto, Refusal> {
@@ -385,7 +397,7 @@ impl Verifier<'_> {
 }
 
 /// r0 to r5 hold nothing after a call.
-fn scratch(frame: &mut Frame) {
+pub(super) fn scratch(frame: &mut Frame) {
     for reg in [Reg::R0, Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5] {
         frame.regs[reg.index()] = Value::UNINIT;
     }

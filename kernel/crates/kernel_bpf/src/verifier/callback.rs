@@ -16,6 +16,7 @@ use alloc::format;
 
 use super::call::Arguments;
 use super::explore::{Flow, Verifier};
+use super::global::GLOBAL;
 use super::join::join;
 use super::path::{Place, Places};
 use super::refusal::Refusal;
@@ -235,28 +236,19 @@ impl Verifier<'_> {
 
     /// The callback in the active frame returns.
     pub(super) fn return_from_callback(&mut self, callback: Callback) -> Result<Flow, Refusal> {
-        let result = *self.read(Reg::R0)?;
-        self.need_precise(Reg::R0);
-        let (min, max) = if callback.helper == id::TIMER_SET_CALLBACK { (0, 0) } else { (0, 1) };
-        let range = result.scalar.r64;
-        if !result.is_scalar() || range.smin < min || range.smax > max {
-            return Err(self
-                .refuse(
-                    Cause::ReturnValue,
-                    format!(
-                        "At callback return the register R0 has smin={} smax={} should have been in [{min}, {max}]",
-                        range.smin, range.smax
-                    ),
-                )
-                .register(Reg::R0)
-                .hint("a callback returns 0 to go on and 1 to stop"));
+        let global = callback.helper == GLOBAL;
+        if global {
+            self.check_global_result()?;
+        } else {
+            self.check_callback_result(callback)?;
         }
+        let result = *self.state.reg(Reg::R0);
         let depth = self.state.depth() as u32;
         if let Some(reference) = self.state.references.iter().find(|held| held.frame >= depth) {
             return Err(self.refuse(
                 Cause::Reference,
                 format!(
-                    "Unreleased reference id={} alloc_insn={}: the callback does not give back what it acquired",
+                    "Unreleased reference id={} alloc_insn={}: the function does not give back what it acquired",
                     reference.id, reference.insn
                 ),
             ));
@@ -264,8 +256,11 @@ impl Verifier<'_> {
         if self.state.lock.is_some() {
             return Err(self.refuse(
                 Cause::Lock,
-                "bpf_spin_unlock is missing: the callback returns with the lock held".into(),
+                "bpf_spin_unlock is missing: the function returns with the lock held".into(),
             ));
+        }
+        if global {
+            return Ok(Flow::End);
         }
         self.everything_matters();
         self.leave_frame();
@@ -285,6 +280,27 @@ impl Verifier<'_> {
             None => *outcome = Some(state.clone()),
         }
         Ok(Flow::End)
+    }
+
+    /// r0 where a callback returns.
+    fn check_callback_result(&mut self, callback: Callback) -> Result<(), Refusal> {
+        let result = *self.read(Reg::R0)?;
+        self.need_precise(Reg::R0);
+        let (min, max) = if callback.helper == id::TIMER_SET_CALLBACK { (0, 0) } else { (0, 1) };
+        let range = result.scalar.r64;
+        if !result.is_scalar() || range.smin < min || range.smax > max {
+            return Err(self
+                .refuse(
+                    Cause::ReturnValue,
+                    format!(
+                        "At callback return the register R0 has smin={} smax={} should have been in [{min}, {max}]",
+                        range.smin, range.smax
+                    ),
+                )
+                .register(Reg::R0)
+                .hint("a callback returns 0 to go on and 1 to stop"));
+        }
+        Ok(())
     }
 
     /// Every number of every frame below the active one, and in its argument registers,

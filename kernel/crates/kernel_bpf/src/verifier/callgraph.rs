@@ -69,6 +69,7 @@ impl Verifier<'_> {
             let own = self.proof.subprograms[function].stack.next_multiple_of(FRAME_UNIT);
             let depth = above + own;
             deepest = deepest.max(depth);
+            self.proof.call_depth = self.proof.call_depth.max(frames as u32 + 1);
             if depth > MAX_STACK as u32 {
                 return Err(Refusal::program(
                     Cause::StackDepth,

@@ -16,6 +16,7 @@ use super::callback::{Deferred, MAX_LOOPS, Round, every_number};
 use super::cfg::Cfg;
 use super::checkpoint::Checkpoints;
 use super::compare::{self, IdMap, Rules};
+use super::global::Prototype;
 use super::liveness::{RegSet, live_over_call};
 use super::objects::Attached;
 use super::options::VerifyOptions;
@@ -103,6 +104,10 @@ pub(super) struct Verifier<'a> {
     pub(super) tail_call_maps: BTreeMap<usize, u32>,
     /// What unprivileged pointer arithmetic was seen to do at each instruction.
     pub(super) masked: BTreeMap<usize, (bool, bool, i64)>,
+    /// Global functions, by subprogram.
+    pub(super) globals: Vec<Option<Prototype>>,
+    /// Whether a call may have moved the packet since this was cleared.
+    pub(super) moved_packet: bool,
     /// Callbacks that run on their own later on, and those already queued.
     pub(super) deferred: Vec<Deferred>,
     pub(super) known_deferred: BTreeSet<Deferred>,
@@ -157,6 +162,8 @@ impl<'a> Verifier<'a> {
             divisors: BTreeMap::new(),
             tail_call_maps: BTreeMap::new(),
             masked: BTreeMap::new(),
+            globals: Vec::new(),
+            moved_packet: false,
             deferred: Vec::new(),
             known_deferred: BTreeSet::new(),
             rounds: Vec::new(),

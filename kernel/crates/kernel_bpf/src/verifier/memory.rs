@@ -294,6 +294,14 @@ impl Verifier<'_> {
                 self.note_region(Region::Memory)?;
                 self.check_extent(base, pointer, offset, size, extent, false)
             }
+            Kind::Lent { size: extent } => {
+                if access == Access::Write {
+                    leaks(self, "mem")?;
+                }
+                // It lies wherever the caller has it.
+                self.note_region(Region::Mixed)?;
+                self.check_extent(base, pointer, offset, size, extent, false)
+            }
             Kind::Ctx => {
                 if access == Access::Write {
                     leaks(self, "ctx")?;

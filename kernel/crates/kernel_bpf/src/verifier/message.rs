@@ -29,6 +29,7 @@ impl Verifier<'_> {
             Kind::PacketMeta => "pkt_meta",
             Kind::PacketEnd => "pkt_end",
             Kind::Memory { .. } => "ringbuf_mem",
+            Kind::Lent { .. } => "mem",
             Kind::SockCommon => "sock_common",
             Kind::Socket => "sock",
             Kind::TcpSock => "tcp_sock",
@@ -87,6 +88,9 @@ impl Verifier<'_> {
             Kind::PacketMeta => place("a pointer into the packet's metadata".to_string()),
             Kind::PacketEnd => "a pointer to the end of the packet".to_string(),
             Kind::Memory { size } => place(format!("a pointer to a record of {size} bytes")),
+            Kind::Lent { size } => {
+                place(format!("a pointer to {size} bytes that the caller lends"))
+            }
             Kind::SockCommon | Kind::Socket | Kind::TcpSock | Kind::XdpSock => {
                 place("a pointer to a socket".to_string())
             }

@@ -29,7 +29,8 @@
 //!
 //! * Ranges are somewhat more precise (division, remainders, negative offsets), so that
 //!   a few more programs are accepted.
-//! * Global functions are explored at each call, as static ones are.
+//! * Global functions are verified once where the program's BTF tells their prototypes
+//!   (`global`); without BTF they are explored at each call, as static ones are.
 //! * A callback is walked until what it changes is stable (`callback`); its index is known
 //!   to be less than the number of rounds.
 //! * Dynptrs, iterators, kernel functions and `may_goto` are refused with a reason.
@@ -53,6 +54,7 @@ mod compare;
 mod context;
 mod explore;
 mod fields;
+mod global;
 mod join;
 mod json;
 mod liveness;
@@ -131,6 +133,13 @@ pub fn verify_with_log<M: MapRef>(
         let read_frozen = |map: usize, offset: u32, into: &mut [u8]| {
             program.maps.get(map).is_some_and(|map| map.read_frozen(offset, into))
         };
+        let globals = global::prototypes(&program, &cfg.subprograms, decl.context.name);
+        let globals = match globals {
+            Ok(globals) => globals,
+            Err(refusal) => {
+                return Err(Box::new(message::undressed(&program, refusal, Vec::new())));
+            }
+        };
         let budget = decl
             .hook
             .map(|hook| if options.embedded { hook.budget_embedded } else { hook.budget_cloud });
@@ -148,6 +157,7 @@ pub fn verify_with_log<M: MapRef>(
             attached,
             sleepable: program.sleepable,
         });
+        verifier.globals = globals;
         let outcome = verifier.verify();
         log.push_str(&verifier.log);
         if options.log_level & 4 != 0 {

@@ -147,6 +147,7 @@ impl Verifier<'_> {
             | Kind::Stack { .. }
             | Kind::MapValue { .. }
             | Kind::MapKey { .. }
+            | Kind::Lent { .. }
             | Kind::Packet
             | Kind::PacketMeta
             | Kind::Memory { .. } => true,

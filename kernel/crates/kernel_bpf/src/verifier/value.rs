@@ -39,6 +39,10 @@ pub(super) enum Kind {
     Memory {
         size: u32,
     },
+    /// Into memory of this size that the caller of a global function lends.
+    Lent {
+        size: u32,
+    },
     SockCommon,
     Socket,
     TcpSock,

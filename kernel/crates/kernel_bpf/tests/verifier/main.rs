@@ -7,6 +7,7 @@ mod callbacks;
 mod common;
 mod fields;
 mod fuzz;
+mod globals;
 mod loops;
 mod machine;
 mod memory;
