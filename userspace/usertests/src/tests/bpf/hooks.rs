@@ -70,8 +70,8 @@ pub(super) fn raw_tracepoint() -> Outcome {
     Ok(())
 }
 
-/// A program that replaces a hash map's only value at every call: elements that were taken out
-/// have to come back, though nobody calls `bpf(2)` meanwhile.
+/// A program that takes a hash map's only value out and puts another in at every call: elements
+/// that were taken out have to come back, though nobody calls `bpf(2)` meanwhile.
 pub(super) fn value_replaced_often() -> Outcome {
     available()?;
     let map = ok!(create(HASH, 4, 8, 1));
@@ -82,6 +82,11 @@ pub(super) fn value_replaced_often() -> Outcome {
             instruction(0x85, 0, 0, 5),
             instruction(0x7b, 0x0a, -16, 0),
             instruction(0x62, 10, -4, 0),
+            instruction(0x18, 0x11, 0, map.fd.as_raw_fd()),
+            0,
+            instruction(0xbf, 0xa2, 0, 0),
+            instruction(0x07, 2, 0, -4),
+            instruction(0x85, 0, 0, 3),
             instruction(0x18, 0x11, 0, map.fd.as_raw_fd()),
             0,
             instruction(0xbf, 0xa2, 0, 0),
