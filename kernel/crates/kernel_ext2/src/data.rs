@@ -106,8 +106,13 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
 
     #[cold]
     fn note_access(&self) -> Result<(), FsError> {
+        let time = to_disk_time(now());
+        if self.meta().accessed == time {
+            // Changed in the same second, or, as its times say, in the future.
+            return Ok(());
+        }
         let body = self.body();
-        self.change_meta(|meta| meta.accessed = to_disk_time(now()));
+        self.change_meta(|meta| meta.accessed = time);
         self.store(&body)
     }
 

@@ -327,3 +327,25 @@ fn a_cache_much_smaller_than_the_data_works() {
     assert_eq!(world.read("/f").unwrap(), data);
     check(&world.unmount()).unwrap();
 }
+
+/// A file that was changed in the future, by a clock that went wrong, is not written to at every
+/// reading of it.
+#[test]
+fn reading_writes_nothing_twice_in_a_second() {
+    let world = World::new(make(4096, &["-b", "1024"]));
+    world.write_at("/file", 0, b"text").unwrap();
+    let later = SetAttributes {
+        accessed: Some(Time { seconds: 500, nanoseconds: 0 }),
+        modified: Some(Time { seconds: 1000, nanoseconds: 0 }),
+        ..SetAttributes::default()
+    };
+    world.get("/file").unwrap().inode().set_attributes(&later).unwrap();
+    world.fs.sync().unwrap();
+    // The first reading notes the time now, which in this test is always 0.
+    assert_eq!(world.read("/file").unwrap(), b"text");
+    assert_eq!(world.get("/file").unwrap().inode().metadata().unwrap().accessed.seconds, 0);
+    assert!(world.fs.cache_usage().1 > 0);
+    world.fs.sync().unwrap();
+    assert_eq!(world.read("/file").unwrap(), b"text");
+    assert_eq!(world.fs.cache_usage().1, 0);
+}
