@@ -31,6 +31,8 @@ enum Command {
     JitDump(command::jit_dump::Arguments),
     /// Show what programs cost at most, and which hooks can afford them
     Cost(command::cost::Arguments),
+    /// Make keys, sign objects, and check signatures
+    Sign(command::sign::Arguments),
     /// Measure how long a program takes to verify, prepare and run
     Bench(command::bench::Arguments),
     /// Judge many programs: JSON lines on standard input, a verdict for each on standard output
@@ -49,6 +51,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<()> {
         Command::Asm(arguments) => command::asm::main(arguments),
         Command::JitDump(arguments) => command::jit_dump::main(arguments),
         Command::Cost(arguments) => command::cost::main(arguments),
+        Command::Sign(arguments) => command::sign::main(arguments),
         Command::Bench(arguments) => command::bench::main(arguments),
         Command::Batch(arguments) => batch::main(arguments),
         Command::Conformance(arguments) => conformance::main(arguments),

@@ -39,9 +39,18 @@ const SUM: &str = "r0 = *(u64 *)(r1 + 0)\nr2 = *(u64 *)(r1 + 8)\nr0 += r2\nexit\
 fn help_names_every_command() {
     let ran = lab(&["--help"], "");
     assert_eq!(ran.status, 0);
-    for command in
-        ["verify", "run", "disasm", "asm", "jit-dump", "cost", "bench", "batch", "conformance"]
-    {
+    for command in [
+        "verify",
+        "run",
+        "disasm",
+        "asm",
+        "jit-dump",
+        "cost",
+        "sign",
+        "bench",
+        "batch",
+        "conformance",
+    ] {
         assert!(ran.stdout.contains(&format!("  {command} ")), "{command}: {}", ran.stdout);
         let help = lab(&[command, "--help"], "");
         assert_eq!(help.status, 0);

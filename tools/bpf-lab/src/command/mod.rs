@@ -8,6 +8,7 @@ pub(crate) mod cost;
 pub(crate) mod disasm;
 pub(crate) mod jit_dump;
 pub(crate) mod run;
+pub(crate) mod sign;
 pub(crate) mod verify;
 
 use anyhow::Result;

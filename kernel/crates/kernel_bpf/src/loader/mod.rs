@@ -8,6 +8,7 @@
 //!
 //! `elf` reads the file, `section` knows the names of sections, `maps` the declarations of
 //! maps, `link` puts programs together from their functions and applies relocations.
+//! [`signature`] says who made an object.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ mod elf;
 mod link;
 mod maps;
 mod section;
+pub mod signature;
 
 use alloc::string::String;
 use alloc::sync::Arc;
