@@ -18,7 +18,7 @@ use kernel_bpf::jit::{
     host::{self, HostMemory},
     x86_64::X86_64,
 };
-use kernel_bpf::map::Map;
+use kernel_bpf::map::{Map, MapDef, MapError, MapExtras};
 use kernel_bpf::profile::{CloudProfile, EmbeddedProfile};
 use kernel_bpf::program::Program;
 use kernel_bpf::trusted::Trust;
@@ -64,14 +64,11 @@ impl Profile {
     }
 
     /// Creates a map with the profile's memory.
-    pub(crate) fn create_map(
-        self,
-        def: kernel_bpf::map::MapDef,
-    ) -> Result<Map, kernel_bpf::map::MapError> {
+    pub(crate) fn create_map(self, def: MapDef, extras: &MapExtras) -> Result<Map, MapError> {
         let environment = crate::host::map_environment();
         match self {
-            Self::Cloud => Map::create::<CloudProfile>(def, &environment),
-            Self::Embedded => Map::create::<EmbeddedProfile>(def, &environment),
+            Self::Cloud => Map::create_with::<CloudProfile>(def, extras, &environment),
+            Self::Embedded => Map::create_with::<EmbeddedProfile>(def, extras, &environment),
         }
     }
 }

@@ -193,10 +193,15 @@ impl<'a> Resolver<'a> {
     pub(crate) fn call(&self, slot: usize, id: i32, map: Option<u32>) -> Result<Call, LoadError> {
         if id == id::MAP_LOOKUP_ELEM
             && let Some(map) = map.and_then(|index| self.program.maps.get(index as usize))
-            && let Some(parts) = map.array_lookup()
-            && let Some(index) = self.arrays.iter().position(|entry| entry.base == parts.base)
         {
-            return Ok(Call::Array(index));
+            if let Some(parts) = map.array_lookup()
+                && let Some(index) = self.arrays.iter().position(|entry| entry.base == parts.base)
+            {
+                return Ok(Call::Array(index));
+            }
+            if let Some(function) = helper::quick_lookup(map) {
+                return Ok(Call::Helper(function));
+            }
         }
         if self.proof.is_some() || (self.trust.helpers)(id).is_none() {
             if id == id::TAIL_CALL {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{clang, compile, compile_text, examples};
-use kernel_bpf::loader::{Attach, Object, Pinning};
+use kernel_bpf::loader::{Attach, Object, Pinning, Slot};
 use kernel_bpf::map::MapType;
 use kernel_bpf::prog_type::ProgType;
 
@@ -164,4 +164,82 @@ fn damaged_objects_are_errors() {
     }
     assert!(Object::parse(&[]).is_err());
     assert!(Object::parse(b"\x7fELF").is_err());
+}
+
+#[test]
+fn maps_of_maps_and_programs_are_filled_from_the_declaration() {
+    let body = "
+        struct inner { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 3);
+                       __type(key, __u32); __type(value, __u64); };
+        struct inner one SEC(\".maps\"), two SEC(\".maps\");
+        struct { __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); __uint(max_entries, 4);
+                 __type(key, __u32); __array(values, struct inner); }
+            outer SEC(\".maps\") = { .values = { &one, 0, &two } };
+        SEC(\"raw_tp/x\") int target(void *c) { return 7; }
+        struct { __uint(type, BPF_MAP_TYPE_PROG_ARRAY); __uint(max_entries, 2);
+                 __uint(key_size, 4); __array(values, int (void *)); }
+            jumps SEC(\".maps\") = { .values = { [1] = &target } };
+        SEC(\"raw_tp/x\") int f(void *c) { __u32 k = 2;
+            void *inner = bpf_map_lookup_elem(&outer, &k);
+            bpf_tail_call(c, &jumps, 1);
+            return inner != 0; }";
+    let Some(object) = parse(body) else { return };
+    let object = object.unwrap();
+    let map = |name| object.maps.iter().find(|map| map.name == name).unwrap();
+    let index = |name| object.maps.iter().position(|map| map.name == name).unwrap();
+    let outer = map("outer");
+    assert_eq!(outer.inner, Some(map("one").def));
+    assert_eq!((outer.def.key_size, outer.def.value_size, outer.def.max_entries), (4, 4, 4));
+    assert_eq!(outer.slots, [(0, Slot::Map(index("one"))), (2, Slot::Map(index("two")))]);
+    assert_eq!(map("jumps").slots, [(1, Slot::Program("target".into()))]);
+    assert_eq!(map("jumps").def.map_type, MapType::ProgArray);
+    assert!(map("jumps").inner.is_none());
+}
+
+#[test]
+fn configuration_comes_from_the_kernel() {
+    let body = "
+        extern unsigned LINUX_KERNEL_VERSION __kconfig;
+        extern _Bool CONFIG_BPF __kconfig;
+        extern int CONFIG_HZ __kconfig;
+        extern char CONFIG_NAME[8] __kconfig;
+        extern unsigned long CONFIG_ABSENT __kconfig __weak;
+        SEC(\"raw_tp/x\") int f(void *c) {
+            return LINUX_KERNEL_VERSION + CONFIG_BPF + CONFIG_HZ + CONFIG_NAME[1] + CONFIG_ABSENT; }";
+    let Some(object) = parse(body) else { return };
+    let mut object = object.unwrap();
+    let kernel = common::environment();
+    let maps = common::create_maps(&object, &kernel);
+    let early = object.programs[0].to_program(&object, &maps, std::sync::Arc::ptr_eq);
+    assert!(early.err().unwrap().to_string().contains("is not known"));
+    let missing = object.clone().configure(1, "CONFIG_HZ=250").unwrap_err().to_string();
+    assert!(missing.contains("does not have it"), "{missing}");
+    let wrong = "CONFIG_BPF=250\nCONFIG_HZ=250\nCONFIG_NAME=\"x\"";
+    assert!(object.clone().configure(1, wrong).unwrap_err().to_string().contains("does not fit"));
+    object.configure(1000, "CONFIG_BPF=y\nCONFIG_HZ=250\nCONFIG_NAME=\"a longer name\"\n").unwrap();
+    let config = object.maps.iter().find(|map| map.name == ".kconfig").unwrap();
+    assert!(config.freeze && !config.def.program_may_write());
+    let maps = common::create_maps(&object, &kernel);
+    let program = object.programs[0].to_program(&object, &maps, std::sync::Arc::ptr_eq).unwrap();
+    assert_eq!(common::run(program, &mut [0; 16]), u64::from(1000 + 1 + 250 + b' ' as u32));
+}
+
+#[test]
+fn kernel_symbols_are_absent() {
+    let strong = "extern const void somewhere __ksym;
+        SEC(\"raw_tp/x\") int f(void *c) { return (long)&somewhere; }";
+    let Some(result) = parse(strong) else { return };
+    let error = result.unwrap_err();
+    assert!(error.contains("kernel symbol `somewhere` is not available"), "{error}");
+    let weak = "extern const void somewhere __ksym __weak;
+        extern int function(int) __ksym __weak;
+        SEC(\"raw_tp/x\") int f(void *c) { return &somewhere ? function(1) : 7; }";
+    let object = parse(weak).unwrap().unwrap();
+    let program = object.programs[0]
+        .to_program::<std::sync::Arc<kernel_bpf::map::Map>>(&object, &[], std::sync::Arc::ptr_eq)
+        .unwrap();
+    let missing: Vec<&str> =
+        object.programs[0].missing.iter().map(|(_, what)| what.as_str()).collect();
+    assert_eq!(missing, ["kernel function `function` is not available here"]);
+    assert_eq!(common::run(program, &mut [0; 16]), 7);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use kernel_bpf::btf::Btf;
-use kernel_bpf::map::{Map, MapDef, MapError, MapRef, MapType};
+use kernel_bpf::map::{Map, MapDef, MapError, MapExtras, MapRef, MapType};
 
 use super::case::{MapKind, Operation};
 use crate::engine::Profile;
@@ -91,16 +91,18 @@ fn perform(
                 flags: *map_flags,
             };
             let inner = match inner_map_fd {
-                Some(inner) if *inner >= 0 => Some(
-                    descriptors
-                        .maps
-                        .get(inner)
-                        .with_context(|| format!("there is no inner map {inner}"))?
-                        .def,
-                ),
+                Some(inner) if *inner >= 0 => {
+                    let inner = descriptors.maps.get(inner);
+                    Some(inner.with_context(|| format!("there is no map {inner_map_fd:?}"))?)
+                }
                 _ => None,
             };
-            let map = match profile.create_map(def) {
+            let extras = MapExtras {
+                inner: inner.and_then(|inner| inner.map.clone().ok()),
+                ..MapExtras::default()
+            };
+            let inner = inner.map(|inner| inner.def);
+            let map = match profile.create_map(def, &extras) {
                 Ok(map) => Ok(Arc::new(map)),
                 Err(MapError::NotSupported) => {
                     Err(format!("no map of type {} can be created", map_type.name()))
@@ -110,11 +112,12 @@ fn perform(
             descriptors.maps.insert(*fd, CaseMap { kind: kind.to_owned(), def, inner, map });
         }
         Operation::MapUpdate { fd, key, value, flags, value_fd } => {
-            let map = descriptors.maps.get(fd).with_context(|| format!("there is no map {fd}"))?;
-            let Ok(map) = &map.map else { return Ok(()) };
+            let known = descriptors.maps.get_mut(fd);
+            let known = known.with_context(|| format!("there is no map {fd}"))?;
             if value_fd.is_some() {
-                bail!("map_update of a descriptor is not supported");
+                known.map = Err("maps are not filled with programs".to_owned());
             }
+            let Ok(map) = &known.map else { return Ok(()) };
             // What user space may not change, the operations were not meant to.
             map.update(&key.0, &value.0, *flags)
                 .map_err(|error| anyhow::anyhow!("map_update: {error}"))?;

@@ -36,6 +36,18 @@ pub struct LineRecord {
     pub line_column: u32,
 }
 
+/// `struct bpf_core_relo`: an instruction that depends on a type of the kernel's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CoreRecord {
+    pub insn: u32,
+    /// The type that the program was compiled with.
+    pub type_id: u32,
+    /// Offset of the access string among the strings.
+    pub access: u32,
+    /// `enum bpf_core_relo_kind`.
+    pub kind: u32,
+}
+
 /// The records of one section of an object.
 #[derive(Clone, Debug)]
 pub struct SectionRecords<T> {
@@ -50,8 +62,8 @@ pub struct SectionRecords<T> {
 pub struct Ext {
     pub functions: Vec<SectionRecords<FuncRecord>>,
     pub lines: Vec<SectionRecords<LineRecord>>,
-    /// Whether there are CO-RE relocations.
-    pub relocations: bool,
+    /// CO-RE relocations.
+    pub relocations: Vec<SectionRecords<CoreRecord>>,
 }
 
 const SHORT: BtfError = BtfError::new(0, ".BTF.ext is cut short");
@@ -79,8 +91,7 @@ impl Ext {
         Ok(Self {
             functions: sections(part(functions, function_bytes)?, function)?,
             lines: sections(part(lines, line_bytes)?, line)?,
-            // Four bytes are the size of a record alone.
-            relocations: part(relocations[0], relocations[1])?.len() > 4,
+            relocations: sections(part(relocations[0], relocations[1])?, relocation)?,
         })
     }
 }
@@ -95,6 +106,15 @@ fn line(reader: &mut Reader<'_>) -> Option<LineRecord> {
         file: reader.u32()?,
         text: reader.u32()?,
         line_column: reader.u32()?,
+    })
+}
+
+fn relocation(reader: &mut Reader<'_>) -> Option<CoreRecord> {
+    Some(CoreRecord {
+        insn: reader.u32()?,
+        type_id: reader.u32()?,
+        access: reader.u32()?,
+        kind: reader.u32()?,
     })
 }
 

@@ -8,7 +8,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod core_reloc;
 pub mod ext;
+mod fields;
 mod kptr;
 mod parse;
 #[cfg(test)]

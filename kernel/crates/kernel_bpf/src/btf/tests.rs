@@ -2,6 +2,7 @@
 
 use super::ext::{Ext, func_info, func_records, line_info, line_records};
 use super::{Btf, Kind};
+use crate::map::ValueFields;
 use alloc::vec::Vec;
 
 /// Types and strings with a header around them.
@@ -121,4 +122,27 @@ fn records_are_checked_against_the_program_and_the_types() {
     let reversed: Vec<_> = lines.iter().rev().copied().collect();
     assert!(line_info(&btf, &reversed, 4).is_err());
     assert!(line_info(&btf, &line_records(&words(&[0, 999, 0, 0]), 16).unwrap(), 4).is_err());
+}
+
+#[test]
+fn locks_and_timers_in_values_are_found() {
+    // 1 int, 2 struct bpf_spin_lock, 3 long, 4 struct bpf_timer, 5 struct value
+    let types = |second: u32, offset: u32| {
+        let types: [&[u32]; 6] = [
+            &[1, info(1, 0), 4, 32],
+            &[5, info(4, 1), 4, 1, 1, 0],
+            &[0, info(1, 0), 8, 64],
+            &[19, info(4, 2), 16, 1, 3, 0, 1, 3, 64],
+            &[29, info(4, 3), 40, 1, 1, 0, 1, 2, offset, 1, second, 64],
+            &[29, info(8, 0), 5],
+        ];
+        blob(&types.concat(), b"\0int\0bpf_spin_lock\0bpf_timer\0v\0")
+    };
+    let fields = |bytes: &[u8], id| Btf::parse(bytes).unwrap().value_fields(id);
+    let both = ValueFields { spin_lock: Some(4), timer: Some(8) };
+    assert_eq!(fields(&types(4, 32), 5), Ok(both));
+    assert_eq!(fields(&types(4, 32), 6), Ok(both));
+    assert_eq!(fields(&types(4, 32), 1), Ok(ValueFields::default()));
+    assert!(fields(&types(2, 32), 5).is_err(), "two locks");
+    assert!(fields(&types(4, 16), 5).is_err(), "not aligned");
 }

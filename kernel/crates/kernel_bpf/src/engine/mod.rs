@@ -36,6 +36,16 @@ impl<P: PhysicalProfile> Prepared<P> {
         }
     }
 
+    /// Bounds a run with all its tail calls to `budget` instructions in the worst case: a tail
+    /// call that would go beyond is not made.
+    #[must_use]
+    pub fn within(self, budget: u64) -> Self {
+        match self {
+            Self::Interpreter(ready) => Self::Interpreter(ready.within(budget)),
+            Self::Compiled(ready) => Self::Compiled(ready.within(budget)),
+        }
+    }
+
     /// Runs the program with `context` as what r1 points to, and returns r0; `None` if the
     /// context is smaller than what the program was proved to access, or the program takes a
     /// packet ([`Prepared::run_packet`]).

@@ -135,7 +135,7 @@ fn on_a_run_makes_at_most_33_tail_calls(engine: Engine) {
     drop(ready);
     assert!(weak.upgrade().is_some());
     array.clear_programs();
-    array.clear_programs();
+    assert!(!array.clear_programs());
     assert!(weak.upgrade().is_none());
 }
 
@@ -174,6 +174,21 @@ fn tail_calls_do_not_use_up_the_stack() {
             Engine::Interpreter => assert_eq!(levels, 1),
             // In what a run may take of the machine's stack, and not all 34 that there could be.
             Engine::Compiled => assert!((2..20).contains(&levels), "{levels} levels"),
+        }
+    }
+}
+
+#[test]
+fn tail_calls_stay_within_the_budget() {
+    for &engine in ENGINES {
+        let array = map(MapType::ProgArray, 4, 2);
+        put(&array, 0, &load("r0 = 7\n exit", &[], engine).unwrap()).unwrap();
+        let program = program(&step(1, 0), &[Arc::clone(&array)]);
+        let verified = verify(program, &ActiveProfile::verify_options()).unwrap();
+        let worst_case = verified.proof().worst_case;
+        for (budget, result) in [(worst_case + 2, 7), (worst_case + 1, 1), (0, 1)] {
+            let ready = prepare(&verified, engine).unwrap().within(budget);
+            assert_eq!(ready.run(&mut [0; 64], &Mock::default()), Some(result));
         }
     }
 }

@@ -24,23 +24,29 @@ pub struct Environment<'a> {
     /// Bytes of context that there are, whatever this program uses of them.
     context_bytes: usize,
     tail_calls: Cell<u32>,
+    /// How many instructions tail calls may still add to the run's worst case.
+    budget: Cell<u64>,
 }
 
 impl<'a> Environment<'a> {
-    /// What a run of a program with these maps begins with.
+    /// What a run of a program with these maps begins with. The programs that it reaches by
+    /// tail calls may use `context_bytes` of its context, and `budget` instructions together
+    /// in the worst case.
     #[inline]
     pub fn new(
         services: &'a dyn KernelServices,
         maps: &'a [Arc<Map>],
         context_bytes: usize,
+        budget: u64,
     ) -> Self {
-        Self { services, maps: Cell::new(maps), context_bytes, tail_calls: Cell::new(0) }
+        let (maps, budget) = (Cell::new(maps), Cell::new(budget));
+        Self { services, maps, context_bytes, tail_calls: Cell::new(0), budget }
     }
 
     /// Decides a tail call (`bpf_tail_call`): the entry of the program at `index` of the
     /// program array in `map`. `None` lets the caller go on: there is no such program, it needs
-    /// more of the context than there is, or it would be the 34th in a row. `fits` says whether
-    /// the engine has room for the entry.
+    /// more of the context than there is or more instructions than are left, or it would be
+    /// the 34th in a row. `fits` says whether the engine has room for the entry.
     ///
     /// # Safety
     /// `map` is the address of a map that the running program holds, and the caller goes to
@@ -61,9 +67,11 @@ impl<'a> Environment<'a> {
         // SAFETY: a slot's word is the address of a `TailTarget`, which begins with its entry
         // and lives until this CPU is quiet, that is, beyond this run.
         let entry = unsafe { &*ptr::with_exposed_provenance::<TailEntry>(address) };
+        let budget = self.budget.get().checked_sub(entry.needs.worst_case)?;
         if entry.context_bytes > self.context_bytes || !fits(entry) {
             return None;
         }
+        self.budget.set(budget);
         self.tail_calls.set(calls + 1);
         let maps = ptr::with_exposed_provenance::<Arc<Map>>(entry.maps);
         // SAFETY: the entry names its program's own array of maps, which lives as long.
@@ -139,6 +147,31 @@ implementations! {
     id::RINGBUF_SUBMIT => ringbuf_submit,
     id::RINGBUF_DISCARD => ringbuf_discard,
     id::RINGBUF_QUERY => ringbuf_query,
+}
+
+/// A lookup that is quicker than the general one, for a call that is known to be about `map`.
+#[must_use]
+pub fn quick_lookup(map: &Map) -> Option<Helper> {
+    match map.def().key_size {
+        4 if map.has_word_lookup() => Some(lookup_word::<u32>),
+        8 if map.has_word_lookup() => Some(lookup_word::<u64>),
+        _ => None,
+    }
+}
+
+/// `bpf_map_lookup_elem` in a hash map with keys of this type.
+unsafe extern "C" fn lookup_word<Key: Into<u64>>(
+    r1: u64,
+    r2: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    _: &Environment<'_>,
+) -> u64 {
+    // SAFETY: the verifier proved r1 a map and r2 a key of its size, in any alignment.
+    let (map, key) =
+        unsafe { (map(r1), ptr::with_exposed_provenance::<Key>(r2 as usize).read_unaligned()) };
+    map.word_address(key.into()) as u64
 }
 
 /// Whether a helper has an implementation.

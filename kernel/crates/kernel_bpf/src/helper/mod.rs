@@ -15,7 +15,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
-pub use call::{Environment, Helper, implementation, is_implemented};
+pub use call::{Environment, Helper, implementation, is_implemented, quick_lookup};
 pub use proto::{Arg, HelperProto, Ret};
 pub use services::{Fault, KernelServices};
 pub use table::by_id;

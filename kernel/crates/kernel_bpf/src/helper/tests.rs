@@ -29,7 +29,7 @@ fn call(services: &Mock, maps: &[Arc<Map>], number: i32, arguments: &[u64]) -> u
     let helper = implementation(number).unwrap();
     let [r1, r2, r3, r4, r5] = registers;
     // SAFETY: each test passes what the helper declares.
-    unsafe { helper(r1, r2, r3, r4, r5, &Environment::new(services, maps, 0)) }
+    unsafe { helper(r1, r2, r3, r4, r5, &Environment::new(services, maps, 0, 0)) }
 }
 
 fn address<T: ?Sized>(of: &T) -> u64 {

@@ -544,8 +544,8 @@ unsafe fn function(
             Code::TailCall => {
                 let room = reg!(10).wrapping_sub(run.stack);
                 let fits = |entry: &TailEntry| {
-                    u64::from(entry.stack_depth) <= room
-                        && outer + depth + entry.call_depth as usize <= MAX_FRAMES
+                    u64::from(entry.needs.stack_depth) <= room
+                        && outer + depth + entry.needs.call_depth as usize <= MAX_FRAMES
                 };
                 let (map, index) = (reg!(2), reg!(3));
                 // SAFETY: the verifier proved that r2 has a program array of the program's,

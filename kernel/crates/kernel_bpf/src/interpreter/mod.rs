@@ -24,7 +24,7 @@ use core::ptr;
 use crate::context::ContextSize;
 pub use crate::context::PacketContext;
 use crate::helper::{Environment, KernelServices};
-use crate::map::{ArrayLookup, Engine, Executable, Map, ProgramKind, TailEntry};
+use crate::map::{ArrayLookup, Engine, Executable, Map, Needs, ProgramKind, TailEntry};
 use crate::memory::Region;
 use crate::profile::PhysicalProfile;
 use crate::program::Program;
@@ -43,8 +43,9 @@ pub struct Interpreter<P: PhysicalProfile> {
     maps: Box<[Arc<Map>]>,
     /// For program arrays.
     kind: ProgramKind,
-    stack_depth: u32,
-    call_depth: u32,
+    needs: Needs,
+    /// Instructions that tail calls may add to a run.
+    tail_budget: u64,
     /// What the code's inlined lookups point to.
     _arrays: Box<[ArrayLookup]>,
     profile: PhantomData<P>,
@@ -69,8 +70,8 @@ impl<P: PhysicalProfile> Interpreter<P> {
             return Err(LoadError::TooLarge);
         }
         let lowered = lower(program.get(), Some(proof), &Trust::default())?;
-        let (stack, frames) = (proof.stack_depth, proof.call_depth.max(1));
-        Self::from_lowered(lowered, program.get(), ContextSize::of(program), (stack, frames))
+        let needs = Needs::of(proof);
+        Self::from_lowered(lowered, program.get(), ContextSize::of(program), needs)
     }
 
     /// Prepares a program that nobody verified, for tests of single instructions.
@@ -88,15 +89,14 @@ impl<P: PhysicalProfile> Interpreter<P> {
         trust: &Trust,
     ) -> Result<Self, LoadError> {
         let lowered = lower(program, None, trust)?;
-        let most = (execute::STACK_BYTES as u32, execute::MAX_FRAMES as u32);
-        Self::from_lowered(lowered, program, ContextSize::Unknown, most)
+        Self::from_lowered(lowered, program, ContextSize::Unknown, Needs::UNKNOWN)
     }
 
     fn from_lowered(
         lowered: Lowered,
         program: &Program<Arc<Map>>,
         context: ContextSize,
-        (stack_depth, call_depth): (u32, u32),
+        needs: Needs,
     ) -> Result<Self, LoadError> {
         let Lowered { ops, arrays } = lowered;
         if ops.is_empty() || ops.len() > P::MAX_INSTRUCTIONS {
@@ -124,11 +124,19 @@ impl<P: PhysicalProfile> Interpreter<P> {
             context,
             maps: program.maps.as_slice().into(),
             kind,
-            stack_depth,
-            call_depth,
+            needs,
+            tail_budget: P::MAX_WORST_CASE.saturating_sub(needs.worst_case),
             _arrays: arrays,
             profile: PhantomData,
         })
+    }
+
+    /// Bounds a run with all its tail calls to `budget` instructions in the worst case: a tail
+    /// call that would go beyond is not made.
+    #[must_use]
+    pub fn within(mut self, budget: u64) -> Self {
+        self.tail_budget = budget.saturating_sub(self.needs.worst_case);
+        self
     }
 
     /// Runs the program with `context` as what r1 points to, and returns r0; `None` if the
@@ -183,7 +191,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
         // `new_trusted` vouches for it), whose stack was checked to fit; the context is the
         // caller's promise; `self` keeps maps and tables alive.
         unsafe {
-            let env = Environment::new(services, &self.maps, bytes);
+            let env = Environment::new(services, &self.maps, bytes, self.tail_budget);
             execute::execute(start, context.expose_provenance() as u64, env)
         }
     }
@@ -225,8 +233,7 @@ impl<P: PhysicalProfile> Executable for Interpreter<P> {
             code: self.code.address(),
             maps: self.maps.as_ptr().expose_provenance(),
             map_count: self.maps.len(),
-            stack_depth: self.stack_depth,
-            call_depth: self.call_depth,
+            needs: self.needs,
             // A packet's context is always whole.
             context_bytes: self.context.least(),
         }

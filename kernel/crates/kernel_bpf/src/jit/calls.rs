@@ -30,8 +30,8 @@ pub(super) unsafe extern "C" fn tail_call(
     run.context.set(context);
     let here = ptr::from_ref(&context).addr();
     let fits = |entry: &TailEntry| {
-        let frames = entry.call_depth as usize * FRAME_BYTES;
-        run.stack_end.saturating_add(entry.stack_depth as usize + frames) <= here
+        let frames = entry.needs.call_depth as usize * FRAME_BYTES;
+        run.stack_end.saturating_add(entry.needs.stack_depth as usize + frames) <= here
     };
     // SAFETY: the caller's promise; entries of the array are compiled, since its kind is.
     let entry = unsafe { run.environment.tail_call(map, index, fits) };

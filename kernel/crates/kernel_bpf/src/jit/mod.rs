@@ -61,7 +61,7 @@ use core::{mem, ptr};
 
 use crate::context::{ContextSize, PacketContext};
 use crate::helper::{Environment, KernelServices};
-use crate::map::{ArrayLookup, Engine, Executable, Map, ProgramKind, TailEntry};
+use crate::map::{ArrayLookup, Engine, Executable, Map, Needs, ProgramKind, TailEntry};
 use crate::profile::PhysicalProfile;
 use crate::program::Program;
 use crate::resolve::{LoadError, Resolver};
@@ -110,8 +110,9 @@ pub struct Compiled {
     maps: Box<[Arc<Map>]>,
     /// For program arrays.
     kind: ProgramKind,
-    stack_depth: u32,
-    call_depth: u32,
+    needs: Needs,
+    /// Instructions that tail calls may add to a run.
+    tail_budget: u64,
     /// For each slot, where its code begins; one more for the end.
     positions: Box<[u32]>,
     /// What the code's inlined lookups were made from.
@@ -142,8 +143,9 @@ impl Compiled {
         }
         let trust = Trust::default();
         let resolver = Resolver::new(program.get(), Some(proof), &trust);
-        let depths = (proof.stack_depth, proof.call_depth.max(1));
-        Self::compile::<E>(&resolver, options, ContextSize::of(program), depths)
+        let budget = P::MAX_WORST_CASE;
+        let context = ContextSize::of(program);
+        Ok(Self::compile::<E>(&resolver, options, context, Needs::of(proof))?.within(budget))
     }
 
     /// Compiles a program that nobody verified, for tests of single instructions.
@@ -160,14 +162,14 @@ impl Compiled {
         options: &Options,
     ) -> Result<Self, LoadError> {
         let resolver = Resolver::new(program, None, trust);
-        Self::compile::<E>(&resolver, options, ContextSize::Unknown, (512, 8))
+        Self::compile::<E>(&resolver, options, ContextSize::Unknown, Needs::UNKNOWN)
     }
 
     fn compile<E: Emitter>(
         resolver: &Resolver<'_>,
         options: &Options,
         context: ContextSize,
-        (stack_depth, call_depth): (u32, u32),
+        needs: Needs,
     ) -> Result<Self, LoadError> {
         let (emission, arrays) = emit::<E>(resolver, options)?;
         let code = InstalledCode::new(options.memory, emission.bytes.len(), &mut |to, address| {
@@ -190,11 +192,19 @@ impl Compiled {
             context,
             maps: resolver.program.maps.as_slice().into(),
             kind,
-            stack_depth,
-            call_depth,
+            needs,
+            tail_budget: 0,
             positions: emission.positions.into_boxed_slice(),
             _arrays: arrays,
         })
+    }
+
+    /// Bounds a run with all its tail calls to `budget` instructions in the worst case: a tail
+    /// call that would go beyond is not made.
+    #[must_use]
+    pub fn within(mut self, budget: u64) -> Self {
+        self.tail_budget = budget.saturating_sub(self.needs.worst_case);
+        self
     }
 
     /// Runs the program with `context` as what r1 points to, and returns r0; `None` if the
@@ -238,7 +248,8 @@ impl Compiled {
         bytes: usize,
         services: &dyn KernelServices,
     ) -> u64 {
-        let mut run = Run::new(Environment::new(services, &self.maps, bytes), self.trampoline);
+        let environment = Environment::new(services, &self.maps, bytes, self.tail_budget);
+        let mut run = Run::new(environment, self.trampoline);
         let entry = ptr::with_exposed_provenance::<()>(self.code.address());
         // SAFETY: the code begins with the main function, which takes these arguments and follows
         // the machine's convention.
@@ -296,8 +307,7 @@ impl Executable for Compiled {
             code: self.code.address(),
             maps: self.maps.as_ptr().expose_provenance(),
             map_count: self.maps.len(),
-            stack_depth: self.stack_depth,
-            call_depth: self.call_depth,
+            needs: self.needs,
             context_bytes: self.context.least(),
         }
     }

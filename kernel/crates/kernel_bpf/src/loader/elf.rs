@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use elf::ElfBytes;
 use elf::abi::{
     EM_BPF, ET_REL, SHF_ALLOC, SHF_EXECINSTR, SHN_ABS, SHN_COMMON, SHN_LORESERVE, SHN_UNDEF,
-    SHT_NOBITS, SHT_PROGBITS, SHT_REL, SHT_RELA, STB_LOCAL, STT_FUNC, STT_SECTION,
+    SHT_NOBITS, SHT_PROGBITS, SHT_REL, SHT_RELA, STB_LOCAL, STB_WEAK, STT_FUNC, STT_SECTION,
 };
 use elf::endian::LittleEndian;
 
@@ -41,6 +41,8 @@ pub(super) struct Symbol<'a> {
     pub(super) size: u64,
     pub(super) function: bool,
     pub(super) local: bool,
+    /// May be absent.
+    pub(super) weak: bool,
     /// The section itself.
     pub(super) is_section: bool,
 }
@@ -158,6 +160,7 @@ fn symbols<'a>(
             size: symbol.st_size,
             function: symbol.st_symtype() == STT_FUNC,
             local: symbol.st_bind() == STB_LOCAL,
+            weak: symbol.st_bind() == STB_WEAK,
             is_section: symbol.st_symtype() == STT_SECTION,
         });
     }

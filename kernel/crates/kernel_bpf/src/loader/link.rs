@@ -7,11 +7,13 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::elf::{File, Section, Symbol};
+use super::externs::Externs;
 use super::maps::{self, Maps};
+use super::relocate;
 use super::section::meaning;
 use super::{Object, ObjectError, ObjectProgram, SLOT, opcode, pseudo};
 use crate::btf::Btf;
-use crate::btf::ext::{Ext, FuncRecord, LineRecord, SectionRecords};
+use crate::btf::ext::{CoreRecord, Ext, FuncRecord, LineRecord, SectionRecords};
 
 /// `R_BPF_64_64`: the 64-bit immediate of an `ld_imm64`.
 const R_BPF_64_64: u32 = 1;
@@ -38,6 +40,9 @@ struct Linker<'f> {
     ext: Ext,
     maps: Maps,
     functions: BTreeMap<Place, Function>,
+    externs: Externs,
+    /// The map of the kernel's configuration.
+    config: Option<usize>,
 }
 
 /// Reads a whole object.
@@ -48,12 +53,17 @@ pub(super) fn object(file: &File<'_>) -> Result<Object, ObjectError> {
     let ext = file.section(".BTF.ext").map(|section| Ext::parse(section.data)).transpose();
     let ext = ext.map_err(|error| ObjectError::new(".BTF.ext", error.to_string()))?;
     let ext = ext.unwrap_or_default();
-    if ext.relocations {
-        return Err(ObjectError::new(".BTF.ext", "CO-RE relocations are not supported yet"));
-    }
     let license = license(file)?;
-    let maps = maps::collect(file, btf.as_ref())?;
-    let mut linker = Linker { file, btf: btf.as_ref(), ext, maps, functions: functions(file)? };
+    let mut maps = maps::collect(file, btf.as_ref())?;
+    let mut externs = btf.as_ref().map(Externs::collect).transpose()?.unwrap_or_default();
+    let weak = file.symbols.iter().filter(|symbol| symbol.weak && symbol.section.is_none());
+    externs.mark_weak(weak.map(|symbol| symbol.name));
+    let config = externs.map().map(|map| {
+        maps.maps.push(map);
+        maps.maps.len() - 1
+    });
+    let functions = functions(file)?;
+    let mut linker = Linker { file, btf: btf.as_ref(), ext, maps, functions, externs, config };
     let mut programs = Vec::new();
     let mut total = 0;
     for (index, section) in file.sections.iter().enumerate() {
@@ -76,8 +86,8 @@ pub(super) fn object(file: &File<'_>) -> Result<Object, ObjectError> {
                 return Err(ObjectError::new(symbol.name, reason));
             }
             let place = (index, symbol.value as usize / SLOT);
-            let (insns, functions, lines) = linker.link(place, symbol.name)?;
-            total += insns.len() / SLOT;
+            let linked = linker.link(place, symbol.name)?;
+            total += linked.insns.len() / SLOT;
             if total > MAX_TOTAL_SLOTS {
                 return Err(ObjectError::new(symbol.name, "the object's programs are too large"));
             }
@@ -87,15 +97,18 @@ pub(super) fn object(file: &File<'_>) -> Result<Object, ObjectError> {
                 prog_type: meaning.prog_type,
                 expected_attach_type: meaning.expected_attach_type,
                 attach: meaning.attach.clone(),
-                insns,
-                functions,
-                lines,
+                insns: linked.insns,
+                functions: linked.functions,
+                lines: linked.lines,
+                relocations: linked.relocations,
+                missing: linked.missing,
             });
         }
     }
     let complete = btf.as_ref().zip(bytes).map(|(btf, raw)| maps::complete_btf(file, btf, raw));
     let maps = core::mem::take(&mut linker.maps.maps);
-    Ok(Object { license, maps, programs, btf: complete })
+    let config = linker.externs.config;
+    Ok(Object { license, maps, programs, btf: complete, config })
 }
 
 fn license(file: &File<'_>) -> Result<String, ObjectError> {
@@ -138,13 +151,20 @@ fn functions(file: &File<'_>) -> Result<BTreeMap<Place, Function>, ObjectError> 
     Ok(functions)
 }
 
-type Linked = (Vec<u8>, Vec<FuncRecord>, Vec<LineRecord>);
+/// A program under construction, with its records by slot.
+#[derive(Default)]
+struct Linked {
+    insns: Vec<u8>,
+    functions: Vec<FuncRecord>,
+    lines: Vec<LineRecord>,
+    relocations: Vec<CoreRecord>,
+    missing: Vec<(u32, String)>,
+}
 
 impl Linker<'_> {
     /// One program: the function at `entry` first, then what it calls, in order of discovery.
     fn link(&self, entry: Place, name: &str) -> Result<Linked, ObjectError> {
-        let mut insns: Vec<u8> = Vec::new();
-        let (mut functions, mut lines) = (Vec::new(), Vec::new());
+        let mut linked = Linked::default();
         // Where each function lies in the program, and which slots refer to which function.
         let mut starts: BTreeMap<Place, usize> = BTreeMap::new();
         let mut queue = alloc::vec![entry];
@@ -155,26 +175,26 @@ impl Linker<'_> {
             if starts.contains_key(&place) {
                 continue;
             }
-            let start = insns.len() / SLOT;
+            let start = linked.insns.len() / SLOT;
             starts.insert(place, start);
             let function = self.functions.get(&place).copied().ok_or_else(|| {
                 ObjectError::new(name, "calls or refers to what is not the start of a function")
             })?;
             let before = references.len();
-            self.copy(function, name, &mut insns, &mut references)?;
-            if insns.len() / SLOT > MAX_SLOTS {
+            self.copy(function, name, &mut linked, &mut references)?;
+            if linked.insns.len() / SLOT > MAX_SLOTS {
                 return Err(ObjectError::new(name, "more than a million instructions"));
             }
             queue.extend(references.iter().skip(before).map(|(_, target)| *target));
-            self.move_records(function, start, &mut functions, &mut lines);
+            self.move_records(function, start, &mut linked);
         }
         for (slot, target) in references {
             let Some(&start) = starts.get(&target) else { continue };
             let distance = start as i64 - slot as i64 - 1;
             let imm = i32::try_from(distance).map_err(|_| ObjectError::new(name, "too large"))?;
-            set_imm(&mut insns, slot, imm);
+            set_imm(&mut linked.insns, slot, imm);
         }
-        Ok((insns, functions, lines))
+        Ok(linked)
     }
 
     /// Appends a function's instructions, with relocations applied.
@@ -182,15 +202,15 @@ impl Linker<'_> {
         &self,
         function: Function,
         name: &str,
-        insns: &mut Vec<u8>,
+        linked: &mut Linked,
         references: &mut Vec<(usize, Place)>,
     ) -> Result<(), ObjectError> {
         let (index, first) = function.place;
         let gone = || ObjectError::new(name, "the function is not within its section");
         let section = self.file.sections.get(index).ok_or_else(gone)?;
         let body = section.data.get(first * SLOT..function.end * SLOT).ok_or_else(gone)?;
-        let base = insns.len() / SLOT;
-        insns.extend_from_slice(body);
+        let base = linked.insns.len() / SLOT;
+        linked.insns.extend_from_slice(body);
         let from = section.relocations.partition_point(|r| r.offset < (first * SLOT) as u64);
         let mut relocations = section.relocations.iter().skip(from).peekable();
         let mut slot = first;
@@ -198,6 +218,7 @@ impl Linker<'_> {
             let relocation =
                 relocations.next_if(|relocation| relocation.offset == (slot * SLOT) as u64);
             let at = base + slot - first;
+            let insns = &mut linked.insns;
             let Some((code, source, imm)) = instruction(insns, at) else { return Err(gone()) };
             if let Some(relocation) = relocation {
                 let symbol = self.file.symbols.get(relocation.symbol).ok_or_else(gone)?;
@@ -206,6 +227,11 @@ impl Linker<'_> {
                         if let Some(target) = self.load_address(symbol, name, insns, at)? {
                             references.push((at, target));
                         }
+                    }
+                    (R_BPF_64_32, opcode::CALL) if symbol.section.is_none() => {
+                        let missing = self.call_extern(symbol, name)?;
+                        relocate::poison(insns, at);
+                        linked.missing.push((at as u32, missing));
                     }
                     (R_BPF_64_32, opcode::CALL) => {
                         references.push((at, self.function_at(symbol, i64::from(imm) + 1, name)?));
@@ -240,7 +266,7 @@ impl Linker<'_> {
         let fail = |reason: String| Err(ObjectError::new(name, reason));
         let Some((_, _, imm)) = instruction(insns, at) else { return fail(String::new()) };
         let Some(index) = symbol.section else {
-            return fail(format!("refers to `{}`, which is not defined", symbol.name));
+            return self.load_extern(symbol, name, insns, at).map(|()| None);
         };
         if let Some((maps, offsets)) = &self.maps.declared
             && *maps == index
@@ -274,6 +300,48 @@ impl Linker<'_> {
         fail(format!("refers to `{}` in section {section}", symbol.name))
     }
 
+    /// Fills in an `ld_imm64` of what the kernel is to provide.
+    fn load_extern(
+        &self,
+        symbol: &Symbol<'_>,
+        name: &str,
+        insns: &mut [u8],
+        at: usize,
+    ) -> Result<(), ObjectError> {
+        if let Some(map) = self.config
+            && let Some(offset) = self.externs.config_offset(symbol.name)
+        {
+            set_source(insns, at, pseudo::MAP_IDX_VALUE);
+            set_imm(insns, at, map as i32);
+            set_imm(insns, at + 1, offset as i32);
+            return Ok(());
+        }
+        if self.externs.is_kernel_symbol(symbol.name) {
+            if !symbol.weak {
+                let reason = format!("kernel symbol `{}` is not available here", symbol.name);
+                return Err(ObjectError::new(name, reason));
+            }
+            // A weak symbol that is not there has the address 0.
+            set_source(insns, at, 0);
+            set_imm(insns, at, 0);
+            set_imm(insns, at + 1, 0);
+            return Ok(());
+        }
+        let reason = format!("refers to `{}`, which is not defined", symbol.name);
+        Err(ObjectError::new(name, reason))
+    }
+
+    /// A call of a function of the kernel's: none is available, so a weak one must not be
+    /// reached.
+    fn call_extern(&self, symbol: &Symbol<'_>, name: &str) -> Result<String, ObjectError> {
+        if !self.externs.is_kernel_symbol(symbol.name) {
+            let reason = format!("calls `{}`, which is not defined", symbol.name);
+            return Err(ObjectError::new(name, reason));
+        }
+        let missing = format!("kernel function `{}` is not available here", symbol.name);
+        if symbol.weak { Ok(missing) } else { Err(ObjectError::new(name, missing)) }
+    }
+
     /// The function `slots` behind a symbol.
     fn function_at(
         &self,
@@ -296,13 +364,7 @@ impl Linker<'_> {
     }
 
     /// Appends a function's records, by slot of the program.
-    fn move_records(
-        &self,
-        function: Function,
-        start: usize,
-        functions: &mut Vec<FuncRecord>,
-        lines: &mut Vec<LineRecord>,
-    ) {
+    fn move_records(&self, function: Function, start: usize, linked: &mut Linked) {
         let (index, first) = function.place;
         let name = self.file.sections.get(index).map_or("", |section| section.name);
         let moved = |insn: u32| {
@@ -313,15 +375,20 @@ impl Linker<'_> {
         };
         for record in self.records(&self.ext.functions, name) {
             if let Some(insn) = moved(record.insn) {
-                functions.push(FuncRecord { insn, ..*record });
+                linked.functions.push(FuncRecord { insn, ..*record });
             }
         }
         for record in self.records(&self.ext.lines, name) {
             if let Some(insn) = moved(record.insn)
                 // The same instruction may be named twice; the first is the innermost.
-                && lines.last().is_none_or(|last| last.insn < insn)
+                && linked.lines.last().is_none_or(|last| last.insn < insn)
             {
-                lines.push(LineRecord { insn, ..*record });
+                linked.lines.push(LineRecord { insn, ..*record });
+            }
+        }
+        for record in self.records(&self.ext.relocations, name) {
+            if let Some(insn) = moved(record.insn) {
+                linked.relocations.push(CoreRecord { insn, ..*record });
             }
         }
     }
@@ -341,7 +408,7 @@ impl Linker<'_> {
 }
 
 /// Opcode, source register and immediate of a slot.
-fn instruction(insns: &[u8], slot: usize) -> Option<(u8, u8, i32)> {
+pub(super) fn instruction(insns: &[u8], slot: usize) -> Option<(u8, u8, i32)> {
     match insns.get(slot * SLOT..)?.first_chunk::<SLOT>()? {
         [code, registers, _, _, imm @ ..] => {
             Some((*code, registers >> 4, i32::from_le_bytes(*imm)))
@@ -349,7 +416,7 @@ fn instruction(insns: &[u8], slot: usize) -> Option<(u8, u8, i32)> {
     }
 }
 
-fn set_imm(insns: &mut [u8], slot: usize, imm: i32) {
+pub(super) fn set_imm(insns: &mut [u8], slot: usize, imm: i32) {
     if let Some(bytes) = insns.get_mut(slot * SLOT + 4..slot * SLOT + 8) {
         bytes.copy_from_slice(&imm.to_le_bytes());
     }

@@ -8,7 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::elf::File;
-use super::{ObjectError, ObjectMap, Pinning};
+use super::{ObjectError, ObjectMap, Pinning, Slot};
 use crate::btf::{Btf, Kind, Member, TypeId};
 use crate::map::def::flags;
 use crate::map::{MapDef, MapType};
@@ -58,7 +58,9 @@ pub(super) fn collect(file: &File<'_>, btf: Option<&Btf>) -> Result<Maps, Object
                 return Err(ObjectError::new(section.name, "unknown section name for data"));
             }
         }
-        if let Some(relocation) = section.relocations.first() {
+        if section.name != ".maps"
+            && let Some(relocation) = section.relocations.first()
+        {
             let name = file.symbols.get(relocation.symbol).map_or("", |symbol| symbol.name);
             return Err(ObjectError::new(
                 section.name,
@@ -70,7 +72,7 @@ pub(super) fn collect(file: &File<'_>, btf: Option<&Btf>) -> Result<Maps, Object
 }
 
 /// The map behind a section of variables.
-fn variables(
+pub(super) fn variables(
     name: &str,
     contents: Vec<u8>,
     constant: bool,
@@ -91,6 +93,9 @@ fn variables(
         pinning: Pinning::None,
         contents: Some(contents),
         freeze: constant,
+        inner: None,
+        slots: Vec::new(),
+        map_extra: 0,
         key_type: 0,
         value_type,
     })
@@ -114,6 +119,7 @@ fn declared(
         return Err(ObjectError::new(".maps", "BTF does not describe it: compile with clang -g"));
     };
     let mut offsets = BTreeMap::new();
+    let mut values = BTreeMap::new();
     for var in vars {
         let name = btf.name(var.type_id);
         let symbol = file
@@ -128,18 +134,77 @@ fn declared(
             return Err(ObjectError::new(name, "a map is declared as a structure"));
         };
         offsets.insert(symbol.value, maps.len());
-        maps.push(declaration(btf, name, members)?);
+        maps.push(declaration(btf, name, members, true)?);
+        let list = members.iter().find(|member| btf.string(member.name) == Some("values"));
+        if let Some(list) = list {
+            let start = symbol.value.saturating_add(u64::from(list.bit_offset / 8));
+            values.insert(maps.len() - 1, start);
+        }
     }
+    initial_values(file, index, &offsets, &values, maps)?;
     Ok(offsets)
+}
+
+/// What the declarations put into maps of maps and programs: addresses in `values`.
+fn initial_values(
+    file: &File<'_>,
+    index: usize,
+    offsets: &BTreeMap<u64, usize>,
+    values: &BTreeMap<usize, u64>,
+    maps: &mut [ObjectMap],
+) -> Result<(), ObjectError> {
+    /// Bytes of an address.
+    const POINTER: u64 = 8;
+    let relocations = file.sections.get(index).map(|section| section.relocations.as_slice());
+    for relocation in relocations.unwrap_or_default() {
+        let fail = |reason| Err(ObjectError::new(".maps", reason));
+        let owner = offsets.range(..=relocation.offset).next_back().map(|(_, map)| *map);
+        let owner = owner.and_then(|map| Some((map, *values.get(&map)?)));
+        let Some((map, start)) = owner else {
+            return fail("an address in a declaration that has no values");
+        };
+        let Some(slot) = relocation.offset.checked_sub(start).map(|bytes| bytes / POINTER) else {
+            return fail("an address before the values");
+        };
+        let Some(symbol) = file.symbols.get(relocation.symbol) else { return fail("no symbol") };
+        let value = if symbol.section == Some(index) {
+            match offsets.get(&symbol.value) {
+                Some(inner) => Slot::Map(*inner),
+                None => return fail("an address that is no map's"),
+            }
+        } else if symbol.function && symbol.section.is_some() {
+            Slot::Program(symbol.name.to_string())
+        } else {
+            return fail("an address of neither a map nor a program");
+        };
+        let slot = u32::try_from(slot).unwrap_or(u32::MAX);
+        if let Some(map) = maps.get_mut(map) {
+            map.slots.push((slot, value));
+            // Without a size of its own a map is as large as what is in it.
+            if map.def.max_entries == 0 {
+                map.def.max_entries = slot.saturating_add(1);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads one declaration: `__uint(name, number)` is a pointer to an array of that many
 /// elements, `__type(name, type)` a pointer to the type.
-fn declaration(btf: &Btf, name: &str, members: &[Member]) -> Result<ObjectMap, ObjectError> {
+///
+/// `__array(values, type)` is an array of pointers to maps of that declaration, or to functions
+/// of that type; `outer` says that the map itself is not such an inner one.
+fn declaration(
+    btf: &Btf,
+    name: &str,
+    members: &[Member],
+    outer: bool,
+) -> Result<ObjectMap, ObjectError> {
     let fail = |reason: String| ObjectError::new(name, reason);
     let mut map_type = None;
     let (mut key, mut value) = (Side::default(), Side::default());
     let (mut max_entries, mut map_flags, mut pinning) = (0, 0, Pinning::None);
+    let (mut map_extra, mut inner) = (0, None);
     for member in members {
         let field = btf.string(member.name).unwrap_or("");
         let number = || {
@@ -173,11 +238,21 @@ fn declaration(btf: &Btf, name: &str, members: &[Member]) -> Result<ObjectMap, O
                     other => return Err(fail(format!("unknown pinning {other}"))),
                 };
             }
-            "values" => return Err(fail(String::from("maps of maps are not supported"))),
+            "map_extra" => map_extra = number()?,
+            "values" if outer => inner = inside(btf, name, member)?,
             other => return Err(fail(format!("unknown attribute {other}"))),
         }
     }
     let map_type = map_type.ok_or_else(|| fail(String::from("the map has no type")))?;
+    let nests = matches!(map_type, MapType::ArrayOfMaps | MapType::HashOfMaps);
+    if nests || map_type == MapType::ProgArray {
+        // What user space puts in are descriptors.
+        key.size.get_or_insert(4);
+        value.size.get_or_insert(4);
+    }
+    if inner.is_some() && !nests {
+        return Err(fail(String::from("only maps of maps have maps inside")));
+    }
     Ok(ObjectMap {
         name: name.to_string(),
         def: MapDef {
@@ -190,9 +265,30 @@ fn declaration(btf: &Btf, name: &str, members: &[Member]) -> Result<ObjectMap, O
         pinning,
         contents: None,
         freeze: false,
+        inner,
+        slots: Vec::new(),
+        map_extra: map_extra.into(),
         key_type: key.type_id,
         value_type: value.type_id,
     })
+}
+
+/// What the maps inside look like; `None` where functions are inside.
+fn inside(btf: &Btf, name: &str, member: &Member) -> Result<Option<MapDef>, ObjectError> {
+    let fail = |reason: &str| ObjectError::new(name, reason);
+    let Some((_, Kind::Array { element, .. })) = btf.resolve(member.type_id) else {
+        return Err(fail("values are not declared with __array"));
+    };
+    let Some((_, Kind::Ptr(pointee))) = btf.resolve(*element) else {
+        return Err(fail("values are not pointers"));
+    };
+    match btf.resolve(*pointee) {
+        Some((_, Kind::Struct { members, .. })) => {
+            declaration(btf, name, members, false).map(|inner| Some(inner.def))
+        }
+        Some((_, Kind::FuncProto { .. })) => Ok(None),
+        _ => Err(fail("values are neither maps nor functions")),
+    }
 }
 
 /// Key or value: declared by type, by size, or by both if they agree.

@@ -6,28 +6,37 @@
 //! or loaded here; the `bpf` tool does that through system calls
 //! ([`ObjectProgram::patch_maps`]), host tools through [`ObjectProgram::to_program`].
 //!
+//! An object may depend on the kernel that it is to run on: on the layout of its types (CO-RE)
+//! and on its configuration (`.kconfig`). Such an object is ready only after
+//! [`Object::relocate`] and [`Object::configure`].
+//!
 //! `elf` reads the file, `section` knows the names of sections, `maps` the declarations of
-//! maps, `link` puts programs together from their functions and applies relocations.
+//! maps, `externs` what the kernel is to provide, `link` puts programs together from their
+//! functions and applies relocations, `relocate` those that depend on the kernel's types.
 //! [`signature`] says who made an object.
 
 #![forbid(unsafe_code)]
 
 mod elf;
+mod externs;
 mod link;
 mod maps;
+mod relocate;
 mod section;
 pub mod signature;
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::btf::ext::{FuncRecord, LineRecord, func_info, line_info};
+use crate::btf::ext::{CoreRecord, FuncRecord, LineRecord, func_info, line_info};
 use crate::btf::{Btf, TypeId};
 use crate::map::MapDef;
 use crate::prog_type::ProgType;
-use crate::program::{Program, ProgramError};
+use crate::program::Program;
+pub use externs::{ConfigKind, ConfigVariable};
 
 /// Size of an instruction slot.
 const SLOT: usize = 8;
@@ -81,6 +90,15 @@ pub enum Pinning {
     ByName,
 }
 
+/// What a map of maps or programs holds from the start, by where the object has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Slot {
+    /// The map with this index in [`Object::maps`].
+    Map(usize),
+    /// The program with this name.
+    Program(String),
+}
+
 /// A map to create.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ObjectMap {
@@ -92,6 +110,12 @@ pub struct ObjectMap {
     pub contents: Option<Vec<u8>>,
     /// To be frozen once it has its contents.
     pub freeze: bool,
+    /// What the maps inside look like, for maps of maps.
+    pub inner: Option<MapDef>,
+    /// What is to be in it from the start, by index.
+    pub slots: Vec<(u32, Slot)>,
+    /// `map_extra` of `BPF_MAP_CREATE`.
+    pub map_extra: u64,
     /// Types of key and value; 0 where they were declared by size.
     pub key_type: TypeId,
     pub value_type: TypeId,
@@ -113,6 +137,11 @@ pub struct ObjectProgram {
     pub functions: Vec<FuncRecord>,
     /// By slot; empty without line information.
     pub lines: Vec<LineRecord>,
+    /// By slot: what depends on the kernel's types and is not resolved yet.
+    pub relocations: Vec<CoreRecord>,
+    /// Instructions that must not be reached because the kernel lacks something, and what:
+    /// the verifier refuses a program that can get there.
+    pub missing: Vec<(u32, String)>,
 }
 
 /// A parsed object.
@@ -123,6 +152,9 @@ pub struct Object {
     pub programs: Vec<ObjectProgram>,
     /// Type information ready for `BPF_BTF_LOAD`: sizes and offsets of sections filled in.
     pub btf: Option<Vec<u8>>,
+    /// What the program wants to know of the kernel's configuration, until
+    /// [`Object::configure`] has said it.
+    pub config: Vec<ConfigVariable>,
 }
 
 impl Object {
@@ -132,6 +164,12 @@ impl Object {
     /// Whatever keeps any of its programs from being loaded, with the place where it is wrong.
     pub fn parse(bytes: &[u8]) -> Result<Self, ObjectError> {
         link::object(&elf::File::parse(bytes)?)
+    }
+
+    /// Whether a program depends on the kernel's types and has not been relocated.
+    #[must_use]
+    pub fn needs_kernel_types(&self) -> bool {
+        self.programs.iter().any(|program| !program.relocations.is_empty())
     }
 
     /// Whether the licence makes GPL-only helpers available (Linux:
@@ -170,10 +208,28 @@ mod pseudo {
 /// The opcodes that linking looks at.
 mod opcode {
     pub(super) const LD_IMM64: u8 = 0x18;
+    /// The lower three bits of an opcode, and the classes that relocations may change.
+    pub(super) const CLASS: u8 = 0x07;
+    pub(super) const LDX: u8 = 0x01;
+    pub(super) const ST: u8 = 0x02;
+    pub(super) const STX: u8 = 0x03;
+    pub(super) const ALU: u8 = 0x04;
+    pub(super) const ALU64: u8 = 0x07;
+    /// Set when the second operand is a register.
+    pub(super) const SOURCE: u8 = 0x08;
+    /// The bits that say how many bytes a load or store accesses.
+    pub(super) const SIZE: u8 = 0x18;
     pub(super) const CALL: u8 = 0x85;
 }
 
 impl ObjectProgram {
+    /// What the kernel lacks at an instruction, for the message when the verifier refuses it.
+    #[must_use]
+    pub fn missing_at(&self, slot: usize) -> Option<&str> {
+        let missing = self.missing.iter().find(|(at, _)| *at as usize == slot);
+        missing.map(|(_, what)| what.as_str())
+    }
+
     /// Replaces map indices by the descriptors `fds`, one for each of [`Object::maps`].
     /// Returns false if an index has none.
     pub fn patch_maps(&mut self, fds: &[i32]) -> bool {
@@ -202,20 +258,29 @@ impl ObjectProgram {
     /// The program for the verifier, with `maps` in the place of [`Object::maps`].
     ///
     /// # Errors
-    /// Instructions that do not decode, or a map that is not there.
+    /// Instructions that do not decode, or a map that is not there; an object that waits for
+    /// the kernel's types or configuration.
     pub fn to_program<M: Clone>(
         &self,
         object: &Object,
         maps: &[M],
         same: impl Fn(&M, &M) -> bool,
-    ) -> Result<Program<M>, ProgramError> {
+    ) -> Result<Program<M>, ObjectError> {
+        let fail = |reason: &str| Err(ObjectError::new(&self.name, reason));
+        if !self.relocations.is_empty() {
+            return fail("it depends on the types of a kernel (CO-RE), and none were given");
+        }
+        if let Some(variable) = object.config.iter().find(|variable| !variable.weak) {
+            return fail(&format!("the kernel's {} is not known", variable.name));
+        }
         let mut program = Program::from_bytes(
             &self.insns,
             self.prog_type,
             |_| None,
             |index| maps.get(index as usize).cloned(),
             same,
-        )?;
+        )
+        .map_err(|error| ObjectError::new(&self.name, error.to_string()))?;
         program.name.clone_from(&self.name);
         program.expected_attach_type = self.expected_attach_type;
         program.gpl_compatible = object.gpl_compatible();

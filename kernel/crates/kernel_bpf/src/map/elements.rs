@@ -155,6 +155,18 @@ impl Elements {
         cell.set(self.region(count)?).map_err(|_| MapError::Busy)
     }
 
+    /// Whether all elements lie in one block.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole.is_some()
+    }
+
+    /// The words from an element on, if all elements lie in one block: what a search steps
+    /// through without asking for each element's length.
+    #[inline(always)]
+    pub(super) fn from_whole(&self, number: u32) -> Option<&[AtomicU64]> {
+        self.whole.as_ref()?.words().get(number as usize * self.words..)
+    }
+
     /// The words of an element that has memory.
     #[inline]
     pub(super) fn get(&self, number: u32) -> Option<&[AtomicU64]> {

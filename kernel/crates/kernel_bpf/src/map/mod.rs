@@ -55,7 +55,7 @@ pub use epoch::Epoch;
 pub use error::{F_LOCK, MapError, UpdateMode};
 pub use events::EventSink;
 pub use object::{Map, MapEnvironment};
-pub(crate) use prog_array::Executable;
 pub use prog_array::{Engine, MAX_TAIL_CALLS, ProgramKind, TailEntry, TailTarget};
+pub(crate) use prog_array::{Executable, Needs};
 pub use program_side::SlotLookup;
 pub use ringbuf::{RingBuffer, UserPage};

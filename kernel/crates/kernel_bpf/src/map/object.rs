@@ -414,11 +414,15 @@ impl Map {
         }
     }
 
-    /// Empties a program array. To be called when user space has lost it: programs that hold
-    /// each other by way of their arrays would live forever.
-    pub fn clear_programs(&self) {
-        if let Storage::Programs(programs) = &self.storage {
-            programs.slots().clear();
+    /// Empties a program array and lets go of what no program can see any more. Returns whether
+    /// programs are left that somebody may see: to be called again when every CPU was quiet.
+    ///
+    /// To be called when user space has lost the array: programs that hold each other by way of
+    /// their arrays would live forever.
+    pub fn clear_programs(&self) -> bool {
+        match &self.storage {
+            Storage::Programs(programs) => programs.slots().clear(),
+            _ => false,
         }
     }
 

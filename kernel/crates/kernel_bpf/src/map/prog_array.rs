@@ -16,6 +16,7 @@ use super::error::MapError;
 use super::slots::Slots;
 use crate::memory::Memory;
 use crate::prog_type::ProgType;
+use crate::verifier::Proof;
 
 /// Most tail calls in one run (Linux: `MAX_TAIL_CALL_CNT`).
 pub const MAX_TAIL_CALLS: u32 = 33;
@@ -44,12 +45,37 @@ pub struct TailEntry {
     /// Address and number of the target's maps, an array of `Arc<Map>`.
     pub(crate) maps: usize,
     pub(crate) map_count: usize,
-    /// Bytes of stack that the target needs over all its call chains.
+    /// What entering it takes.
+    pub(crate) needs: Needs,
+    /// Bytes of context that it was proved to access.
+    pub(crate) context_bytes: usize,
+}
+
+/// What entering a program takes.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Needs {
+    /// Greatest number of instructions that it executes, what it calls counted.
+    pub(crate) worst_case: u64,
+    /// Bytes of stack that it needs over all its call chains.
     pub(crate) stack_depth: u32,
     /// Frames at once, its first one included.
     pub(crate) call_depth: u32,
-    /// Bytes of context that it was proved to access.
-    pub(crate) context_bytes: usize,
+}
+
+impl Needs {
+    /// The most that any program needs: for one without a proof.
+    #[cfg(any(test, feature = "trusted-programs"))]
+    pub(crate) const UNKNOWN: Self = Self { worst_case: u64::MAX, stack_depth: 512, call_depth: 8 };
+
+    /// What a program was proved to need.
+    pub(crate) fn of(proof: &Proof) -> Self {
+        Self {
+            worst_case: proof.worst_case,
+            stack_depth: proof.stack_depth,
+            call_depth: proof.call_depth.max(1),
+        }
+    }
 }
 
 /// A program in a form that an engine of this crate runs; sealed by its private entry.

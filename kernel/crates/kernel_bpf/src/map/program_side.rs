@@ -38,6 +38,22 @@ impl Map {
         address.unwrap_or(0)
     }
 
+    /// Whether [`Map::word_address`] answers for this map: a hash map with keys of 4 or 8 bytes,
+    /// whose elements were allocated when it was created.
+    #[must_use]
+    pub fn has_word_lookup(&self) -> bool {
+        matches!(&self.storage, Storage::Hash(hash) if hash.has_word_lookup())
+            && matches!(self.def().key_size, 4 | 8)
+    }
+
+    /// The address of a value by its key, zero-extended to a word, if
+    /// [`Map::has_word_lookup`]; 0 for none.
+    #[inline(always)]
+    #[must_use]
+    pub fn word_address(&self, key: u64) -> usize {
+        if let Storage::Hash(hash) = &self.storage { hash.word_address(key) } else { 0 }
+    }
+
     /// Sets a value; of a per-CPU map, this CPU's (`bpf_map_update_elem`).
     ///
     /// # Errors

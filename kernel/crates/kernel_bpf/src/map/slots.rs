@@ -38,6 +38,10 @@ impl<T: ?Sized> Retired<T> {
         Self(Vec::new())
     }
 
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Makes sure that one more object can be kept.
     pub(super) fn reserve(&mut self) -> Result<(), MapError> {
         self.0.try_reserve(1).map_err(|_| MapError::OutOfMemory)
@@ -119,11 +123,13 @@ impl<T: ?Sized> Slots<T> {
         Ok(existed)
     }
 
-    /// Empties every slot.
-    pub(super) fn clear(&self) {
+    /// Empties every slot and drops what nobody can see. Returns whether anything waits for
+    /// its readers.
+    pub(super) fn clear(&self) -> bool {
         for index in 0..self.entries {
             // A slot that cannot be retired for want of memory keeps what it has.
             let _ = self.set(index, None);
         }
+        !self.held.lock().retired.is_empty()
     }
 }

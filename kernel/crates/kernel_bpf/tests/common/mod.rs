@@ -7,9 +7,12 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use kernel_bpf::helper::{Fault, KernelServices};
+use kernel_bpf::interpreter::Interpreter;
 use kernel_bpf::loader::{Object, ObjectMap};
-use kernel_bpf::map::{Epoch, Map, MapEnvironment};
-use kernel_bpf::profile::ActiveProfile;
+use kernel_bpf::map::{Epoch, Map, MapEnvironment, MapExtras};
+use kernel_bpf::profile::{ActiveProfile, PhysicalProfile};
+use kernel_bpf::program::Program;
+use kernel_bpf::verifier::verify;
 
 /// The first clang that there is; says loudly that the test is skipped when there is none.
 pub(crate) fn clang() -> Option<&'static str> {
@@ -85,7 +88,13 @@ pub(crate) fn create_maps(object: &Object, environment: &MapEnvironment) -> Vec<
 }
 
 fn create_map(declared: &ObjectMap, environment: &MapEnvironment) -> Arc<Map> {
-    let map = Map::create::<ActiveProfile>(declared.def, environment).unwrap();
+    let like = |def| Arc::new(Map::create::<ActiveProfile>(def, environment).unwrap());
+    let extras = MapExtras {
+        map_extra: declared.map_extra,
+        inner: declared.inner.map(like),
+        ..MapExtras::default()
+    };
+    let map = Map::create_with::<ActiveProfile>(declared.def, &extras, environment).unwrap();
     if let Some(contents) = &declared.contents {
         map.update(&[0; 4], contents, 0).unwrap();
     }
@@ -93,6 +102,13 @@ fn create_map(declared: &ObjectMap, environment: &MapEnvironment) -> Arc<Map> {
         map.freeze().unwrap();
     }
     Arc::new(map)
+}
+
+/// Verifies a program and runs it once.
+pub(crate) fn run(program: Program<Arc<Map>>, context: &mut [u8]) -> u64 {
+    let verified = verify(program, &ActiveProfile::verify_options()).unwrap();
+    let ready = Interpreter::<ActiveProfile>::new(&verified).unwrap();
+    ready.run(context, &Host::default()).unwrap()
 }
 
 /// The map with this name.

@@ -216,21 +216,21 @@ fn a_hash_map_does_what_its_model_does() {
 #[test]
 fn what_a_program_saw_stays_until_it_is_quiet() {
     let environment = environment(1);
-    let map = Map::create::<CloudProfile>(def(MapType::Hash, 4, 8, 2, 0), &environment).unwrap();
-    map.update(&[1; 4], &[1; 8], ANY).unwrap();
+    let map = Map::create::<CloudProfile>(def(MapType::Hash, 4, 16, 2, 0), &environment).unwrap();
+    map.update(&[1; 4], &[1; 16], ANY).unwrap();
     let seen = map.value_address(&[1; 4], 0);
     // No quiescent state from here on: everything that is removed stays as it was.
-    map.update(&[1; 4], &[2; 8], ANY).unwrap();
+    map.update(&[1; 4], &[2; 16], ANY).unwrap();
     map.delete(&[1; 4]).unwrap();
     for key in 0..20u8 {
-        map.update(&[key; 4], &[key; 8], ANY).unwrap();
+        map.update(&[key; 4], &[key; 16], ANY).unwrap();
         assert_ne!(map.value_address(&[key; 4], 0), seen);
         map.delete(&[key; 4]).unwrap();
     }
     // With every spare element waiting, an insertion is refused, and works again later.
     let mut refused = 0;
     for key in 0..40u8 {
-        match map.update(&[key; 4], &[key; 8], ANY) {
+        match map.update(&[key; 4], &[key; 16], ANY) {
             Ok(()) => map.delete(&[key; 4]).unwrap(),
             Err(error) => {
                 assert_eq!(error, MapError::OutOfMemory);
@@ -240,12 +240,47 @@ fn what_a_program_saw_stays_until_it_is_quiet() {
     }
     assert!(refused > 0);
     environment.epoch.quiesce(0);
-    map.update(&[9; 4], &[9; 8], ANY).unwrap();
+    map.update(&[9; 4], &[9; 16], ANY).unwrap();
     // An existing key can be updated any number of times, quiet or not.
     for value in 0..200 {
-        map.update(&[9; 4], &[value; 8], ANY).unwrap();
+        map.update(&[9; 4], &[value; 16], ANY).unwrap();
     }
-    assert_eq!(get(&map, &[9; 4]).unwrap(), [199; 8]);
+    assert_eq!(get(&map, &[9; 4]).unwrap(), [199; 16]);
+}
+
+#[test]
+fn a_value_of_one_word_is_updated_where_it_is() {
+    let map = create(def(MapType::Hash, 4, 5, 2, 0)).unwrap();
+    map.update(&[1; 4], &[1; 5], ANY).unwrap();
+    let seen = map.value_address(&[1; 4], 0);
+    for value in 0..100u8 {
+        map.update(&[1; 4], &[value; 5], if value % 2 == 0 { ANY } else { EXIST }).unwrap();
+        assert_eq!(get(&map, &[1; 4]).unwrap(), [value; 5]);
+    }
+    assert_eq!(map.value_address(&[1; 4], 0), seen);
+    assert_eq!(map.update(&[1; 4], &[0; 5], NOEXIST), Err(MapError::Exists));
+    assert_eq!(map.update(&[2; 4], &[0; 5], EXIST), Err(MapError::NotFound));
+}
+
+#[test]
+fn the_quick_lookup_finds_what_the_general_one_finds() {
+    for (key_size, flags, quick) in
+        [(8, 0, true), (4, 0, true), (8, flags::NO_PREALLOC, false), (5, 0, false), (12, 0, false)]
+    {
+        let map = create(def(MapType::Hash, key_size, 16, 64, flags)).unwrap();
+        assert_eq!(map.has_word_lookup(), quick, "{key_size}");
+        for number in 0..60u64 {
+            let key = [number.to_ne_bytes(), [0; 8]].concat();
+            let key = &key[..key_size as usize];
+            assert_eq!(map.value_address(key, 0), 0);
+            map.update(key, &[1; 16], ANY).unwrap();
+            assert_ne!(map.value_address(key, 0), 0);
+            if quick {
+                assert_eq!(map.word_address(number), map.value_address(key, 0));
+                assert_eq!(map.word_address(number + 100), 0);
+            }
+        }
+    }
 }
 
 #[test]
