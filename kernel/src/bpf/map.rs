@@ -28,6 +28,12 @@ pub struct MapTypes {
 
 impl Drop for LoadedMap {
     fn drop(&mut self) {
+        // The programs in an array may use the array: nobody else would let them go. They go
+        // when no CPU can be on its way into one.
+        if self.map.clear_programs() {
+            super::synchronize();
+            self.map.clear_programs();
+        }
         if let Some(manager) = BpfManager::get() {
             manager.maps.remove(self.id);
         }

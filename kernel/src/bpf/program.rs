@@ -131,7 +131,9 @@ pub fn prepare(request: LoadRequest, log: &mut String) -> Result<Prepared, LoadE
         peak_states: proof.peak_states,
         context_bytes: proof.max_ctx_offset,
     };
-    let interpreter = Interpreter::new(&verified).map_err(LoadError::NotRunnable)?;
+    let interpreter = Interpreter::new(&verified)
+        .map_err(LoadError::NotRunnable)?
+        .within(tail_budget(prog_type, expected_attach_type));
     Ok(Prepared {
         request: Facts { maps, name, btf, bytes, uid, verify_time_ns, gpl_compatible },
         code: Code { interpreter, bounds, prog_type, expected_attach_type, runs: Runs::for_all()? },
@@ -317,6 +319,22 @@ impl ProgramCode {
     pub fn interpreter(&self) -> &Interpreter<ActiveProfile> {
         &self.interpreter
     }
+}
+
+/// The instructions that a run with all its tail calls may execute: the least budget of the
+/// hooks at which a program of this type may run.
+fn tail_budget(prog_type: ProgType, expected_attach_type: u32) -> u64 {
+    use kernel_bpf::hook::{HOOKS, SYS_ENTER, SYS_EXIT, TIMER};
+    HOOKS
+        .iter()
+        .filter(|hook| match prog_type {
+            ProgType::LemmaHook => hook.attach_type == expected_attach_type,
+            ProgType::PerfEvent => hook.attach_type == TIMER,
+            _ => matches!(hook.attach_type, SYS_ENTER | SYS_EXIT),
+        })
+        .map(budget)
+        .min()
+        .unwrap_or(0)
 }
 
 /// The instructions that one program may execute for one event at `hook`, in this profile.

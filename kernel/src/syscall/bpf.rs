@@ -6,8 +6,9 @@
 //! a Linux with `kernel.unprivileged_bpf_disabled`. A command that Lemma does not have returns
 //! `EINVAL`.
 //!
-//! The commands stand in [`map`], [`program`], [`object`] and [`test_run`].
+//! The commands stand in [`map`], [`batch`], [`program`], [`object`] and [`test_run`].
 
+mod batch;
 mod debug_info;
 mod log;
 mod map;
@@ -48,7 +49,12 @@ pub fn sys_bpf(args: [usize; 6]) -> SyscallResult {
         command::MAP_UPDATE_ELEM => map::update,
         command::MAP_DELETE_ELEM => map::delete,
         command::MAP_GET_NEXT_KEY => map::next_key,
+        command::MAP_LOOKUP_AND_DELETE_ELEM => map::lookup_and_delete,
         command::MAP_FREEZE => map::freeze,
+        command::MAP_LOOKUP_BATCH => batch::lookup,
+        command::MAP_LOOKUP_AND_DELETE_BATCH => batch::lookup_and_delete,
+        command::MAP_UPDATE_BATCH => batch::update,
+        command::MAP_DELETE_BATCH => batch::delete,
         command::PROG_LOAD => program::load,
         command::PROG_ATTACH => program::attach,
         command::PROG_DETACH => program::detach,

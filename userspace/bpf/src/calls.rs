@@ -35,6 +35,8 @@ pub struct NewMap<'a> {
     pub name: &'a str,
     /// Descriptor of the types, with the numbers of the key's and the value's.
     pub types: Option<(i32, u32, u32)>,
+    /// Descriptor of a map like those that a map of maps is to hold.
+    pub inner: Option<i32>,
 }
 
 /// `MAP_CREATE`.
@@ -46,6 +48,7 @@ pub fn create_map(new: &NewMap<'_>) -> Result<OwnedFd> {
         .with(map_create::VALUE_SIZE, new.value_size)
         .with(map_create::MAX_ENTRIES, new.max_entries)
         .with(map_create::MAP_FLAGS, new.flags)
+        .with_fd(map_create::INNER_MAP_FD, new.inner.unwrap_or_default())
         .with_name(map_create::MAP_NAME, new.name)
         .with_fd(map_create::BTF_FD, btf)
         .with(map_create::BTF_KEY_TYPE_ID, key)
@@ -65,6 +68,8 @@ pub struct Map {
 
 impl Map {
     fn element(&self, key: Option<&[u8]>, value: *const u8) -> Attributes {
+        // Of a map without keys the kernel wants no pointer to one.
+        let key = key.filter(|key| !key.is_empty());
         Attributes::new()
             .with_fd(map_elem::MAP_FD, self.fd.as_raw_fd())
             .with_pointer(map_elem::KEY, key.map_or(core::ptr::null(), <[u8]>::as_ptr))
@@ -96,6 +101,16 @@ impl Map {
             self.element(Some(&key), value.as_ptr()).with64(map_elem::FLAGS, flags);
         // SAFETY: key and value have the map's sizes.
         unsafe { call(command::MAP_UPDATE_ELEM, &mut attributes, map_elem::END) }.map(drop)
+    }
+
+    /// `MAP_LOOKUP_AND_DELETE_ELEM`.
+    pub fn lookup_and_delete(&self, key: &[u8]) -> Result<Vec<u8>> {
+        let key = Self::fitted(key, self.key_size);
+        let mut value = alloc::vec![0; self.value_size];
+        let mut attributes = self.element(Some(&key), value.as_mut_ptr());
+        // SAFETY: key and value have the map's sizes.
+        unsafe { call(command::MAP_LOOKUP_AND_DELETE_ELEM, &mut attributes, map_elem::END) }?;
+        Ok(value)
     }
 
     /// `MAP_DELETE_ELEM`.

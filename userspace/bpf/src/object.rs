@@ -158,6 +158,7 @@ fn make_map(map: &ObjectMap, types: Option<&OwnedFd>) -> lemma_rt::Result<OwnedF
         types: types
             .filter(|_| map.key_type != 0 || map.value_type != 0)
             .map(|types| (types.as_raw_fd(), map.key_type, map.value_type)),
+        inner: None,
     };
     let fd = match calls::create_map(&new) {
         // Some maps take no types (Linux's ring buffer); the map is what counts.

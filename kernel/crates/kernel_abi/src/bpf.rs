@@ -33,8 +33,13 @@ pub mod command {
     pub const RAW_TRACEPOINT_OPEN: u32 = 17;
     pub const BTF_LOAD: u32 = 18;
     pub const BTF_GET_FD_BY_ID: u32 = 19;
+    pub const MAP_LOOKUP_AND_DELETE_ELEM: u32 = 21;
     pub const MAP_FREEZE: u32 = 22;
     pub const BTF_GET_NEXT_ID: u32 = 23;
+    pub const MAP_LOOKUP_BATCH: u32 = 24;
+    pub const MAP_LOOKUP_AND_DELETE_BATCH: u32 = 25;
+    pub const MAP_UPDATE_BATCH: u32 = 26;
+    pub const MAP_DELETE_BATCH: u32 = 27;
     pub const LINK_CREATE: u32 = 28;
     pub const LINK_UPDATE: u32 = 29;
     pub const LINK_GET_FD_BY_ID: u32 = 30;
@@ -128,6 +133,22 @@ pub mod map_elem {
     pub const DELETE_END: usize = 16;
     pub const NEXT_KEY_END: usize = 24;
     pub const END: usize = 32;
+}
+
+/// `MAP_LOOKUP_BATCH`, `MAP_LOOKUP_AND_DELETE_BATCH`, `MAP_UPDATE_BATCH`, `MAP_DELETE_BATCH`.
+pub mod map_batch {
+    /// Where to go on, as the command before left it; null to begin.
+    pub const IN_BATCH: usize = 0;
+    /// Where the next command is to go on.
+    pub const OUT_BATCH: usize = 8;
+    pub const KEYS: usize = 16;
+    pub const VALUES: usize = 24;
+    /// How many there is room for; how many there were.
+    pub const COUNT: usize = 32;
+    pub const MAP_FD: usize = 36;
+    pub const ELEM_FLAGS: usize = 40;
+    pub const FLAGS: usize = 48;
+    pub const END: usize = 56;
 }
 
 /// `PROG_LOAD`.

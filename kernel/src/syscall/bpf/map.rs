@@ -1,9 +1,13 @@
-//! Commands on maps: create, the four on elements, freeze.
+//! Commands on maps: create, those on one element, freeze. [`super::batch`] has those on many.
+//!
+//! What a program array, a map of maps or a perf event array holds is set by a descriptor.
+
+use alloc::sync::Arc;
 
 use kernel_abi::Errno;
 use kernel_abi::bpf::{map_create, map_elem};
 use kernel_bpf::map::def::flags;
-use kernel_bpf::map::{MapDef, MapExtras, MapType};
+use kernel_bpf::map::{Map, MapDef, MapExtras, MapType, TailTarget, ValueFields};
 
 use super::{Handle, Request, SyscallResult, install};
 use crate::bpf::files::{Access, Object};
@@ -17,13 +21,10 @@ pub(super) fn create(request: &Request) -> SyscallResult {
     let map_type = MapType::from_number(request.u32(map_create::MAP_TYPE)).ok_or(Errno::EINVAL)?;
     let flags = request.u32(map_create::MAP_FLAGS);
     let name = request.name(map_create::MAP_NAME)?;
-    // No maps of maps, devices, module types or map-specific extras here.
+    // No devices and no module types here; `map_extra` is for bloom filters.
     let unused = [
-        map_create::INNER_MAP_FD,
         map_create::MAP_IFINDEX,
         map_create::BTF_VMLINUX_VALUE_TYPE_ID,
-        map_create::MAP_EXTRA,
-        map_create::MAP_EXTRA + 4,
         map_create::MAP_EXTRA + 8,
         map_create::MAP_EXTRA + 12,
     ];
@@ -42,8 +43,29 @@ pub(super) fn create(request: &Request) -> SyscallResult {
         flags,
     };
     let types = types(request)?;
-    let map = request.manager.create_map(def, &MapExtras::default(), name, types).or_errno()?;
+    let extras = MapExtras {
+        map_extra: request.u64(map_create::MAP_EXTRA),
+        inner: inner(request, map_type)?,
+        fields: match &types {
+            Some(types) => {
+                let fields = types.btf.types.value_fields(types.value_type_id);
+                fields.map_err(|_| Errno::EINVAL)?
+            }
+            None => ValueFields::default(),
+        },
+        typed: types.as_ref().is_some_and(|types| types.key_type_id != 0),
+    };
+    let map = request.manager.create_map(def, &extras, name, types).or_errno()?;
     install(Object::Map(map), access)
+}
+
+/// What the maps inside a map of maps look like.
+fn inner(request: &Request, map_type: MapType) -> Result<Option<Arc<Map>>, Errno> {
+    if !matches!(map_type, MapType::ArrayOfMaps | MapType::HashOfMaps) {
+        return Ok(None);
+    }
+    let handle = request.object(map_create::INNER_MAP_FD)?;
+    Ok(Some(Arc::clone(&handle.map()?.map)))
 }
 
 /// What a descriptor allows, by `BPF_F_RDONLY` and `BPF_F_WRONLY`.
@@ -61,7 +83,7 @@ fn types(request: &Request) -> Result<Option<MapTypes>, Errno> {
     if key_type_id == 0 && value_type_id == 0 {
         return Ok(None);
     }
-    let btf = alloc::sync::Arc::clone(request.object(map_create::BTF_FD)?.btf()?);
+    let btf = Arc::clone(request.object(map_create::BTF_FD)?.btf()?);
     let known = |id: u32| id == 0 || btf.types.get(id).is_some();
     if value_type_id == 0 || !known(key_type_id) || !known(value_type_id) {
         return Err(Errno::EINVAL);
@@ -74,7 +96,7 @@ const INLINE: usize = 64;
 
 /// Runs `then` with `length` zeroed bytes of kernel memory: for a key or a value of any size.
 #[inline(always)]
-fn with_bytes<T>(
+pub(super) fn with_bytes<T>(
     length: usize,
     then: impl FnOnce(&mut [u8]) -> Result<T, Errno>,
 ) -> Result<T, Errno> {
@@ -92,15 +114,20 @@ fn with_key<T>(
     map: &LoadedMap,
     then: impl FnOnce(&[u8]) -> Result<T, Errno>,
 ) -> Result<T, Errno> {
-    with_bytes(map.map.def().key_size as usize, |key| {
-        copy_from_user(key, request.pointer(map_elem::KEY))?;
+    let (size, address) = (map.map.def().key_size as usize, request.pointer(map_elem::KEY));
+    // Queues, stacks and bloom filters have no keys.
+    if size == 0 && address != 0 {
+        return Err(Errno::EINVAL);
+    }
+    with_bytes(size, |key| {
+        copy_from_user(key, address)?;
         then(key)
     })
 }
 
 /// The map of a command, if its descriptor allows what the command does.
 #[inline]
-fn open(handle: &Handle, read: bool, write: bool) -> Result<&LoadedMap, Errno> {
+pub(super) fn open(handle: &Handle, read: bool, write: bool) -> Result<&LoadedMap, Errno> {
     let map = handle.map()?;
     let access = handle.object_file()?.access();
     if read && !access.read || write && !access.write {
@@ -112,16 +139,17 @@ fn open(handle: &Handle, read: bool, write: bool) -> Result<&LoadedMap, Errno> {
 /// `BPF_MAP_LOOKUP_ELEM`.
 pub(super) fn lookup(request: &Request) -> SyscallResult {
     request.ends_at(map_elem::END)?;
-    // BPF_F_LOCK, the only flag, needs a lock in the value, which no map has.
-    if request.u64(map_elem::FLAGS) != 0 {
-        return Err(Errno::EINVAL);
-    }
     let handle = request.object(map_elem::MAP_FD)?;
     let map = open(&handle, true, false)?;
     with_key(request, map, |key| {
         with_bytes(map.map.user_value_size(), |value| {
-            map.map.lookup(key, value).or_errno()?;
-            copy_to_user(request.pointer(map_elem::VALUE), value)?;
+            let address = request.pointer(map_elem::VALUE);
+            // A bloom filter is asked for a value.
+            if map.map.def().map_type == MapType::BloomFilter {
+                copy_from_user(value, address)?;
+            }
+            map.map.lookup_with(key, value, request.u64(map_elem::FLAGS)).or_errno()?;
+            copy_to_user(address, value)?;
             Ok(0)
         })
     })
@@ -135,7 +163,51 @@ pub(super) fn update(request: &Request) -> SyscallResult {
     with_key(request, map, |key| {
         with_bytes(map.map.user_value_size(), |value| {
             copy_from_user(value, request.pointer(map_elem::VALUE))?;
-            map.map.update(key, value, request.u64(map_elem::FLAGS)).or_errno()?;
+            set(map, key, value, request.u64(map_elem::FLAGS))?;
+            Ok(0)
+        })
+    })
+}
+
+/// Sets an element: a value, or the program or map behind the descriptor in `value`.
+#[inline]
+pub(super) fn set(map: &LoadedMap, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
+    let map = &map.map;
+    let object = || {
+        let fd = value.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
+        Handle::from_descriptor(fd.ok_or(Errno::EINVAL)?)
+    };
+    match map.def().map_type {
+        MapType::ProgArray => {
+            let handle = object()?;
+            let code = Arc::clone(&handle.program()?.code);
+            let id = code.id;
+            let target = TailTarget::new(code, |code| code.interpreter(), id);
+            map.set_program(key, Arc::new(target), flags).or_errno()
+        }
+        MapType::ArrayOfMaps | MapType::HashOfMaps => {
+            map.set_map(key, Arc::clone(&object()?.map()?.map), flags).or_errno()
+        }
+        // Linux: what is not a perf event's descriptor is no descriptor here, and no file of
+        // this kernel is one.
+        MapType::PerfEventArray => Err(Errno::EBADF),
+        _ => map.update(key, value, flags).or_errno(),
+    }
+}
+
+/// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`.
+pub(super) fn lookup_and_delete(request: &Request) -> SyscallResult {
+    request.ends_at(map_elem::END)?;
+    let handle = request.object(map_elem::MAP_FD)?;
+    let map = open(&handle, true, true)?;
+    // No map with a lock has this command with a flag.
+    if request.u64(map_elem::FLAGS) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    with_key(request, map, |key| {
+        with_bytes(map.map.user_value_size(), |value| {
+            map.map.lookup_and_delete(key, value).or_errno()?;
+            copy_to_user(request.pointer(map_elem::VALUE), value)?;
             Ok(0)
         })
     })

@@ -1,0 +1,237 @@
+//! Commands on many elements of a map at once.
+//!
+//! Hash maps go bucket by bucket, and a batch is the number of the next bucket; other maps go
+//! key by key, and a batch is the last key. The caller gets how many elements there were in
+//! `count`, with an error too, and `ENOENT` says that the map's end was reached. A batch is no
+//! snapshot: what is inserted meanwhile may be missed.
+
+use kernel_abi::Errno;
+use kernel_abi::bpf::map_batch as attr;
+use kernel_bpf::map::{Map, MapType};
+
+use super::map::{open, set, with_bytes};
+use super::{Request, SyscallResult, buffer};
+use crate::bpf::map::LoadedMap;
+use crate::mem::user::{copy_from_user, copy_to_user};
+use crate::syscall::errno::OrErrno;
+
+/// Most elements of a bucket that are copied at once, at first.
+const BUCKET: u32 = 8;
+
+/// What a batch command works on.
+struct Batch<'a> {
+    request: &'a Request,
+    map: &'a LoadedMap,
+    /// Elements that the caller has room for, or gives.
+    count: u32,
+}
+
+impl Batch<'_> {
+    fn key_size(&self) -> usize {
+        self.map.map.def().key_size as usize
+    }
+
+    fn value_size(&self) -> usize {
+        self.map.map.user_value_size()
+    }
+
+    /// Where the caller keeps element `index` of an array of `size`-byte elements.
+    fn element(&self, field: usize, index: u32, size: usize) -> Result<usize, Errno> {
+        (index as usize)
+            .checked_mul(size)
+            .and_then(|offset| offset.checked_add(self.request.pointer(field)))
+            .ok_or(Errno::EFAULT)
+    }
+
+    fn put_batch(&self, batch: &[u8]) -> Result<(), Errno> {
+        Ok(copy_to_user(self.request.pointer(attr::OUT_BATCH), batch)?)
+    }
+
+    fn put_element(&self, index: u32, key: &[u8], value: &[u8]) -> Result<(), Errno> {
+        copy_to_user(self.element(attr::KEYS, index, key.len())?, key)?;
+        copy_to_user(self.element(attr::VALUES, index, value.len())?, value)?;
+        Ok(())
+    }
+
+    /// Tells the caller how many elements there were.
+    fn report(&self, done: u32, result: Result<(), Errno>) -> SyscallResult {
+        self.request.write_u32(attr::COUNT, done)?;
+        result.map(|()| 0)
+    }
+}
+
+/// Checks what all batch commands share, and runs one.
+fn run(
+    request: &Request,
+    (read, write): (bool, bool),
+    then: impl FnOnce(&Batch<'_>) -> SyscallResult,
+) -> SyscallResult {
+    request.ends_at(attr::END)?;
+    let handle = request.object(attr::MAP_FD)?;
+    let map = open(&handle, read, write)?;
+    // Of the flags only BPF_F_LOCK is defined, and no map here takes it in a batch.
+    if request.u64(attr::ELEM_FLAGS) != 0 || request.u64(attr::FLAGS) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let count = request.u32(attr::COUNT);
+    if count == 0 {
+        return Ok(0);
+    }
+    then(&Batch { request, map, count })
+}
+
+/// `BPF_MAP_LOOKUP_BATCH`.
+pub(super) fn lookup(request: &Request) -> SyscallResult {
+    run(request, (true, false), |batch| match batch.map.map.def().map_type {
+        MapType::Array | MapType::PercpuArray | MapType::LpmTrie | MapType::ArrayOfMaps => {
+            by_key(batch)
+        }
+        _ => by_bucket(batch, false),
+    })
+}
+
+/// `BPF_MAP_LOOKUP_AND_DELETE_BATCH`.
+pub(super) fn lookup_and_delete(request: &Request) -> SyscallResult {
+    run(request, (true, true), |batch| by_bucket(batch, true))
+}
+
+/// Goes through a hash map's buckets, each whole.
+fn by_bucket(batch: &Batch<'_>, remove: bool) -> SyscallResult {
+    let map: &Map = &batch.map.map;
+    let buckets = map.buckets().ok_or(Errno::ENOTSUPP)?;
+    let mut bucket = 0;
+    if batch.request.pointer(attr::IN_BATCH) != 0 {
+        let mut number = [0; 4];
+        copy_from_user(&mut number, batch.request.pointer(attr::IN_BATCH))?;
+        bucket = u32::from_ne_bytes(number);
+    }
+    if bucket >= buckets {
+        return Err(Errno::ENOENT);
+    }
+    let (key_size, value_size) = (batch.key_size(), batch.value_size());
+    let mut room = BUCKET;
+    let (mut keys, mut values) = (buffers(room, key_size)?, buffers(room, value_size)?);
+    let mut done = 0;
+    let result = loop {
+        if bucket == buckets {
+            break Err(Errno::ENOENT);
+        }
+        let left = batch.count - done;
+        match map.bucket(bucket, left.min(room), &mut keys, &mut values, remove).or_errno() {
+            Ok(found) => {
+                let elements = keys.chunks_exact(key_size).zip(values.chunks_exact(value_size));
+                for (index, (key, value)) in (done..done + found).zip(elements) {
+                    batch.put_element(index, key, value)?;
+                }
+                done += found;
+                bucket += 1;
+            }
+            Err(Errno::ENOSPC) if left > room => {
+                room = room.saturating_mul(4).min(left);
+                (keys, values) = (buffers(room, key_size)?, buffers(room, value_size)?);
+            }
+            Err(Errno::ENOSPC) if done != 0 => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    batch.put_batch(&bucket.to_ne_bytes())?;
+    batch.report(done, result)
+}
+
+fn buffers(elements: u32, size: usize) -> Result<alloc::vec::Vec<u8>, Errno> {
+    buffer((elements as usize).checked_mul(size).ok_or(Errno::ENOMEM)?)
+}
+
+/// Goes from key to key.
+fn by_key(batch: &Batch<'_>) -> SyscallResult {
+    let map: &Map = &batch.map.map;
+    with_bytes(batch.key_size(), |last| {
+        let mut begun = batch.request.pointer(attr::IN_BATCH) != 0;
+        if begun {
+            copy_from_user(last, batch.request.pointer(attr::IN_BATCH))?;
+        }
+        let mut done = 0;
+        let result = with_bytes(batch.key_size(), |key| {
+            with_bytes(batch.value_size(), |value| {
+                while done < batch.count {
+                    map.next_key(begun.then_some(&*last), key).or_errno()?;
+                    // A key that has gone meanwhile is passed over.
+                    match map.lookup(key, value).or_errno() {
+                        Ok(()) => {
+                            batch.put_element(done, key, value)?;
+                            done += 1;
+                        }
+                        Err(Errno::ENOENT) => {}
+                        Err(error) => return Err(error),
+                    }
+                    last.copy_from_slice(key);
+                    begun = true;
+                }
+                Ok(())
+            })
+        });
+        if result == Err(Errno::EFAULT) {
+            return Err(Errno::EFAULT);
+        }
+        if begun {
+            batch.put_batch(last)?;
+        }
+        batch.report(done, result)
+    })
+}
+
+/// `BPF_MAP_UPDATE_BATCH`.
+pub(super) fn update(request: &Request) -> SyscallResult {
+    run(request, (false, true), |batch| {
+        check_elements(batch)?;
+        each(batch, |index, key| {
+            with_bytes(batch.value_size(), |value| {
+                copy_from_user(value, batch.element(attr::VALUES, index, value.len())?)?;
+                set(batch.map, key, value, 0)
+            })
+        })
+    })
+}
+
+/// `BPF_MAP_DELETE_BATCH`.
+pub(super) fn delete(request: &Request) -> SyscallResult {
+    run(request, (false, true), |batch| {
+        check_elements(batch)?;
+        if batch.map.map.buckets().is_none() && batch.map.map.def().map_type != MapType::LpmTrie {
+            return Err(Errno::ENOTSUPP);
+        }
+        each(batch, |_, key| batch.map.map.delete(key).or_errno())
+    })
+}
+
+/// Which types Linux updates and deletes in batches.
+fn check_elements(batch: &Batch<'_>) -> Result<(), Errno> {
+    let map_type = batch.map.map.def().map_type;
+    let known = matches!(
+        map_type,
+        MapType::Array
+            | MapType::PercpuArray
+            | MapType::Hash
+            | MapType::PercpuHash
+            | MapType::LruHash
+            | MapType::LruPercpuHash
+            | MapType::LpmTrie
+            | MapType::ArrayOfMaps
+            | MapType::HashOfMaps
+    );
+    if known { Ok(()) } else { Err(Errno::ENOTSUPP) }
+}
+
+/// Does something with each of the caller's keys, until one fails.
+fn each(batch: &Batch<'_>, mut act: impl FnMut(u32, &[u8]) -> Result<(), Errno>) -> SyscallResult {
+    let mut done = 0;
+    let result = with_bytes(batch.key_size(), |key| {
+        while done < batch.count {
+            copy_from_user(key, batch.element(attr::KEYS, done, key.len())?)?;
+            act(done, key)?;
+            done += 1;
+        }
+        Ok(())
+    });
+    batch.report(done, result)
+}
