@@ -18,6 +18,7 @@ use kernel_bpf::jit::{
     host::{self, HostMemory},
     x86_64::X86_64,
 };
+use kernel_bpf::loader::{Object, ObjectError};
 use kernel_bpf::map::{Map, MapDef, MapError, MapExtras};
 use kernel_bpf::profile::{CloudProfile, EmbeddedProfile};
 use kernel_bpf::program::Program;
@@ -60,6 +61,15 @@ impl Profile {
         match self {
             Self::Cloud => VerifyOptions::cloud(),
             Self::Embedded => VerifyOptions::embedded(),
+        }
+    }
+
+    /// Creates an object's maps.
+    pub(crate) fn create_maps(self, object: &Object) -> Result<Vec<Arc<Map>>, ObjectError> {
+        let environment = crate::host::map_environment();
+        match self {
+            Self::Cloud => object.create_maps::<CloudProfile>(&environment),
+            Self::Embedded => object.create_maps::<EmbeddedProfile>(&environment),
         }
     }
 

@@ -15,7 +15,7 @@ use kernel_bpf::asm::assemble;
 use kernel_bpf::hook;
 use kernel_bpf::insn::{Insn, encode};
 use kernel_bpf::loader::{Object, ObjectProgram, is_gpl_compatible};
-use kernel_bpf::map::{Map, MapDef, MapType};
+use kernel_bpf::map::{Map, MapDef, MapExtras, MapType};
 use kernel_bpf::prog_type::ProgType;
 use kernel_bpf::program::Program;
 use kernel_bpf::verifier::{Rejection, Verified, VerifyOptions, verify_with_log};
@@ -149,19 +149,7 @@ impl ProgramArguments {
         };
         let load = |program: &ObjectProgram| {
             // Each program gets maps of its own: what one run leaves does not meet another.
-            let maps = object.maps.iter().map(|declared| {
-                let map = self.profile.create_map(declared.def);
-                let map = map.map_err(|error| anyhow!("map {}: {error}", declared.name))?;
-                if let Some(contents) = &declared.contents {
-                    map.update(&[0; 4], contents, 0)
-                        .map_err(|error| anyhow!("map {}: {error}", declared.name))?;
-                }
-                if declared.freeze {
-                    map.freeze().map_err(|error| anyhow!("map {}: {error}", declared.name))?;
-                }
-                Ok(Arc::new(map))
-            });
-            let maps: Vec<Arc<Map>> = maps.collect::<Result<_>>()?;
+            let maps = self.profile.create_maps(object)?;
             let mut loaded = program
                 .to_program(object, &maps, Arc::ptr_eq)
                 .with_context(|| program.name.clone())?;
@@ -180,7 +168,7 @@ impl ProgramArguments {
             bail!("--section and --program choose from an ELF object");
         }
         let maps = self.maps.iter().map(|def| {
-            let map = self.profile.create_map(*def);
+            let map = self.profile.create_map(*def, &MapExtras::default());
             Ok(Arc::new(map.map_err(|error| anyhow!("a {} map: {error}", def.map_type.name()))?))
         });
         let maps: Vec<Arc<Map>> = maps.collect::<Result<_>>()?;

@@ -4,7 +4,8 @@
 //! [`Object::parse`] checks everything (an object file may come from anybody) and gives plain
 //! data: maps to create, programs with their instructions, types and lines. Nothing is created
 //! or loaded here; the `bpf` tool does that through system calls
-//! ([`ObjectProgram::patch_maps`]), host tools through [`ObjectProgram::to_program`].
+//! ([`ObjectProgram::patch_maps`]), host tools through [`Object::create_maps`] and
+//! [`ObjectProgram::to_program`].
 //!
 //! An object may depend on the kernel that it is to run on: on the layout of its types (CO-RE)
 //! and on its configuration (`.kconfig`). Such an object is ready only after
@@ -17,6 +18,7 @@
 
 #![forbid(unsafe_code)]
 
+mod create;
 mod elf;
 mod externs;
 mod link;

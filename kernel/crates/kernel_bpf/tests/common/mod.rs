@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use kernel_bpf::helper::{Fault, KernelServices};
 use kernel_bpf::interpreter::Interpreter;
-use kernel_bpf::loader::{Object, ObjectMap};
-use kernel_bpf::map::{Epoch, Map, MapEnvironment, MapExtras};
+use kernel_bpf::loader::Object;
+use kernel_bpf::map::{Epoch, Map, MapEnvironment};
 use kernel_bpf::profile::{ActiveProfile, PhysicalProfile};
 use kernel_bpf::program::Program;
 use kernel_bpf::verifier::verify;
@@ -82,26 +82,9 @@ pub(crate) fn environment() -> MapEnvironment {
     MapEnvironment { cpus: 2, seed: 0x5eed, epoch }
 }
 
-/// Creates the maps of an object as a loader does: contents written, constants frozen.
+/// Creates the maps of an object.
 pub(crate) fn create_maps(object: &Object, environment: &MapEnvironment) -> Vec<Arc<Map>> {
-    object.maps.iter().map(|map| create_map(map, environment)).collect()
-}
-
-fn create_map(declared: &ObjectMap, environment: &MapEnvironment) -> Arc<Map> {
-    let like = |def| Arc::new(Map::create::<ActiveProfile>(def, environment).unwrap());
-    let extras = MapExtras {
-        map_extra: declared.map_extra,
-        inner: declared.inner.map(like),
-        ..MapExtras::default()
-    };
-    let map = Map::create_with::<ActiveProfile>(declared.def, &extras, environment).unwrap();
-    if let Some(contents) = &declared.contents {
-        map.update(&[0; 4], contents, 0).unwrap();
-    }
-    if declared.freeze {
-        map.freeze().unwrap();
-    }
-    Arc::new(map)
+    object.create_maps::<ActiveProfile>(environment).unwrap()
 }
 
 /// Verifies a program and runs it once.
