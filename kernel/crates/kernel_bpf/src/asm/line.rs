@@ -219,6 +219,11 @@ impl<'a> Parser<'a> {
             let offset = i32::try_from(self.number()?).map_err(|_| "too far")?;
             return plain(Insn::CallLocal { offset });
         }
+        if self.has_word("kfunc") {
+            self.sign("#")?;
+            let id = i32::try_from(self.number()?).map_err(|_| "no function has such a number")?;
+            return plain(Insn::CallKfunc { id, btf: 0 });
+        }
         match self.next() {
             Some(Token::Number(id)) => {
                 let id = i32::try_from(id).map_err(|_| "no helper has such a number")?;

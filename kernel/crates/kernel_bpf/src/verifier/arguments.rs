@@ -229,11 +229,15 @@ impl Verifier<'_> {
             Arg::Timer => self.timer_argument(reg, &value, found),
             Arg::KptrField => self.kptr_argument(reg, &value, found),
             Arg::KptrValue => self.kptr_value_argument(reg, &value, found),
-            Arg::PercpuBtf
-            | Arg::DynptrMem
-            | Arg::UninitDynptr
-            | Arg::Dynptr
-            | Arg::ReleaseDynptr => Err(self
+            Arg::UninitDynptr => self.new_dynptr_argument(reg, &value, found),
+            Arg::Dynptr => self.dynptr_argument(reg, &value, false, found),
+            Arg::ReleaseDynptr => self.dynptr_argument(reg, &value, true, found),
+            // Only what lives as long as the program runs, and longer than the dynptr.
+            Arg::DynptrMem => match value.kind {
+                Kind::MapValue { .. } => self.check_memory_type(proto, reg, &value),
+                _ => Err(self.wrong_type(proto, reg, &value, "map_value")),
+            },
+            Arg::PercpuBtf => Err(self
                 .refuse(Cause::UnknownFunction, format!("bpf_{} is not supported", proto.name))
                 .register(reg)),
         }
@@ -358,7 +362,7 @@ impl Verifier<'_> {
         let (most, exact) = (range.umax as u32, size.as_constant().is_some());
         let mut used = match memory {
             Arg::Mem | Arg::MemOrNull => READS,
-            Arg::MemInOut => Use { reads: true, writes: true },
+            Arg::MemInOut | Arg::DynptrMem => Use { reads: true, writes: true },
             _ => WRITES,
         };
         // When fewer bytes may be written, the rest must hold something already.

@@ -39,6 +39,10 @@ pub(super) struct Arguments {
     pub(super) field_map: Option<u32>,
     /// The kernel pointer of a map's value: the map, and its position there.
     pub(super) kptr: Option<(u32, usize)>,
+    /// Where on the stack a new object goes: frame and first slot.
+    pub(super) object: Option<(u8, usize)>,
+    /// The reference or identity of a dynptr that memory is taken from.
+    pub(super) object_reference: u32,
     /// The key of an array lookup, when it is a constant in range.
     pub(super) key_in_range: bool,
 }
@@ -214,6 +218,9 @@ impl Verifier<'_> {
         if let Err(at) = self.proof.helpers.binary_search(&number) {
             self.proof.helpers.insert(at, number);
         }
+        if let Some(place) = arguments.object {
+            self.make_dynptr(place, number == id::RINGBUF_RESERVE_DYNPTR)?;
+        }
         let returned = self.returned(proto, &arguments)?;
         scratch(self.state.frame_mut());
         self.state.set(Reg::R0, returned);
@@ -284,7 +291,7 @@ impl Verifier<'_> {
     }
 
     /// Gives up a reference: everything that depends on it is gone.
-    fn release(&mut self, reference: u32) -> Result<(), Refusal> {
+    pub(super) fn release(&mut self, reference: u32) -> Result<(), Refusal> {
         let before = self.state.references.len();
         self.state.references.retain(|held| held.id != reference);
         if self.state.references.len() == before {
@@ -385,7 +392,11 @@ impl Verifier<'_> {
                 or_null(self, Kind::Btf { id, trusted: true }, reference)
             }
             Ret::KptrOrNull => self.kptr_out(arguments)?,
-            Ret::PercpuMem | Ret::PercpuMemOrNull | Ret::DynptrMemOrNull => {
+            Ret::DynptrMemOrNull => {
+                let size = arguments.allocate.unwrap_or(0);
+                or_null(self, Kind::Lent { size }, arguments.object_reference)
+            }
+            Ret::PercpuMem | Ret::PercpuMemOrNull => {
                 return Err(self.refuse(
                     Cause::UnknownFunction,
                     format!("bpf_{} is not supported", proto.name),

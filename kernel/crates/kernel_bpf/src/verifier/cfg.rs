@@ -236,7 +236,13 @@ fn mark_prune_points(insns: &[Insn], cfg: &mut Cfg) {
                 *count = count.saturating_add(1);
             }
         }
-        if matches!(insn, Insn::Branch { .. } | Insn::MayGoto { .. } | Insn::CallLocal { .. }) {
+        if matches!(
+            insn,
+            Insn::Branch { .. }
+                | Insn::MayGoto { .. }
+                | Insn::CallLocal { .. }
+                | Insn::CallKfunc { .. }
+        ) {
             cfg.prune_point[slot] = true;
         }
         // Where a backward jump leads, a loop may start.

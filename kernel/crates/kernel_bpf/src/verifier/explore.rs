@@ -525,6 +525,7 @@ impl<'a> Verifier<'a> {
     fn rounds_at(&self, pc: usize) -> Option<u64> {
         match self.env.insns.get(pc)? {
             Insn::MayGoto { .. } => Some(MAX_LOOPS),
+            Insn::CallKfunc { id, .. } if self.asks_iterator(*id) => self.iterator_rounds(),
             _ => None,
         }
     }

@@ -30,6 +30,8 @@ impl Verifier<'_> {
             Kind::PacketEnd => "pkt_end",
             Kind::Memory { .. } => "ringbuf_mem",
             Kind::Lent { .. } => "mem",
+            Kind::DynptrSlot { .. } => "dynptr",
+            Kind::IteratorSlot { .. } => "iter_num",
             Kind::SockCommon => "sock_common",
             Kind::Socket => "sock",
             Kind::TcpSock => "tcp_sock",
@@ -101,6 +103,8 @@ impl Verifier<'_> {
                 let what = if trusted { "" } else { " that was read out of another object" };
                 place(format!("a pointer to a kernel's struct {name}{what}"))
             }
+            Kind::DynptrSlot { .. } => "a dynptr".to_string(),
+            Kind::IteratorSlot { .. } => "an iterator over numbers".to_string(),
             Kind::Func { .. } => "the address of a function".to_string(),
         }
     }

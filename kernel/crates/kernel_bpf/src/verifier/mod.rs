@@ -5,7 +5,8 @@
 //! A path ends at the program's exit, or where an earlier state covers the present one
 //! (`compare`, `checkpoint`, `path`). The rules for each instruction are in `step`,
 //! `alu`, `pointer`, `branch`, `memory`, `stack`, `context`, `objects`, `call`,
-//! `arguments`, `callback` (with `join`), `maps` and `fields`.
+//! `arguments`, `callback` (with `join`), `global`, `kfunc`, `maps`, `fields` and
+//! `special`.
 //!
 //! # Why an accepted program is safe
 //!
@@ -33,7 +34,8 @@
 //!   (`global`); without BTF they are explored at each call, as static ones are.
 //! * A callback is walked until what it changes is stable (`callback`); its index is known
 //!   to be less than the number of rounds.
-//! * Dynptrs, iterators, kernel functions and `may_goto` are refused with a reason.
+//! * A round of a loop that the machine bounds (`may_goto`, iterators) widens what it
+//!   changes as Linux does; the bound counts as many rounds as the machine allows.
 //! * For unprivileged programs both sides of a decided branch are explored, the
 //!   impossible one with unknown operands, as the processor may guess it.
 //!
@@ -57,6 +59,7 @@ mod fields;
 mod global;
 mod join;
 mod json;
+mod kfunc;
 mod liveness;
 mod log;
 mod maps;
@@ -70,6 +73,7 @@ mod proof;
 mod refusal;
 mod rejection;
 pub mod scalar;
+mod special;
 mod stack;
 mod state;
 mod step;

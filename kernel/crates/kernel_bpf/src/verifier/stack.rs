@@ -172,7 +172,12 @@ impl Verifier<'_> {
         frame.and_then(|frame| frame.stack.get(index)).copied().unwrap_or(Slot::INVALID)
     }
 
-    fn slot_mut(&mut self, frame: u8, index: usize) -> Option<&mut Slot> {
+    pub(super) fn grow_stack(&mut self, frame: u8, slots: usize) {
+        let high = -(slots as i32) * 8;
+        self.use_stack(frame, Span { low: high, high: high + 8, fixed: true });
+    }
+
+    pub(super) fn slot_mut(&mut self, frame: u8, index: usize) -> Option<&mut Slot> {
         self.state.frames.get_mut(frame as usize)?.stack.get_mut(index)
     }
 
@@ -265,6 +270,7 @@ impl Verifier<'_> {
             return self.stack_write_somewhere(base, frame, span, src, &value);
         }
         let (index, byte) = locate(span.low);
+        self.overwrite_special(frame, index)?;
         let old = self.slot(frame, index);
         if !self.env.privileged() && old.is_spill() && old.value.is_pointer() && size != 8 {
             return Err(self
@@ -367,6 +373,7 @@ impl Verifier<'_> {
         self.read_slots(frame as usize, slot_bits(span.low, span.high));
         for offset in span.low..span.high {
             let (index, byte) = locate(offset);
+            self.overwrite_special(frame, index)?;
             let Some(slot) = self.slot_mut(frame, index) else { continue };
             slot.scrub();
             if let Some(content) = slot.bytes.get_mut(byte) {
@@ -393,6 +400,7 @@ impl Verifier<'_> {
         self.use_stack(frame, span);
         for offset in span.low..span.high {
             let (index, byte) = locate(offset);
+            self.overwrite_special(frame, index)?;
             let privileged = self.env.privileged();
             let Some(slot) = self.slot_mut(frame, index) else { continue };
             if !privileged && slot.is_spill() && slot.value.is_pointer() && !size.is_multiple_of(8)

@@ -71,12 +71,7 @@ impl Verifier<'_> {
                     .refuse(Cause::BadInstruction, "indirect calls are not allowed".into())
                     .hint("call the helper by its number"));
             }
-            Insn::CallKfunc { id, .. } => {
-                return Err(self.refuse(
-                    Cause::UnknownFunction,
-                    format!("kernel function with BTF id {id} is not known here"),
-                ));
-            }
+            Insn::CallKfunc { id, .. } => return self.call_kfunc(id),
             Insn::WideTail => {
                 return Err(self.refuse(
                     Cause::BadJump,

@@ -58,6 +58,15 @@ pub(super) enum Kind {
         id: u32,
         trusted: bool,
     },
+    /// Half of a dynptr on the stack; of a slot only.
+    DynptrSlot {
+        first: bool,
+        ringbuf: bool,
+    },
+    /// An iterator over numbers on the stack; of a slot only.
+    IteratorSlot {
+        drained: bool,
+    },
     /// A subprogram of this program, by first slot.
     Func {
         start: u32,

@@ -12,5 +12,6 @@ mod loops;
 mod machine;
 mod memory;
 mod messages;
+mod objects;
 mod rules;
 mod types;
