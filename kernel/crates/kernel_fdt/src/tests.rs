@@ -1,0 +1,182 @@
+//! Trees made for the purpose, as the machines here describe themselves, and damaged ones.
+#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
+
+extern crate std;
+
+use std::vec::Vec;
+
+use dtoolkit::model::{DeviceTree as Model, DeviceTreeNode, DeviceTreeProperty};
+
+use crate::{DeviceTree, Interrupt, PciInterrupts, PciRoute, PciWindow, PciWindows, size};
+
+fn cells(values: &[u32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_be_bytes()).collect()
+}
+
+fn node(name: &str, properties: &[(&str, &[u8])]) -> DeviceTreeNode {
+    let mut node = DeviceTreeNode::new(name).unwrap();
+    for (name, value) in properties {
+        node.add_property(DeviceTreeProperty::new(*name, *value).unwrap());
+    }
+    node
+}
+
+/// A machine like QEMU's `virt`.
+fn machine() -> Vec<u8> {
+    let two = cells(&[2]);
+    let mut model = Model::new();
+    let root = &mut model.root;
+    for name in ["#address-cells", "#size-cells"] {
+        root.add_property(DeviceTreeProperty::new(name, two.as_slice()).unwrap());
+    }
+    root.add_child(node(
+        "chosen",
+        &[
+            ("bootargs", b"loglevel=7 -- sh\0"),
+            ("stdout-path", b"serial0:115200\0"),
+            ("linux,initrd-start", &cells(&[0x4800_0000])),
+            ("linux,initrd-end", &cells(&[0, 0x4800_1000])),
+        ],
+    ));
+    root.add_child(node("aliases", &[("serial0", b"/soc/uart@9000000\0")]));
+    let ram = cells(&[0, 0x4000_0000, 0, 0x1000_0000]);
+    root.add_child(node("memory@40000000", &[("device_type", b"memory\0"), ("reg", &ram)]));
+    let mut cpus = node("cpus", &[("#address-cells", &cells(&[1])), ("#size-cells", &cells(&[0]))]);
+    for name in ["cpu@0", "cpu@1"] {
+        cpus.add_child(node(name, &[("device_type", b"cpu\0")]));
+    }
+    root.add_child(cpus);
+    let mut soc = node("soc", &[("ranges", b""), ("#address-cells", &two), ("#size-cells", &two)]);
+    soc.add_child(node(
+        "uart@9000000",
+        &[
+            ("compatible", b"arm,pl011\0arm,primecell\0"),
+            ("reg", &cells(&[0, 0x900_0000, 0, 0x1000])),
+            ("interrupts", &cells(&[0, 1, 4, 1, 11, 1])),
+        ],
+    ));
+    soc.add_child(node(
+        "uart@9040000",
+        &[("compatible", b"arm,pl011\0"), ("status", b"disabled\0")],
+    ));
+    root.add_child(soc);
+    root.add_child(node("intc", &[("compatible", b"gic\0"), ("#address-cells", &two)]));
+    let ranges = cells(&[
+        0x0100_0000,
+        0,
+        0,
+        0,
+        0x3eff_0000,
+        0,
+        0x1_0000, // I/O
+        0x0200_0000,
+        0,
+        0x1000_0000,
+        0,
+        0x1000_0000,
+        0,
+        0x2eff_0000, // memory
+        0x0300_0000,
+        0x80,
+        0,
+        0x80,
+        0,
+        0x80,
+        0, // memory above 4 GiB
+    ]);
+    let map = cells(&[
+        0, 0, 0, 1, 0x8005, 0, 0, 0, 3, 4, // slot 0, INTA
+        0x800, 0, 0, 2, 0x8005, 0, 0, 0, 5, 4, // slot 1, INTB
+    ]);
+    root.add_child(node(
+        "pcie",
+        &[
+            ("compatible", b"pci-host-ecam-generic\0"),
+            ("ranges", &ranges),
+            ("interrupt-map", &map),
+            ("interrupt-map-mask", &cells(&[0x1800, 0, 0, 7])),
+        ],
+    ));
+    model.to_dtb()
+}
+
+#[test]
+fn a_machine_is_found() {
+    let bytes = machine();
+    assert_eq!(size(&bytes), Some(bytes.len()));
+    let tree = DeviceTree::read(&bytes).unwrap();
+    assert_eq!(tree.command_line(), b"loglevel=7 -- sh");
+    assert_eq!(tree.cpus(), 2);
+    let mut memory = Vec::new();
+    tree.memory(|start, length| memory.push((start, length)));
+    assert_eq!(memory, [(0x4000_0000, 0x1000_0000)]);
+    let mut reserved = Vec::new();
+    tree.reserved(|start, length| reserved.push((start, length)));
+    assert_eq!(reserved, [(0x4800_0000, 0x1000)]);
+}
+
+#[test]
+fn the_console_is_followed_through_its_alias() {
+    let bytes = machine();
+    let console = DeviceTree::read(&bytes).unwrap().console().unwrap();
+    assert!(console.is_compatible("arm,pl011") && !console.is_compatible("arm"));
+    assert_eq!(console.registers().next(), Some((0x900_0000, 0x1000)));
+    assert_eq!(console.interrupt(0), Some(Interrupt { number: 33, level: true }));
+    assert_eq!(console.interrupt(1), Some(Interrupt { number: 27, level: false }));
+    assert_eq!(console.interrupt(2), None);
+}
+
+#[test]
+fn devices_that_are_disabled_do_not_count() {
+    let bytes = machine();
+    let tree = DeviceTree::read(&bytes).unwrap();
+    let mut count = 0;
+    let none: Option<()> = tree.find_map(&["arm,pl011"], |_| {
+        count += 1;
+        None
+    });
+    assert_eq!((none, count), (None, 1));
+    assert!(tree.find(&["nothing", "arm,pl031"]).is_none());
+}
+
+#[test]
+fn a_host_bridge_tells_windows_and_wires() {
+    let bytes = machine();
+    let tree = DeviceTree::read(&bytes).unwrap();
+    let bridge = tree.find(&["pci-host-ecam-generic"]).unwrap();
+    let windows: Vec<_> = PciWindows::of(&bridge).collect();
+    let window =
+        PciWindow { bus_address: 0x1000_0000, cpu_address: 0x1000_0000, length: 0x2eff_0000 };
+    assert_eq!(windows, [window]);
+    let wires = PciInterrupts::of(&bridge, &tree.find(&["gic"]).unwrap());
+    assert_eq!(wires.slot_mask, 3);
+    let wires: Vec<_> = wires.collect();
+    let level = |number| Interrupt { number, level: true };
+    let first = PciRoute { slot: 0, pin: 0, interrupt: level(35) };
+    assert_eq!(wires, [first, PciRoute { slot: 1, pin: 1, interrupt: level(37) }]);
+}
+
+#[test]
+fn damage_is_not_followed() {
+    let bytes = machine();
+    assert_eq!(size(&[]), None);
+    assert_eq!(size(&[0; 8]), None);
+    for length in 0..bytes.len() {
+        assert!(DeviceTree::read(&bytes[..length]).is_none(), "{length}");
+    }
+    // A changed byte is refused or read without a panic.
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x81;
+        let Some(tree) = DeviceTree::read(&damaged) else { continue };
+        let _ = tree.command_line();
+        let _ = tree.cpus();
+        tree.memory(|_, _| {});
+        tree.reserved(|_, _| {});
+        tree.console().map(|console| console.registers().count());
+        if let Some(bridge) = tree.find(&["pci-host-ecam-generic"]) {
+            PciWindows::of(&bridge).count();
+            PciInterrupts::of(&bridge, &bridge).count();
+        }
+    }
+}
