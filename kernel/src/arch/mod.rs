@@ -21,14 +21,23 @@ mod up;
 
 pub use traits::{
     Architecture, BootInfo, CacheMode, FaultAccess, IrqError, IrqHandler, IrqLine, MapError,
-    Mapping, MemoryKind, MemoryRegion, MessageInterrupt, PAGE_SIZE, PageTable, PciHost, PhysAddr,
-    Protection, SignalCall, SignalStack, TrapFrame, UserFault,
+    Mapping, MemoryKind, MemoryRegion, MessageInterrupt, PAGE_SIZE, PageTable, PciHost, PciWindow,
+    PhysAddr, Protection, SignalCall, SignalStack, TrapFrame, UserFault,
 };
 
 pub use abi::numbers;
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
+#[cfg(target_arch = "aarch64")]
+use aarch64 as machine;
+#[cfg(target_arch = "aarch64")]
+pub use aarch64::Aarch64 as Arch;
+#[cfg(target_arch = "aarch64")]
+pub use kernel_abi::machine::aarch64 as abi;
+
 /// What this machine's Linux lays out and numbers in its own way.
 #[cfg(target_arch = "x86_64")]
 pub use kernel_abi::machine::x86_64 as abi;

@@ -250,6 +250,15 @@ pub struct PciHost {
     pub segment: u16,
     pub first_bus: u8,
     pub last_bus: u8,
+    /// Where devices' registers may be put, on machines whose firmware has put them nowhere.
+    pub unassigned: Option<PciWindow>,
+}
+
+/// Addresses that reach devices behind a host bridge, the same for CPUs and devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PciWindow {
+    pub start: PhysAddr,
+    pub length: u64,
 }
 
 /// A machine.

@@ -1,7 +1,8 @@
 //! PCI: enumeration, configuration space, capabilities, MSI-X.
 //!
 //! Configuration space is reached through memory (ECAM) where the machine has it, else through
-//! ports. Firmware has assigned the base addresses. Only buses that bridges lead to are
+//! ports. Firmware has assigned the base addresses, or the machine says where devices may be
+//! put, and they are assigned here, on the host bridge's own bus. Only buses that bridges lead to are
 //! visited; each bus's megabyte of configuration space is mapped when it is first visited.
 
 use alloc::vec::Vec;
@@ -168,13 +169,57 @@ fn visit(bus: u8, found: &mut Vec<Device>) {
     }
 }
 
+/// Whether a function's header is a device's, not a bridge's.
+fn is_endpoint(device: &Device) -> bool {
+    read(device.address, HEADER) >> 16 & 0x7f == 0
+}
+
+/// Gives every memory base-address register of a function a place in what is left of a window,
+/// which begins at `next` (PCI 3.0, section 6.2.5.1). What finds no room stays at zero: absent.
+fn assign(device: &Device, next: &mut u64, end: u64) {
+    const IO: u32 = 1;
+    const WIDE: u32 = 0b100;
+    let mut offset = BAR0;
+    while offset < BAR0 + 24 {
+        let register = offset;
+        write(device.address, register, u32::MAX);
+        let mask = read(device.address, register);
+        let wide = mask & (IO | 0b110) == WIDE;
+        offset += if wide { 8 } else { 4 };
+        write(device.address, register, 0);
+        // Its lowest bit that can be set tells how long it is.
+        let size = u64::from(mask & !0xf & (mask & !0xf).wrapping_neg());
+        if mask & IO != 0 || size == 0 {
+            continue;
+        }
+        let start = next.next_multiple_of(size);
+        let fits = start.checked_add(size).is_some_and(|last| last <= end);
+        let Some(low) = u32::try_from(start).ok().filter(|_| fits) else {
+            log::warn!("pci: no room for {size:#x} bytes of {:?}", device.address);
+            continue;
+        };
+        write(device.address, register, low);
+        if wide {
+            write(device.address, register + 4, 0);
+        }
+        *next = start + size;
+    }
+}
+
 /// Enumerates every host bridge.
 pub(super) fn init() {
     let mut found = Vec::new();
     for host in Arch::pci_hosts() {
         // Segments beyond the first need their own address type; no machine here has one.
         if host.segment == 0 {
+            let first = found.len();
             visit(host.first_bus, &mut found);
+            if let Some(window) = host.unassigned {
+                let (mut next, end) = (window.start.0, window.start.0 + window.length);
+                for device in found.iter().skip(first).filter(|device| is_endpoint(device)) {
+                    assign(device, &mut next, end);
+                }
+            }
         }
     }
     for device in &found {

@@ -134,6 +134,7 @@ pub(super) fn init(rsdp: Option<PhysAddr>) {
                             segment: entry.segment,
                             first_bus: entry.first_bus,
                             last_bus: entry.last_bus,
+                            unassigned: None,
                         }))
                     }
                     _ => {}
@@ -142,7 +143,13 @@ pub(super) fn init(rsdp: Option<PhysAddr>) {
         }
     }
     if platform.pci.is_empty() {
-        platform.pci.push(PciHost { configuration: None, segment: 0, first_bus: 0, last_bus: 255 });
+        platform.pci.push(PciHost {
+            configuration: None,
+            segment: 0,
+            first_bus: 0,
+            last_bus: 255,
+            unassigned: None,
+        });
     }
     log::debug!("acpi: {platform:?}");
     // Called once; a second set would change nothing.

@@ -1,0 +1,199 @@
+//! Switching between tasks: callee-saved registers and stack, floating-point state, thread
+//! pointer.
+
+use core::arch::{asm, naked_asm};
+
+use super::asm::{read_register, write_register};
+
+/// x19 to x29, the link register, the stack pointer (Procedure Call Standard for the Arm 64-bit
+/// Architecture, 6.1.1; the kernel keeps nothing in floating-point registers).
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Context {
+    callee_saved: [usize; 11],
+    link: usize,
+    stack_pointer: usize,
+}
+
+/// See [`crate::arch::Architecture::new_context`].
+pub(super) fn new(stack_top: usize, entry: extern "C" fn(usize) -> !, argument: usize) -> Context {
+    let mut callee_saved = [0; 11];
+    callee_saved[0] = argument;
+    callee_saved[1] = entry as usize;
+    Context { callee_saved, link: start_task as *const () as usize, stack_pointer: stack_top & !15 }
+}
+
+/// The first code of a new task: x19 is its argument, x20 its entry.
+#[unsafe(naked)]
+extern "C" fn start_task() {
+    naked_asm!("mov x0, x19", "mov x29, xzr", "blr x20", "brk #0")
+}
+
+/// Saves the running task in `from` and continues `to`.
+///
+/// # Safety
+/// As for [`crate::arch::Architecture::switch`].
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn switch(from: *mut Context, to: *const Context) {
+    naked_asm!(
+        "stp x19, x20, [x0, #0]",
+        "stp x21, x22, [x0, #16]",
+        "stp x23, x24, [x0, #32]",
+        "stp x25, x26, [x0, #48]",
+        "stp x27, x28, [x0, #64]",
+        "stp x29, x30, [x0, #80]",
+        "mov x9, sp",
+        "str x9, [x0, #96]",
+        "ldp x19, x20, [x1, #0]",
+        "ldp x21, x22, [x1, #16]",
+        "ldp x23, x24, [x1, #32]",
+        "ldp x25, x26, [x1, #48]",
+        "ldp x27, x28, [x1, #64]",
+        "ldp x29, x30, [x1, #80]",
+        "ldr x9, [x1, #96]",
+        "mov sp, x9",
+        "ret",
+    )
+}
+
+/// The user's thread pointer.
+#[inline]
+pub(super) fn thread_pointer() -> usize {
+    read_register!("tpidr_el0") as usize
+}
+
+/// Sets it.
+#[inline]
+pub(super) fn set_thread_pointer(value: usize) {
+    // SAFETY: the register is the user's; the kernel does not use it.
+    unsafe { write_register!("tpidr_el0", value) };
+}
+
+/// Bytes of the vector registers.
+const VECTORS: usize = 32 * 16;
+/// Where status and control are behind them, as 32-bit words.
+const STATUS: usize = VECTORS;
+const CONTROL: usize = STATUS + 4;
+const FP_SIZE: usize = CONTROL + 4 + 8;
+
+/// FPCR bits that a user may choose: rounding, flushing to zero, default NaN, alternative half
+/// precision, and the exceptions that trap.
+const CONTROL_BITS: u32 = 0x07c8_9f00;
+
+/// V0 to V31, FPSR, FPCR. Zero is what a new program has.
+#[derive(Clone)]
+#[repr(C, align(16))]
+pub struct FpState {
+    area: [u8; FP_SIZE],
+}
+
+impl FpState {
+    /// The vector registers, in order.
+    pub(super) fn vectors(&self) -> &[u8] {
+        self.area.split_at(VECTORS).0
+    }
+
+    /// Status and control, four bytes each.
+    pub(super) fn status_and_control(&self) -> &[u8] {
+        self.area.split_at(STATUS).1.split_at(8).0
+    }
+
+    /// Both, to be written.
+    pub(super) fn parts_mut(&mut self) -> (&mut [u8], &mut [u8]) {
+        let (vectors, rest) = self.area.split_at_mut(VECTORS);
+        (vectors, rest.split_at_mut(8).0)
+    }
+}
+
+impl Default for FpState {
+    fn default() -> Self {
+        Self { area: [0; FP_SIZE] }
+    }
+}
+
+impl AsRef<[u8]> for FpState {
+    fn as_ref(&self) -> &[u8] {
+        &self.area
+    }
+}
+
+impl AsMut<[u8]> for FpState {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.area
+    }
+}
+
+/// Saves the registers.
+#[inline]
+pub(super) fn save_fp(state: &mut FpState) {
+    let area = state.area.as_mut_ptr();
+    // SAFETY: the area has room for what is stored, and its alignment.
+    unsafe {
+        asm!(
+            ".arch_extension fp",
+            ".arch_extension simd",
+            "stp q0, q1, [{0}, #0]",
+            "stp q2, q3, [{0}, #32]",
+            "stp q4, q5, [{0}, #64]",
+            "stp q6, q7, [{0}, #96]",
+            "stp q8, q9, [{0}, #128]",
+            "stp q10, q11, [{0}, #160]",
+            "stp q12, q13, [{0}, #192]",
+            "stp q14, q15, [{0}, #224]",
+            "stp q16, q17, [{0}, #256]",
+            "stp q18, q19, [{0}, #288]",
+            "stp q20, q21, [{0}, #320]",
+            "stp q22, q23, [{0}, #352]",
+            "stp q24, q25, [{0}, #384]",
+            "stp q26, q27, [{0}, #416]",
+            "stp q28, q29, [{0}, #448]",
+            "stp q30, q31, [{0}, #480]",
+            "mrs {1}, fpsr",
+            "mrs {2}, fpcr",
+            "str {1:w}, [{0}, #512]",
+            "str {2:w}, [{0}, #516]",
+            ".arch_extension nosimd",
+            ".arch_extension nofp",
+            in(reg) area, out(reg) _, out(reg) _, options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Loads the registers. Control bits that are not a user's stay zero.
+#[inline]
+pub(super) fn restore_fp(state: &FpState) {
+    let area = state.area.as_ptr();
+    // SAFETY: the area holds what is loaded; any bytes are valid vectors and status, and the
+    // control bits are a user's.
+    unsafe {
+        asm!(
+            ".arch_extension fp",
+            ".arch_extension simd",
+            "ldp q0, q1, [{0}, #0]",
+            "ldp q2, q3, [{0}, #32]",
+            "ldp q4, q5, [{0}, #64]",
+            "ldp q6, q7, [{0}, #96]",
+            "ldp q8, q9, [{0}, #128]",
+            "ldp q10, q11, [{0}, #160]",
+            "ldp q12, q13, [{0}, #192]",
+            "ldp q14, q15, [{0}, #224]",
+            "ldp q16, q17, [{0}, #256]",
+            "ldp q18, q19, [{0}, #288]",
+            "ldp q20, q21, [{0}, #320]",
+            "ldp q22, q23, [{0}, #352]",
+            "ldp q24, q25, [{0}, #384]",
+            "ldp q26, q27, [{0}, #416]",
+            "ldp q28, q29, [{0}, #448]",
+            "ldp q30, q31, [{0}, #480]",
+            "ldr {1:w}, [{0}, #512]",
+            "ldr {2:w}, [{0}, #516]",
+            "and {2:w}, {2:w}, {mask:w}",
+            "msr fpsr, {1}",
+            "msr fpcr, {2}",
+            ".arch_extension nosimd",
+            ".arch_extension nofp",
+            in(reg) area, out(reg) _, out(reg) _, mask = in(reg) CONTROL_BITS,
+            options(nostack, preserves_flags),
+        );
+    }
+}

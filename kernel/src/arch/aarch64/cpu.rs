@@ -1,0 +1,191 @@
+//! One CPU: its features and protections, its per-CPU block.
+//!
+//! TPIDR_EL1 points to this CPU's [`CpuBlock`], in the kernel and while users run: they can
+//! neither read nor write it.
+
+use core::arch::{asm, global_asm};
+use core::cell::UnsafeCell;
+use core::mem::offset_of;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::asm::{read_register, write_register};
+use crate::arch::image::{boot_stack_guard, linker_symbols};
+
+/// What one CPU owns. Fields are written by that CPU only.
+#[repr(C)]
+pub(super) struct CpuBlock {
+    /// One past the end of the kernel stack of the running task.
+    kernel_stack: usize,
+    /// What the kernel above stored here.
+    local: *mut u8,
+    id: usize,
+}
+
+pub(super) const KERNEL_STACK: usize = offset_of!(CpuBlock, kernel_stack);
+const LOCAL: usize = offset_of!(CpuBlock, local);
+const ID: usize = offset_of!(CpuBlock, id);
+
+/// Memory that only its CPU writes.
+struct PerCpu<T>(UnsafeCell<T>);
+
+// SAFETY: reached through the register of the one CPU it belongs to.
+unsafe impl<T> Sync for PerCpu<T> {}
+
+static BOOT_BLOCK: PerCpu<CpuBlock> =
+    PerCpu(UnsafeCell::new(CpuBlock { kernel_stack: 0, local: ptr::null_mut(), id: 0 }));
+
+// The stack for reporting that another has overflowed.
+global_asm!(
+    r#"
+    .section .bss.stacks, "aw", @nobits
+    .balign 4096
+    .global overflow_stack_guard
+overflow_stack_guard:
+    .skip 4096
+    .skip 16384
+    .global overflow_stack_top
+overflow_stack_top:
+    .text
+    "#
+);
+
+linker_symbols! {
+    overflow_guard = overflow_stack_guard;
+}
+
+/// The guard pages below the boot CPU's stacks.
+pub(in crate::arch) fn guard_pages() -> impl Iterator<Item = usize> {
+    [boot_stack_guard(), overflow_guard()].into_iter()
+}
+
+/// What this CPU can do, found once by `init`.
+pub(super) struct Features {
+    /// The kernel's loads and stores do not reach users' pages (Armv8.1).
+    pub(super) pan: AtomicBool,
+    /// Random numbers (Armv8.5).
+    pub(super) rng: AtomicBool,
+    /// What programs are told (`AT_HWCAP`).
+    pub(super) capabilities: AtomicUsize,
+}
+
+pub(super) static FEATURES: Features = Features {
+    pan: AtomicBool::new(false),
+    rng: AtomicBool::new(false),
+    capabilities: AtomicUsize::new(0),
+};
+
+/// A feature's flag.
+#[inline]
+pub(super) fn has(feature: &AtomicBool) -> bool {
+    feature.load(Ordering::Relaxed)
+}
+
+/// The field of four bits at `shift`.
+fn field(register: u64, shift: u32) -> u64 {
+    register >> shift & 15
+}
+
+/// Linux's bits (uapi/asm/hwcap.h) for what the identification registers say.
+fn find_features() {
+    let instructions = read_register!("id_aa64isar0_el1");
+    let features = read_register!("id_aa64pfr0_el1");
+    let memory = read_register!("id_aa64mmfr1_el1");
+    FEATURES.pan.store(field(memory, 20) != 0, Ordering::Relaxed);
+    FEATURES.rng.store(field(instructions, 60) != 0, Ordering::Relaxed);
+    // 15 says that there is none; 1 that there is half precision too.
+    let unit = |shift| matches!(field(features, shift), 0 | 1);
+    let half = |shift| field(features, shift) == 1;
+    let capabilities = [
+        (unit(16), 0),
+        (unit(20), 1),
+        (field(instructions, 4) >= 1, 3),
+        (field(instructions, 4) >= 2, 4),
+        (field(instructions, 8) >= 1, 5),
+        (field(instructions, 12) >= 1, 6),
+        (field(instructions, 16) >= 1, 7),
+        (field(instructions, 20) >= 2, 8),
+        (half(16), 9),
+        (half(20), 10),
+    ];
+    let word = capabilities.iter().fold(0, |word, &(there, bit)| word | usize::from(there) << bit);
+    FEATURES.capabilities.store(word, Ordering::Relaxed);
+}
+
+/// Sets this (the boot) CPU up: features, protections, per-CPU block.
+pub(super) fn init() {
+    find_features();
+    let has_counters = !matches!(field(read_register!("id_aa64dfr0_el1"), 8), 0 | 15);
+    // SAFETY: the block is this CPU's own; the other registers hold no state yet, and what they
+    // forbid the kernel obeys (users' memory is reached by LDTR and STTR only).
+    unsafe {
+        write_register!("tpidr_el1", BOOT_BLOCK.0.get());
+        // Floating point traps for nobody; vectors of variable length for all.
+        write_register!("cpacr_el1", 3u64 << 20);
+        // Users may read the virtual counter.
+        write_register!("cntkctl_el1", 1u64 << 1);
+        // No debugging, no single steps, no performance counters for users.
+        write_register!("mdscr_el1", 0u64);
+        if has_counters {
+            write_register!("pmuserenr_el0", 0u64);
+        }
+        write_register!("tpidrro_el0", 0u64);
+        asm!("isb", options(nostack, preserves_flags));
+        if has(&FEATURES.pan) {
+            // MSR PAN, #1, which assemblers know from Armv8.1 on.
+            asm!(".inst 0xd500419f", options(nostack, preserves_flags));
+        }
+    }
+}
+
+/// Reads a field of this CPU's block.
+macro_rules! block_read {
+    ($offset:expr) => {{
+        let value: usize;
+        // SAFETY: TPIDR_EL1 points to this CPU's block from `init` on.
+        unsafe {
+            asm!("mrs {0}, tpidr_el1", "ldr {0}, [{0}, #{offset}]", out(reg) value,
+                offset = const $offset, options(nostack, preserves_flags, readonly));
+        }
+        value
+    }};
+}
+
+/// Writes one.
+macro_rules! block_write {
+    ($offset:expr, $value:expr) => {
+        // SAFETY: TPIDR_EL1 points to this CPU's block from `init` on; only this CPU writes it.
+        unsafe {
+            asm!("mrs {0}, tpidr_el1", "str {1}, [{0}, #{offset}]", out(reg) _, in(reg) $value,
+                offset = const $offset, options(nostack, preserves_flags));
+        }
+    };
+}
+
+/// This CPU's number.
+#[inline]
+pub(super) fn id() -> usize {
+    block_read!(ID)
+}
+
+/// What `set_local` stored.
+#[inline]
+pub(super) fn local() -> *mut u8 {
+    block_read!(LOCAL) as *mut u8
+}
+
+/// Stores a pointer for this CPU.
+pub(super) fn set_local(pointer: *mut u8) {
+    block_write!(LOCAL, pointer);
+}
+
+/// Where the stack of the running task ends, on which this CPU enters the kernel.
+pub(super) fn kernel_stack() -> usize {
+    block_read!(KERNEL_STACK)
+}
+
+/// Sets it.
+#[inline]
+pub(super) fn set_kernel_stack(top: usize) {
+    block_write!(KERNEL_STACK, top);
+}

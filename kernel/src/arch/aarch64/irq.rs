@@ -1,0 +1,109 @@
+//! Interrupts of devices: who handles which. The controller itself is in gic.rs.
+//!
+//! Interrupts are numbered as the controller numbers them: 16 to 31 are a CPU's own, devices'
+//! begin at 32. One has up to [`SHARED`] handlers, for lines that devices share. Handlers are
+//! set once and read without a lock.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use kernel_sync::{OnceCell, SpinLock};
+
+use super::frame::Frame;
+use super::gic::{self, Messages};
+use super::platform::platform;
+use super::timer;
+use crate::arch::traits::{IrqError, IrqHandler, IrqLine, MessageInterrupt};
+use crate::arch::up;
+
+/// Interrupts that can have handlers: a GICv2m frame of QEMU's ends below.
+const COUNT: usize = 288;
+const FIRST_DEVICE: u32 = 32;
+const SHARED: usize = 4;
+
+type Slot = OnceCell<(IrqHandler, usize)>;
+
+static HANDLERS: [[Slot; SHARED]; COUNT] = [const { [const { Slot::new() }; SHARED] }; COUNT];
+
+/// The timer's interrupt; 0 for none.
+static TIMER: AtomicU32 = AtomicU32::new(0);
+
+/// Messages that have not been given out.
+static MESSAGES: SpinLock<Option<Messages>> = SpinLock::new(None);
+
+/// Sets the controller up, everything masked but the timer.
+pub(super) fn init() {
+    *MESSAGES.lock() = gic::init();
+    match platform().timer {
+        Some(interrupt) => {
+            TIMER.store(interrupt.number, Ordering::Relaxed);
+            gic::enable(interrupt.number, interrupt.level);
+        }
+        None => log::error!("no timer in the device tree"),
+    }
+}
+
+/// Puts a handler into an interrupt's first free slot.
+fn add_handler(number: u32, handler: IrqHandler, argument: usize) -> Result<(), IrqError> {
+    let slots = HANDLERS.get(number as usize).ok_or(IrqError::NoSuchLine)?;
+    if slots.iter().any(|slot| slot.set((handler, argument)).is_ok()) {
+        Ok(())
+    } else {
+        Err(IrqError::Exhausted)
+    }
+}
+
+/// See [`crate::arch::Architecture::irq_line`].
+pub(super) fn line(line: IrqLine, handler: IrqHandler, argument: usize) -> Result<(), IrqError> {
+    if line.number < FIRST_DEVICE || line.number >= gic::lines() {
+        return Err(IrqError::NoSuchLine);
+    }
+    add_handler(line.number, handler, argument)?;
+    gic::enable(line.number, line.level);
+    Ok(())
+}
+
+/// See [`crate::arch::Architecture::irq_message`].
+pub(super) fn message(handler: IrqHandler, argument: usize) -> Result<MessageInterrupt, IrqError> {
+    let (message, number) =
+        MESSAGES.lock().as_mut().and_then(Messages::take).ok_or(IrqError::Exhausted)?;
+    add_handler(number, handler, argument)?;
+    gic::enable(number, false);
+    Ok(message)
+}
+
+/// The console's line.
+pub(super) fn console_line() -> Option<IrqLine> {
+    let interrupt = platform().console?;
+    Some(IrqLine { number: interrupt.number, level: interrupt.level, active_low: false })
+}
+
+/// See [`crate::arch::Architecture::pci_line`].
+pub(super) fn pci_line(bus: u8, slot: u8, pin: u8) -> Option<IrqLine> {
+    let platform = platform();
+    // Pins behind bridges are wired through the bridges' own.
+    if bus != 0 {
+        return None;
+    }
+    let slot = slot & platform.pci_slot_mask;
+    let route = platform.pci_routes.iter().find(|route| route.slot == slot && route.pin == pin)?;
+    let interrupt = route.interrupt;
+    Some(IrqLine { number: interrupt.number, level: interrupt.level, active_low: false })
+}
+
+/// Runs the handlers of every interrupt that is pending. Interrupts are off.
+pub(super) fn handle(frame: &mut Frame) {
+    while let Some(number) = gic::acknowledge() {
+        if number == TIMER.load(Ordering::Relaxed) {
+            // The timer asserts its line until it is told not to.
+            timer::stop();
+            gic::end(number);
+            up::timer_interrupt(frame);
+            continue;
+        }
+        for slot in HANDLERS.get(number as usize).into_iter().flatten() {
+            let Some(&(handler, argument)) = slot.get() else { break };
+            handler(argument);
+        }
+        gic::end(number);
+    }
+}
