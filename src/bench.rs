@@ -15,11 +15,12 @@ use serde_json::{Value, json};
 use crate::build::Options;
 use crate::cli::BenchArguments;
 use crate::compile::{self, KernelVariant};
+use crate::machine::Arch;
 use crate::qemu::Outcome;
 use crate::session::Session;
 use crate::workspace::{Workspace, say, write_atomically};
 
-/// Linux's figures on the same machine.
+/// Linux's figures on the x86_64 machine.
 const LINUX: &str = include_str!("../benches/linux-x86_64.tsv");
 
 /// Rows that wait for the disk: two runs may differ.
@@ -59,17 +60,18 @@ impl Row {
 
 /// Runs the measurements, prints the table, writes the JSON.
 pub fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<u8> {
-    let rows = measure(workspace, &arguments.rows)?;
+    arguments.arch.check_supported()?;
+    let rows = measure(workspace, arguments.arch, &arguments.rows)?;
     if rows.is_empty() {
         bail!("no row is named {}", arguments.rows.join(" or "));
     }
-    print!("{}", table(&rows)?);
+    print!("{}", table(arguments.arch, &rows)?);
     if let Some(file) = &arguments.json {
-        let text = serde_json::to_vec_pretty(&to_json(&rows)?)?;
+        let text = serde_json::to_vec_pretty(&to_json(arguments.arch, &rows)?)?;
         write_atomically(&std::path::absolute(file)?, &text)?;
     }
     if arguments.twice {
-        let differences = differences(&rows, &measure(workspace, &arguments.rows)?);
+        let differences = differences(&rows, &measure(workspace, arguments.arch, &arguments.rows)?);
         if !differences.is_empty() {
             bail!("two runs differ: {}", differences.join(", "));
         }
@@ -79,25 +81,25 @@ pub fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<u8> {
 }
 
 /// All rows whose names start with one of `wanted`; all of them if it is empty.
-fn measure(workspace: &Workspace, wanted: &[String]) -> Result<Vec<Row>> {
+fn measure(workspace: &Workspace, arch: Arch, wanted: &[String]) -> Result<Vec<Row>> {
     let is_wanted =
         |name: &str| wanted.is_empty() || wanted.iter().any(|prefix| name.starts_with(prefix));
     let mut rows = Vec::new();
 
     let variant = KernelVariant::default();
     if is_wanted("kernel_image_size") {
-        let image = compile::kernel(workspace, variant)?.image;
+        let image = compile::kernel(workspace, arch, variant)?.image;
         rows.push(Row::new("kernel_image_size", image.metadata()?.len(), "bytes"));
     }
     if is_wanted("boot_to_init") || is_wanted("memory_at_init") {
-        rows.extend(boot_rows(workspace)?.into_iter().filter(|row| is_wanted(&row.name)));
+        rows.extend(boot_rows(workspace, arch)?.into_iter().filter(|row| is_wanted(&row.name)));
     }
     let arguments: Vec<&str> = wanted.iter().map(String::as_str).collect();
-    rows.extend(guest(workspace, variant, &arguments)?);
+    rows.extend(guest(workspace, arch, variant, &arguments)?);
     // The same row on a kernel without hook call sites shows what an empty hook costs.
     if is_wanted("getppid_without_hooks") {
         let without = KernelVariant { hooks: false, ..variant };
-        let found = guest(workspace, without, &["getppid"])?;
+        let found = guest(workspace, arch, without, &["getppid"])?;
         let row = found.iter().find(|row| row.name == "getppid").context("no row getppid")?;
         rows.push(Row::new("getppid_without_hooks", &row.value, &row.unit));
     }
@@ -105,10 +107,15 @@ fn measure(workspace: &Workspace, wanted: &[String]) -> Result<Vec<Row>> {
 }
 
 /// Boots the guest's program with these arguments; returns its rows.
-fn guest(workspace: &Workspace, kernel: KernelVariant, arguments: &[&str]) -> Result<Vec<Row>> {
+fn guest(
+    workspace: &Workspace,
+    arch: Arch,
+    kernel: KernelVariant,
+    arguments: &[&str],
+) -> Result<Vec<Row>> {
     let program = std::iter::once("bench").chain(arguments.iter().copied());
     let program = program.map(str::to_owned).collect();
-    let options = Options { kernel, icount: true, program, ..Options::default() };
+    let options = Options { arch, kernel, icount: true, program, ..Options::default() };
     let mut session = Session::boot(workspace, &options)?;
     session.set_patience(PATIENCE);
     let (outcome, console) = session.finish()?;
@@ -121,10 +128,10 @@ fn guest(workspace: &Workspace, kernel: KernelVariant, arguments: &[&str]) -> Re
 
 /// The clock and the memory as the first process finds them: the program runs in the place
 /// of init, and is stopped when it has printed both.
-fn boot_rows(workspace: &Workspace) -> Result<Vec<Row>> {
+fn boot_rows(workspace: &Workspace, arch: Arch) -> Result<Vec<Row>> {
     let append = vec!["init=/bin/bench".to_owned()];
     let program = ["boot_to_init", "memory_free_at_init"].map(str::to_owned).into();
-    let options = Options { icount: true, append, program, ..Options::default() };
+    let options = Options { arch, icount: true, append, program, ..Options::default() };
     let mut session = Session::boot(workspace, &options)?;
     // Followed by a blank: the kernel repeats its command line, which has the name too.
     session.wait_for("memory_free_at_init ")?;
@@ -140,9 +147,11 @@ fn boot_rows(workspace: &Workspace) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Linux's "lean" figure for each row that has one.
-fn linux() -> Result<BTreeMap<&'static str, f64>> {
-    LINUX
+/// Linux's "lean" figure for each row that has one. On other machines than x86_64 it has not
+/// been measured.
+fn linux(arch: Arch) -> Result<BTreeMap<&'static str, f64>> {
+    let figures = if arch == Arch::X86_64 { LINUX } else { "" };
+    figures
         .lines()
         .filter(|line| !line.starts_with('#') && !line.is_empty())
         .map(|line| {
@@ -155,8 +164,8 @@ fn linux() -> Result<BTreeMap<&'static str, f64>> {
         .context("benches/linux-x86_64.tsv")
 }
 
-fn table(rows: &[Row]) -> Result<String> {
-    let linux = linux()?;
+fn table(arch: Arch, rows: &[Row]) -> Result<String> {
+    let linux = linux(arch)?;
     let mut text = String::new();
     writeln!(text, "{:<28} {:>14} {:<12} {:>14} {:>7}", "row", "Lemma", "unit", "Linux", "ratio")?;
     for row in rows {
@@ -175,8 +184,8 @@ fn table(rows: &[Row]) -> Result<String> {
     Ok(text)
 }
 
-fn to_json(rows: &[Row]) -> Result<Value> {
-    let linux = linux()?;
+fn to_json(arch: Arch, rows: &[Row]) -> Result<Value> {
+    let linux = linux(arch)?;
     let rows = rows
         .iter()
         .map(|row| {
@@ -189,7 +198,7 @@ fn to_json(rows: &[Row]) -> Result<Value> {
             }))
         })
         .collect::<Result<Vec<_>>>()?;
-    Ok(json!({ "machine": "x86_64", "rows": rows }))
+    Ok(json!({ "machine": arch.name(), "rows": rows }))
 }
 
 /// What two runs disagree about, rows that wait for the disk excepted.
@@ -231,7 +240,8 @@ mod tests {
 
     #[test]
     fn linux_s_figures_are_read() {
-        let linux = linux().unwrap();
+        assert!(linux(Arch::Aarch64).unwrap().is_empty());
+        let linux = linux(Arch::X86_64).unwrap();
         assert_eq!(linux["getppid"], 330.0);
         assert_eq!(linux["fork_execve_wait"], 250_352.0);
         assert!(linux.len() > 40);
@@ -240,7 +250,7 @@ mod tests {
     #[test]
     fn the_table_has_a_line_for_each_row() {
         let rows = [Row::new("getppid", "165", "t/op"), Row::new("boot_to_init", 5, "t")];
-        let table = table(&rows).unwrap();
+        let table = table(Arch::X86_64, &rows).unwrap();
         assert!(table.contains("boot_to_init*"), "{table}");
         let line = table.lines().find(|line| line.starts_with("getppid")).unwrap();
         assert!(line.ends_with("330    0.50"), "{line}");
@@ -258,7 +268,7 @@ mod tests {
 
     #[test]
     fn json_has_the_figures() {
-        let json = to_json(&[Row::new("getppid", "165.25", "t/op")]).unwrap();
+        let json = to_json(Arch::X86_64, &[Row::new("getppid", "165.25", "t/op")]).unwrap();
         assert_eq!(json["rows"][0]["value"], 165.25);
         assert_eq!(json["rows"][0]["linux"], 330.0);
     }

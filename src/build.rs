@@ -11,13 +11,19 @@ use anyhow::{Context, Result, bail};
 
 use crate::compile::{self, KernelVariant, Profile};
 use crate::image::{self, Contents, Geometry};
-use crate::machine::{Disk, Machine};
+use crate::machine::{Arch, Disk, Machine};
 use crate::setup::{self, Tool};
 use crate::workspace::{Workspace, say};
 
 /// What is built and booted.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The architecture of the guest.
+    pub arch: Arch,
+    /// The CPU's model, where not the usual one.
+    pub cpu: Option<String>,
+    /// More of QEMU's `-machine`.
+    pub machine: Vec<String>,
     /// Which kernel.
     pub kernel: KernelVariant,
     /// The number of CPUs.
@@ -43,6 +49,9 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            arch: Arch::default(),
+            cpu: None,
+            machine: Vec::new(),
             kernel: KernelVariant::default(),
             cpus: 1,
             memory_mib: 256,
@@ -80,15 +89,19 @@ impl Options {
             bail!("no such file: {}", missing.display());
         }
         setup::require_all(workspace, &Tool::ALL)?;
+        setup::require(workspace, self.arch.qemu())?;
         let mut added = self.copies.clone();
         for source in &self.bpf {
             let object = compile::bpf_object(workspace, source)?;
             added.push((object.path, format!("/lib/bpf/{}", object.name)));
         }
-        let kernel = compile::kernel(workspace, self.kernel)?;
+        let kernel = compile::kernel(workspace, self.arch, self.kernel)?;
         let disk = self.prepare_disk(workspace, &added)?;
         Ok(Built {
             machine: Machine {
+                arch: self.arch,
+                cpu: self.cpu.clone(),
+                options: self.machine.clone(),
                 cpus: self.cpus,
                 memory_mib: self.memory_mib,
                 kernel: kernel.image,
@@ -143,7 +156,7 @@ impl Options {
     }
 
     fn fresh_disk(&self, workspace: &Workspace, added: &[(PathBuf, String)]) -> Result<PathBuf> {
-        let mut contents = root_contents(workspace)?;
+        let mut contents = root_contents(workspace, self.arch)?;
         for (source, target) in added {
             contents.copy(target, source)?;
         }
@@ -159,14 +172,14 @@ const fn geometry(profile: Profile) -> Geometry {
 }
 
 /// What every root disk has.
-fn root_contents(workspace: &Workspace) -> Result<Contents> {
+fn root_contents(workspace: &Workspace, arch: Arch) -> Result<Contents> {
     let mut contents = Contents::default();
     for folder in
         ["/dev", "/proc", "/sys/fs/bpf", "/tmp", "/root", "/etc/bpf.d", "/mnt", "/lib/bpf"]
     {
         contents.folder(folder)?;
     }
-    for program in compile::user_programs(workspace)? {
+    for program in compile::user_programs(workspace, arch)? {
         let place = match program.name.as_str() {
             "init" => "/sbin/init".to_owned(),
             // The program that the measurements start again and again.

@@ -46,6 +46,12 @@ pub struct RunArguments {
     /// The architecture of the guest
     #[arg(long, value_enum, default_value_t)]
     pub arch: Arch,
+    /// The model of the guest's CPU, as QEMU names it [default: max]
+    #[arg(long, value_name = "MODEL")]
+    pub cpu: Option<String>,
+    /// More of QEMU's `-machine`, such as gic-version=3 (repeatable)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub machine: Vec<String>,
     /// The kernel's profile: cloud (heap memory, large limits) or embedded (static pools)
     #[arg(long, value_enum, default_value_t)]
     pub profile: Profile,
@@ -93,6 +99,9 @@ pub struct RunArguments {
 /// Options of the measurements.
 #[derive(Debug, Args)]
 pub struct BenchArguments {
+    /// The architecture of the guest
+    #[arg(long, value_enum, default_value_t)]
+    pub arch: Arch,
     /// Write the figures to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -116,6 +125,9 @@ impl RunArguments {
             bail!("--icount works with one CPU only (QEMU), not with --smp {}", self.smp);
         }
         Ok(Options {
+            arch: self.arch,
+            cpu: self.cpu.clone(),
+            machine: self.machine.clone(),
             kernel: KernelVariant {
                 profile: self.profile,
                 hooks: !self.no_hooks,

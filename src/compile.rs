@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::machine::Arch;
 use crate::setup::{self, Tool};
 use crate::symbols;
 use crate::toolchain::{Target, Toolchain};
@@ -92,25 +93,30 @@ pub struct Program {
 }
 
 /// Builds the kernel and its bootable image.
-pub fn kernel(workspace: &Workspace, variant: KernelVariant) -> Result<Kernel> {
+pub fn kernel(workspace: &Workspace, arch: Arch, variant: KernelVariant) -> Result<Kernel> {
     // One at a time: cargo puts every variant's executable at the same place.
-    let _lock = workspace.lock("x86_64/kernel")?;
-    let toolchain = Toolchain::choose(workspace, Target::KernelX86)?;
+    let folder = arch.name();
+    let _lock = workspace.lock(&format!("{folder}/kernel"))?;
+    let toolchain = Toolchain::choose(workspace, Target::Kernel(arch))?;
     let mut cargo = toolchain.cargo(workspace, "build");
     cargo
         .arg("--target-dir")
-        .arg(workspace.output("x86_64/kernel")?)
+        .arg(workspace.output(format!("{folder}/kernel"))?)
         .args(["--package", "kernel", "--bin", "kernel", "--no-default-features"])
         .args(["--features", &variant.features()])
         .args(["--profile", if variant.dev { "dev" } else { "release" }]);
     let built = run_cargo(cargo, &format!("{} ({})", variant.name(), toolchain.describe()))?;
     let Some(executable) = built.first() else { bail!("cargo built no kernel") };
 
-    let linked = workspace.output(format!("x86_64/{}.elf", variant.name()))?;
-    let image = workspace.output(format!("x86_64/{}.img", variant.name()))?;
+    let linked = workspace.output(format!("{folder}/{}.elf", variant.name()))?;
+    let image = workspace.output(format!("{folder}/{}.img", variant.name()))?;
     let content = fs::read(&executable.path)
         .with_context(|| format!("cannot read {}", executable.path.display()))?;
-    write_if_changed(&image, &symbols::bootable_image(&content)?)?;
+    let bootable = match arch {
+        Arch::X86_64 => symbols::bootable_image(&content)?,
+        Arch::Aarch64 | Arch::Riscv64 => symbols::flat_image(&content)?,
+    };
+    write_if_changed(&image, &bootable)?;
     write_if_changed(&linked, &content)?;
     Ok(Kernel { linked, image })
 }
@@ -124,15 +130,17 @@ fn write_if_changed(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// Builds every program of the packages under `userspace/`.
-pub fn user_programs(workspace: &Workspace) -> Result<Vec<Program>> {
-    let _lock = workspace.lock("x86_64/user")?;
-    let toolchain = Toolchain::choose(workspace, Target::UserX86)?;
+pub fn user_programs(workspace: &Workspace, arch: Arch) -> Result<Vec<Program>> {
+    let folder = arch.name();
+    let _lock = workspace.lock(&format!("{folder}/user"))?;
+    let toolchain = Toolchain::choose(workspace, Target::User(arch))?;
     let packages = user_packages(workspace, &toolchain)?;
     if packages.is_empty() {
         return Ok(Vec::new());
     }
     let mut cargo = toolchain.cargo(workspace, "build");
-    cargo.arg("--target-dir").arg(workspace.output("x86_64/user")?).args(["--bins", "--release"]);
+    cargo.arg("--target-dir").arg(workspace.output(format!("{folder}/user"))?);
+    cargo.args(["--bins", "--release"]);
     for package in &packages {
         cargo.args(["--package", package]);
     }
@@ -140,7 +148,7 @@ pub fn user_programs(workspace: &Workspace) -> Result<Vec<Program>> {
     programs.sort_by(|a, b| a.name.cmp(&b.name));
     // A later build may replace cargo's files while an image is made from them.
     for program in &mut programs {
-        let copy = workspace.output(format!("x86_64/programs/{}", program.name))?;
+        let copy = workspace.output(format!("{folder}/programs/{}", program.name))?;
         write_if_changed(&copy, &fs::read(&program.path)?)?;
         program.path = copy;
     }
@@ -149,35 +157,36 @@ pub fn user_programs(workspace: &Workspace) -> Result<Vec<Program>> {
 
 /// Checks the kernel, in each variant that is shipped, and the user programs with clippy,
 /// warnings denied.
-pub fn clippy(workspace: &Workspace) -> Result<()> {
-    let check = |mut cargo: Command, folder: &str| -> Result<()> {
-        cargo.arg("--target-dir").arg(workspace.output(folder)?);
+pub fn clippy(workspace: &Workspace, arch: Arch) -> Result<()> {
+    let folder = format!("{}/clippy", arch.name());
+    let check = |mut cargo: Command| -> Result<()> {
+        cargo.arg("--target-dir").arg(workspace.output(&folder)?);
         let status = cargo.args(["--", "--deny", "warnings"]).status()?;
         if !status.success() {
             bail!("clippy found something (its message is above)");
         }
         Ok(())
     };
-    let toolchain = Toolchain::choose(workspace, Target::KernelX86)?;
+    let toolchain = Toolchain::choose(workspace, Target::Kernel(arch))?;
     toolchain.require_clippy(workspace)?;
     for profile in [Profile::Cloud, Profile::Embedded] {
         for hooks in [true, false] {
             let variant = KernelVariant { profile, hooks, dev: true };
-            say(format!("clippy: {}", variant.name()));
+            say(format!("clippy: {} on {}", variant.name(), arch.name()));
             let mut cargo = toolchain.cargo(workspace, "clippy");
             cargo.args(["--package", "kernel", "--no-default-features"]);
             cargo.args(["--features", &variant.features()]);
-            check(cargo, "x86_64/clippy")?;
+            check(cargo)?;
         }
     }
-    let toolchain = Toolchain::choose(workspace, Target::UserX86)?;
+    let toolchain = Toolchain::choose(workspace, Target::User(arch))?;
     toolchain.require_clippy(workspace)?;
     let mut cargo = toolchain.cargo(workspace, "clippy");
     for package in user_packages(workspace, &toolchain)? {
         cargo.args(["--package", &package]);
     }
-    say("clippy: the user programs");
-    check(cargo, "x86_64/clippy")
+    say(format!("clippy: the user programs on {}", arch.name()));
+    check(cargo)
 }
 
 /// The packages under `userspace/` that have executables.

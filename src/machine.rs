@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+use crate::setup::Tool;
+
 /// The CPU architecture of the guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Arch {
@@ -15,7 +17,7 @@ pub enum Arch {
     #[default]
     #[value(name = "x86_64")]
     X86_64,
-    /// 64-bit Arm: not there yet.
+    /// 64-bit Arm.
     #[value(name = "aarch64")]
     Aarch64,
     /// 64-bit RISC-V: not there yet.
@@ -24,11 +26,33 @@ pub enum Arch {
 }
 
 impl Arch {
+    /// Those that the kernel runs on.
+    pub const SUPPORTED: [Self; 2] = [Self::X86_64, Self::Aarch64];
+
+    /// Its name on the command line, in file names, and to `uname -m`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+            Self::Riscv64 => "riscv64",
+        }
+    }
+
+    /// The emulator.
+    #[must_use]
+    pub const fn qemu(self) -> Tool {
+        match self {
+            Self::X86_64 => Tool::QemuX86,
+            Self::Aarch64 => Tool::QemuArm,
+            Self::Riscv64 => Tool::QemuRiscv,
+        }
+    }
+
     /// An error for the architectures that have no kernel yet.
     pub fn check_supported(self) -> Result<()> {
         match self {
-            Self::X86_64 => Ok(()),
-            Self::Aarch64 => bail!("--arch aarch64: the kernel does not run there yet"),
+            Self::X86_64 | Self::Aarch64 => Ok(()),
             Self::Riscv64 => bail!("--arch riscv64: the kernel does not run there yet"),
         }
     }
@@ -46,6 +70,12 @@ pub enum Disk {
 /// What may be chosen about the machine.
 #[derive(Clone, Debug)]
 pub struct Machine {
+    /// What it is.
+    pub arch: Arch,
+    /// The CPU's model, where not the usual one.
+    pub cpu: Option<String>,
+    /// More of QEMU's `-machine`, such as `gic-version=3`.
+    pub options: Vec<String>,
     /// The number of CPUs.
     pub cpus: u32,
     /// Memory in MiB.
@@ -66,7 +96,15 @@ impl Machine {
     /// QEMU's arguments. `status` is the file that receives the guest's exit status.
     pub fn arguments(&self, status: &Path) -> Result<Vec<OsString>> {
         let mut arguments = Arguments::default();
-        arguments.words(&["-machine", "q35", "-cpu", "max", "-nodefaults", "-no-user-config"]);
+        let (machine, cpu) = match self.arch {
+            Arch::X86_64 => ("q35", "max"),
+            Arch::Aarch64 | Arch::Riscv64 => ("virt", "max"),
+        };
+        let machine: Vec<&str> =
+            std::iter::once(machine).chain(self.options.iter().map(String::as_str)).collect();
+        arguments.pair("-machine", machine.join(","));
+        arguments.pair("-cpu", self.cpu.as_deref().unwrap_or(cpu));
+        arguments.words(&["-nodefaults", "-no-user-config"]);
         // A triple fault ends the run instead of starting it again.
         arguments.words(&["-display", "none", "-no-reboot"]);
         if self.icount {
@@ -97,8 +135,16 @@ impl Machine {
         let mut chardev = OsString::from("file,id=status,path=");
         chardev.push(option_value(status)?);
         arguments.pair("-chardev", chardev);
-        arguments.pair("-device", "isa-debugcon,iobase=0xe9,chardev=status");
-        arguments.pair("-device", "isa-debug-exit,iobase=0xf4,iosize=4");
+        match self.arch {
+            Arch::X86_64 => {
+                arguments.pair("-device", "isa-debugcon,iobase=0xe9,chardev=status");
+                arguments.pair("-device", "isa-debug-exit,iobase=0xf4,iosize=4");
+            }
+            // The same through semihosting, which only the kernel may use.
+            Arch::Aarch64 | Arch::Riscv64 => {
+                arguments.pair("-semihosting-config", "enable=on,target=native,chardev=status")
+            }
+        }
         if self.debug {
             arguments.words(&["-s", "-S"]);
         }
@@ -151,6 +197,9 @@ mod tests {
 
     fn machine() -> Machine {
         Machine {
+            arch: Arch::X86_64,
+            cpu: None,
+            options: Vec::new(),
             cpus: 1,
             memory_mib: 256,
             kernel: "kernel.img".into(),
@@ -184,6 +233,18 @@ mod tests {
     }
 
     #[test]
+    fn the_cpu_and_the_machine_can_be_chosen() {
+        let arm = Machine { arch: Arch::Aarch64, ..machine() };
+        assert!(joined(&arm).contains("-machine virt -cpu max"));
+        let older = Machine {
+            cpu: Some("cortex-a72".to_owned()),
+            options: vec!["gic-version=3".to_owned()],
+            ..arm
+        };
+        assert!(joined(&older).contains("-machine virt,gic-version=3 -cpu cortex-a72"));
+    }
+
+    #[test]
     fn counting_instructions_needs_one_cpu() {
         let counted = Machine { icount: true, ..machine() };
         assert!(joined(&counted).contains("-icount shift=0,sleep=off -seed 1"));
@@ -199,9 +260,9 @@ mod tests {
 
     #[test]
     fn other_architectures_are_refused_in_words() {
-        assert!(Arch::X86_64.check_supported().is_ok());
-        for arch in [Arch::Aarch64, Arch::Riscv64] {
-            assert!(arch.check_supported().unwrap_err().to_string().contains("yet"));
+        for arch in Arch::SUPPORTED {
+            assert!(arch.check_supported().is_ok());
         }
+        assert!(Arch::Riscv64.check_supported().unwrap_err().to_string().contains("yet"));
     }
 }

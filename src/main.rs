@@ -7,6 +7,7 @@ use clap::Parser;
 
 use lemma::cli::{Cli, RunArguments, Task};
 use lemma::console::InputStarts;
+use lemma::machine::Arch;
 use lemma::qemu::Guest;
 use lemma::setup::{self, Tool};
 use lemma::workspace::{Workspace, say};
@@ -33,14 +34,19 @@ fn run(cli: &Cli) -> Result<u8> {
         Some(Task::Setup) => {
             toolchain::forget_failures(&workspace)?;
             setup::require_all(&workspace, &Tool::ALL)?;
-            for target in [toolchain::Target::KernelX86, toolchain::Target::UserX86] {
-                say(toolchain::Toolchain::choose(&workspace, target)?.describe());
+            for arch in Arch::SUPPORTED {
+                setup::require(&workspace, arch.qemu())?;
+                for target in [toolchain::Target::Kernel(arch), toolchain::Target::User(arch)] {
+                    say(toolchain::Toolchain::choose(&workspace, target)?.describe());
+                }
             }
             Ok(0)
         }
         Some(Task::Bench(arguments)) => bench::run(&workspace, arguments),
         Some(Task::Clippy) => {
-            compile::clippy(&workspace)?;
+            for arch in Arch::SUPPORTED {
+                compile::clippy(&workspace, arch)?;
+            }
             Ok(0)
         }
     }

@@ -6,7 +6,8 @@
 //! `session` use the pipes.
 //!
 //! A guest ends by writing its status byte to the debug console (a file here) and then
-//! `min(status, 126)` to QEMU's exit device, which makes QEMU exit with `2v + 1`. A kernel
+//! `min(status, 126)` to QEMU's exit device, which makes QEMU exit with `2v + 1`; on machines
+//! without those devices it does both through semihosting. A kernel
 //! panic writes 127 there. QEMU's exit with 0 is a power-off without a status, or a reset.
 
 use std::io::Read;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::machine::Machine;
-use crate::setup::{self, Tool};
+use crate::setup;
 use crate::workspace::Workspace;
 
 /// Our exit status after a kernel panic.
@@ -94,7 +95,7 @@ impl Guest {
         workspace: &Workspace,
         machine: &Machine,
     ) -> Result<(Self, ChildStdin, ChildStdout)> {
-        let qemu = setup::require(workspace, Tool::QemuX86)?;
+        let qemu = setup::require(workspace, machine.arch.qemu())?;
         let folder = tempfile::Builder::new().prefix("lemma-").tempdir()?;
         let arguments = machine.arguments(&status_file(&folder))?;
         // QEMU dies with us, however we die: setpriv is part of every Debian (util-linux).

@@ -18,6 +18,10 @@ use crate::workspace::{Workspace, say};
 pub enum Tool {
     /// The machine emulator.
     QemuX86,
+    /// The same for AArch64.
+    QemuArm,
+    /// The same for RISC-V.
+    QemuRiscv,
     /// The compiler of BPF programs.
     Clang,
     /// The linker, where the Rust toolchain has none of its own.
@@ -31,15 +35,16 @@ pub enum Tool {
 }
 
 impl Tool {
-    /// What `cargo run` needs on every machine.
-    pub const ALL: [Self; 5] =
-        [Self::QemuX86, Self::Clang, Self::Mke2fs, Self::Debugfs, Self::E2fsck];
+    /// What `cargo run` needs for every architecture, beside the emulator.
+    pub const ALL: [Self; 4] = [Self::Clang, Self::Mke2fs, Self::Debugfs, Self::E2fsck];
 
     /// The program's name.
     #[must_use]
     pub const fn program(self) -> &'static str {
         match self {
             Self::QemuX86 => "qemu-system-x86_64",
+            Self::QemuArm => "qemu-system-aarch64",
+            Self::QemuRiscv => "qemu-system-riscv64",
             Self::Clang => "clang",
             Self::Lld => "ld.lld",
             Self::Mke2fs => "mke2fs",
@@ -53,6 +58,8 @@ impl Tool {
     pub const fn package(self) -> &'static str {
         match self {
             Self::QemuX86 => "qemu-system-x86",
+            Self::QemuArm => "qemu-system-arm",
+            Self::QemuRiscv => "qemu-system-misc",
             Self::Clang => "clang",
             Self::Lld => "lld",
             Self::Mke2fs | Self::Debugfs | Self::E2fsck => "e2fsprogs",

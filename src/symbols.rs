@@ -38,7 +38,8 @@ struct Segment {
     align: u64,
 }
 
-/// Makes the image that is booted from the kernel as the linker left it.
+/// Makes the image that is booted from the kernel as the linker left it, for boot loaders that
+/// read ELF files.
 pub fn bootable_image(linked: &[u8]) -> Result<Vec<u8>> {
     let table = symbol_table(linked)?;
     let segments = read_segments(linked)?;
@@ -49,8 +50,7 @@ pub fn bootable_image(linked: &[u8]) -> Result<Vec<u8>> {
     put(&mut image, 32, &(EHDR as u64).to_le_bytes())?;
     image.resize(EHDR + segments.len() * PHDR, 0);
 
-    // Exactly the header: the magic number alone also stands among the kernel's constants.
-    let unfilled = [MAGIC.as_slice(), &(HEADER as u64).to_le_bytes()].concat();
+    let unfilled = unfilled();
     let mut filled = false;
     let mut placed: Vec<(Segment, u64)> = Vec::new();
     for (index, segment) in segments.iter().enumerate() {
@@ -94,6 +94,52 @@ pub fn bootable_image(linked: &[u8]) -> Result<Vec<u8>> {
     Ok(image)
 }
 
+/// Makes the image that is booted where the boot loader reads no ELF file: memory as it is at
+/// the start, from the first byte to the symbols, beginning with the header of Linux's boot
+/// protocol (AArch64's and RISC-V's are laid out alike), in which the image's length is filled
+/// in.
+pub fn flat_image(linked: &[u8]) -> Result<Vec<u8>> {
+    const SIZE_FIELD: usize = 16;
+    const MAGIC_FIELD: usize = 56;
+    const MAGIC_NUMBERS: [&[u8; 4]; 2] = [b"ARM\x64", b"RSC\x05"];
+    let table = symbol_table(linked)?;
+    let segments: Vec<Segment> =
+        read_segments(linked)?.into_iter().filter(|segment| segment.kind == PT_LOAD).collect();
+    let base = segments.iter().map(|segment| segment.physical_address).min();
+    let base = base.context("the kernel has no segments")?;
+    let unfilled = unfilled();
+    let mut image = Vec::new();
+    let mut filled = false;
+    for segment in &segments {
+        let mut content = range(linked, segment.offset, segment.file_size)?;
+        let start = usize::try_from(segment.physical_address - base)?;
+        if content == unfilled {
+            filled = true;
+            content = &table;
+        }
+        let end = start + content.len().max(usize::try_from(segment.memory_size)?);
+        image.resize(image.len().max(end), 0);
+        put(&mut image, start, content)?;
+    }
+    if !filled {
+        bail!("the kernel has no segment for its symbols (linker script)");
+    }
+    let magic: [u8; 4] = array(&image, MAGIC_FIELD)?;
+    if !MAGIC_NUMBERS.contains(&&magic) {
+        bail!("the kernel does not begin with the header of an image");
+    }
+    image.resize(image.len().next_multiple_of(PAGE), 0);
+    let length = image.len() as u64;
+    put(&mut image, SIZE_FIELD, &length.to_le_bytes())?;
+    Ok(image)
+}
+
+/// What the linker leaves where the symbols go: exactly the header. The magic number alone
+/// also stands among the kernel's constants.
+fn unfilled() -> Vec<u8> {
+    [MAGIC.as_slice(), &(HEADER as u64).to_le_bytes()].concat()
+}
+
 /// The filled segment: header, addresses, names.
 fn symbol_table(linked: &[u8]) -> Result<Vec<u8>> {
     let file = ElfFile64::<Endianness>::parse(linked).context("the kernel is not an ELF file")?;
@@ -115,7 +161,11 @@ fn symbol_table(linked: &[u8]) -> Result<Vec<u8>> {
         .filter(is_code)
         .filter_map(|symbol| {
             let offset = u32::try_from(symbol.address().checked_sub(KERNEL_BASE)?).ok()?;
-            let name = symbol.name().ok().filter(|name| !name.is_empty())?;
+            let name = symbol.name().ok()?;
+            // `$x` and the like tell code from data on some architectures.
+            if name.is_empty() || name.starts_with('$') {
+                return None;
+            }
             Some((offset, format!("{:#}", rustc_demangle::demangle(name))))
         })
         .collect();
@@ -296,6 +346,23 @@ mod tests {
         let segments = read_segments(&image).unwrap();
         assert_eq!(range(&image, segments[2].offset, 3).unwrap(), b"234");
         assert_eq!(segments[2].offset, segments[0].offset + 2);
+    }
+
+    #[test]
+    fn a_flat_image_is_memory_with_its_length_in_the_header() {
+        let mut text = vec![0; 0x1800];
+        text[56..60].copy_from_slice(b"ARM\x64");
+        let header = empty_header();
+        let symbols = KERNEL_BASE + 0x4000;
+        let file = elf(&[(PT_LOAD, KERNEL_BASE, &text), (PT_LOAD, symbols, &header)]);
+        let image = flat_image(&file).unwrap();
+        assert_eq!(image.len(), 0x5000);
+        assert_eq!(u64::from_le_bytes(array(&image, 16).unwrap()), 0x5000);
+        assert_eq!(&image[0x4000..0x4008], MAGIC);
+        assert_eq!(image[0x4008..0x4010], 20_u64.to_le_bytes());
+        let without_magic = elf(&[(PT_LOAD, KERNEL_BASE, b"code"), (PT_LOAD, symbols, &header)]);
+        assert!(flat_image(&without_magic).is_err());
+        assert!(flat_image(&elf(&[(PT_LOAD, KERNEL_BASE, &text)])).is_err());
     }
 
     #[test]

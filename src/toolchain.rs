@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::machine::Arch;
 use crate::setup::{self, Tool};
 use crate::workspace::{Workspace, say};
 
@@ -28,10 +29,10 @@ const OVERRIDE_VARIABLE: &str = "LEMMA_TOOLCHAIN";
 /// What code is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The kernel on x86_64.
-    KernelX86,
-    /// User programs on x86_64.
-    UserX86,
+    /// The kernel.
+    Kernel(Arch),
+    /// User programs.
+    User(Arch),
 }
 
 impl Target {
@@ -39,8 +40,12 @@ impl Target {
     #[must_use]
     pub const fn triple(self) -> &'static str {
         match self {
-            Self::KernelX86 => "x86_64-unknown-none",
-            Self::UserX86 => "x86_64-unknown-linux-musl",
+            Self::Kernel(Arch::X86_64) => "x86_64-unknown-none",
+            Self::User(Arch::X86_64) => "x86_64-unknown-linux-musl",
+            Self::Kernel(Arch::Aarch64) => "aarch64-unknown-none-softfloat",
+            Self::User(Arch::Aarch64) => "aarch64-unknown-linux-musl",
+            Self::Kernel(Arch::Riscv64) => "riscv64imac-unknown-none-elf",
+            Self::User(Arch::Riscv64) => "riscv64gc-unknown-linux-musl",
         }
     }
 
@@ -49,10 +54,17 @@ impl Target {
     /// for the disk.
     const fn rustflags(self) -> &'static str {
         match self {
-            Self::KernelX86 => {
+            Self::Kernel(Arch::X86_64) => {
                 "-C relocation-model=static -C code-model=kernel -C force-frame-pointers=yes"
             }
-            Self::UserX86 => {
+            Self::Kernel(Arch::Aarch64) => "-C relocation-model=static -C force-frame-pointers=yes",
+            Self::Kernel(Arch::Riscv64) => {
+                "-C relocation-model=static -C code-model=medium -C force-frame-pointers=yes"
+            }
+            Self::User(Arch::Aarch64 | Arch::Riscv64) => {
+                "-C relocation-model=static -C link-self-contained=no -C strip=symbols"
+            }
+            Self::User(Arch::X86_64) => {
                 "-C relocation-model=static -C link-self-contained=no -C target-cpu=x86-64 \
                  -C strip=symbols"
             }
@@ -61,7 +73,7 @@ impl Target {
 
     /// Whether rustup's precompiled `core` for this target serves.
     const fn precompiled_serves(self) -> bool {
-        matches!(self, Self::KernelX86)
+        matches!(self, Self::Kernel(_))
     }
 }
 

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lemma::machine::{Disk, Machine};
+use lemma::machine::{Arch, Disk, Machine};
 use lemma::qemu::{Guest, Outcome};
 use lemma::symbols::{KERNEL_BASE, bootable_image};
 use lemma::workspace::Workspace;
@@ -106,6 +106,9 @@ fn run(answer: &[u8], icount: bool, limit: Duration) -> Outcome {
 
 fn machine(kernel: &Path, disk: &Path, icount: bool) -> Machine {
     Machine {
+        arch: Arch::X86_64,
+        cpu: None,
+        options: Vec::new(),
         cpus: 1,
         memory_mib: 32,
         kernel: kernel.to_path_buf(),

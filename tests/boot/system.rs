@@ -4,6 +4,7 @@ use std::process::Command;
 
 use lemma::build::Options;
 use lemma::compile;
+use lemma::machine::Arch;
 use lemma::qemu::Outcome;
 use lemma::workspace::Workspace;
 
@@ -24,7 +25,7 @@ fn system_calls_behave_as_linux_s_on_both_file_systems() {
 #[test]
 fn the_same_tests_pass_on_linux() {
     let workspace = Workspace::locate().unwrap();
-    let programs = compile::user_programs(&workspace).unwrap();
+    let programs = compile::user_programs(&workspace, Arch::X86_64).unwrap();
     let usertests = programs.iter().find(|program| program.name == "usertests").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("usertests");
