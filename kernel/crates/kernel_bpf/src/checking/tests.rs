@@ -51,7 +51,7 @@ fn context(random: &mut Random, kind: u64) -> [u8; CONTEXT] {
 
 /// Runs an accepted program in both interpreters, several times on the same maps.
 fn check(seed: u64, random: &mut Random, program: &Verified<Program<Arc<Map>>>) -> u64 {
-    #[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
+    #[cfg(feature = "host-jit")]
     let (twin, compiled) = compiled_twin(program);
     let mut machine = Machine::new(program);
     let ready = Interpreter::<ActiveProfile>::new(program).unwrap();
@@ -77,7 +77,7 @@ fn check(seed: u64, random: &mut Random, program: &Verified<Program<Arc<Map>>>) 
         if compare {
             compare_maps(seed, &machine, program);
         }
-        #[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
+        #[cfg(feature = "host-jit")]
         {
             services.clock.store(0, core::sync::atomic::Ordering::Relaxed);
             let result = compiled.run(&mut bytes, &services).unwrap();
@@ -94,12 +94,12 @@ fn check(seed: u64, random: &mut Random, program: &Verified<Program<Arc<Map>>>) 
     executed
 }
 
-/// The same program with maps of its own, compiled; with and without BMI2 in turns.
-#[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
+/// The same program with maps of its own, compiled; in each of the machine's ways in turns.
+#[cfg(feature = "host-jit")]
 fn compiled_twin(
     program: &Program<Arc<Map>>,
 ) -> (Verified<Program<Arc<Map>>>, crate::jit::Compiled) {
-    use crate::jit::{Compiled, tests, x86_64::X86_64};
+    use crate::jit::{Compiled, host::Native, tests};
 
     let mut options = ActiveProfile::verify_options();
     options.max_processed = 5_000;
@@ -108,7 +108,7 @@ fn compiled_twin(
     let ways = tests::options();
     let way = &ways[program.insns.len() % ways.len()];
     // SAFETY: this is the machine that the test runs on.
-    let compiled = unsafe { Compiled::new::<ActiveProfile, X86_64>(&twin, way) }.unwrap();
+    let compiled = unsafe { Compiled::new::<ActiveProfile, Native>(&twin, way) }.unwrap();
     (twin, compiled)
 }
 

@@ -25,14 +25,14 @@ type Ready = Prepared<ActiveProfile>;
 /// Every engine that there is on this host.
 const ENGINES: &[Engine] = &[
     Engine::Interpreter,
-    #[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
+    #[cfg(feature = "host-jit")]
     Engine::Compiled,
 ];
 
 fn prepare(verified: &Verified<Program<Arc<Map>>>, engine: Engine) -> Result<Ready, LoadError> {
     match engine {
         Engine::Interpreter => Interpreter::new(verified).map(Prepared::Interpreter),
-        #[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
+        #[cfg(feature = "host-jit")]
         Engine::Compiled => {
             use crate::jit::{Compiled, host::Native, tests};
             let options = &tests::options()[0];
@@ -40,7 +40,7 @@ fn prepare(verified: &Verified<Program<Arc<Map>>>, engine: Engine) -> Result<Rea
             let compiled = unsafe { Compiled::new::<ActiveProfile, Native>(verified, options) };
             compiled.map(Prepared::Compiled)
         }
-        #[cfg(not(all(feature = "host-jit", target_arch = "x86_64")))]
+        #[cfg(not(feature = "host-jit"))]
         Engine::Compiled => unreachable!("not among the engines"),
     }
 }
@@ -274,12 +274,12 @@ fn with_callback(engine: Engine, main: &str, callback: &str, maps: &[Arc<Map>]) 
             let ready = unsafe { Interpreter::new_trusted(&program, &trust) };
             ready.map(Prepared::Interpreter).unwrap()
         }
-        #[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
+        #[cfg(feature = "host-jit")]
         Engine::Compiled => {
             let mut ways = crate::jit::tests::compile_trusted(&program, &trust);
             Prepared::Compiled(ways.swap_remove(0))
         }
-        #[cfg(not(all(feature = "host-jit", target_arch = "x86_64")))]
+        #[cfg(not(feature = "host-jit"))]
         Engine::Compiled => unreachable!("not among the engines"),
     };
     ready.run(&mut [0; 64], &Mock::default()).unwrap()

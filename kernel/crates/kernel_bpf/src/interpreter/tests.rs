@@ -63,7 +63,7 @@ fn run(insns: Vec<Insn>, memory: &mut [u8]) -> u64 {
     // SAFETY: the tests' programs keep to `memory` and to their stack.
     let cloud = unsafe { Interpreter::<CloudProfile>::new_trusted(&program, &trust) }.unwrap();
     let (result, after) = on(&|bytes| cloud.run(bytes, &Mock::default()).unwrap());
-    #[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
+    #[cfg(feature = "host-jit")]
     for compiled in crate::jit::tests::compile_trusted(&program, &trust) {
         let outcome = on(&|bytes| compiled.run(bytes, &Mock::default()).unwrap());
         assert_eq!(outcome, (result, after.clone()), "compiled: {:?}", program.insns);

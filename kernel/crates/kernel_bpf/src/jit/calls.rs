@@ -11,7 +11,7 @@ use crate::map::TailEntry;
 
 /// Bytes of the machine's stack that a function takes besides its BPF stack, at most: saved
 /// registers, the address of the run, where to return to, alignment.
-const FRAME_BYTES: usize = 96;
+const FRAME_BYTES: usize = 112;
 
 /// Decides a tail call: the address of the target's code, or 0. It remembers the context, for the
 /// target.

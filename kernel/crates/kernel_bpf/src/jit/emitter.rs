@@ -10,6 +10,7 @@ use core::ops::Range;
 use super::front::{Function, Lowered};
 use super::ir::{Mem, Node, Op};
 use super::{Intrinsics, Machine};
+use crate::insn::Size;
 use crate::map::ArrayLookup;
 use crate::resolve::LoadError;
 
@@ -95,8 +96,8 @@ pub trait Emitter: Sized {
     /// Further registers, which calls may change; numbered after the ones that are kept.
     const EXTRAS_SCRATCH: u8;
 
-    /// Whether one load or store can do this address.
-    fn addresses(mem: &Mem) -> bool;
+    /// Whether one load or store of this size can do this address.
+    fn addresses(mem: &Mem, size: Size) -> bool;
 
     /// An emitter for one program.
     fn new(context: &Context<'_>) -> Self;

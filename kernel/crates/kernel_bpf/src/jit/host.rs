@@ -24,6 +24,9 @@ const PAGE: usize = 4096;
 /// The emitter for this host's CPU.
 #[cfg(target_arch = "x86_64")]
 pub type Native = super::x86_64::X86_64;
+/// The emitter for this host's CPU.
+#[cfg(target_arch = "aarch64")]
+pub type Native = super::aarch64::Aarch64;
 
 /// What the CPU of this host can do.
 #[must_use]
@@ -32,7 +35,11 @@ pub fn machine() -> Machine {
     let bmi2 = std::arch::is_x86_feature_detected!("bmi2");
     #[cfg(not(target_arch = "x86_64"))]
     let bmi2 = false;
-    Machine { bmi2 }
+    #[cfg(target_arch = "aarch64")]
+    let lse = std::arch::is_aarch64_feature_detected!("lse");
+    #[cfg(not(target_arch = "aarch64"))]
+    let lse = false;
+    Machine { bmi2, lse }
 }
 
 /// Pages of this process.
@@ -107,6 +114,29 @@ impl HostMemory {
     }
 }
 
+/// Lets this process's instruction fetches see what was written.
+#[cfg(target_arch = "aarch64")]
+fn synchronize(start: usize, size: usize) {
+    // The smallest line that the architecture allows.
+    const LINE: usize = 16;
+    let lines = || (start & !(LINE - 1)..start + size).step_by(LINE);
+    for line in lines() {
+        // SAFETY: cleans a line of the data cache of memory that is mapped.
+        unsafe { core::arch::asm!("dc cvau, {}", in(reg) line, options(nostack)) };
+    }
+    // SAFETY: a barrier.
+    unsafe { core::arch::asm!("dsb ish", options(nostack)) };
+    for line in lines() {
+        // SAFETY: drops a line of the instruction cache.
+        unsafe { core::arch::asm!("ic ivau, {}", in(reg) line, options(nostack)) };
+    }
+    // SAFETY: barriers.
+    unsafe { core::arch::asm!("dsb ish", "isb", options(nostack)) };
+}
+
+#[cfg(target_arch = "x86_64")]
+fn synchronize(_: usize, _: usize) {}
+
 fn pages(size: usize) -> usize {
     size.max(1).next_multiple_of(PAGE)
 }
@@ -123,6 +153,7 @@ unsafe impl CodeMemory for HostMemory {
         let bytes = core::ptr::with_exposed_provenance_mut::<u8>(start);
         // SAFETY: the block is mapped, readable, writable, initialised, and ours alone.
         write(unsafe { core::slice::from_raw_parts_mut(bytes, size) }, start);
+        synchronize(start, size);
         if self.protect(start, pages(size), MprotectFlags::READ | MprotectFlags::EXEC) {
             return Some(start);
         }

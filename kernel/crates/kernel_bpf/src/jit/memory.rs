@@ -17,7 +17,8 @@ pub unsafe trait CodeMemory: Sync {
 
     /// Allocates `size` bytes, lets `write` fill them, and seals them. `write` gets memory
     /// and the address at which it will be executed. Returns that address, or `None` when there
-    /// is no memory.
+    /// is no memory. On machines whose instruction fetches do not see stores by themselves
+    /// (AArch64: `dc cvau`, `ic ivau`; RISC-V: `fence.i` on every CPU) it sees to that.
     fn install(&self, size: usize, write: &mut dyn FnMut(&mut [u8], usize)) -> Option<usize>;
 
     /// Takes memory back.

@@ -41,8 +41,10 @@
 //! once), `host` (which maps such memory for tools and tests), `calls`, and here, where compiled
 //! code is called.
 
+pub mod aarch64;
 mod calls;
 pub mod emitter;
+mod far;
 pub mod front;
 #[cfg(feature = "host-jit")]
 pub mod host;
@@ -50,8 +52,7 @@ pub mod ir;
 pub mod magic;
 pub mod memory;
 pub mod run;
-#[cfg(test)]
-#[cfg(all(feature = "host-jit", target_arch = "x86_64"))]
+#[cfg(all(test, feature = "host-jit"))]
 pub(crate) mod tests;
 pub mod x86_64;
 
@@ -72,10 +73,12 @@ use memory::{CodeMemory, InstalledCode};
 use run::Run;
 
 /// The machine that code is compiled for: what emitters may use of it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
     /// x86_64: shifts and rotations of three operands, and multiplications that leave the flags.
     pub bmi2: bool,
+    /// AArch64: atomic instructions (FEAT_LSE) instead of loops of exclusive ones.
+    pub lse: bool,
 }
 
 /// What the embedder offers so that a helper needs no call, or a shorter one.

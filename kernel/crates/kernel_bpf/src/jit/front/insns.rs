@@ -49,17 +49,17 @@ impl<E: Emitter> Front<'_, E> {
                     self.copy(Width::W64, Place::of(dst), place);
                     return Ok(());
                 }
-                let mem = self.memory(base, offset);
+                let mem = self.memory(base, offset, size);
                 let dst = Place::of(dst);
                 self.push(Op::Load { size, signed: false, acquire: false, dst, mem });
             }
             Insn::LoadSx { size, dst, base, offset } => {
-                let mem = self.memory(base, i32::from(offset));
                 let (size, dst) = (size.size(), Place::of(dst));
+                let mem = self.memory(base, i32::from(offset), size);
                 self.push(Op::Load { size, signed: true, acquire: false, dst, mem });
             }
             Insn::LoadAcquire { size, dst, base, offset } => {
-                let mem = self.plain_memory(base, i32::from(offset));
+                let mem = self.plain_memory(base, i32::from(offset), size);
                 let dst = Place::of(dst);
                 self.push(Op::Load { size, signed: false, acquire: true, dst, mem });
             }
@@ -72,16 +72,17 @@ impl<E: Emitter> Front<'_, E> {
                     return self.store_promoted(width, place, src);
                 }
                 let src = self.source(src, width);
-                let mem = self.memory(base, offset);
+                let mem = self.memory(base, offset, size);
                 self.push(Op::Store { size, release: false, mem, src });
             }
             Insn::StoreRelease { size, base, offset, src } => {
                 let src = self.source(Operand::Reg(src), Width::W64);
-                let mem = self.plain_memory(base, i32::from(offset));
+                let mem = self.plain_memory(base, i32::from(offset), size);
                 self.push(Op::Store { size, release: true, mem, src });
             }
             Insn::Atomic { op, width, base, offset, src } => {
-                let mem = self.plain_memory(base, i32::from(offset));
+                let size = if width == Width::W64 { Size::DW } else { Size::W };
+                let mem = self.plain_memory(base, i32::from(offset), size);
                 // What is fetched goes into the register itself.
                 let src = match op {
                     AtomicOp::CmpXchg => self.place(Place::of(src), width),
@@ -158,13 +159,14 @@ impl<E: Emitter> Front<'_, E> {
         }
     }
 
-    fn memory(&self, base: Reg, offset: i32) -> Mem {
-        self.known.memory(Mem::at(Place::of(base), offset), E::addresses)
+    fn memory(&self, base: Reg, offset: i32, size: Size) -> Mem {
+        let can = |mem: &Mem| E::addresses(mem, size);
+        self.known.memory(Mem::at(Place::of(base), offset), can)
     }
 
     /// Memory without an index.
-    fn plain_memory(&self, base: Reg, offset: i32) -> Mem {
-        let plain = |mem: &Mem| mem.index.is_none() && E::addresses(mem);
+    fn plain_memory(&self, base: Reg, offset: i32, size: Size) -> Mem {
+        let plain = |mem: &Mem| mem.index.is_none() && E::addresses(mem, size);
         self.known.memory(Mem::at(Place::of(base), offset), plain)
     }
 

@@ -1,10 +1,11 @@
 //! What the tests of all engines need of the compilers.
 
+pub(crate) mod tools;
+
 use alloc::sync::Arc;
 use std::vec::Vec;
 
-use super::host::{HostMemory, machine};
-use super::x86_64::X86_64;
+use super::host::{HostMemory, Native, machine};
 use super::{Compiled, Intrinsics, Machine, Options};
 use crate::map::Map;
 use crate::program::Program;
@@ -16,8 +17,8 @@ pub(crate) fn options() -> Vec<Options> {
     let with =
         |machine| Options { machine, intrinsics: Intrinsics::default(), memory, blind: None };
     let mut all = Vec::from([with(Machine::default())]);
-    if machine().bmi2 {
-        all.push(with(Machine { bmi2: true }));
+    if machine() != Machine::default() {
+        all.push(with(machine()));
     }
     all
 }
@@ -25,6 +26,6 @@ pub(crate) fn options() -> Vec<Options> {
 /// Compiles a program that nobody verified, in every way.
 pub(crate) fn compile_trusted(program: &Program<Arc<Map>>, trust: &Trust) -> Vec<Compiled> {
     // SAFETY: the tests run programs that keep to what they are given, on this machine.
-    let compile = |options| unsafe { Compiled::new_trusted::<X86_64>(program, trust, options) };
+    let compile = |options| unsafe { Compiled::new_trusted::<Native>(program, trust, options) };
     options().iter().map(|options| compile(options).unwrap()).collect()
 }

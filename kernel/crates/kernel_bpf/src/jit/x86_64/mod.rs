@@ -18,7 +18,7 @@ mod flow;
 
 use super::emitter::{Context, Emission, Emitter, Outside};
 use super::ir::{Mem, Node, Op, Place, Source};
-use crate::insn::{AluOp, Width};
+use crate::insn::{AluOp, Size, Width};
 
 /// The emitter for x86_64.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Emitter for X86_64 {
     const EXTRAS_SCRATCH: u8 = 0;
 
     #[inline]
-    fn addresses(mem: &Mem) -> bool {
+    fn addresses(mem: &Mem, _: Size) -> bool {
         // The frame pointer is the stack pointer, which cannot be an index.
         mem.index != Some(Place::FRAME)
     }
