@@ -6,24 +6,63 @@
 //! Readers do nothing at all; there is no lock and no counter on the way into a program.
 //!
 //! Use: unlink; `tag = epoch.retire()`; later, when `epoch.is_safe(tag)`, reuse.
+//!
+//! The clock is generic over its words ([`Word`]), so that a test can run it in a model of the
+//! memory orders that a machine may show (`tests/epoch_model.rs`).
 
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Most CPUs that an [`Epoch`] follows.
 pub const MAX_CPUS: usize = 64;
 
 const OFFLINE: u64 = u64::MAX;
 
+/// An atomic number, and the fence that orders all of them.
+pub trait Word {
+    fn load(&self, order: Ordering) -> u64;
+    fn store(&self, value: u64, order: Ordering);
+    fn fetch_add(&self, value: u64, order: Ordering) -> u64;
+    fn fetch_max(&self, value: u64, order: Ordering) -> u64;
+    fn fence(order: Ordering);
+}
+
+impl Word for AtomicU64 {
+    #[inline(always)]
+    fn load(&self, order: Ordering) -> u64 {
+        self.load(order)
+    }
+
+    #[inline(always)]
+    fn store(&self, value: u64, order: Ordering) {
+        self.store(value, order);
+    }
+
+    #[inline(always)]
+    fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+        self.fetch_add(value, order)
+    }
+
+    #[inline(always)]
+    fn fetch_max(&self, value: u64, order: Ordering) -> u64 {
+        self.fetch_max(value, order)
+    }
+
+    #[inline(always)]
+    fn fence(order: Ordering) {
+        fence(order);
+    }
+}
+
 /// One CPU's last quiescent state, on a cache line of its own.
 #[repr(align(64))]
-struct Seen(AtomicU64);
+struct Seen<W>(W);
 
 /// The clock of retirements, and how far each CPU has followed it.
-pub struct Epoch {
-    current: AtomicU64,
+pub struct Epoch<W = AtomicU64, const CPUS: usize = MAX_CPUS> {
+    current: W,
     /// One more than the highest CPU that was ever online.
-    cpus: AtomicUsize,
-    seen: [Seen; MAX_CPUS],
+    cpus: W,
+    seen: [Seen<W>; CPUS],
 }
 
 impl Epoch {
@@ -32,20 +71,29 @@ impl Epoch {
     pub const fn new() -> Self {
         Self {
             current: AtomicU64::new(0),
-            cpus: AtomicUsize::new(0),
+            cpus: AtomicU64::new(0),
             seen: [const { Seen(AtomicU64::new(OFFLINE)) }; MAX_CPUS],
         }
+    }
+}
+
+impl<W: Word, const CPUS: usize> Epoch<W, CPUS> {
+    /// A clock of words of another kind, that no CPU takes part in yet. `word` makes one from
+    /// its first value.
+    pub fn with_words(word: impl Fn(u64) -> W) -> Self {
+        let seen = core::array::from_fn(|_| Seen(word(OFFLINE)));
+        Self { current: word(0), cpus: word(0), seen }
     }
 
     /// `cpu` may run programs from now on. Out-of-range CPUs are ignored everywhere; they
     /// must not run programs.
     pub fn online(&self, cpu: usize) {
         if let Some(seen) = self.seen.get(cpu) {
-            self.cpus.fetch_max(cpu + 1, Ordering::SeqCst);
+            self.cpus.fetch_max(cpu as u64 + 1, Ordering::SeqCst);
             seen.0.store(self.current.load(Ordering::Acquire), Ordering::SeqCst);
-            // What this CPU reads from here on is ordered after the store above, so a
-            // retirement that does not count this CPU was complete before it looks.
-            fence(Ordering::SeqCst);
+            // With the fence in `retire`: either what this CPU reads from here on is what a
+            // retirement left, or that retirement counts this CPU.
+            W::fence(Ordering::SeqCst);
         }
     }
 
@@ -68,13 +116,15 @@ impl Epoch {
     /// The tag of something that has just been unlinked.
     #[inline]
     pub fn retire(&self) -> u64 {
-        self.current.fetch_add(1, Ordering::SeqCst) + 1
+        let tag = self.current.fetch_add(1, Ordering::AcqRel) + 1;
+        W::fence(Ordering::SeqCst);
+        tag
     }
 
     /// Whether every CPU has passed a quiescent state since `tag` was given.
     #[inline]
     pub fn is_safe(&self, tag: u64) -> bool {
-        let cpus = self.cpus.load(Ordering::SeqCst);
+        let cpus = self.cpus.load(Ordering::Acquire) as usize;
         self.seen.iter().take(cpus).all(|seen| seen.0.load(Ordering::Acquire) >= tag)
     }
 }
