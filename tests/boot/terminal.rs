@@ -92,3 +92,45 @@ fn the_escape_and_a_signal_end_the_guest_and_restore_the_terminal() {
     kill_process(pid, Signal::TERM).unwrap();
     assert_eq!(terminal.finish(), (Some(128 + 15), true));
 }
+
+#[test]
+fn what_runs_is_stopped_goes_on_and_cannot_read_in_the_background() {
+    let mut terminal = Terminal::start();
+    terminal.wait_for("lemma:/# ");
+    // What is typed does not have the words that are waited for.
+    terminal.press("sh -c 'echo up; sleep 100; echo st''range' | cat; echo af''ter\r");
+    terminal.wait_for("up\n");
+    terminal.press("\x1a");
+    terminal.wait_for("[1] stopped ");
+    terminal.wait_for("lemma:/# ");
+    terminal.press("jobs\r");
+    terminal.wait_for("[1] stopped ");
+    terminal.press("fg\r");
+    terminal.wait_for("[1] continued ");
+    terminal.press("\x1a");
+    terminal.wait_for("[1] stopped ");
+    terminal.wait_for("lemma:/# ");
+    terminal.press("bg\r");
+    terminal.wait_for("[1] continued ");
+    terminal.wait_for("lemma:/# ");
+    terminal.press("fg 1\r");
+    terminal.wait_for("[1] continued ");
+    terminal.press("\x03");
+    terminal.wait_for("lemma:/# ");
+    terminal.press("fg\r");
+    terminal.wait_for("no such job");
+    // Nothing of what is typed is for it.
+    terminal.press("cat &\r");
+    terminal.wait_for("[1] ");
+    terminal.wait_for("lemma:/# ");
+    terminal.press("sleep 1\r");
+    terminal.wait_for("[1] stopped ");
+    terminal.press("fg\r");
+    terminal.wait_for("[1] continued ");
+    terminal.press("ty''ped\r");
+    terminal.wait_for("ty''ped\n");
+    terminal.press("\x04");
+    terminal.wait_for("lemma:/# ");
+    terminal.press("exit 6\r");
+    assert_eq!(terminal.finish(), (Some(6), true));
+}

@@ -54,7 +54,15 @@ pub fn trace(out: &mut dyn Write) -> fmt::Result {
         if count == 0 {
             return Ok(());
         }
-        out.write_str(&String::from_utf8_lossy(piece.get(..count).unwrap_or(&[])))?;
-        offset = next;
+        let bytes = piece.get(..count).unwrap_or(&[]);
+        // A character that the piece cuts is left for the next one, unless there is none.
+        let whole = match core::str::from_utf8(bytes) {
+            Err(error) if error.error_len().is_none() && count == piece.len() => {
+                error.valid_up_to()
+            }
+            _ => count,
+        };
+        out.write_str(&String::from_utf8_lossy(bytes.get(..whole).unwrap_or(&[])))?;
+        offset = next - (count - whole) as u64;
     }
 }

@@ -19,6 +19,8 @@ use kernel_vfs::{File, FileType, FsError, Metadata, OpenFlags, Readiness, Sink, 
 
 use super::{poll, wall_clock};
 use crate::driver::uart;
+use crate::mcore::mtask::family;
+use crate::mcore::mtask::job::{self, Background};
 use crate::mcore::{self, WaitQueue};
 use crate::mem::user::{Fault, read_user, write_user};
 
@@ -122,6 +124,21 @@ impl TerminalFile {
     }
 }
 
+/// Fails for a process in the background of the terminal: what is typed is not for it.
+fn check_foreground() -> Result<(), FsError> {
+    let task = mcore::current();
+    let process = task.process();
+    let foreground = FOREGROUND.load(Ordering::Relaxed);
+    let elsewhere = process.session() != SESSION.load(Ordering::Relaxed);
+    if elsewhere || foreground == 0 || process.group() == foreground {
+        return Ok(());
+    }
+    Err(match job::read_in_background() {
+        Background::Stopped(_) => FsError::Interrupted,
+        Background::Refused => FsError::Io,
+    })
+}
+
 impl File for TerminalFile {
     fn read(
         &self,
@@ -129,6 +146,7 @@ impl File for TerminalFile {
         sink: &mut dyn Sink,
         flags: OpenFlags,
     ) -> Result<usize, FsError> {
+        check_foreground()?;
         let terminal = terminal()?;
         let mut done = 0;
         while sink.remaining() > 0 {
@@ -299,6 +317,13 @@ fn control(command: u32, argument: usize) -> Result<usize, FsError> {
             let group: i32 = read_user(argument).map_err(fault)?;
             if group <= 0 {
                 return Err(FsError::InvalidArgument);
+            }
+            let session = mcore::current().process().session();
+            if session != SESSION.load(Ordering::Relaxed) {
+                return Err(FsError::NotTerminal);
+            }
+            if !family::is_group_of(group as u32, session) {
+                return Err(FsError::NotPermitted);
             }
             FOREGROUND.store(group as u32, Ordering::Relaxed);
         }

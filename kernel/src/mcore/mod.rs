@@ -9,6 +9,7 @@
 //! | `scheduler.rs`, `timer.rs` | run queues, switching, sleeping, the CPU's one-shot timer |
 //! | `wait.rs`, `futex.rs` | wait queues; waiting on a word of memory |
 //! | `signal.rs`, `delivery.rs` | signals: sending, choosing, running handlers |
+//! | `job.rs` | readers in the terminal's background |
 //! | `fork.rs`, `exec.rs`, `exit.rs` | the beginning, change and end of processes |
 //! | `quiescent.rs` | when no CPU can hold what was read before |
 //!

@@ -1,8 +1,8 @@
 //! Commands that the shell runs itself: those that change its state, and a few for speed.
 
-use crate::process;
 use crate::run_text;
 use crate::shell::{Flow, INTERRUPTED, Shell};
+use crate::{jobs, process};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use lemma_rt::rustix::fs::{Access, FileType, Mode, access, lstat, stat};
@@ -18,6 +18,9 @@ const BUILTINS: &[(&str, &str, Builtin)] = &[
     (".", ". FILE: run the commands of a file in this shell", source),
     (":", ": do nothing", |_, _| 0),
     ("[", "[ CONDITION ]: as test", bracket),
+    ("bg", "bg [N]: go on with a stopped job in the background", |shell, words| {
+        resume(shell, words, "bg")
+    }),
     ("break", "break [N]: leave N loops", |shell, words| leave(shell, words, Flow::Break)),
     ("cd", "cd [DIRECTORY]: change the directory; - is the last one", cd),
     ("continue", "continue [N]: go on with the loop's next round", |shell, words| {
@@ -29,8 +32,10 @@ const BUILTINS: &[(&str, &str, Builtin)] = &[
     ("exit", "exit [STATUS]: end the shell", exit),
     ("export", "export [NAME[=VALUE]...]: give variables to programs", export),
     ("false", "false: fail", |_, _| 1),
+    ("fg", "fg [N]: go on with a job in the foreground", |shell, words| resume(shell, words, "fg")),
     ("help", "help: this list", help),
     ("history", "history: the lines typed", history),
+    ("jobs", "jobs: what runs in the background or is stopped", |shell, _| jobs::list(shell)),
     ("pwd", "pwd: print the directory", pwd),
     ("read", "read NAME...: read a line into variables", read),
     ("set", "set [-ex +ex] [-- WORDS]: options, arguments; without any, list variables", set),
@@ -354,9 +359,21 @@ fn source(shell: &mut Shell, words: &[Bytes]) -> i32 {
 
 fn wait(shell: &mut Shell, words: &[Bytes]) -> i32 {
     match words {
-        [_] => process::wait_for_background(shell, None),
-        [_, pid] => process::wait_for_background(shell, Some(number(pid).unwrap_or(0))),
+        [_] => jobs::wait(shell, None),
+        [_, pid] => jobs::wait(shell, Some(number(pid).unwrap_or(0))),
         _ => usage("wait"),
+    }
+}
+
+/// `fg` and `bg`.
+fn resume(shell: &mut Shell, words: &[Bytes], name: &str) -> i32 {
+    match words {
+        [_] => jobs::resume(shell, None, name == "fg"),
+        [_, job] => {
+            let digits = job.strip_prefix(b"%").unwrap_or(job).to_vec();
+            jobs::resume(shell, Some(number(&digits).unwrap_or(0)), name == "fg")
+        }
+        _ => usage(name),
     }
 }
 

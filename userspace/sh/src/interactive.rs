@@ -5,6 +5,7 @@
 //! meanwhile: what waits is echoed when the shell reads it, once, behind its prompt.
 
 use crate::builtin;
+use crate::jobs;
 use crate::process;
 use crate::shell::{Flow, Shell, names_in};
 use crate::{report, run};
@@ -37,7 +38,7 @@ pub(crate) fn run(shell: &mut Shell) -> i32 {
     let mut editor = Editor::new();
     let mut text = Bytes::new();
     while shell.flow != Flow::Exit {
-        process::report_ended(shell);
+        jobs::report(shell);
         let prompt = if text.is_empty() { prompt() } else { b"> ".to_vec() };
         let _ = sys::set_terminal(0, raw(settings));
         let input = read_line(shell, &mut editor, &prompt);
@@ -93,7 +94,7 @@ fn raw(mut settings: termios) -> termios {
     settings
 }
 
-/// Line mode, as programs expect it. ^Z does nothing: there is no job control to continue with.
+/// Line mode, as programs expect it.
 fn cooked(mut settings: termios, echo: bool) -> termios {
     settings.c_lflag |= ICANON | ISIG | IEXTEN | ECHOE | ECHOK;
     if echo {
@@ -103,7 +104,6 @@ fn cooked(mut settings: termios, echo: bool) -> termios {
     }
     settings.c_iflag |= ICRNL;
     settings.c_oflag |= OPOST | ONLCR;
-    settings.c_cc[lemma_rt::general::VSUSP as usize] = 0;
     settings
 }
 

@@ -9,6 +9,7 @@ extern crate alloc;
 
 mod builtin;
 mod interactive;
+mod jobs;
 mod process;
 mod run;
 mod shell;

@@ -1,10 +1,10 @@
 //! Children: process groups, finding and starting programs, waiting.
 
 use crate::shell::{Flow, Shell};
-use crate::{c_path, interactive, run};
+use crate::{c_path, interactive, jobs, run};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
-use lemma_rt::general::{SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, WNOHANG};
+use lemma_rt::general::{SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, WUNTRACED};
 use lemma_rt::rustix::process::{Pid, setpgid};
 use lemma_rt::{Errno, eprintln, error_text, io, show, signal, sys};
 use sh::Bytes;
@@ -33,7 +33,7 @@ pub(crate) fn become_child(shell: &mut Shell) {
         }
     }
     shell.interactive = false;
-    shell.background.clear();
+    shell.jobs.clear();
 }
 
 /// `setpgid`, in both parent and child, so that whoever comes first does it. A child that has
@@ -44,62 +44,60 @@ pub(crate) fn set_group(pid: i32, group: i32) {
 
 /// Waits for the children of a foreground pipeline; the last one's status is the status.
 pub(crate) fn wait_for_foreground(shell: &mut Shell, pids: &[i32]) {
-    let Some(&group) = pids.first() else { return };
+    if let Some(&group) = pids.first() {
+        wait_in_foreground(shell, group, pids);
+    }
+}
+
+/// Waits for these processes of a group, which gets the terminal, until they have ended, or one
+/// has stopped: then they are a job.
+pub(crate) fn wait_in_foreground(shell: &mut Shell, group: i32, pids: &[i32]) {
     if shell.interactive {
         interactive::give_foreground(group);
     }
-    for &pid in pids {
-        let status = match sys::wait_for(pid) {
-            Ok(status) => status,
-            Err(error) => {
-                run::fail(shell, 127, "wait", error);
-                continue;
-            }
-        };
-        shell.status = status.code();
-        match status.signaled().map(|number| number as u32) {
-            Some(SIGINT) if shell.interactive => {
-                eprintln!();
+    let mut rest = pids;
+    while let [pid, after @ ..] = rest {
+        match wait_for(*pid, shell.interactive) {
+            Ok(status) if status.stopped().is_some() => {
+                shell.status = status.code();
                 shell.flow = Flow::Interrupt;
+                let number = jobs::add(shell, group, rest.to_vec(), true);
+                eprintln!("\n[{number}] stopped {group}");
+                break;
             }
-            None | Some(SIGINT | SIGPIPE) => {}
-            Some(number) => eprintln!("{}", signal_text(number)),
+            Ok(status) => note_end(shell, status),
+            Err(error) => run::fail(shell, 127, "wait", error),
         }
+        rest = after;
     }
     if shell.interactive {
         interactive::take_foreground();
     }
 }
 
-/// Waits for all children in the background, or for one; the status of the last.
-pub(crate) fn wait_for_background(shell: &mut Shell, pid: Option<i32>) -> i32 {
-    let pids = match pid {
-        Some(pid) if shell.background.contains(&pid) => [pid].to_vec(),
-        Some(_) => return 127,
-        None => shell.background.clone(),
-    };
-    let mut code = 0;
-    for pid in pids {
-        code = sys::wait_for(pid).map_or(127, sys::Status::code);
-        shell.background.retain(|other| *other != pid);
-    }
-    if pid.is_some() { code } else { 0 }
-}
-
-/// Says which children in the background have ended.
-pub(crate) fn report_ended(shell: &mut Shell) {
-    let mut still = Vec::new();
-    for (index, &pid) in shell.background.iter().enumerate() {
-        match sys::wait(pid, WNOHANG) {
-            Ok(None) => still.push(pid),
-            Ok(Some((_, status))) => match status.code() {
-                0 => eprintln!("[{}] done {pid}", index + 1),
-                code => eprintln!("[{}] exit {code} {pid}", index + 1),
-            },
-            Err(_) => {}
+/// Waits until a child has ended, or stopped if that is wanted.
+fn wait_for(pid: i32, or_stopped: bool) -> lemma_rt::Result<sys::Status> {
+    let options = if or_stopped { WUNTRACED } else { 0 };
+    loop {
+        match sys::wait(pid, options) {
+            Ok(Some((_, status))) => return Ok(status),
+            Ok(None) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
         }
     }
-    shell.background = still;
+}
+
+/// A child in the foreground has ended.
+fn note_end(shell: &mut Shell, status: sys::Status) {
+    shell.status = status.code();
+    match status.signaled().map(|number| number as u32) {
+        Some(SIGINT) if shell.interactive => {
+            eprintln!();
+            shell.flow = Flow::Interrupt;
+        }
+        None | Some(SIGINT | SIGPIPE) => {}
+        Some(number) => eprintln!("{}", signal_text(number)),
+    }
 }
 
 /// What a shell says when a signal has killed a program.

@@ -1,7 +1,7 @@
 //! Runs the tree: lists, pipelines, compound and simple commands.
 
 use crate::shell::{Flow, Shell};
-use crate::{builtin, interactive, process};
+use crate::{builtin, interactive, jobs, process};
 use alloc::format;
 use alloc::vec::Vec;
 use lemma_rt::{Errno, eprintln, error_text, fd, general, show, sys};
@@ -46,11 +46,11 @@ fn and_or(shell: &mut Shell, item: &Item) {
 fn background(shell: &mut Shell, item: &Item) {
     match sys::fork() {
         Ok(Some(pid)) => {
+            let number = jobs::add(shell, pid, [pid].to_vec(), false);
             if shell.interactive {
                 process::set_group(pid, pid);
-                eprintln!("[{}] {pid}", shell.background.len() + 1);
+                eprintln!("[{number}] {pid}");
             }
-            shell.background.push(pid);
             shell.last_background = Some(pid);
             shell.status = 0;
         }

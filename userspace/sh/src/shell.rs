@@ -1,5 +1,6 @@
 //! The running shell's state: variables, arguments, the last status; and what expansion asks of it.
 
+use crate::jobs::Job;
 use crate::{process, run};
 use alloc::collections::BTreeMap;
 use alloc::ffi::CString;
@@ -53,8 +54,8 @@ pub(crate) struct Shell {
     pub(crate) interactive: bool,
     /// The lines typed.
     pub(crate) history: Vec<Bytes>,
-    /// Children started with `&` that have not been waited for.
-    pub(crate) background: Vec<i32>,
+    /// What was started with `&` or stopped, and has not been waited for.
+    pub(crate) jobs: Vec<Job>,
     pub(crate) last_background: Option<i32>,
     /// `$$`: the number of the shell itself, in subshells too.
     pid: i32,
@@ -74,7 +75,7 @@ impl Shell {
             trace: false,
             interactive: false,
             history: Vec::new(),
-            background: Vec::new(),
+            jobs: Vec::new(),
             last_background: None,
             pid: getpid().as_raw_nonzero().get(),
         };

@@ -3,8 +3,8 @@
 //! Conformance suites test single instructions with programs that no verifier would accept:
 //! they read what they never wrote, call by register, or have helpers of their own. A host
 //! tool can run those with the feature `trusted-programs`, which adds
-//! [`crate::interpreter::Interpreter::new_trusted`] and is refused at compile time for bare
-//! metal: a kernel has no such door.
+//! `Interpreter::new_trusted` and is refused at compile time for bare metal: a kernel has no
+//! such door.
 
 #![forbid(unsafe_code)]
 

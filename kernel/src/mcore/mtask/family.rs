@@ -314,6 +314,13 @@ pub fn signal_process_group(group: Pid, number: u32) -> bool {
     !members.is_empty()
 }
 
+/// Whether there is a process of the group in the session.
+pub fn is_group_of(group: Pid, session: Pid) -> bool {
+    let is_member =
+        |member: &Member| member.process.group() == group && member.process.session() == session;
+    FAMILY.lock().members.values().any(is_member)
+}
+
 /// Whether no process of the group has a parent that could continue it: in the same session
 /// and another group (POSIX, 3.264).
 pub(super) fn is_orphaned(group: Pid) -> bool {

@@ -7,6 +7,7 @@ pub mod exit;
 pub mod family;
 pub mod fork;
 pub mod futex;
+pub mod job;
 pub mod process;
 pub mod quiescent;
 pub mod scheduler;
