@@ -6,9 +6,12 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kernel_bpf::hook::{FailSafe, HOOKS};
-use kernel_bpf::map::{Map, MapDef, MapType};
+use kernel_bpf::map::def::flags;
+use kernel_bpf::map::{Epoch, Map, MapDef, MapEnvironment, MapExtras, MapType};
+use kernel_bpf::profile::ActiveProfile;
 use kernel_bpf::prog_type::context::ContextRule;
 use kernel_bpf::prog_type::{self, ProgType};
 
@@ -99,6 +102,32 @@ fn list(names: impl IntoIterator<Item = String>) -> String {
     names.join(", ")
 }
 
+/// Whether some ordinary definition of the type can be created.
+fn can_be_created(map_type: MapType, extras: &[MapExtras]) -> bool {
+    let sizes = [(4, 8, 4096), (8, 8, 16), (4, 4, 16), (0, 8, 16), (0, 0, 4096)];
+    sizes.into_iter().any(|(key_size, value_size, max_entries)| {
+        [0, flags::NO_PREALLOC].into_iter().any(|flags| {
+            let max_entries = if map_type == MapType::TaskStorage { 0 } else { max_entries };
+            let def = MapDef { map_type, key_size, value_size, max_entries, flags };
+            extras.iter().any(|extras| Map::memory_needed(&def, extras, 1).is_ok())
+        })
+    })
+}
+
+/// What some types want beside sizes, and others refuse: an inner map, types of keys and values.
+fn map_extras() -> [MapExtras; 3] {
+    let epoch: &'static Epoch = Box::leak(Box::new(Epoch::new()));
+    let environment = MapEnvironment { cpus: 1, seed: 0, epoch };
+    let def =
+        MapDef { map_type: MapType::Array, key_size: 4, value_size: 8, max_entries: 1, flags: 0 };
+    let inner = Map::create::<ActiveProfile>(def, &environment).unwrap();
+    [
+        MapExtras::default(),
+        MapExtras { inner: Some(Arc::new(inner)), ..MapExtras::default() },
+        MapExtras { typed: true, ..MapExtras::default() },
+    ]
+}
+
 #[test]
 fn the_page_of_what_is_supported_is_current() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
@@ -116,13 +145,8 @@ fn the_page_of_what_is_supported_is_current() {
     let helpers = kernel_bpf::helper::table::all()
         .filter(|helper| kernel_bpf::helper::implementation(helper.id).is_some())
         .map(|helper| format!("{} ({})", helper.name, helper.id));
-    // A map type is supported if some ordinary definition of it can be created.
-    let maps = MapType::ALL.into_iter().filter(|&map_type| {
-        [(4, 8, 4096), (0, 0, 4096)].into_iter().any(|(key_size, value_size, max_entries)| {
-            let def = MapDef { map_type, key_size, value_size, max_entries, flags: 0 };
-            Map::memory_needed(&def, 1).is_ok()
-        })
-    });
+    let extras = map_extras();
+    let maps = MapType::ALL.into_iter().filter(|&map_type| can_be_created(map_type, &extras));
     let types = ProgType::ALL
         .into_iter()
         .filter(|&kind| (0..64).any(|attach| prog_type::decl(kind, attach).is_some()));

@@ -1,4 +1,5 @@
 //! CO-RE: programs compiled with one set of types, run with another.
+#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
 
 mod common;
 

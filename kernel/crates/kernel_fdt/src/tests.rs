@@ -1,5 +1,4 @@
 //! Trees made for the purpose, as the machines here describe themselves, and damaged ones.
-#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
 
 extern crate std;
 

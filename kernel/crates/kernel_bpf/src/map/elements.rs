@@ -163,7 +163,7 @@ impl Elements {
     /// The words from an element on, if all elements lie in one block: what a search steps
     /// through without asking for each element's length.
     #[inline(always)]
-    pub(super) fn from_whole(&self, number: u32) -> Option<&[AtomicU64]> {
+    pub(super) fn words_from(&self, number: u32) -> Option<&[AtomicU64]> {
         self.whole.as_ref()?.words().get(number as usize * self.words..)
     }
 

@@ -184,7 +184,7 @@ impl Hash {
         let hash = fold(self.hasher.word(key));
         let mut next = self.head(hash)?.load(Ordering::Acquire);
         while next != 0 {
-            let [link, _, _, stored, value @ ..] = self.elements.from_whole(next - 1)? else {
+            let [link, _, _, stored, value @ ..] = self.elements.words_from(next - 1)? else {
                 return None;
             };
             if stored.load(Ordering::Relaxed) == key {
