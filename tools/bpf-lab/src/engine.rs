@@ -19,7 +19,7 @@ use kernel_bpf::jit::{
     x86_64::X86_64,
 };
 use kernel_bpf::loader::{Object, ObjectError};
-use kernel_bpf::map::{Map, MapDef, MapError, MapExtras};
+use kernel_bpf::map::{Map, MapDef, MapError, MapExtras, TailTarget};
 use kernel_bpf::profile::{CloudProfile, EmbeddedProfile};
 use kernel_bpf::program::Program;
 use kernel_bpf::trusted::Trust;
@@ -138,6 +138,15 @@ impl Ready {
                 Self::Embedded(Interpreter::new(program)?)
             }
         })
+    }
+
+    /// The program as a program array holds it.
+    pub(crate) fn tail_target(self, id: u32) -> Result<Arc<TailTarget>> {
+        Ok(Arc::new(match self {
+            Self::Cloud(ready) => TailTarget::new(Arc::new(ready), |ready| ready, id),
+            Self::Embedded(ready) => TailTarget::new(Arc::new(ready), |ready| ready, id),
+            Self::Compiled(ready) => TailTarget::new(Arc::new(ready), |ready| ready, id),
+        }))
     }
 
     /// Runs on raw context bytes; `None` if there are fewer than the program may access.

@@ -253,3 +253,59 @@ fn a_thousand_cases_keep_their_order() {
         assert_eq!(verdict["retvals"], json!([number]));
     }
 }
+
+#[test]
+fn maps_of_programs_and_of_maps_are_filled() {
+    let callee = hex("r0 = 42\n exit");
+    let create = json!({ "op": "map_create", "fd": 100, "type": 3, "key_size": 4,
+                         "value_size": 4, "max_entries": 4, "btf_fd": -1, "inner_map_fd": -1 });
+    let load = |insns: &str| {
+        json!({ "op": "prog_load", "fd": 101, "prog_type": "same_as_test", "license": "GPL",
+                "insns": insns })
+    };
+    let update = json!({ "op": "map_update", "fd": 100, "key": "02000000", "value": "65000000",
+                         "flags": 0, "value_fd": 101 });
+    let close = json!({ "op": "close", "fd": 101 });
+    // The map is in r1; r6 is the context.
+    let call = "r2 = r1
+        r1 = r6
+        r3 = 2
+        call bpf_tail_call
+        r0 = 1
+        exit";
+    let case = |insns: &str, engine: &str| {
+        let mut case = with_map(json!([create, load(insns), update, close]), call);
+        case["insns"] = json!(hex("r6 = r1") + "1811000000000000" + &"00".repeat(8) + &hex(call));
+        case["fixups"][0]["insn_index"] = json!(1);
+        case["engine"] = json!(engine);
+        one(case)
+    };
+    for engine in ["interpreter", "jit"] {
+        if engine == "jit" && !cfg!(target_arch = "x86_64") {
+            continue;
+        }
+        let verdict = case(&callee, engine);
+        assert_eq!((&verdict["verdict"], &verdict["retvals"]), (&json!("accept"), &json!([42])));
+    }
+    // A program for the array that is refused leaves the case to be judged, not run.
+    let verdict = case(&hex("r0 = r9\n exit"), "interpreter");
+    assert_eq!((&verdict["verdict"], &verdict["retvals"]), (&json!("accept"), &json!([])));
+    assert!(verdict["reason"].as_str().unwrap().contains("r9"), "{verdict}");
+
+    let inner = json!({ "op": "map_create", "fd": 100, "type": 2, "key_size": 4,
+                        "value_size": 4, "max_entries": 1 });
+    let outer = json!({ "op": "map_create", "fd": 101, "type": 12, "key_size": 4,
+                        "value_size": 4, "max_entries": 1, "inner_map_fd": 100 });
+    let close = json!({ "op": "close", "fd": 100 });
+    let look = "*(u32 *)(r10 - 4) = 0
+        r2 = r10
+        r2 += -4
+        call bpf_map_lookup_elem
+        if r0 == 0 goto none
+        r0 = 1
+        exit
+        none: r0 = 5
+        exit";
+    let verdict = one(with_map(json!([inner, outer, close]), look));
+    assert_eq!((&verdict["verdict"], &verdict["retvals"]), (&json!("accept"), &json!([5])));
+}

@@ -144,7 +144,7 @@ impl MapKind {
             return Some(*fd);
         }
         self.operations().iter().rev().find_map(|operation| match operation {
-            Operation::MapCreate { fd, .. } => Some(*fd),
+            Operation::MapCreate(create) => Some(create.fd),
             _ => None,
         })
     }
@@ -162,21 +162,7 @@ pub(crate) struct NamedKind {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub(crate) enum Operation {
-    MapCreate {
-        fd: i64,
-        #[serde(rename = "type")]
-        map_type: u32,
-        #[serde(default, deserialize_with = "nullable")]
-        key_size: u32,
-        #[serde(default, deserialize_with = "nullable")]
-        value_size: u32,
-        #[serde(default, deserialize_with = "nullable")]
-        max_entries: u32,
-        #[serde(default, deserialize_with = "nullable")]
-        map_flags: u32,
-        #[serde(default)]
-        inner_map_fd: Option<i64>,
-    },
+    MapCreate(MapCreate),
     MapUpdate {
         fd: i64,
         key: Hex,
@@ -191,10 +177,37 @@ pub(crate) enum Operation {
         fd: i64,
     },
     BtfLoad {
+        fd: i64,
         btf: Hex,
     },
-    ProgLoad {},
-    Close {
+    /// A program of the case's own type.
+    ProgLoad {
         fd: i64,
+        #[serde(default, deserialize_with = "nullable")]
+        license: String,
+        insns: Hex,
     },
+    Close {},
+}
+
+/// `BPF_MAP_CREATE`.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct MapCreate {
+    pub(crate) fd: i64,
+    #[serde(rename = "type")]
+    pub(crate) map_type: u32,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) key_size: u32,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) value_size: u32,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) max_entries: u32,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) map_flags: u32,
+    #[serde(default)]
+    pub(crate) btf_fd: Option<i64>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(crate) btf_value_type_id: u32,
+    #[serde(default)]
+    pub(crate) inner_map_fd: Option<i64>,
 }

@@ -19,7 +19,7 @@ use kernel_bpf::trusted::Trust;
 use kernel_bpf::verifier::{VerifyOptions, verify};
 
 use super::case::{Argument, Case, MapKind};
-use super::maps::{self, CaseMap};
+use super::maps::{self, CaseMap, Purpose};
 use super::verdict::{Decision, Verdict};
 use crate::conformance;
 use crate::engine::{EngineKind, Profile, Ready, Trusted};
@@ -61,7 +61,7 @@ pub(crate) fn judge_line(line: &str, setting: &Setting) -> Verdict {
 
 fn judge(case: &Case, setting: &Setting) -> Result<Verdict> {
     let prog_type = prog_type(case)?;
-    let maps = case_maps(case, setting)?;
+    let maps = case_maps(case, prog_type, setting)?;
     let mut bytes = case.insns.0.clone();
     for fixup in &case.fixups {
         let at = maps.iter().position(|map| map.kind == fixup.map_kind).unwrap_or_default();
@@ -164,7 +164,13 @@ fn prog_type(case: &Case) -> Result<ProgType> {
 }
 
 /// One map for each kind that the case's fixups name, in the order of their first use.
-fn case_maps(case: &Case, setting: &Setting) -> Result<Vec<CaseMap>> {
+fn case_maps(case: &Case, prog_type: ProgType, setting: &Setting) -> Result<Vec<CaseMap>> {
+    let purpose = Purpose {
+        prog_type,
+        expected_attach_type: case.expected_attach_type,
+        engine: case.engine.unwrap_or(setting.engine),
+        profile: setting.profile,
+    };
     let mut maps: Vec<CaseMap> = Vec::new();
     for fixup in &case.fixups {
         let name = &fixup.map_kind;
@@ -173,8 +179,8 @@ fn case_maps(case: &Case, setting: &Setting) -> Result<Vec<CaseMap>> {
         }
         let kind = case.maps.get(name).or_else(|| setting.kinds.get(name));
         let kind = kind.with_context(|| format!("there is no map kind `{name}`"))?;
-        let map = maps::create(name, kind, setting.profile)
-            .with_context(|| format!("map kind `{name}`"))?;
+        let map =
+            maps::create(name, kind, purpose).with_context(|| format!("map kind `{name}`"))?;
         maps.push(map);
     }
     Ok(maps)
