@@ -5,7 +5,7 @@ use alloc::format;
 use super::explore::{Flow, Verifier};
 use super::path::{MAX_LINKED, Place};
 use super::refusal::Refusal;
-use super::rejection::{Cause, PathStep};
+use super::rejection::Cause;
 use super::scalar::{Scalar, cond as conds};
 use super::state::State;
 use super::value::{Kind, Value};
@@ -103,21 +103,17 @@ impl Verifier<'_> {
                 guessed.set(src, Value::UNKNOWN);
             }
             let wrong = if taken { self.pc + 1 } else { target };
-            self.push_branch(guessed, wrong, PathStep { insn: self.pc as u32, taken: !taken })?;
+            self.push_branch(guessed, wrong)?;
         }
         self.note_branch(taken);
-        self.push_step(PathStep { insn: self.pc as u32, taken });
         Ok(Flow::Jump(if taken { target } else { self.pc + 1 }))
     }
 
     /// Follows the side that falls through, and keeps the other for later.
     pub(super) fn both_ways(&mut self, other: State, target: usize) -> Result<(), Refusal> {
-        let insn = self.pc as u32;
         self.note_branch(true);
         self.note_branch(false);
-        self.push_branch(other, target, PathStep { insn, taken: true })?;
-        self.push_step(PathStep { insn, taken: false });
-        Ok(())
+        self.push_branch(other, target)
     }
 
     fn branch_on_numbers(

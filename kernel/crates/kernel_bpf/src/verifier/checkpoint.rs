@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use super::path::{Backs, Places, add_back};
 use super::state::{MAX_FRAMES, State};
@@ -21,6 +22,9 @@ pub(super) struct Checkpoint {
     pub(super) backs: Backs,
     /// Its position on the path while it is there.
     pub(super) link: usize,
+    /// The register of the active frame that last told another state apart: it is compared
+    /// first.
+    pub(super) witness: Cell<u8>,
     hits: u32,
     misses: u32,
 }
@@ -29,26 +33,32 @@ pub(super) struct Checkpoint {
 pub(super) struct Checkpoints {
     all: Vec<Option<Box<Checkpoint>>>,
     free: Vec<u32>,
-    by_insn: Vec<Vec<u32>>,
+    /// For each instruction, which of the lists is its own; `u32::MAX` for none.
+    list_of: Vec<u32>,
+    /// Those kept at one instruction each, oldest first.
+    lists: Vec<Vec<u32>>,
     live: usize,
     limit: usize,
+    /// Bytes that they take, and may take.
+    pub(super) bytes: usize,
+    most_bytes: usize,
     pub(super) total: u64,
     pub(super) peak: u64,
-    /// Slots whose lists were ever used.
-    used: Vec<u32>,
 }
 
 impl Checkpoints {
-    pub(super) fn new(insns: usize, limit: usize) -> Checkpoints {
+    pub(super) fn new(insns: usize, limit: usize, most_bytes: usize) -> Checkpoints {
         Checkpoints {
             all: Vec::new(),
             free: Vec::new(),
-            by_insn: vec![Vec::new(); insns],
+            list_of: vec![u32::MAX; insns],
+            lists: Vec::new(),
             live: 0,
             limit,
+            bytes: 0,
+            most_bytes,
             total: 0,
             peak: 0,
-            used: Vec::new(),
         }
     }
 
@@ -56,22 +66,33 @@ impl Checkpoints {
     pub(super) fn clear(&mut self) {
         self.all.clear();
         self.free.clear();
-        for slot in self.used.drain(..) {
-            if let Some(list) = self.by_insn.get_mut(slot as usize) {
-                list.clear();
-            }
-        }
+        self.lists.iter_mut().for_each(Vec::clear);
         self.live = 0;
+        self.bytes = 0;
+    }
+
+    fn list(&self, insn: usize) -> &[u32] {
+        let list = self.list_of.get(insn).and_then(|&list| self.lists.get(list as usize));
+        list.map_or(&[], Vec::as_slice)
+    }
+
+    fn list_mut(&mut self, insn: usize) -> Option<&mut Vec<u32>> {
+        let list = self.list_of.get_mut(insn)?;
+        if *list == u32::MAX {
+            *list = self.lists.len() as u32;
+            self.lists.push(Vec::new());
+        }
+        self.lists.get_mut(*list as usize)
     }
 
     /// Number of those kept at an instruction.
     pub(super) fn count(&self, insn: usize) -> usize {
-        self.by_insn.get(insn).map_or(0, Vec::len)
+        self.list(insn).len()
     }
 
     /// The one at this position of an instruction's list, oldest first.
     pub(super) fn nth(&self, insn: usize, position: usize) -> Option<(u32, &Checkpoint)> {
-        let id = *self.by_insn.get(insn)?.get(position)?;
+        let id = *self.list(insn).get(position)?;
         Some((id, self.get(id)?))
     }
 
@@ -84,11 +105,14 @@ impl Checkpoints {
     }
 
     /// Keeps a state. `None` when there is no room: then nothing is kept, which costs
-    /// time and not soundness.
+    /// time and not soundness. There is always room for the first of a walk.
     pub(super) fn add(&mut self, insn: usize, state: &State, link: usize) -> Option<u32> {
-        if self.live >= self.limit {
+        let bytes = size_of::<Checkpoint>() + state.bytes();
+        let full = self.live >= self.limit || self.bytes + bytes > self.most_bytes;
+        if full && self.live > 0 {
             return None;
         }
+        self.bytes += bytes;
         let checkpoint = Box::new(Checkpoint {
             state: state.clone(),
             link,
@@ -96,6 +120,7 @@ impl Checkpoints {
             complete: false,
             bound: 0,
             backs: Backs::new(),
+            witness: Cell::new(u8::MAX),
             hits: 0,
             misses: 0,
         });
@@ -109,13 +134,12 @@ impl Checkpoints {
                 (self.all.len() - 1) as u32
             }
         };
-        if self.by_insn[insn].is_empty() {
-            self.used.push(insn as u32);
-        }
-        self.by_insn[insn].push(id);
+        let list = self.list_mut(insn)?;
+        list.push(id);
+        let kept = list.len() as u64;
         self.live += 1;
         self.total += 1;
-        self.peak = self.peak.max(self.by_insn[insn].len() as u64);
+        self.peak = self.peak.max(kept);
         Some(id)
     }
 
@@ -152,9 +176,13 @@ impl Checkpoints {
     /// Drops one. It must not be on the path any more, or its link there be cleared.
     pub(super) fn drop(&mut self, insn: usize, id: u32) {
         if let Some(entry) = self.all.get_mut(id as usize)
-            && entry.take().is_some()
+            && let Some(dropped) = entry.take()
         {
-            self.by_insn[insn].retain(|&other| other != id);
+            let bytes = size_of::<Checkpoint>() + dropped.state.bytes();
+            self.bytes = self.bytes.saturating_sub(bytes);
+            if let Some(list) = self.list_mut(insn) {
+                list.retain(|&other| other != id);
+            }
             self.free.push(id);
             self.live -= 1;
         }

@@ -12,21 +12,21 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::callback::{Deferred, MAX_LOOPS, Round, every_number};
+use super::callback::{Deferred, Round};
 use super::cfg::Cfg;
 use super::checkpoint::Checkpoints;
-use super::compare::{self, IdMap, Rules};
+use super::compare::IdMap;
 use super::global::Prototype;
-use super::liveness::{RegSet, live_over_call};
+use super::liveness::RegSet;
 use super::objects::Attached;
 use super::options::VerifyOptions;
-use super::path::{Mark, Path, Place, Places};
+use super::path::{Mark, Path};
 use super::proof::{BranchFact, Claim, Proof, Region};
 use super::refusal::Refusal;
 use super::rejection::{Cause, PathStep};
 use super::state::State;
-use super::value::{INNER_MAP, Kind};
-use crate::insn::{Insn, Reg};
+use super::value::INNER_MAP;
+use crate::insn::Insn;
 use crate::map::{KernelPointer, MapDef, ValueFields};
 use crate::prog_type::TypeDecl;
 
@@ -87,8 +87,8 @@ struct Pending {
     state: State,
     insn: usize,
     mark: Mark,
-    step: Option<PathStep>,
-    steps: usize,
+    /// Slot of the branch.
+    from: u32,
 }
 
 pub(super) struct Verifier<'a> {
@@ -113,35 +113,49 @@ pub(super) struct Verifier<'a> {
     pub(super) known_deferred: BTreeSet<Deferred>,
     /// The callbacks being explored, outermost first.
     pub(super) rounds: Vec<Round>,
-    walk: Walk,
+    pub(super) walk: Walk,
+    /// Memory of the walks around this one.
+    outer_bytes: usize,
     /// Rooms for further walks.
     spare: Vec<Walk>,
-    /// Branches on the way here.
-    steps: Vec<PathStep>,
-    ids: IdMap,
+    /// Branches on the way to the walk that is going on, within others.
+    outer_steps: Vec<PathStep>,
+    pub(super) ids: IdMap,
     next_id: u32,
-    jumps: u64,
+    pub(super) jumps: u64,
 }
 
-/// A loop's head is compared with this many of its own earlier states at most.
-const HEAD_STATES: u32 = 64;
+/// Branches kept in a rejection's path.
+const PATH_STEPS: usize = 8;
 
 /// What a walk from one entry keeps: the program's, or a callback's within it.
-struct Walk {
-    checkpoints: Checkpoints,
+pub(super) struct Walk {
+    pub(super) checkpoints: Checkpoints,
     pending: Vec<Pending>,
-    jumps_at_checkpoint: u64,
-    processed_at_checkpoint: u64,
+    pending_bytes: usize,
+    pub(super) jumps_at_checkpoint: u64,
+    pub(super) processed_at_checkpoint: u64,
 }
 
 impl Walk {
     fn new(env: &Env<'_>) -> Walk {
         Walk {
-            checkpoints: Checkpoints::new(env.insns.len(), env.options.max_states),
+            checkpoints: Checkpoints::new(
+                env.insns.len(),
+                env.options.max_states,
+                env.options.max_state_bytes,
+            ),
             pending: Vec::new(),
+            pending_bytes: 0,
             jumps_at_checkpoint: 0,
             processed_at_checkpoint: 0,
         }
+    }
+}
+
+impl Walk {
+    fn bytes(&self) -> usize {
+        self.checkpoints.bytes + self.pending_bytes
     }
 }
 
@@ -168,8 +182,9 @@ impl<'a> Verifier<'a> {
             known_deferred: BTreeSet::new(),
             rounds: Vec::new(),
             walk,
+            outer_bytes: 0,
             spare: Vec::new(),
-            steps: Vec::new(),
+            outer_steps: Vec::new(),
             ids: IdMap::default(),
             next_id: 0,
             jumps: 0,
@@ -181,9 +196,36 @@ impl<'a> Verifier<'a> {
         self.next_id
     }
 
-    /// The branches that led to the current instruction.
-    pub(super) fn steps(&self) -> &[PathStep] {
-        &self.steps
+    /// The last branches that led to the current instruction, oldest first, and whether
+    /// there were more.
+    pub(super) fn steps(&self) -> (Vec<PathStep>, bool) {
+        let entries = self.path.entries();
+        let mut next = self.pc;
+        let mut steps = Vec::new();
+        let mut more = false;
+        for (position, entry) in entries.iter().enumerate().rev() {
+            let slot = entry.insn();
+            let insn = self.env.insns.get(slot);
+            let undecided = position + 1 == entries.len() && slot == self.pc;
+            if let Some(insn @ (Insn::Branch { .. } | Insn::MayGoto { .. })) = insn
+                && !undecided
+            {
+                if steps.len() == PATH_STEPS {
+                    more = true;
+                    break;
+                }
+                let target = insn.jump_target(slot);
+                let taken = next != slot + 1 && target == i64::try_from(next).ok();
+                steps.push(PathStep { insn: slot as u32, taken });
+            }
+            next = slot;
+        }
+        let room = PATH_STEPS - steps.len();
+        let outer = &self.outer_steps;
+        more |= outer.len() > room;
+        steps.extend(outer.iter().rev().take(room).copied());
+        steps.reverse();
+        (steps, more)
     }
 
     /// Follows every path.
@@ -209,13 +251,17 @@ impl<'a> Verifier<'a> {
     /// What the walk ends with is collected by [`Verifier::rounds`].
     pub(super) fn walk_from(&mut self, state: State, pc: usize) -> Result<u64, Refusal> {
         let walk = self.spare.pop().unwrap_or_else(|| Walk::new(&self.env));
+        let steps = self.outer_steps.len();
+        let (before, _) = self.steps();
+        self.outer_steps.extend(before);
+        let outer = self.outer_bytes;
+        self.outer_bytes += self.walk.bytes() + self.path.bytes();
         let walk = core::mem::replace(&mut self.walk, walk);
         let path = core::mem::take(&mut self.path);
         let state = core::mem::replace(&mut self.state, state);
         let pc = core::mem::replace(&mut self.pc, pc);
-        let steps = self.steps.len();
         let bound = self.walk().map_err(|refusal| self.remember(refusal));
-        self.steps.truncate(steps);
+        self.outer_steps.truncate(steps);
         self.pc = pc;
         self.state = state;
         self.path = path;
@@ -224,6 +270,8 @@ impl<'a> Verifier<'a> {
         self.proof.peak_states = self.proof.peak_states.max(done.checkpoints.peak);
         done.checkpoints.clear();
         done.pending.clear();
+        done.pending_bytes = 0;
+        self.outer_bytes = outer;
         self.spare.push(done);
         bound
     }
@@ -231,7 +279,7 @@ impl<'a> Verifier<'a> {
     /// Follows every path from here; the greatest count of instructions of any.
     fn walk(&mut self) -> Result<u64, Refusal> {
         // The first checkpoint collects the bound of the whole.
-        self.add_checkpoint();
+        self.add_checkpoint()?;
         let insns = self.env.insns;
         let mut entered = false;
         loop {
@@ -286,27 +334,35 @@ impl<'a> Verifier<'a> {
     }
 
     /// Counts a conditional branch and keeps the side that is not followed now.
-    pub(super) fn push_branch(
-        &mut self,
-        state: State,
-        insn: usize,
-        step: PathStep,
-    ) -> Result<(), Refusal> {
+    pub(super) fn push_branch(&mut self, state: State, insn: usize) -> Result<(), Refusal> {
         if self.walk.pending.len() > self.env.options.max_pending {
             return Err(self.refuse(
                 Cause::TooComplex,
                 format!("the sequence of {} jumps is too complex", self.walk.pending.len()),
             ));
         }
+        self.walk.pending_bytes += size_of::<Pending>() + state.bytes();
+        self.check_memory_used()?;
         let mark = self.path.mark();
-        let steps = self.steps.len();
-        self.walk.pending.push(Pending { state, insn, mark, step: Some(step), steps });
+        let from = self.pc as u32;
+        self.walk.pending.push(Pending { state, insn, mark, from });
         Ok(())
     }
 
-    /// Notes a branch that is followed.
-    pub(super) fn push_step(&mut self, step: PathStep) {
-        self.steps.push(step);
+    /// Refuses when the search has outgrown its memory.
+    pub(super) fn check_memory_used(&self) -> Result<(), Refusal> {
+        let own = self.walk.bytes() + self.path.bytes();
+        let used = self.outer_bytes + own;
+        let most = self.env.options.max_memory;
+        if used <= most {
+            return Ok(());
+        }
+        Err(self
+            .refuse(
+                Cause::TooComplex,
+                format!("BPF program is too large. Its paths take {used} bytes of memory to explore, and {most} are allowed"),
+            )
+            .hint("bound loops tightly, and split the program or move code to functions"))
     }
 
     pub(super) fn note_branch(&mut self, taken: bool) {
@@ -348,290 +404,14 @@ impl<'a> Verifier<'a> {
     /// Takes up the last branch not followed; false when there is none.
     fn take_up(&mut self) -> Result<bool, Refusal> {
         let Some(pending) = self.walk.pending.pop() else { return Ok(false) };
+        let bytes = size_of::<Pending>() + pending.state.bytes();
+        self.walk.pending_bytes = self.walk.pending_bytes.saturating_sub(bytes);
         self.cut_chain(pending.mark.chain);
         self.path.return_to(&pending.mark);
         self.state = pending.state;
         self.pc = pending.insn;
-        self.steps.truncate(pending.steps);
-        self.steps.extend(pending.step);
-        self.log_taken_up(pending.step.map(|step| step.insn));
+        self.log_taken_up(pending.from);
         Ok(true)
-    }
-
-    /// The path ends after `rest` more instructions.
-    fn end_path(&mut self, rest: u64) {
-        let total = self.path.cost.saturating_add(rest);
-        if let Some(link) = self.path.chain.last_mut() {
-            link.bound = link.bound.max(total.saturating_sub(link.cost));
-        }
-    }
-
-    /// Checkpoints beyond the first `keep` of the path are explored completely.
-    fn cut_chain(&mut self, keep: usize) {
-        while self.path.chain.len() > keep {
-            let Some(mut link) = self.path.chain.pop() else { return };
-            link.finish();
-            let position = self.path.chain.len();
-            if let Some(above) = self.path.chain.last_mut() {
-                let way = link.cost - above.cost;
-                above.bound = above.bound.max(link.bound.saturating_add(way));
-                for &(head, cost) in &link.backs {
-                    above.comes_back(position - 1, head, cost.saturating_add(way));
-                }
-            }
-            if link.round > 0 {
-                self.walk.checkpoints.resolve(position, link.bound, &link.backs);
-            }
-            if let Some(id) = link.checkpoint
-                && let Some(checkpoint) = self.walk.checkpoints.get_mut(id)
-            {
-                checkpoint.complete = true;
-                checkpoint.bound = link.bound;
-                checkpoint.backs = link.backs;
-                checkpoint.live_slots = link.live;
-            }
-        }
-    }
-
-    /// The path goes back to a loop's head after `rest` more instructions.
-    fn end_at_head(&mut self, head: usize, rest: u64) {
-        let total = self.path.cost.saturating_add(rest);
-        let position = self.path.chain.len().saturating_sub(1);
-        if let Some(link) = self.path.chain.last_mut() {
-            let cost = total.saturating_sub(link.cost);
-            link.comes_back(position, head, cost);
-        }
-    }
-
-    fn rules(&self) -> Rules {
-        Rules { uninit_stack: self.env.privileged(), all_precise: self.env.options.record_claims }
-    }
-
-    /// At a prune point: true when an earlier exploration covers this path.
-    fn visit(&mut self) -> Result<bool, Refusal> {
-        let pc = self.pc;
-        let processed = self.proof.processed;
-        let far = self.jumps - self.walk.jumps_at_checkpoint >= 2
-            && processed - self.walk.processed_at_checkpoint >= 8;
-        let very_far = self.jumps - self.walk.jumps_at_checkpoint >= 20
-            || processed - self.walk.processed_at_checkpoint >= 100;
-        let head = self.rounds_at(pc);
-        let mut add = far || head.is_some();
-        let (mut widened, mut compared) = (false, 0);
-        let rules = self.rules();
-        let mut position = self.walk.checkpoints.count(pc);
-        let mut stale: Vec<u32> = Vec::new();
-        let mut found = None;
-        while position > 0 {
-            position -= 1;
-            let Some((id, old)) = self.walk.checkpoints.nth(pc, position) else { continue };
-            if old.complete {
-                let (env, state) = (&self.env, &self.state);
-                let live = |frame: usize| match state.frames.get(frame + 1) {
-                    None => env.live[pc],
-                    Some(callee) => live_over_call(&env.live, env.insns, callee.call_site as usize),
-                };
-                if compare::covers(old, state, live, rules, &mut self.ids) {
-                    found = Some((id, old.bound));
-                    break;
-                }
-            } else if head.is_some() {
-                compared += 1;
-                if compared > HEAD_STATES {
-                    continue;
-                }
-                let (env, state) = (&self.env, &self.state);
-                let live = |frame: usize| match state.frames.get(frame + 1) {
-                    None => env.live[pc],
-                    Some(callee) => live_over_call(&env.live, env.insns, callee.call_site as usize),
-                };
-                let uninit = rules.uninit_stack;
-                if compare::lies_within(&old.state, state, live, uninit, &mut self.ids) {
-                    let link = old.link;
-                    self.close_loop(id, link);
-                    return Ok(true);
-                }
-                if !widened && compare::same_shape(&old.state, &self.state) {
-                    compare::widen(&old.state, &mut self.state);
-                    widened = true;
-                    // It may lie within this or an earlier one now.
-                    position += 1;
-                }
-                continue;
-            } else {
-                if compare::unchanged(&old.state, &self.state, &mut self.ids) {
-                    return Err(self
-                        .refuse(
-                            Cause::InfiniteLoop,
-                            format!("infinite loop detected at insn {pc}: a round changes nothing that could end it"),
-                        )
-                        .hint("count the rounds, and leave the loop at a constant"));
-                }
-                // Rounds of a loop seldom cover each other: keep few of them.
-                if !very_far {
-                    add = false;
-                }
-            }
-            // Only states that would be kept in its place count against it.
-            if add && self.walk.checkpoints.miss(id) {
-                stale.push(id);
-            }
-        }
-        for id in stale {
-            self.drop_checkpoint(pc, id);
-        }
-        if let Some((id, bound)) = found {
-            self.log_safe();
-            self.walk.checkpoints.hit(id);
-            self.inherit(id);
-            self.end_path(bound);
-            let backs = self.walk.checkpoints.get(id).map(|old| old.backs.clone());
-            for (head, cost) in backs.unwrap_or_default() {
-                self.end_at_head(head, cost);
-            }
-            return Ok(true);
-        }
-        if add
-            && self.add_checkpoint()
-            && let (Some(rounds), Some(link)) = (head, self.path.chain.last_mut())
-        {
-            link.rounds = rounds;
-        }
-        Ok(false)
-    }
-
-    /// The state lies within that of a loop's head which is still being explored: another
-    /// round adds nothing. All of both states mattered to find that out.
-    fn close_loop(&mut self, id: u32, head: usize) {
-        self.log_safe();
-        let here = self.path.entries().len();
-        for frame in 0..self.state.frames.len() {
-            self.read_slots(frame, u64::MAX);
-        }
-        self.path.read_all_at(head);
-        let now = every_number(&self.state);
-        self.trace_precision(now, here);
-        if let Some(old) = self.walk.checkpoints.get(id)
-            && let Some(link) = self.path.chain.get(head)
-        {
-            let (then, from) = (every_number(&old.state), link.trace as usize);
-            self.trace_precision(then, from);
-        }
-        self.walk.checkpoints.mark_all_precise(id);
-        self.end_at_head(head, 0);
-    }
-
-    /// How often a loop whose head is here may go round, when the machine bounds it.
-    fn rounds_at(&self, pc: usize) -> Option<u64> {
-        match self.env.insns.get(pc)? {
-            Insn::MayGoto { .. } => Some(MAX_LOOPS),
-            Insn::CallKfunc { id, .. } if self.asks_iterator(*id) => self.iterator_rounds(),
-            _ => None,
-        }
-    }
-
-    /// Adds what is known here to what was known here on other paths. Registers that
-    /// are not read any more are left out: pruning does not compare them.
-    fn record_claims(&mut self) {
-        let live = self.env.live[self.pc];
-        let frame = self.state.frame();
-        for (index, (claim, value)) in
-            self.proof.claims[self.pc].iter_mut().zip(&frame.regs).enumerate()
-        {
-            if live & (1 << index) == 0 {
-                continue;
-            }
-            *claim = claim.or(match value.kind {
-                Kind::Uninit => Claim::Any,
-                Kind::Scalar => Claim::Number(value.scalar),
-                // Null is a number too.
-                _ if value.nullable => Claim::Any,
-                _ => Claim::Pointer,
-            });
-        }
-    }
-
-    /// Keeps the state, if there is room.
-    fn add_checkpoint(&mut self) -> bool {
-        self.walk.jumps_at_checkpoint = self.jumps;
-        self.walk.processed_at_checkpoint = self.proof.processed;
-        let link = self.path.chain.len();
-        let added = self.walk.checkpoints.add(self.pc, &self.state, link);
-        if let Some(id) = added {
-            self.path.checkpoint(id);
-        }
-        added.is_some()
-    }
-
-    fn drop_checkpoint(&mut self, insn: usize, id: u32) {
-        let position =
-            self.walk.checkpoints.get(id).filter(|old| !old.complete).map(|old| old.link);
-        // Its link stays on the path, for the bound.
-        if let Some(link) = position.and_then(|at| self.path.chain.get_mut(at)) {
-            link.checkpoint = None;
-        }
-        self.walk.checkpoints.drop(insn, id);
-    }
-
-    /// What a covering checkpoint needs, this path needs too.
-    fn inherit(&mut self, id: u32) {
-        let Some(old) = self.walk.checkpoints.get(id) else { return };
-        let live_slots = old.live_slots;
-        let mut places = self.walk.checkpoints.precise_places(id);
-        for (frame, slots) in live_slots.into_iter().enumerate() {
-            places.slots[frame] &= slots;
-            self.read_slots(frame, slots);
-        }
-        for frame in 0..self.state.frames.len() {
-            let live = match self.state.frames.get(frame + 1) {
-                None => self.env.live[self.pc],
-                Some(callee) => {
-                    live_over_call(&self.env.live, self.env.insns, callee.call_site as usize)
-                }
-            };
-            places.regs[frame] &= live;
-        }
-        self.trace_precision(places, self.path.entries().len());
-    }
-
-    /// Says that slots of a frame are read.
-    pub(super) fn read_slots(&mut self, frame: usize, slots: u64) {
-        self.path.read(frame, slots);
-    }
-
-    /// Says that the exact bounds of a register matter before the current instruction.
-    pub(super) fn need_precise(&mut self, reg: Reg) {
-        if self.state.reg(reg).is_scalar() {
-            let frame = self.state.depth() as u8;
-            self.need_precise_places(&[Some(Place::Reg(frame, reg))]);
-        }
-    }
-
-    pub(super) fn need_precise_places(&mut self, wanted: &[Option<Place>]) {
-        let mut places = Places::default();
-        for &place in wanted.iter().flatten() {
-            places.add(place);
-        }
-        // The last entry is the current instruction, which has not run yet.
-        self.trace_precision(places, self.path.entries().len().saturating_sub(1));
-    }
-
-    pub(super) fn trace_precision(&mut self, places: Places, from: usize) {
-        if self.env.options.record_claims {
-            return;
-        }
-        let frame = self.state.depth();
-        let checkpoints = &mut self.walk.checkpoints;
-        let traced = self.path.trace_back(self.env.insns, from, frame, places, |id, places| {
-            checkpoints.mark_precise(id, places);
-        });
-        if !traced {
-            for link in &self.path.chain {
-                if let Some(id) = link.checkpoint {
-                    self.walk.checkpoints.mark_all_precise(id);
-                }
-            }
-        }
     }
 
     /// A refusal at the current instruction.

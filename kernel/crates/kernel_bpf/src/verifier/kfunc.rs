@@ -6,7 +6,7 @@ use alloc::format;
 use super::callback::MAX_LOOPS;
 use super::explore::{Flow, Verifier};
 use super::refusal::Refusal;
-use super::rejection::{Cause, PathStep};
+use super::rejection::Cause;
 use super::value::{Kind, Value};
 use crate::btf;
 use crate::insn::Reg;
@@ -197,8 +197,7 @@ impl Verifier<'_> {
             self.state = end;
             return Ok(Flow::Next);
         }
-        self.push_branch(end, self.pc + 1, PathStep { insn: self.pc as u32, taken: true })?;
-        self.push_step(PathStep { insn: self.pc as u32, taken: false });
+        self.push_branch(end, self.pc + 1)?;
         self.state.rounds = self.state.rounds.wrapping_add(1);
         // The number lies in the iterator.
         let number = Value { reference, ..Value::pointer(Kind::Lent { size: 4 }) };

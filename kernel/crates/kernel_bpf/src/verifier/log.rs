@@ -36,15 +36,12 @@ impl Verifier<'_> {
     }
 
     /// A branch is taken up, with the state that it starts from.
-    pub(super) fn log_taken_up(&mut self, from: Option<u32>) {
+    pub(super) fn log_taken_up(&mut self, from: u32) {
         if !self.logging() {
             return;
         }
         let mut log = core::mem::take(&mut self.log);
-        let _ = match from {
-            Some(from) => write!(log, "\nfrom {from} to {}:", self.pc),
-            None => write!(log, "\nat {}:", self.pc),
-        };
+        let _ = write!(log, "\nfrom {from} to {}:", self.pc);
         self.log_state(&mut log);
         log.push('\n');
         self.log = log;

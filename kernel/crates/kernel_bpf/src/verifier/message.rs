@@ -11,9 +11,6 @@ use super::scalar::Scalar;
 use super::value::{INNER_MAP, Kind, Value};
 use crate::program::Program;
 
-/// Branches kept in a rejection's path.
-const PATH_STEPS: usize = 8;
-
 impl Verifier<'_> {
     /// Linux's short name of a value's type.
     pub(super) fn kind_name(&self, value: &Value) -> &'static str {
@@ -116,8 +113,8 @@ impl Verifier<'_> {
     /// Keeps what the message needs of a state that is about to be left.
     pub(super) fn remember(&self, mut refusal: Refusal) -> Refusal {
         if refusal.seen.is_none() {
-            let steps = self.steps().to_vec();
-            refusal.seen = Some(Seen { register_state: self.blamed(&refusal), steps });
+            let register_state = self.blamed(&refusal);
+            refusal.seen = Some(Seen { register_state, steps: self.steps() });
         }
         refusal
     }
@@ -126,15 +123,10 @@ impl Verifier<'_> {
     pub(super) fn dress<M>(&self, program: &Program<M>, refusal: Refusal) -> Rejection {
         let (state, steps) = match refusal.seen.clone() {
             Some(seen) => (seen.register_state, seen.steps),
-            None => (self.blamed(&refusal), self.steps().to_vec()),
+            None => (self.blamed(&refusal), self.steps()),
         };
-        let kept = steps.len().min(PATH_STEPS);
         // Refusals of the whole program or of its shape have no path.
-        let (path, shortened) = if refusal.insn.is_some() {
-            (steps[steps.len() - kept..].to_vec(), kept < steps.len())
-        } else {
-            (Vec::new(), false)
-        };
+        let (path, shortened) = if refusal.insn.is_some() { steps } else { (Vec::new(), false) };
         let mut rejection = undressed(program, refusal, path);
         rejection.register_state = state;
         rejection.path_shortened = shortened;

@@ -3,7 +3,7 @@
 //! [`verify`] first looks at the program's shape (`cfg`, `liveness`), then follows
 //! every path with a state of what is known (`explore`, `state`, `value`, `scalar`).
 //! A path ends at the program's exit, or where an earlier state covers the present one
-//! (`compare`, `checkpoint`, `path`). The rules for each instruction are in `step`,
+//! (`prune`, `compare`, `checkpoint`, `path`). The rules for each instruction are in `step`,
 //! `alu`, `pointer`, `branch`, `memory`, `stack`, `context`, `objects`, `call`,
 //! `arguments`, `callback` (with `join`), `global`, `kfunc`, `maps`, `fields` and
 //! `special`.
@@ -70,6 +70,7 @@ mod options;
 mod path;
 mod pointer;
 mod proof;
+mod prune;
 mod refusal;
 mod rejection;
 pub mod scalar;

@@ -14,6 +14,11 @@ pub struct VerifyOptions {
     pub max_insns: usize,
     /// Greatest number of states kept to prune with, over the whole program.
     pub max_states: usize,
+    /// Bytes that states kept to prune with may take.
+    pub max_state_bytes: usize,
+    /// Bytes that the search as a whole may take: states, branches still to be followed,
+    /// and the path.
+    pub max_memory: usize,
     /// Greatest number of branches of one path whose other side is still to be followed.
     pub max_pending: usize,
     /// Every access must be aligned to its size (`BPF_F_STRICT_ALIGNMENT`).
@@ -43,6 +48,8 @@ impl VerifyOptions {
             max_processed: 1_000_000,
             max_insns: 1_000_000,
             max_states: 100_000,
+            max_state_bytes: 36 << 20,
+            max_memory: 56 << 20,
             // Linux's BPF_COMPLEXITY_LIMIT_JMP_SEQ.
             max_pending: 8192,
             strict_alignment: false,
@@ -61,6 +68,8 @@ impl VerifyOptions {
             max_processed: 50_000,
             max_insns: 4_096,
             max_states: 128,
+            max_state_bytes: 64 << 10,
+            max_memory: 224 << 10,
             max_pending: 128,
             embedded: true,
             ..Self::cloud()

@@ -202,6 +202,13 @@ impl Path {
         self.trace.push(Entry::new(insn));
     }
 
+    /// Memory that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.trace.len() * size_of::<Entry>()
+            + self.linked.len() * size_of::<Linked>()
+            + self.chain.len() * size_of::<Link>()
+    }
+
     pub(super) fn entries(&self) -> &[Entry] {
         &self.trace
     }

@@ -11,7 +11,8 @@ use crate::insn::Reg;
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) register_state: Option<String>,
-    pub(super) steps: Vec<PathStep>,
+    /// The last branches, and whether there were more.
+    pub(super) steps: (Vec<PathStep>, bool),
 }
 
 #[derive(Debug)]

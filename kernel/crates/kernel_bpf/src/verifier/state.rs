@@ -138,6 +138,14 @@ impl State {
         State { frames: alloc::vec![frame], references: Vec::new(), lock: None, rounds: 0 }
     }
 
+    /// Memory that it takes beyond its own size.
+    pub(super) fn bytes(&self) -> usize {
+        let stacks: usize = self.frames.iter().map(|frame| frame.stack.len()).sum();
+        self.frames.len() * size_of::<Frame>()
+            + stacks * size_of::<Slot>()
+            + self.references.len() * size_of::<Reference>()
+    }
+
     pub(super) fn depth(&self) -> usize {
         self.frames.len() - 1
     }

@@ -265,3 +265,26 @@ fn pruning_converges() {
     );
     refuse(RawTp, &text, Cause::OutOfBounds);
 }
+
+/// The memory of the search is bounded, and a refusal says by how much.
+#[test]
+fn memory_is_bounded() {
+    let text = "r6 = r1\n r7 = 0\n l: r1 = *(u64 *)(r6 + 0)\n if r1 == r7 goto +0\n r7 += 1\n if r7 < 1000 goto l\n r0 = 0\n exit";
+    let usual = VerifyOptions::cloud();
+    accept(RawTp, text);
+    let small = VerifyOptions { max_memory: 60_000, ..usual };
+    let rejection = refuse_with(RawTp, 0, text, Cause::TooComplex, &small);
+    assert!(rejection.message.contains("60000 are allowed"), "{rejection}");
+    // Without room for states nothing is pruned, and the bound is the same.
+    let branches: String = (0..12)
+        .map(|n| {
+            format!("call bpf_get_prandom_u32\n if r0 == 7 goto l{n}\n r6 += 1\n l{n}: r7 = 0\n")
+        })
+        .collect();
+    let text = format!("r6 = 0\n {branches} r0 = 0\n exit");
+    let few = VerifyOptions { max_state_bytes: 0, ..usual };
+    let (one, other) =
+        (load(RawTp, 0, &text, &usual).unwrap(), load(RawTp, 0, &text, &few).unwrap());
+    assert_eq!(one.worst_case, other.worst_case);
+    assert!(other.processed > 2 * one.processed && other.total_states == 1);
+}

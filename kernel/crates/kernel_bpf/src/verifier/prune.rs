@@ -1,0 +1,307 @@
+//! Pruning: where a path is covered by an earlier one, and what follows from that for the
+//! bound, for liveness and for precision.
+//!
+//! A checkpoint that was explored completely covers what lies within it. The head of a loop
+//! that the machine bounds also covers a later state of its own, while it is still being
+//! explored: another round adds nothing. The cost of a round is noted there and multiplied
+//! when the head is done ([`super::path::Link::finish`]).
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::callback::{MAX_LOOPS, every_number};
+use super::compare::{self, Rules};
+use super::explore::Verifier;
+use super::liveness::live_over_call;
+use super::path::{Link, Place, Places};
+use super::proof::Claim;
+use super::refusal::Refusal;
+use super::rejection::Cause;
+use super::value::Kind;
+use crate::insn::{Insn, Reg};
+
+/// A loop's head is compared with this many of its own earlier states at most.
+const HEAD_STATES: u32 = 64;
+
+impl Verifier<'_> {
+    /// The path ends after `rest` more instructions.
+    pub(super) fn end_path(&mut self, rest: u64) {
+        let total = self.path.cost.saturating_add(rest);
+        if let Some(link) = self.path.chain.last_mut() {
+            link.bound = link.bound.max(total.saturating_sub(link.cost));
+        }
+    }
+
+    /// Checkpoints beyond the first `keep` of the path are explored completely.
+    pub(super) fn cut_chain(&mut self, keep: usize) {
+        while self.path.chain.len() > keep {
+            let Some(mut link) = self.path.chain.pop() else { return };
+            link.finish();
+            let position = self.path.chain.len();
+            if let Some(above) = self.path.chain.last_mut() {
+                let way = link.cost - above.cost;
+                above.bound = above.bound.max(link.bound.saturating_add(way));
+                for &(head, cost) in &link.backs {
+                    above.comes_back(position - 1, head, cost.saturating_add(way));
+                }
+            }
+            if link.round > 0 {
+                self.walk.checkpoints.resolve(position, link.bound, &link.backs);
+            }
+            if let Some(id) = link.checkpoint
+                && let Some(checkpoint) = self.walk.checkpoints.get_mut(id)
+            {
+                checkpoint.complete = true;
+                checkpoint.bound = link.bound;
+                checkpoint.backs = link.backs;
+                checkpoint.live_slots = link.live;
+            }
+        }
+    }
+
+    /// The path goes back to a loop's head after `rest` more instructions.
+    fn end_at_head(&mut self, head: usize, rest: u64) {
+        let total = self.path.cost.saturating_add(rest);
+        let position = self.path.chain.len().saturating_sub(1);
+        if let Some(link) = self.path.chain.last_mut() {
+            let cost = total.saturating_sub(link.cost);
+            link.comes_back(position, head, cost);
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        Rules { uninit_stack: self.env.privileged(), all_precise: self.env.options.record_claims }
+    }
+
+    /// At a prune point: true when an earlier exploration covers this path.
+    pub(super) fn visit(&mut self) -> Result<bool, Refusal> {
+        let pc = self.pc;
+        let processed = self.proof.processed;
+        let far = self.jumps - self.walk.jumps_at_checkpoint >= 2
+            && processed - self.walk.processed_at_checkpoint >= 8;
+        let very_far = self.jumps - self.walk.jumps_at_checkpoint >= 20
+            || processed - self.walk.processed_at_checkpoint >= 100;
+        let head = self.rounds_at(pc);
+        let mut add = far || head.is_some();
+        let (mut widened, mut compared) = (false, 0);
+        let rules = self.rules();
+        let mut position = self.walk.checkpoints.count(pc);
+        let mut stale: Vec<u32> = Vec::new();
+        let mut found = None;
+        while position > 0 {
+            position -= 1;
+            let Some((id, old)) = self.walk.checkpoints.nth(pc, position) else { continue };
+            if old.complete {
+                let (env, state) = (&self.env, &self.state);
+                let live = |frame: usize| match state.frames.get(frame + 1) {
+                    None => env.live[pc],
+                    Some(callee) => live_over_call(&env.live, env.insns, callee.call_site as usize),
+                };
+                if compare::covers(old, state, live, rules, &mut self.ids) {
+                    found = Some((id, old.bound));
+                    break;
+                }
+            } else if head.is_some() {
+                compared += 1;
+                if compared > HEAD_STATES {
+                    continue;
+                }
+                let (env, state) = (&self.env, &self.state);
+                let live = |frame: usize| match state.frames.get(frame + 1) {
+                    None => env.live[pc],
+                    Some(callee) => live_over_call(&env.live, env.insns, callee.call_site as usize),
+                };
+                let uninit = rules.uninit_stack;
+                if compare::lies_within(&old.state, state, live, uninit, &mut self.ids) {
+                    let link = old.link;
+                    self.close_loop(id, link);
+                    return Ok(true);
+                }
+                if !widened && compare::same_shape(&old.state, &self.state) {
+                    compare::widen(&old.state, &mut self.state);
+                    widened = true;
+                    // It may lie within this or an earlier one now.
+                    position += 1;
+                }
+                continue;
+            } else {
+                if compare::unchanged(&old.state, &self.state, &mut self.ids) {
+                    return Err(self
+                        .refuse(
+                            Cause::InfiniteLoop,
+                            format!("infinite loop detected at insn {pc}: a round changes nothing that could end it"),
+                        )
+                        .hint("count the rounds, and leave the loop at a constant"));
+                }
+                // Rounds of a loop seldom cover each other: keep few of them.
+                if !very_far {
+                    add = false;
+                }
+            }
+            // Only states that would be kept in its place count against it.
+            if add && self.walk.checkpoints.miss(id) {
+                stale.push(id);
+            }
+        }
+        for id in stale {
+            self.drop_checkpoint(pc, id);
+        }
+        if let Some((id, bound)) = found {
+            self.log_safe();
+            self.walk.checkpoints.hit(id);
+            self.inherit(id);
+            self.end_path(bound);
+            let backs = self.walk.checkpoints.get(id).map(|old| old.backs.clone());
+            for (head, cost) in backs.unwrap_or_default() {
+                self.end_at_head(head, cost);
+            }
+            return Ok(true);
+        }
+        if add
+            && self.add_checkpoint()?
+            && let (Some(rounds), Some(link)) = (head, self.path.chain.last_mut())
+        {
+            link.rounds = rounds;
+        }
+        Ok(false)
+    }
+
+    /// The state lies within that of a loop's head which is still being explored: another
+    /// round adds nothing. All of both states mattered to find that out.
+    fn close_loop(&mut self, id: u32, head: usize) {
+        self.log_safe();
+        let here = self.path.entries().len();
+        for frame in 0..self.state.frames.len() {
+            self.read_slots(frame, u64::MAX);
+        }
+        self.path.read_all_at(head);
+        let now = every_number(&self.state);
+        self.trace_precision(now, here);
+        if let Some(old) = self.walk.checkpoints.get(id)
+            && let Some(link) = self.path.chain.get(head)
+        {
+            let (then, from) = (every_number(&old.state), link.trace as usize);
+            self.trace_precision(then, from);
+        }
+        self.walk.checkpoints.mark_all_precise(id);
+        self.end_at_head(head, 0);
+    }
+
+    /// How often a loop whose head is here may go round, when the machine bounds it.
+    fn rounds_at(&self, pc: usize) -> Option<u64> {
+        match self.env.insns.get(pc)? {
+            Insn::MayGoto { .. } => Some(MAX_LOOPS),
+            Insn::CallKfunc { id, .. } if self.asks_iterator(*id) => self.iterator_rounds(),
+            _ => None,
+        }
+    }
+
+    /// Adds what is known here to what was known here on other paths. Registers that
+    /// are not read any more are left out: pruning does not compare them.
+    pub(super) fn record_claims(&mut self) {
+        let live = self.env.live[self.pc];
+        let frame = self.state.frame();
+        for (index, (claim, value)) in
+            self.proof.claims[self.pc].iter_mut().zip(&frame.regs).enumerate()
+        {
+            if live & (1 << index) == 0 {
+                continue;
+            }
+            *claim = claim.or(match value.kind {
+                Kind::Uninit => Claim::Any,
+                Kind::Scalar => Claim::Number(value.scalar),
+                // Null is a number too.
+                _ if value.nullable => Claim::Any,
+                _ => Claim::Pointer,
+            });
+        }
+    }
+
+    /// Keeps the state, if there is room.
+    pub(super) fn add_checkpoint(&mut self) -> Result<bool, Refusal> {
+        self.check_memory_used()?;
+        self.walk.jumps_at_checkpoint = self.jumps;
+        self.walk.processed_at_checkpoint = self.proof.processed;
+        let link = self.path.chain.len();
+        // What a long path remembers of its checkpoints must leave room for the rest.
+        if link > 0 && link * size_of::<Link>() > self.env.options.max_memory / 4 {
+            return Ok(false);
+        }
+        let added = self.walk.checkpoints.add(self.pc, &self.state, link);
+        if let Some(id) = added {
+            self.path.checkpoint(id);
+        }
+        Ok(added.is_some())
+    }
+
+    fn drop_checkpoint(&mut self, insn: usize, id: u32) {
+        let position =
+            self.walk.checkpoints.get(id).filter(|old| !old.complete).map(|old| old.link);
+        // Its link stays on the path, for the bound.
+        if let Some(link) = position.and_then(|at| self.path.chain.get_mut(at)) {
+            link.checkpoint = None;
+        }
+        self.walk.checkpoints.drop(insn, id);
+    }
+
+    /// What a covering checkpoint needs, this path needs too.
+    fn inherit(&mut self, id: u32) {
+        let Some(old) = self.walk.checkpoints.get(id) else { return };
+        let live_slots = old.live_slots;
+        let mut places = self.walk.checkpoints.precise_places(id);
+        for (frame, slots) in live_slots.into_iter().enumerate() {
+            places.slots[frame] &= slots;
+            self.read_slots(frame, slots);
+        }
+        for frame in 0..self.state.frames.len() {
+            let live = match self.state.frames.get(frame + 1) {
+                None => self.env.live[self.pc],
+                Some(callee) => {
+                    live_over_call(&self.env.live, self.env.insns, callee.call_site as usize)
+                }
+            };
+            places.regs[frame] &= live;
+        }
+        self.trace_precision(places, self.path.entries().len());
+    }
+
+    /// Says that slots of a frame are read.
+    pub(super) fn read_slots(&mut self, frame: usize, slots: u64) {
+        self.path.read(frame, slots);
+    }
+
+    /// Says that the exact bounds of a register matter before the current instruction.
+    pub(super) fn need_precise(&mut self, reg: Reg) {
+        if self.state.reg(reg).is_scalar() {
+            let frame = self.state.depth() as u8;
+            self.need_precise_places(&[Some(Place::Reg(frame, reg))]);
+        }
+    }
+
+    pub(super) fn need_precise_places(&mut self, wanted: &[Option<Place>]) {
+        let mut places = Places::default();
+        for &place in wanted.iter().flatten() {
+            places.add(place);
+        }
+        // The last entry is the current instruction, which has not run yet.
+        self.trace_precision(places, self.path.entries().len().saturating_sub(1));
+    }
+
+    pub(super) fn trace_precision(&mut self, places: Places, from: usize) {
+        if self.env.options.record_claims {
+            return;
+        }
+        let frame = self.state.depth();
+        let checkpoints = &mut self.walk.checkpoints;
+        let traced = self.path.trace_back(self.env.insns, from, frame, places, |id, places| {
+            checkpoints.mark_precise(id, places);
+        });
+        if !traced {
+            for link in &self.path.chain {
+                if let Some(id) = link.checkpoint {
+                    self.walk.checkpoints.mark_all_precise(id);
+                }
+            }
+        }
+    }
+}
