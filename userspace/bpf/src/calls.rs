@@ -37,6 +37,8 @@ pub struct NewMap<'a> {
     pub types: Option<(i32, u32, u32)>,
     /// Descriptor of a map like those that a map of maps is to hold.
     pub inner: Option<i32>,
+    /// The number of hash functions of a bloom filter.
+    pub extra: u64,
 }
 
 /// `MAP_CREATE`.
@@ -49,12 +51,27 @@ pub fn create_map(new: &NewMap<'_>) -> Result<OwnedFd> {
         .with(map_create::MAX_ENTRIES, new.max_entries)
         .with(map_create::MAP_FLAGS, new.flags)
         .with_fd(map_create::INNER_MAP_FD, new.inner.unwrap_or_default())
+        .with64(map_create::MAP_EXTRA, new.extra)
         .with_name(map_create::MAP_NAME, new.name)
         .with_fd(map_create::BTF_FD, btf)
         .with(map_create::BTF_KEY_TYPE_ID, key)
         .with(map_create::BTF_VALUE_TYPE_ID, value);
     // SAFETY: no pointers.
     unsafe { call(command::MAP_CREATE, &mut attributes, map_create::END) }.map(owned)
+}
+
+/// `MAP_UPDATE_ELEM`, of a map whose keys and values have the sizes of these.
+///
+/// # Errors
+/// The kernel's.
+pub fn update(map: BorrowedFd<'_>, key: &[u8; 4], value: &[u8; 4], flags: u64) -> Result<()> {
+    let mut attributes = Attributes::new()
+        .with_fd(map_elem::MAP_FD, map.as_raw_fd())
+        .with_pointer(map_elem::KEY, key.as_ptr())
+        .with_pointer(map_elem::VALUE, value.as_ptr())
+        .with64(map_elem::FLAGS, flags);
+    // SAFETY: maps of descriptors have keys and values of four bytes each.
+    unsafe { call(command::MAP_UPDATE_ELEM, &mut attributes, map_elem::END) }.map(drop)
 }
 
 /// A map with the sizes of its keys and values, as the kernel reads and writes them.

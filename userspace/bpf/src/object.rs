@@ -7,9 +7,13 @@ use alloc::ffi::CString;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use kernel_bpf::loader::{Attach, Object, ObjectMap, ObjectProgram, Pinning};
+use kernel_bpf::btf::Btf;
+use kernel_bpf::loader::{Attach, Object, ObjectMap, ObjectProgram, Pinning, Slot};
 use lemma_rt::rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use lemma_rt::{Errno, error_text, io, show};
+
+/// Where a kernel tells its types.
+const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 
 /// A program that the verifier has accepted.
 #[derive(Debug)]
@@ -58,10 +62,11 @@ pub fn load(path: &str, pins: Pins<'_>) -> Result<Vec<Loaded>, Failure> {
     let object = |text: String| Failure::Object(text);
     let bytes =
         io::read_file(path).map_err(|error| object(format!("{path}: {}", error_text(error))))?;
-    let parsed = Object::parse(&bytes).map_err(|error| object(format!("{path}: {error}")))?;
+    let mut parsed = Object::parse(&bytes).map_err(|error| object(format!("{path}: {error}")))?;
     if parsed.programs.is_empty() {
         return Err(object(format!("{path}: there is no program in it")));
     }
+    fit(&mut parsed).map_err(|error| object(format!("{path}: {error}")))?;
     // Without types a program loads all the same, its refusal only says less.
     let types = parsed.btf.as_deref().and_then(|types| calls::load_types(types).ok());
     let mut maps = Vec::new();
@@ -72,6 +77,11 @@ pub fn load(path: &str, pins: Pins<'_>) -> Result<Vec<Loaded>, Failure> {
         );
     }
     let fds: Vec<i32> = maps.iter().map(AsRawFd::as_raw_fd).collect();
+    fill(&parsed, &maps, |slot| match slot {
+        Slot::Map(index) => fds.get(*index).copied(),
+        Slot::Program(_) => None,
+    })
+    .map_err(object)?;
     let license = CString::new(parsed.license.as_str()).unwrap_or_default();
     let several = parsed.programs.len() > 1;
     let mut loaded = Vec::new();
@@ -83,7 +93,54 @@ pub fn load(path: &str, pins: Pins<'_>) -> Result<Vec<Loaded>, Failure> {
         pin_at(&pin, &fd).map_err(object)?;
         loaded.push(Loaded { fd, info, hook: hook_of(&program.attach), pin: Some(pin) });
     }
+    let by_name = |wanted: &str| {
+        let mut programs = parsed.programs.iter().zip(&loaded);
+        programs.find(|(program, _)| program.name == wanted).map(|(_, found)| found.fd.as_raw_fd())
+    };
+    fill(&parsed, &maps, |slot| match slot {
+        Slot::Program(name) => by_name(name),
+        Slot::Map(_) => None,
+    })
+    .map_err(object)?;
     Ok(loaded)
+}
+
+/// Fits an object to the kernel that runs: its types, and its version.
+fn fit(object: &mut Object) -> Result<(), String> {
+    if object.needs_kernel_types() {
+        let bytes = io::read_file(KERNEL_TYPES).map_err(|error| {
+            format!("it needs the kernel's types: {KERNEL_TYPES}: {}", error_text(error))
+        })?;
+        let types = Btf::parse(&bytes).map_err(|error| format!("{KERNEL_TYPES}: {error}"))?;
+        object.relocate(&types).map_err(|error| error.to_string())?;
+    }
+    let system = lemma_rt::rustix::system::uname();
+    let mut numbers =
+        system.release().to_bytes().split(|byte| !byte.is_ascii_digit()).map(|digits| {
+            digits.iter().fold(0u32, |n, d| n.wrapping_mul(10) + u32::from(d - b'0'))
+        });
+    let mut next = || numbers.next().unwrap_or(0).min(255);
+    let version = next() << 16 | next() << 8 | next();
+    // The kernel does not tell its configuration.
+    object.configure(version, "").map_err(|error| error.to_string())
+}
+
+/// Puts into maps of maps and programs what the object declares for them, as far as `find`
+/// knows its descriptor.
+fn fill(
+    object: &Object,
+    maps: &[OwnedFd],
+    find: impl Fn(&Slot) -> Option<i32>,
+) -> Result<(), String> {
+    for (declared, fd) in object.maps.iter().zip(maps) {
+        for (index, slot) in &declared.slots {
+            let Some(value) = find(slot) else { continue };
+            calls::update(fd.as_fd(), &index.to_ne_bytes(), &value.to_ne_bytes(), 0).map_err(
+                |error| format!("map {}: slot {index}: {}", declared.name, error_text(error)),
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// Loads an object with one program and attaches that to `hook` (empty: to the hook that its
@@ -137,6 +194,18 @@ pub fn attach_error(info: &ProgramInfo, hook: &str, error: Errno) -> String {
 }
 
 fn make_map(map: &ObjectMap, types: Option<&OwnedFd>) -> lemma_rt::Result<OwnedFd> {
+    // Only its shape counts; the map of maps keeps that.
+    let inner = map.inner.map(|def| {
+        calls::create_map(&NewMap {
+            kind: def.map_type.number(),
+            key_size: def.key_size,
+            value_size: def.value_size,
+            max_entries: def.max_entries,
+            flags: def.flags,
+            ..NewMap::default()
+        })
+    });
+    let inner = inner.transpose()?;
     let pin = CString::new(format!("{PINS}/{}", map.name)).unwrap_or_default();
     if map.pinning == Pinning::ByName
         && let Ok(fd) = calls::pinned(&pin)
@@ -158,7 +227,8 @@ fn make_map(map: &ObjectMap, types: Option<&OwnedFd>) -> lemma_rt::Result<OwnedF
         types: types
             .filter(|_| map.key_type != 0 || map.value_type != 0)
             .map(|types| (types.as_raw_fd(), map.key_type, map.value_type)),
-        inner: None,
+        inner: inner.as_ref().map(AsRawFd::as_raw_fd),
+        extra: map.map_extra,
     };
     let fd = match calls::create_map(&new) {
         // Some maps take no types (Linux's ring buffer); the map is what counts.
@@ -213,10 +283,13 @@ fn load_one(
     let mut log = alloc::vec![0; 64 << 10];
     calls::load_program(&new, &mut log).map_err(|error| {
         let text = show(log.split(|&byte| byte == 0).next().unwrap_or(&[]));
-        let log = match text.trim_end() {
+        let mut log = match text.trim_end() {
             "" => error_text(error).to_string(),
             text => text.to_string(),
         };
+        for (slot, missing) in &program.missing {
+            log += &format!("\ninstruction {slot}: {missing}");
+        }
         Failure::Refused { program: program.name.clone(), log }
     })
 }

@@ -8,12 +8,15 @@
 use alloc::sync::Arc;
 use core::cell::Cell;
 use core::ptr;
+use core::sync::atomic::AtomicU32;
+
+use kernel_sync::{IrqState, irq};
 
 use super::callback;
 use super::format;
 use super::proto::id;
 use super::services::{Fault, KernelServices};
-use crate::map::{MAX_TAIL_CALLS, Map, MapError, TailEntry, stack_trace};
+use crate::map::{MAX_TAIL_CALLS, Map, MapError, TailEntry, stack_trace, value};
 
 /// What the helper calls of one run have in common.
 pub struct Environment<'a> {
@@ -26,6 +29,8 @@ pub struct Environment<'a> {
     tail_calls: Cell<u32>,
     /// How many instructions tail calls may still add to the run's worst case.
     budget: Cell<u64>,
+    /// Whether interrupts were on when the program took the one spin lock that it may hold.
+    irq: Cell<Option<IrqState>>,
 }
 
 impl<'a> Environment<'a> {
@@ -40,7 +45,8 @@ impl<'a> Environment<'a> {
         budget: u64,
     ) -> Self {
         let (maps, budget) = (Cell::new(maps), Cell::new(budget));
-        Self { services, maps, context_bytes, tail_calls: Cell::new(0), budget }
+        let (tail_calls, irq) = (Cell::new(0), Cell::new(None));
+        Self { services, maps, context_bytes, tail_calls, budget, irq }
     }
 
     /// Decides a tail call (`bpf_tail_call`): the entry of the program at `index` of the
@@ -140,6 +146,8 @@ implementations! {
     id::MAP_PUSH_ELEM => map_push_elem,
     id::MAP_POP_ELEM => map_pop_elem,
     id::MAP_PEEK_ELEM => map_peek_elem,
+    id::SPIN_LOCK => spin_lock,
+    id::SPIN_UNLOCK => spin_unlock,
     id::PERF_EVENT_OUTPUT => perf_event_output,
     id::GET_STACKID => get_stackid,
     id::RINGBUF_OUTPUT => ringbuf_output,
@@ -273,6 +281,33 @@ unsafe fn map_peek_elem(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
     // SAFETY: as in `map_pop_elem`; for a bloom filter the value is initialised.
     let (map, out) = unsafe { (map(r1), bytes_mut(r2, map(r1).def().value_size as usize)) };
     done(map.peek(out))
+}
+
+/// The lock at an address.
+///
+/// # Safety
+/// `address` is that of a `struct bpf_spin_lock` in a map's value.
+unsafe fn lock_at<'a>(address: u64) -> &'a AtomicU32 {
+    // SAFETY: as the caller promises; it is aligned, and accessed as an atomic by everybody.
+    unsafe { &*ptr::with_exposed_provenance::<AtomicU32>(address as usize) }
+}
+
+/// Interrupts stay off until the lock is given back: a program in an interrupt may want it.
+unsafe fn spin_lock(env: &Environment<'_>, [r1, ..]: [u64; 5]) -> u64 {
+    let state = irq::save();
+    // SAFETY: the verifier proved r1 a lock, and that the program holds no other.
+    value::acquire(unsafe { lock_at(r1) });
+    env.irq.set(Some(state));
+    0
+}
+
+unsafe fn spin_unlock(env: &Environment<'_>, [r1, ..]: [u64; 5]) -> u64 {
+    // SAFETY: the verifier proved r1 the lock that the program holds.
+    value::release(unsafe { lock_at(r1) });
+    if let Some(state) = env.irq.take() {
+        irq::restore(state);
+    }
+    0
 }
 
 unsafe fn perf_event_output(env: &Environment<'_>, [_, r2, r3, r4, r5]: [u64; 5]) -> u64 {

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::mock::Mock;
 use super::proto::id;
@@ -182,4 +183,73 @@ fn ring_buffer_records_go_from_reservation_to_the_consumer() {
     let output = [handle, address(&large[..]), 5000, 0];
     assert_eq!(call(&services, &maps, id::RINGBUF_OUTPUT, &output), EAGAIN);
     assert!(!other.ring().unwrap().readable());
+}
+
+#[test]
+fn a_spin_lock_keeps_others_out() {
+    // Beside the lock a number that is not atomic to those who hold it.
+    let value = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+    let threads: Vec<_> = (0..3)
+        .map(|_| {
+            let value = Arc::clone(&value);
+            std::thread::spawn(move || {
+                let services = Mock::default();
+                let [lock, number] = &*value;
+                for _ in 0..300 {
+                    assert_eq!(call(&services, &[], id::SPIN_LOCK, &[address(lock)]), 0);
+                    assert_eq!(lock.load(Ordering::Relaxed), 1);
+                    let seen = number.load(Ordering::Relaxed);
+                    core::hint::spin_loop();
+                    number.store(seen + 1, Ordering::Relaxed);
+                    assert_eq!(call(&services, &[], id::SPIN_UNLOCK, &[address(lock)]), 0);
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(value.each_ref().map(|word| word.load(Ordering::Relaxed)), [0, 900]);
+}
+
+#[test]
+fn queues_and_filters_through_their_helpers() {
+    let services = Mock::default();
+    let queue = map(MapType::Queue, 0, 8, 2);
+    let on = |number, argument: u64, flags| {
+        call(&services, &[], number, &[address(&*queue), argument, flags])
+    };
+    let mut out = 7u64;
+    let out_address = address(&out);
+    for value in [5u64, 6] {
+        assert_eq!(on(id::MAP_PUSH_ELEM, address(&value), 0), 0);
+    }
+    assert_eq!(on(id::MAP_PUSH_ELEM, address(&9u64), 0) as i64, -7);
+    assert_eq!(on(id::MAP_PEEK_ELEM, address_mut(words(&mut out)), 0), 0);
+    assert_eq!(on(id::MAP_POP_ELEM, address_mut(words(&mut out)), 0), 0);
+    assert_eq!((out, out_address), (5, address(&out)));
+    assert_eq!(on(id::MAP_POP_ELEM, address_mut(words(&mut out)), 0), 0);
+    assert_eq!(on(id::MAP_POP_ELEM, address_mut(words(&mut out)), 0) as i64, -2);
+    assert_eq!(out, 0);
+
+    let stacks = map(MapType::StackTrace, 4, 32, 4);
+    let stack = |flags| call(&services, &[], id::GET_STACKID, &[0, address(&*stacks), flags]);
+    // The mock's stack: a hundred, and so on, outwards.
+    let id = stack(0);
+    let mut frames = [0; 32];
+    stacks.lookup(&(id as u32).to_ne_bytes(), &mut frames).unwrap();
+    assert_eq!(frames[..16], [100u64.to_ne_bytes(), 200u64.to_ne_bytes()].concat());
+    assert_eq!(stack(1 << 20), EINVAL);
+    assert_eq!(stack(1 << 8), EFAULT, "the mock has no user stack");
+
+    let events = map(MapType::PerfEventArray, 4, 4, 1);
+    let send = |flags| {
+        let data = address(b"record");
+        call(&services, &[], id::PERF_EVENT_OUTPUT, &[0, address(&*events), flags, data, 6])
+    };
+    assert_eq!(send(0xffff_ffff) as i64, -2, "nobody is there");
+    assert_eq!(send(5) as i64, -7);
+}
+
+fn words(word: &mut u64) -> &mut [u8] {
+    // SAFETY: eight bytes are eight bytes.
+    unsafe { core::slice::from_raw_parts_mut(core::ptr::from_mut(word).cast(), 8) }
 }
