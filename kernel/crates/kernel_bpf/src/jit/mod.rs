@@ -52,7 +52,8 @@ pub mod ir;
 pub mod magic;
 pub mod memory;
 pub mod run;
-#[cfg(all(test, feature = "host-jit"))]
+#[cfg(test)]
+#[cfg(feature = "host-jit")]
 pub(crate) mod tests;
 pub mod x86_64;
 

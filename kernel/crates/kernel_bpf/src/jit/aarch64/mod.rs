@@ -16,7 +16,8 @@ mod asm;
 mod constant;
 mod flow;
 mod fuse;
-#[cfg(all(test, feature = "host-jit"))]
+#[cfg(test)]
+#[cfg(feature = "host-jit")]
 mod tests;
 
 use super::emitter::{Context, Emission, Emitter, Outside};
