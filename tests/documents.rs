@@ -74,7 +74,7 @@ fn the_page_of_hooks_is_current() {
         }
         let helpers: Vec<_> = kernel_bpf::helper::table::all()
             .filter(|helper| hook.allows(helper.id))
-            .filter(|helper| kernel_bpf::helper::implementation(helper.id).is_some())
+            .filter(|helper| kernel_bpf::helper::is_implemented(helper.id))
             .map(|helper| format!("`{}`", helper.name))
             .collect();
         writeln!(page, "\nHelpers: {}.", helpers.join(", ")).unwrap();
@@ -107,25 +107,20 @@ fn can_be_created(map_type: MapType, extras: &[MapExtras]) -> bool {
     let sizes = [(4, 8, 4096), (8, 8, 16), (4, 4, 16), (0, 8, 16), (0, 0, 4096)];
     sizes.into_iter().any(|(key_size, value_size, max_entries)| {
         [0, flags::NO_PREALLOC].into_iter().any(|flags| {
-            let max_entries = if map_type == MapType::TaskStorage { 0 } else { max_entries };
             let def = MapDef { map_type, key_size, value_size, max_entries, flags };
             extras.iter().any(|extras| Map::memory_needed(&def, extras, 1).is_ok())
         })
     })
 }
 
-/// What some types want beside sizes, and others refuse: an inner map, types of keys and values.
-fn map_extras() -> [MapExtras; 3] {
+/// What some types want beside sizes, and others refuse: an inner map.
+fn map_extras() -> [MapExtras; 2] {
     let epoch: &'static Epoch = Box::leak(Box::new(Epoch::new()));
     let environment = MapEnvironment { cpus: 1, seed: 0, epoch };
     let def =
         MapDef { map_type: MapType::Array, key_size: 4, value_size: 8, max_entries: 1, flags: 0 };
     let inner = Map::create::<ActiveProfile>(def, &environment).unwrap();
-    [
-        MapExtras::default(),
-        MapExtras { inner: Some(Arc::new(inner)), ..MapExtras::default() },
-        MapExtras { typed: true, ..MapExtras::default() },
-    ]
+    [MapExtras::default(), MapExtras { inner: Some(Arc::new(inner)), ..MapExtras::default() }]
 }
 
 #[test]
@@ -143,7 +138,7 @@ fn the_page_of_what_is_supported_is_current() {
     );
 
     let helpers = kernel_bpf::helper::table::all()
-        .filter(|helper| kernel_bpf::helper::implementation(helper.id).is_some())
+        .filter(|helper| kernel_bpf::helper::is_implemented(helper.id))
         .map(|helper| format!("{} ({})", helper.name, helper.id));
     let extras = map_extras();
     let maps = MapType::ALL.into_iter().filter(|&map_type| can_be_created(map_type, &extras));

@@ -19,6 +19,10 @@ use crate::syscall::errno::OrErrno;
 pub(super) fn create(request: &Request) -> SyscallResult {
     request.ends_at(map_create::END)?;
     let map_type = MapType::from_number(request.u32(map_create::MAP_TYPE)).ok_or(Errno::EINVAL)?;
+    // Its helpers need to know tasks, and when they end, which this kernel does not tell them.
+    if map_type == MapType::TaskStorage {
+        return Err(Errno::ENOTSUPP);
+    }
     let flags = request.u32(map_create::MAP_FLAGS);
     let name = request.name(map_create::MAP_NAME)?;
     // No devices and no module types here; `map_extra` is for bloom filters.

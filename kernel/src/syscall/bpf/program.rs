@@ -11,6 +11,7 @@ use kernel_abi::bpf::{
 };
 use kernel_bpf::btf::Btf;
 use kernel_bpf::hook;
+use kernel_bpf::interpreter::LoadError as NotRunnable;
 use kernel_bpf::map::Map;
 use kernel_bpf::profile::{ActiveProfile, PhysicalProfile};
 use kernel_bpf::prog_type::ProgType;
@@ -107,7 +108,7 @@ fn load_with_log(request: &Request, log: &mut Log) -> Result<Object, Errno> {
 
     let options = VerifyOptions {
         strict_alignment: flags & STRICT_ALIGNMENT != 0,
-        helper_available: Some(|id| kernel_bpf::helper::implementation(id).is_some()),
+        helper_available: Some(kernel_bpf::helper::is_implemented),
         log_level: log.level(),
         ..default_options()
     };
@@ -124,7 +125,11 @@ fn load_with_log(request: &Request, log: &mut Log) -> Result<Object, Errno> {
         }
         Err(LoadError::NotRunnable(error)) => {
             log.line(format_args!("accepted, but not runnable here: {error}"));
-            Err(Errno::EOPNOTSUPP)
+            Err(match error {
+                // Linux: `bpf_prog_map_compatible`.
+                NotRunnable::OtherPrograms => Errno::EINVAL,
+                _ => Errno::EOPNOTSUPP,
+            })
         }
         Err(LoadError::OutOfMemory) => Err(Errno::ENOMEM),
     }
