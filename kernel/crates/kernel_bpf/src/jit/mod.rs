@@ -335,7 +335,7 @@ fn emit<E: Emitter>(
     resolver: &Resolver<'_>,
     options: &Options,
 ) -> Result<(Emission, Box<[ArrayLookup]>), LoadError> {
-    let lowered = front::lower::<E>(resolver, &options.intrinsics)?;
+    let lowered = front::lower::<E>(resolver, &options.intrinsics, options.blind)?;
     let context = Context {
         machine: &options.machine,
         intrinsics: &options.intrinsics,

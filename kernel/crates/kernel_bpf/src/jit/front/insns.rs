@@ -19,7 +19,7 @@ impl<E: Emitter> Front<'_, E> {
             Insn::Alu { width, op, dst, src } => {
                 let facts = self.resolver.facts(self.slot);
                 let nonzero = facts.is_some_and(|facts| facts.divisor_nonzero);
-                let b = self.source(src, width);
+                let b = self.alu_source(op, width, Place::of(dst), src);
                 self.alu(&Alu { width, op, dst: Place::of(dst), b, nonzero });
             }
             Insn::Neg { width, dst } => {
@@ -31,7 +31,7 @@ impl<E: Emitter> Front<'_, E> {
                     Width::W64 => i64::from(imm) as u64,
                     Width::W32 => u64::from(imm as u32),
                 };
-                self.push(Op::Constant { dst: Place::of(dst), value });
+                self.constant(Place::of(dst), value);
             }
             Insn::Mov { width, dst, src: Operand::Reg(src) } => {
                 self.copy(width, Place::of(dst), Place::of(src));
@@ -97,7 +97,7 @@ impl<E: Emitter> Front<'_, E> {
             }
             Insn::LoadImm64 { dst, value } => {
                 let value = self.resolver.constant(self.slot, value)?;
-                self.push(Op::Constant { dst: Place::of(dst), value });
+                self.constant(Place::of(dst), value);
             }
             Insn::WideTail => {}
             Insn::Jump { offset, .. } => self.jump(i64::from(offset))?,
@@ -140,10 +140,10 @@ impl<E: Emitter> Front<'_, E> {
         self.known.operand(place, width)
     }
 
-    fn source(&mut self, operand: Operand, width: Width) -> Source {
+    pub(super) fn source(&mut self, operand: Operand, width: Width) -> Source {
         match operand {
             Operand::Reg(register) => Source::Place(self.place(Place::of(register), width)),
-            Operand::Imm(imm) => Source::Imm(imm),
+            Operand::Imm(imm) => self.immediate(imm),
         }
     }
 
@@ -183,7 +183,7 @@ impl<E: Emitter> Front<'_, E> {
                     Width::W64 => i64::from(imm) as u64,
                     Width::W32 => u64::from(imm as u32),
                 };
-                self.push(Op::Constant { dst: place, value });
+                self.constant(place, value);
             }
         }
         Ok(())
@@ -299,10 +299,11 @@ impl<E: Emitter> Front<'_, E> {
         match index {
             Some(register) => {
                 let (width, a) = (Width::W32, self.known.low(Place::of(register)));
-                let (op, dst, b) = (AluOp::Add, Place::R2, Source::Imm(imm));
+                let b = self.immediate(imm);
+                let (op, dst) = (AluOp::Add, Place::R2);
                 self.push(Op::Alu { width, op, dst, a, b, nonzero: false });
             }
-            None => self.push(Op::Constant { dst: Place::R2, value: u64::from(imm as u32) }),
+            None => self.constant(Place::R2, u64::from(imm as u32)),
         }
         self.push(Op::Move { width: Width::W64, dst: Place::R1, src: Place::R6 });
         let value = u64::from(size.bytes()) << 32 | field as u64;

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod blind;
 mod insns;
 mod known;
 mod live;
@@ -24,6 +25,7 @@ use crate::insn::{Insn, Reg};
 use crate::map::ArrayLookup;
 use crate::resolve::{LoadError, MapTracker, Resolver};
 use crate::verifier::BranchFact;
+use blind::Keys;
 use known::Known;
 use promote::Promoted;
 use scan::Scan;
@@ -66,6 +68,8 @@ struct Front<'a, E> {
     maps: MapTracker,
     promoted: Promoted,
     functions: Vec<Function>,
+    /// Where constants are to be blinded.
+    blind: Option<Keys>,
     /// The slot whose instruction is being lowered.
     slot: usize,
     emitter: core::marker::PhantomData<E>,
@@ -75,6 +79,7 @@ struct Front<'a, E> {
 pub(super) fn lower<E: Emitter>(
     resolver: &Resolver<'_>,
     intrinsics: &Intrinsics,
+    blind: Option<u64>,
 ) -> Result<Lowered, LoadError> {
     let slots = resolver.program.insns.len();
     let scan = scan::scan(resolver)?;
@@ -89,6 +94,7 @@ pub(super) fn lower<E: Emitter>(
         maps: MapTracker::default(),
         promoted: Promoted::default(),
         functions: Vec::new(),
+        blind: blind.map(Keys::new),
         slot: 0,
         emitter: core::marker::PhantomData,
     };

@@ -55,10 +55,6 @@ impl<E: Emitter> Front<'_, E> {
         }
     }
 
-    fn constant(&mut self, dst: Place, value: u64) {
-        self.push(Op::Constant { dst, value });
-    }
-
     fn alu_constant(&mut self, alu: &Alu, a: Place, imm: i32) {
         let Alu { width, op, dst, .. } = *alu;
         let plain = |op, a, imm| Op::Alu { width, op, dst, a, b: Source::Imm(imm), nonzero: true };

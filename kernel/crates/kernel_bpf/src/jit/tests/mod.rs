@@ -7,16 +7,20 @@ use std::vec::Vec;
 
 use super::host::{HostMemory, Native, machine};
 use super::{Compiled, Intrinsics, Machine, Options};
+use crate::helper::mock::Mock;
 use crate::map::Map;
+use crate::prog_type::ProgType;
 use crate::program::Program;
 use crate::trusted::Trust;
 
-/// How to compile for this host, with and without what not every machine of its kind has.
+/// How to compile for this host: with and without what not every machine of its kind has, with
+/// and without blinding.
 pub(crate) fn options() -> Vec<Options> {
     let memory = HostMemory::get().unwrap();
     let with =
         |machine| Options { machine, intrinsics: Intrinsics::default(), memory, blind: None };
-    let mut all = Vec::from([with(Machine::default())]);
+    let blind = Options { blind: Some(7), ..with(Machine::default()) };
+    let mut all = Vec::from([with(Machine::default()), blind]);
     if machine() != Machine::default() {
         all.push(with(machine()));
     }
@@ -28,4 +32,39 @@ pub(crate) fn compile_trusted(program: &Program<Arc<Map>>, trust: &Trust) -> Vec
     // SAFETY: the tests run programs that keep to what they are given, on this machine.
     let compile = |options| unsafe { Compiled::new_trusted::<Native>(program, trust, options) };
     options().iter().map(|options| compile(options).unwrap()).collect()
+}
+
+#[test]
+fn a_blinded_program_has_none_of_its_constants_in_its_code() {
+    let text = "r1 = 0x11223344\n r2 = 0x5566778899aabbcc ll\n r1 += 0x1a2b3c4d\n r0 = r1
+                r0 ^= r2\n *(u32 *)(r10 - 8) = 0x51525354\n r3 = *(u32 *)(r10 - 8)
+                if r3 > 0x7b7c7d7e goto +1\n r0 += r3\n r0 *= 0x3a3b3c3d\n exit";
+    let insns = crate::asm::assemble(text).unwrap();
+    let program: Program<Arc<Map>> = Program::new(insns, ProgType::SocketFilter, Vec::new());
+    let constants: [&[u8]; 6] = [
+        &0x1122_3344u32.to_le_bytes(),
+        &0x5566_7788_99aa_bbccu64.to_le_bytes(),
+        &0x1a2b_3c4du32.to_le_bytes(),
+        &0x5152_5354u32.to_le_bytes(),
+        &0x7b7c_7d7eu32.to_le_bytes(),
+        &0x3a3b_3c3du32.to_le_bytes(),
+    ];
+    let mut results = Vec::new();
+    for options in options() {
+        // SAFETY: the program keeps to its stack.
+        let compiled =
+            unsafe { Compiled::new_trusted::<Native>(&program, &Trust::default(), &options) };
+        let compiled = compiled.unwrap();
+        let start = core::ptr::with_exposed_provenance::<u8>(compiled.address());
+        // SAFETY: the code is there and readable.
+        let code = unsafe { core::slice::from_raw_parts(start, compiled.code_bytes()) };
+        for constant in constants {
+            let found = code.windows(constant.len()).any(|bytes| bytes == constant);
+            // Other machines have constants in pieces.
+            let plain = options.blind.is_none() && cfg!(target_arch = "x86_64");
+            assert_eq!(found, plain, "{constant:x?}");
+        }
+        results.push(compiled.run(&mut [], &Mock::default()).unwrap());
+    }
+    assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{results:x?}");
 }
