@@ -5,7 +5,7 @@
 //!
 //! [`init`] builds the final kernel tables from the memory map: the image with text
 //! read-execute, constants read-only and the rest not executable; the direct map of all RAM,
-//! not executable, and read-only where it shows text and constants; no identity map, no page
+//! not executable, and read-only where it shows text, constants and compiled programs; no identity map, no page
 //! below the stacks. User tables may share this half by copying its top-level entries
 //! (table.rs), so all of those exist from `init` on and are never replaced.
 //!
@@ -144,7 +144,8 @@ fn split_at(start: u64, end: u64, at: u64) -> u64 {
     if start < at && at < end { at } else { end }
 }
 
-/// Maps RAM at the direct map: read-only where it shows the kernel's text and constants.
+/// Maps RAM at the direct map: read-only where it shows the kernel's text and constants, and
+/// compiled programs.
 ///
 /// # Safety
 /// As for `map_range`.
@@ -154,6 +155,7 @@ unsafe fn map_direct(root: u64, boot: &BootInfo) -> Result<(), MapError> {
     let constant = [
         image_to_phys(text_start())..image_to_phys(rodata_end()),
         image_to_phys(ksyms_start())..image.end,
+        up::code_frames(),
     ];
     for region in boot.memory {
         if region.kind == MemoryKind::Reserved {
@@ -240,6 +242,9 @@ pub(super) fn map_kernel(
         return Err(MapError::BadAddress);
     }
     let new = Entry::kernel(frame, protection, cache, false)?;
+    if protection.contains(Protection::EXECUTE) {
+        mmu::prepare_code(frame.0);
+    }
     let _guard = KERNEL_TABLES.lock();
     // SAFETY: the lock is held.
     let entry = unsafe { entry_making(root(), page, 1)? };

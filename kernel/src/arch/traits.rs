@@ -5,7 +5,15 @@
 //! says what it guarantees and what may be running when it is called: "IRQs off" means that
 //! the caller has disabled interrupts on this CPU.
 
+use alloc::sync::Arc;
+
 pub use kernel_boot::MemoryKind;
+use kernel_bpf::interpreter::LoadError;
+use kernel_bpf::jit::Compiled;
+use kernel_bpf::jit::memory::CodeMemory;
+use kernel_bpf::map::Map;
+use kernel_bpf::program::Program;
+use kernel_bpf::verifier::Verified;
 use kernel_sync::IrqState;
 
 /// Bytes in a page, and in a physical frame, on every supported architecture.
@@ -400,6 +408,17 @@ pub trait Architecture {
     /// # Safety
     /// `destination` is valid for `length` bytes.
     unsafe fn copy_nofault(destination: *mut u8, source: usize, length: usize) -> usize;
+
+    /// Compiles a verified program for this machine's CPUs; `None` where there is no compiler for
+    /// them. `blind`: see [`kernel_bpf::jit::Options`].
+    fn compile(
+        program: &Verified<Program<Arc<Map>>>,
+        memory: &'static dyn CodeMemory,
+        blind: Option<u64>,
+    ) -> Option<Result<Compiled, LoadError>> {
+        let _ = (program, memory, blind);
+        None
+    }
 
     // --- Time ---
 

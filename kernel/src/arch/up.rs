@@ -42,6 +42,12 @@ pub(super) fn alloc_table_frame() -> Option<PhysAddr> {
     crate::mem::phys::alloc_zeroed()
 }
 
+/// The frames that compiled programs are in, which the direct map shows read-only; empty where
+/// none are set aside.
+pub(super) fn code_frames() -> core::ops::Range<u64> {
+    crate::mem::code::frames()
+}
+
 /// Gives a page table's frame back.
 pub(super) fn free_table_frame(frame: PhysAddr) {
     crate::mem::phys::release(frame);

@@ -113,7 +113,7 @@ fn describe_program(program: &LoadedProgram, out: &mut dyn fmt::Write) -> fmt::R
     let code = &program.code;
     let bounds = code.bounds();
     writeln!(out, "prog_type:\t{}", code.prog_type().number())?;
-    writeln!(out, "prog_jited:\t0")?;
+    writeln!(out, "prog_jited:\t{}", u8::from(code.is_compiled()))?;
     write!(out, "prog_tag:\t")?;
     for byte in program.tag() {
         write!(out, "{byte:02x}")?;

@@ -5,8 +5,8 @@
 //! or another object holds them. [`hooks`] runs programs; [`program`] makes one from bytes,
 //! and only by way of the verifier; [`host`] is what helpers ask of this kernel.
 //!
-//! A program runs only if the verifier has accepted it: [`program::ProgramCode`] holds an
-//! interpreter, and an interpreter is made from a `Verified` program or not at all.
+//! A program runs only if the verifier has accepted it: [`program::ProgramCode`] holds what an
+//! engine made of it, and an engine takes a `Verified` program or none.
 
 pub mod btf;
 pub mod events;

@@ -14,13 +14,14 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use kernel_abi::bpf::OBJ_NAME_LEN;
+use kernel_bpf::engine::{self, Position};
 use kernel_bpf::hook::HookDecl;
-use kernel_bpf::interpreter::Interpreter;
-use kernel_bpf::map::Map;
+use kernel_bpf::interpreter::{self, Interpreter};
+use kernel_bpf::map::{Engine, Map};
 use kernel_bpf::profile::ActiveProfile;
 use kernel_bpf::prog_type::ProgType;
 use kernel_bpf::program::Program;
-use kernel_bpf::verifier::{Rejection, VerifyOptions, verify_with_log};
+use kernel_bpf::verifier::{Rejection, Verified, VerifyOptions, verify_with_log};
 use kernel_sync::Mutex;
 use sha1_smol::Sha1;
 
@@ -31,7 +32,7 @@ use super::hooks::{AttachError, AttachmentId, Hook};
 use super::host::KernelHost;
 use super::map::LoadedMap;
 use crate::arch::{Arch, Architecture};
-use crate::mcore;
+use crate::{mcore, mem};
 
 /// In which shape a program sees its event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ pub struct Bounds {
 pub enum LoadError {
     /// The verifier refused it.
     Rejected(Box<Rejection>),
-    /// The interpreter cannot run it, though it is safe.
+    /// No engine here can run it, though it is safe.
     NotRunnable(kernel_bpf::interpreter::LoadError),
     OutOfMemory,
 }
@@ -103,17 +104,17 @@ struct Facts {
 }
 
 struct Code {
-    interpreter: Interpreter<ActiveProfile>,
+    ready: engine::Prepared<ActiveProfile>,
     bounds: Bounds,
     prog_type: ProgType,
     expected_attach_type: u32,
     runs: Box<[Runs]>,
 }
 
-/// Verifies and pre-decodes a program.
+/// Verifies a program, and compiles or pre-decodes it.
 ///
 /// # Errors
-/// What the verifier refuses, or what the interpreter cannot run. The verifier's own log, as
+/// What the verifier refuses, or what no engine can run. The verifier's own log, as
 /// far as the options ask for one, is added to `log` in any case.
 pub fn prepare(request: LoadRequest, log: &mut String) -> Result<Prepared, LoadError> {
     let LoadRequest { program, maps, name, btf, options, bytes, uid } = request;
@@ -131,13 +132,34 @@ pub fn prepare(request: LoadRequest, log: &mut String) -> Result<Prepared, LoadE
         peak_states: proof.peak_states,
         context_bytes: proof.max_ctx_offset,
     };
-    let interpreter = Interpreter::new(&verified)
+    let ready = make_ready(&verified, &options)
         .map_err(LoadError::NotRunnable)?
         .within(tail_budget(prog_type, expected_attach_type));
     Ok(Prepared {
         request: Facts { maps, name, btf, bytes, uid, verify_time_ns, gpl_compatible },
-        code: Code { interpreter, bounds, prog_type, expected_attach_type, runs: Runs::for_all()? },
+        code: Code { ready, bounds, prog_type, expected_attach_type, runs: Runs::for_all()? },
     })
+}
+
+/// Compiles a program, or pre-decodes it for the interpreter: where programs are not compiled,
+/// where there is no more room for code, and what the compiler does not know.
+fn make_ready(
+    program: &Verified<Program<Arc<Map>>>,
+    options: &VerifyOptions,
+) -> Result<engine::Prepared<ActiveProfile>, interpreter::LoadError> {
+    let blind = options.unprivileged.then(crate::random::word);
+    if let Some(memory) = mem::code::pages()
+        && let Some(compiled) = Arch::compile(program, memory, blind)
+    {
+        match compiled {
+            Ok(compiled) => return Ok(engine::Prepared::Compiled(compiled)),
+            Err(interpreter::LoadError::OtherPrograms) => {
+                return Err(interpreter::LoadError::OtherPrograms);
+            }
+            Err(reason) => log::debug!("bpf: {} is interpreted: {reason}", program.name),
+        }
+    }
+    Interpreter::new(program).map(engine::Prepared::Interpreter)
 }
 
 impl Prepared {
@@ -163,7 +185,7 @@ impl Prepared {
             code: Arc::new(ProgramCode {
                 id,
                 kind,
-                interpreter: code.interpreter,
+                ready: code.ready,
                 bounds: code.bounds,
                 prog_type: code.prog_type,
                 expected_attach_type: code.expected_attach_type,
@@ -178,7 +200,7 @@ impl Prepared {
 pub struct ProgramCode {
     pub id: u32,
     kind: ContextKind,
-    interpreter: Interpreter<ActiveProfile>,
+    ready: engine::Prepared<ActiveProfile>,
     bounds: Bounds,
     prog_type: ProgType,
     expected_attach_type: u32,
@@ -217,8 +239,8 @@ impl Runs {
 }
 
 /// Writes which program this CPU is running, if any, for the report of a kernel that failed:
-/// its number, and the operation that one of `words` (registers, then the stack upwards)
-/// points to, which is the one that the interpreter was at.
+/// its number, and the instruction (compiled code) or operation (the interpreter's) that one of `words`
+/// (registers, then the stack upwards) points to.
 ///
 /// # Errors
 /// If `out` fails.
@@ -236,9 +258,10 @@ pub fn describe_running(
         return writeln!(out, "program: none");
     };
     write!(out, "program: {} ({:?})", program.id, program.prog_type)?;
-    match words.find_map(|word| program.interpreter.operation_at(word)) {
-        Some(at) => writeln!(out, ", operation {at} of {}", program.interpreter.operations()),
-        None => writeln!(out, ", operation unknown"),
+    match words.find_map(|word| program.ready.position_at(word)) {
+        Some(Position::Slot(slot)) => writeln!(out, ", instruction {slot}"),
+        Some(Position::Operation(at)) => writeln!(out, ", operation {at}"),
+        None => writeln!(out, ", instruction unknown"),
     }
 }
 
@@ -299,7 +322,7 @@ impl ProgramCode {
         let slot = mcore::this_cpu().program();
         let interrupted = slot.load(Ordering::Relaxed);
         slot.store(core::ptr::from_ref(self).cast_mut().cast(), Ordering::Relaxed);
-        let answer = self.interpreter.run(bytemuck::cast_slice_mut(context), &KernelHost);
+        let answer = self.ready.run(bytemuck::cast_slice_mut(context), &KernelHost);
         slot.store(interrupted, Ordering::Relaxed);
         if let Some(runs) = self.runs.get(Arch::cpu_id()) {
             runs.add(Arch::counter().wrapping_sub(start));
@@ -316,8 +339,13 @@ impl ProgramCode {
     }
 
     /// What runs, for `BPF_PROG_TEST_RUN`, which does not count as an event.
-    pub fn interpreter(&self) -> &Interpreter<ActiveProfile> {
-        &self.interpreter
+    pub fn ready(&self) -> &engine::Prepared<ActiveProfile> {
+        &self.ready
+    }
+
+    /// Whether it is compiled.
+    pub fn is_compiled(&self) -> bool {
+        self.ready.engine() == Engine::Compiled
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `phys.rs` | the frames of physical memory: who has them, who shares them |
 //! | `heap.rs` | the global allocator: slabs, and talc for what is larger |
 //! | `virt.rs` | the kernel's own mappings: stacks with guard pages |
+//! | `code.rs` | executable pages for compiled programs |
 //! | `memapi.rs` | what the rest of the kernel asks before it allocates on a user's behalf |
 //! | `address_space.rs`, `demand.rs`, `remap.rs`, `backing.rs`, `layout.rs` | regions filled on demand, shared copy-on-write |
 //! | `signal_page.rs` | the code that signal handlers return to, where users bring none |
@@ -16,6 +17,7 @@
 
 pub mod address_space;
 pub mod backing;
+pub mod code;
 pub mod demand;
 pub mod fault;
 pub mod heap;
@@ -33,4 +35,5 @@ pub use memapi::OutOfMemory;
 /// Makes the physical allocator, and with it the heap, usable. Called once, first of all.
 pub fn init(boot: &'static crate::arch::BootInfo) {
     phys::init(boot.memory);
+    code::init();
 }

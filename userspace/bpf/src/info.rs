@@ -74,6 +74,8 @@ pub struct ProgramInfo {
     pub kind: u32,
     pub tag: [u8; 8],
     pub instructions: u32,
+    /// Bytes of machine code; 0 where the interpreter runs it.
+    pub machine_code: u32,
     /// Nanoseconds since boot.
     pub load_time: u64,
     pub maps: Vec<u32>,
@@ -108,6 +110,7 @@ impl ProgramInfo {
             kind: found.u32(prog_info::TYPE),
             tag,
             instructions: found.u32(prog_info::XLATED_PROG_LEN) / 8,
+            machine_code: found.u32(prog_info::JITED_PROG_LEN),
             load_time: found.u64(prog_info::LOAD_TIME),
             maps: maps[..count].to_vec(),
             runs: found.u64(prog_info::RUN_CNT),

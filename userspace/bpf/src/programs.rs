@@ -260,6 +260,10 @@ pub(crate) fn show(text: &str) -> Outcome {
     let pins: Vec<String> =
         pins_of(info.id).iter().map(|path| path.to_string_lossy().into_owned()).collect();
     let dash = |text: String| if text.is_empty() { "-".into() } else { text };
+    let engine = match info.machine_code {
+        0 => "interpreter".into(),
+        bytes => format!("compiled, {bytes} bytes"),
+    };
     let rows = [
         ("id", info.id.to_string()),
         ("name", info.name.clone()),
@@ -267,6 +271,7 @@ pub(crate) fn show(text: &str) -> Outcome {
         ("tag", tag),
         ("hook", info.hook_text()),
         ("instructions", info.instructions.to_string()),
+        ("engine", engine),
         ("worst case", or_dash(info.worst_case.map(|bound| format!("{bound} instructions")))),
         ("stack", or_dash(info.stack_depth.map(|depth| format!("{depth} bytes")))),
         ("verified", format!("{} instructions looked at", info.verified)),

@@ -285,6 +285,7 @@ pub mod prog_info {
     pub const TYPE: usize = 0;
     pub const ID: usize = 4;
     pub const TAG: usize = 8;
+    pub const JITED_PROG_LEN: usize = 16;
     pub const XLATED_PROG_LEN: usize = 20;
     pub const XLATED_PROG_INSNS: usize = 32;
     pub const LOAD_TIME: usize = 40;

@@ -81,7 +81,7 @@ pub(super) struct CpuBlock {
 pub(super) const KERNEL_STACK: usize = offset_of!(CpuBlock, kernel_stack);
 pub(super) const USER_STACK: usize = offset_of!(CpuBlock, user_stack);
 const LOCAL: usize = offset_of!(CpuBlock, local);
-const ID: usize = offset_of!(CpuBlock, id);
+pub(super) const ID: usize = offset_of!(CpuBlock, id);
 /// `privilege_stack_table[0]` is 4 bytes into a TSS (Intel SDM vol. 3, figure 8-11).
 const TSS_STACK: usize = offset_of!(CpuBlock, tss) + 4;
 
@@ -130,6 +130,7 @@ pub(super) struct Features {
     /// The TSC counts at a constant rate: it says so, or a hypervisor provides it.
     pub(super) constant_tsc: AtomicBool,
     pub(super) rdrand: AtomicBool,
+    pub(super) bmi2: AtomicBool,
     pub(super) rdseed: AtomicBool,
     /// Physical address bits.
     pub(super) physical_bits: AtomicU32,
@@ -148,6 +149,7 @@ pub(super) static FEATURES: Features = Features {
     tsc_deadline: AtomicBool::new(false),
     constant_tsc: AtomicBool::new(false),
     rdrand: AtomicBool::new(false),
+    bmi2: AtomicBool::new(false),
     rdseed: AtomicBool::new(false),
     physical_bits: AtomicU32::new(36),
 };
@@ -177,6 +179,7 @@ fn find_features() {
         let seven = __cpuid_count(7, 0);
         set(&f.fsgsbase, seven.ebx, 0);
         set(&f.smep, seven.ebx, 7);
+        set(&f.bmi2, seven.ebx, 8);
         set(&f.rdseed, seven.ebx, 18);
         set(&f.smap, seven.ebx, 20);
         set(&f.umip, seven.ecx, 2);

@@ -61,7 +61,7 @@ pub(in crate::arch) fn flush(page: usize) {
 #[inline]
 pub(in crate::arch) fn published() {}
 
-/// A user page is about to be mapped to be executed: nothing to be done here.
+/// A page is about to be mapped to be executed: nothing to be done here.
 #[inline]
 pub(in crate::arch) fn prepare_code(_frame: u64) {}
 

@@ -186,7 +186,7 @@ pub(super) fn set(map: &LoadedMap, key: &[u8], value: &[u8], flags: u64) -> Resu
             let handle = object()?;
             let code = Arc::clone(&handle.program()?.code);
             let id = code.id;
-            let target = TailTarget::new(code, |code| code.interpreter(), id);
+            let target = TailTarget::new(code, |code| code.ready(), id);
             map.set_program(key, Arc::new(target), flags).or_errno()
         }
         MapType::ArrayOfMaps | MapType::HashOfMaps => {

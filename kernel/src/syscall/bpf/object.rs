@@ -227,6 +227,8 @@ fn describe_program(program: &LoadedProgram, asked: &Asked) -> Result<Block, Err
     block.u32(prog_info::CREATED_BY_UID, program.uid);
     block.put(prog_info::NAME, &program.name);
     block.u32(prog_info::GPL_COMPATIBLE, u32::from(program.gpl_compatible));
+    // The machine code itself stays in the kernel: it shows where things are.
+    block.u32(prog_info::JITED_PROG_LEN, code.ready().machine_code_bytes() as u32);
     block.u32(prog_info::BTF_ID, program.btf.as_ref().map_or(0, |btf| btf.id));
     block.u64(prog_info::RUN_TIME_NS, code.run_time_ns());
     block.u64(prog_info::RUN_CNT, code.run_count());
