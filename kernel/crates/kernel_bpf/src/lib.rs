@@ -48,10 +48,27 @@
 //! | [`btf`], [`loader`] | type information and object files |
 //! | [`profile`] | how much of a machine all this may use |
 //!
-//! `unsafe` is in `memory` (owning raw blocks), `interpreter` (`mod`, `execute`, `memory`: the
-//! accesses that the proof covers), `jit` (`mod`, `memory`, `calls`, `host`: machine code), `engine`
-//! (which passes on their contract) and `helper::call` (memory that programs lend); every other
-//! module of the runtime forbids it.
+//! # Why a program cannot do harm
+//!
+//! 1. *Only what was verified runs.* [`verifier::Verified`] has no public constructor; both
+//!    engines take nothing else, except in builds with the feature `trusted-programs`, which is
+//!    refused at compile time for bare metal.
+//! 2. *The verifier's claims hold on every run.* It follows every path with sets of states that
+//!    are never smaller than what can happen; [`verifier`] has the argument in full. A checking
+//!    interpreter runs random accepted programs and compares each concrete state with the claim.
+//! 3. *The engines do what the instructions say.* Both are compared with an independent table of
+//!    results, and with each other on random programs. They leave out only what is proved
+//!    needless ([`verifier::InsnFacts`]).
+//! 4. *What a program can reach stays there.* Maps live as long as the prepared program; elements
+//!    taken out of them stay until every CPU has passed a quiescent point ([`map::Epoch`]); code
+//!    is never writable and executable at once ([`jit::memory`]).
+//!
+//! This assumes that helpers do what they are declared to do ([`helper::proto`]), that an embedder
+//! keeps the contracts of the `unsafe` traits that it implements ([`memory::Memory`],
+//! [`jit::memory::CodeMemory`]) and does not announce a quiescent state inside a run, that
+//! [`jit::Machine`] describes the CPU, and that compiler and CPU are right.
+//!
+#![doc = include_str!("tables.md")]
 #![no_std]
 
 extern crate alloc;
