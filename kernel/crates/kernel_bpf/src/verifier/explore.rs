@@ -100,6 +100,8 @@ pub(super) struct Verifier<'a> {
     pub(super) log: String,
     /// Whether each division by a register was never by zero so far.
     divisors: BTreeMap<usize, bool>,
+    /// What each load from a map's value gave so far; `None` for what is not one number.
+    pub(super) loaded: BTreeMap<usize, Option<u64>>,
     /// The first map seen at each tail call.
     pub(super) tail_call_maps: BTreeMap<usize, u32>,
     /// What unprivileged pointer arithmetic was seen to do at each instruction.
@@ -174,6 +176,7 @@ impl<'a> Verifier<'a> {
             proof: Proof { facts, claims, ..Proof::default() },
             log: String::new(),
             divisors: BTreeMap::new(),
+            loaded: BTreeMap::new(),
             tail_call_maps: BTreeMap::new(),
             masked: BTreeMap::new(),
             globals: Vec::new(),
@@ -232,6 +235,8 @@ impl<'a> Verifier<'a> {
     pub(super) fn run(&mut self) -> Result<(), Refusal> {
         self.proof.worst_case = self.walk()?;
         self.run_deferred()?;
+        let constants = self.loaded.iter().filter_map(|(&slot, x)| Some((slot as u32, (*x)?)));
+        self.proof.constants = constants.collect();
         self.proof.total_states += self.walk.checkpoints.total;
         self.proof.peak_states = self.proof.peak_states.max(self.walk.checkpoints.peak);
         match self.env.budget {

@@ -65,6 +65,15 @@ impl Verifier<'_> {
             }
             loaded.scalar = scalar;
         }
+        if matches!(pointer.kind, Kind::MapValue { .. }) {
+            // States are compared with exact pointers, so no path that was pruned loads
+            // from elsewhere.
+            let x = loaded.as_constant();
+            let known = self.loaded.entry(self.pc).or_insert(x);
+            if *known != x {
+                *known = None;
+            }
+        }
         self.state.set(dst, loaded);
         Ok(())
     }

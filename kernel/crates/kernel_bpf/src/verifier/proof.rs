@@ -36,6 +36,9 @@ pub struct Proof {
     pub deferred: Vec<(u32, u64)>,
     /// What is proved about each slot.
     pub facts: Vec<InsnFacts>,
+    /// Loads whose result is the same number on all paths, because they are from a map that
+    /// can never change: slot and what the register holds then; sorted by slot.
+    pub constants: Vec<(u32, u64)>,
     /// Functions of the program, by first slot.
     pub subprograms: Vec<Subprogram>,
     /// What the registers of the active frame hold before each slot, over all paths;

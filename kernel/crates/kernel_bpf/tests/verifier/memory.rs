@@ -1,6 +1,8 @@
 //! Memory: stack, map values, contexts, packets, and the arguments of helpers.
 
 use kernel_bpf::asm::assemble;
+use kernel_bpf::map::def::flags;
+use kernel_bpf::map::{MapDef, MapRef, MapType};
 use kernel_bpf::prog_type::ProgType;
 use kernel_bpf::prog_type::ProgType::{
     RawTracepoint as RawTp, SchedCls, SocketFilter, Tracepoint, Xdp,
@@ -313,4 +315,41 @@ fn arguments_of_helpers() {
     // A helper that the kernel lacks.
     let options = VerifyOptions { helper_available: Some(|id| id != 5), ..VerifyOptions::cloud() };
     refuse_with(RawTp, 0, "call bpf_ktime_get_ns\n exit", Cause::UnknownFunction, &options);
+}
+
+/// A map of 16 bytes that holds 1, 2, 3, … for good, or for now.
+struct Numbers {
+    frozen: bool,
+}
+
+impl MapRef for Numbers {
+    fn def(&self) -> MapDef {
+        let flags = flags::RDONLY_PROG;
+        MapDef { map_type: MapType::Array, key_size: 4, value_size: 16, max_entries: 1, flags }
+    }
+    fn read_frozen(&self, offset: u32, into: &mut [u8]) -> bool {
+        for (byte, at) in into.iter_mut().zip(offset..) {
+            *byte = at as u8 + 1;
+        }
+        self.frozen
+    }
+}
+
+/// What a constant of the object says is known at each load that reads it.
+#[test]
+fn constants_are_loaded_once() {
+    let constants = |frozen, text: &str| {
+        let maps = vec![Numbers { frozen }, Numbers { frozen: false }];
+        let program = Program::new(assemble(text).unwrap(), RawTp, maps);
+        verify(program, &VerifyOptions::cloud()).unwrap().proof().constants.clone()
+    };
+    let text = "r2 = map[0][0]+4 ll\n r0 = *(u16 *)(r2 + 0)\n r3 = *(s8 *)(r2 + 1)\n exit";
+    assert_eq!(constants(true, text), [(2, 0x0605), (3, 6)]);
+    assert_eq!(constants(false, text), []);
+    // Two paths that load from different places.
+    let text = "r1 = *(u64 *)(r1 + 0)\n r2 = map[0][0]+0 ll\n if r1 == 0 goto l\n r2 += 8\n l: r0 = *(u8 *)(r2 + 0)\n exit";
+    assert_eq!(constants(true, text), []);
+    assert_eq!(constants(true, &text.replace("+= 8", "+= 0")), [(5, 1)]);
+    let text = text.replace("r2 += 8", "r2 = map[1][0]+0 ll");
+    assert_eq!(constants(true, &text), []);
 }
