@@ -253,7 +253,8 @@ fn mutex() -> Outcome {
 /// Waits for `REPLY`, up to so many milliseconds, and keeps how that ended in `COUNTER`: 0 is a
 /// wake-up.
 extern "C" fn wait_for_reply(milliseconds: usize) {
-    let limit = timespec { tv_sec: 0, tv_nsec: milliseconds as i64 * 1_000_000 };
+    let (seconds, rest) = ((milliseconds / 1000) as i64, (milliseconds % 1000) as i64);
+    let limit = timespec { tv_sec: seconds, tv_nsec: rest * 1_000_000 };
     // SAFETY: the kernel reads a word and a time.
     let result = unsafe { syscall!(__NR_futex, &raw const REPLY, 128, 0, &raw const limit) };
     let code = result.map_or_else(|error| error.raw_os_error() as usize, |_| 0);
@@ -268,8 +269,9 @@ fn requeued() -> Outcome {
         unsafe { syscall!(__NR_futex, &raw const REPLY, CMP_REQUEUE, 0, most, &raw const WORD, 0) }
     };
     // Who has been moved to another word still runs out of time.
-    let thread = ok!(spawn(wait_for_reply, 150));
-    while ok!(requeue(1)) == 0 {
+    let thread = ok!(spawn(wait_for_reply, 500));
+    // On a slow machine its time may be over before it is found.
+    while ok!(requeue(1)) == 0 && COUNTER.load(Ordering::Acquire) == usize::MAX {
         calls::pause_for(1);
     }
     thread.join();
@@ -277,7 +279,7 @@ fn requeued() -> Outcome {
     // It has left the other word: a wake-up there finds nobody.
     equal!(futex_wake(&WORD, 1), 0);
     // And who is woken at the word that it was moved to, wakes.
-    let thread = ok!(spawn(wait_for_reply, 900));
+    let thread = ok!(spawn(wait_for_reply, 60_000));
     while ok!(requeue(1)) == 0 {
         calls::pause_for(1);
     }
