@@ -34,6 +34,7 @@ fn run(cli: &Cli) -> Result<u8> {
         Some(Task::Setup) => {
             toolchain::forget_failures(&workspace)?;
             setup::require_all(&workspace, &Tool::ALL)?;
+            setup::require_all(&workspace, &Tool::FOR_TESTS)?;
             for arch in Arch::SUPPORTED {
                 setup::require(&workspace, arch.qemu())?;
                 for target in [toolchain::Target::Kernel(arch), toolchain::Target::User(arch)] {

@@ -22,6 +22,10 @@ pub enum Tool {
     QemuArm,
     /// The same for RISC-V.
     QemuRiscv,
+    /// Runs user programs of AArch64 on this machine, for tests of the JIT.
+    QemuUserArm,
+    /// The same for RISC-V.
+    QemuUserRiscv,
     /// The compiler of BPF programs.
     Clang,
     /// The linker, where the Rust toolchain has none of its own.
@@ -38,6 +42,9 @@ impl Tool {
     /// What `cargo run` needs for every architecture, beside the emulator.
     pub const ALL: [Self; 4] = [Self::Clang, Self::Mke2fs, Self::Debugfs, Self::E2fsck];
 
+    /// What some tests need beside that; without it they say that they were left out.
+    pub const FOR_TESTS: [Self; 3] = [Self::Lld, Self::QemuUserArm, Self::QemuUserRiscv];
+
     /// The program's name.
     #[must_use]
     pub const fn program(self) -> &'static str {
@@ -45,6 +52,8 @@ impl Tool {
             Self::QemuX86 => "qemu-system-x86_64",
             Self::QemuArm => "qemu-system-aarch64",
             Self::QemuRiscv => "qemu-system-riscv64",
+            Self::QemuUserArm => "qemu-aarch64",
+            Self::QemuUserRiscv => "qemu-riscv64",
             Self::Clang => "clang",
             Self::Lld => "ld.lld",
             Self::Mke2fs => "mke2fs",
@@ -60,6 +69,7 @@ impl Tool {
             Self::QemuX86 => "qemu-system-x86",
             Self::QemuArm => "qemu-system-arm",
             Self::QemuRiscv => "qemu-system-misc",
+            Self::QemuUserArm | Self::QemuUserRiscv => "qemu-user",
             Self::Clang => "clang",
             Self::Lld => "lld",
             Self::Mke2fs | Self::Debugfs | Self::E2fsck => "e2fsprogs",

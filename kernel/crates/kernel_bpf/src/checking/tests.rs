@@ -78,6 +78,15 @@ fn check(seed: u64, random: &mut Random, program: &Verified<Program<Arc<Map>>>) 
             compare_maps(seed, &machine, program);
         }
         #[cfg(feature = "host-jit")]
+        if compare && !outcome.result.tainted {
+            use crate::jit::tests::emulated;
+            for (machine, result, _) in emulated::run(program.get(), Some(program.proof()), &bytes)
+            {
+                let expected = outcome.result.bits;
+                assert_eq!(result, expected, "{machine}, seed {seed:#x}\n{:#?}", listing(program));
+            }
+        }
+        #[cfg(feature = "host-jit")]
         {
             services.clock.store(0, core::sync::atomic::Ordering::Relaxed);
             let result = compiled.run(&mut bytes, &services).unwrap();

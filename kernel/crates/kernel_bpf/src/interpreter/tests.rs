@@ -68,6 +68,10 @@ fn run(insns: Vec<Insn>, memory: &mut [u8]) -> u64 {
         let outcome = on(&|bytes| compiled.run(bytes, &Mock::default()).unwrap());
         assert_eq!(outcome, (result, after.clone()), "compiled: {:?}", program.insns);
     }
+    #[cfg(feature = "host-jit")]
+    for (machine, there, bytes) in crate::jit::tests::emulated::run(&program, None, memory) {
+        assert_eq!((there, &bytes), (result, &after), "{machine}: {:?}", program.insns);
+    }
     memory.copy_from_slice(&after);
     result
 }

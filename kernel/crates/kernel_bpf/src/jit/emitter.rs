@@ -95,6 +95,9 @@ pub trait Emitter: Sized {
     const EXTRAS_KEPT: u8;
     /// Further registers, which calls may change; numbered after the ones that are kept.
     const EXTRAS_SCRATCH: u8;
+    /// Whether clearing the upper half of a 32-bit result costs something, so that it is good to
+    /// know where nobody reads it ([`Node::wide`]).
+    const WANTS_WIDE: bool = false;
 
     /// Whether one load or store of this size can do this address.
     fn addresses(mem: &Mem, size: Size) -> bool;

@@ -27,6 +27,9 @@ pub type Native = super::x86_64::X86_64;
 /// The emitter for this host's CPU.
 #[cfg(target_arch = "aarch64")]
 pub type Native = super::aarch64::Aarch64;
+/// The emitter for this host's CPU.
+#[cfg(target_arch = "riscv64")]
+pub type Native = super::riscv64::Riscv64;
 
 /// What the CPU of this host can do.
 #[must_use]
@@ -39,7 +42,14 @@ pub fn machine() -> Machine {
     let lse = std::arch::is_aarch64_feature_detected!("lse");
     #[cfg(not(target_arch = "aarch64"))]
     let lse = false;
-    Machine { bmi2, lse }
+    #[cfg(target_arch = "riscv64")]
+    let (zba, zbb) = (
+        std::arch::is_riscv_feature_detected!("zba"),
+        std::arch::is_riscv_feature_detected!("zbb"),
+    );
+    #[cfg(not(target_arch = "riscv64"))]
+    let (zba, zbb) = (false, false);
+    Machine { bmi2, lse, zba, zbb }
 }
 
 /// Pages of this process.
@@ -136,6 +146,19 @@ fn synchronize(start: usize, size: usize) {
 
 #[cfg(target_arch = "x86_64")]
 fn synchronize(_: usize, _: usize) {}
+
+/// Lets this process's instruction fetches see what was written.
+#[cfg(target_arch = "riscv64")]
+fn synchronize(start: usize, size: usize) {
+    // riscv_flush_icache, on all CPUs: `fence.i` would do it on this one only.
+    // SAFETY: the system call changes nothing that the program sees.
+    unsafe {
+        core::arch::asm!(
+            "ecall", in("a7") 259, inlateout("a0") start => _, in("a1") start + size, in("a2") 0,
+            options(nostack)
+        );
+    }
+}
 
 fn pages(size: usize) -> usize {
     size.max(1).next_multiple_of(PAGE)

@@ -279,6 +279,9 @@ pub struct Node {
     pub reads: u32,
     /// The places that it writes.
     pub writes: u32,
+    /// The places whose upper halves are read after it, where
+    /// [`super::emitter::Emitter::WANTS_WIDE`]; otherwise all.
+    pub wide: u32,
 }
 
 impl Node {
@@ -287,6 +290,6 @@ impl Node {
     #[must_use]
     pub fn new(op: Op, slot: u32) -> Node {
         let (reads, writes) = op.effects();
-        Node { op, slot, live: 0, reads, writes }
+        Node { op, slot, live: 0, reads, writes, wide: u32::MAX }
     }
 }

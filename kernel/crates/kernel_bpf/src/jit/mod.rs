@@ -51,6 +51,7 @@ pub mod host;
 pub mod ir;
 pub mod magic;
 pub mod memory;
+pub mod riscv64;
 pub mod run;
 #[cfg(test)]
 #[cfg(feature = "host-jit")]
@@ -80,6 +81,10 @@ pub struct Machine {
     pub bmi2: bool,
     /// AArch64: atomic instructions (FEAT_LSE) instead of loops of exclusive ones.
     pub lse: bool,
+    /// RISC-V: additions of shifted and of zero-extended numbers.
+    pub zba: bool,
+    /// RISC-V: rotations, extensions and swaps.
+    pub zbb: bool,
 }
 
 /// What the embedder offers so that a helper needs no call, or a shorter one.
@@ -329,6 +334,19 @@ pub fn emit_verified<E: Emitter>(
     let trust = Trust::default();
     let resolver = Resolver::new(program.get(), Some(program.proof()), &trust);
     emit::<E>(&resolver, options).map(|(emission, _)| emission)
+}
+
+/// The machine code of a program that nobody verified: to look at, not to run.
+///
+/// # Errors
+/// As [`Compiled::new`].
+#[cfg(any(test, feature = "trusted-programs"))]
+pub fn emit_trusted<E: Emitter>(
+    program: &Program<Arc<Map>>,
+    trust: &Trust,
+    options: &Options,
+) -> Result<Emission, LoadError> {
+    emit::<E>(&Resolver::new(program, None, trust), options).map(|(emission, _)| emission)
 }
 
 fn emit<E: Emitter>(

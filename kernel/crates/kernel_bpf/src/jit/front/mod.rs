@@ -14,6 +14,7 @@ mod live;
 mod promote;
 mod scan;
 mod simplify;
+mod wide;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -101,6 +102,9 @@ pub(super) fn lower<E: Emitter>(
     front.program()?;
     let Front { mut nodes, mut functions, .. } = front;
     live::analyse(&mut nodes, slots);
+    if E::WANTS_WIDE {
+        wide::analyse(&mut nodes, slots);
+    }
     let needs = measure(&nodes, &mut functions);
     Ok(Lowered {
         nodes,

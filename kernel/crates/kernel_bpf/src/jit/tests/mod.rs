@@ -1,5 +1,6 @@
 //! What the tests of all engines need of the compilers.
 
+pub(crate) mod emulated;
 pub(crate) mod tools;
 
 use alloc::sync::Arc;
