@@ -4,10 +4,11 @@
 //! `programs` compiles the twelve programs; `native`, `lemma`, `peers` and `linux` make them
 //! ready to run; `measure` times contenders in turn, so that a slow moment of the machine hits
 //! all of them alike; `engine` has the figures that are not about those programs (verifier,
-//! load, maps); `table` compares figures with what is asked of them, and prints.
+//! load, maps); `emulated` counts instructions of the JITs for other machines; `table` compares figures with what is asked of them, and prints.
 //!
 //! Start it with `cargo bench --bench engine`.
 
+mod emulated;
 mod engine;
 mod lemma;
 mod linux;
@@ -60,7 +61,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         results.push(measure::program(program, &effort, &mut notes)?);
     }
     let engine = engine::measure(&programs, &effort)?;
-    let report = table::Report::new(&results, &engine, notes);
+    let counts = emulated::measure(&programs, &mut notes)?;
+    let report = table::Report::new(&results, &engine, &counts, notes);
     print!("{report}");
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(&report.json())?;

@@ -39,7 +39,7 @@ pub(crate) fn compile(only: &str) -> Result<Vec<Source>> {
 }
 
 /// The first clang that compiles for BPF.
-fn clang() -> Result<String> {
+pub(crate) fn clang() -> Result<String> {
     let versions = ["", "-19", "-18", "-17", "-16", "-15", "-14"];
     let names = versions.map(|version| format!("clang{version}"));
     let found = names.into_iter().find(|name| {

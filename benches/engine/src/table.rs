@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::emulated::Counts;
 use crate::engine::{Compilation, Figures};
 use crate::measure::{ProgramTimes, geometric_mean};
 
@@ -53,6 +54,7 @@ impl Row {
 pub(crate) struct Report<'a> {
     programs: &'a [ProgramTimes],
     figures: &'a Figures,
+    counts: &'a [Counts],
     rows: Vec<Row>,
     notes: Vec<String>,
 }
@@ -61,11 +63,13 @@ impl<'a> Report<'a> {
     pub(crate) fn new(
         programs: &'a [ProgramTimes],
         figures: &'a Figures,
+        counts: &'a [Counts],
         notes: Vec<String>,
     ) -> Self {
         let mut rows = execution(programs);
         rows.extend(engine(figures));
-        Self { programs, figures, rows, notes }
+        rows.extend(elsewhere(counts));
+        Self { programs, figures, counts, rows, notes }
     }
 
     /// The same for other programs to read.
@@ -98,6 +102,10 @@ impl<'a> Report<'a> {
         json!({
             "programs": programs.collect::<Vec<_>>(),
             "verifier": verifier.collect::<Vec<_>>(),
+            "other_machines": self.counts.iter().map(|one| json!({
+                "machine": one.machine, "program": one.program,
+                "jit_instructions": one.jit, "native_instructions": one.native,
+            })).collect::<Vec<_>>(),
             "rows": rows.collect::<Vec<_>>(),
             "notes": self.notes,
         })
@@ -191,6 +199,24 @@ fn execution(programs: &[ProgramTimes]) -> Vec<Row> {
             beside: "8 is the aim".into(),
         },
     ]
+}
+
+/// The JITs for other machines: instructions executed, by those of clang's code.
+fn elsewhere(counts: &[Counts]) -> Vec<Row> {
+    let row = |machine: &str| {
+        let full = counts.iter().filter(|one| one.machine == machine && one.program != "empty");
+        let ratios: Vec<(f64, &str)> =
+            full.map(|one| (one.jit as f64 / one.native as f64, one.program)).collect();
+        let each = ratios.iter().map(|(ratio, program)| format!("{program} {ratio:.2}"));
+        Row {
+            what: format!("{machine} JIT, instructions over clang -O2, geometric mean"),
+            limit: Limit::AtMost(1.3),
+            unit: "times",
+            value: mean(&ratios.iter().map(|(ratio, _)| *ratio).collect::<Vec<_>>()),
+            beside: each.collect::<Vec<_>>().join(", "),
+        }
+    };
+    vec![row("AArch64"), row("RISC-V")]
 }
 
 fn engine(figures: &Figures) -> Vec<Row> {
