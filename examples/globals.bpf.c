@@ -14,8 +14,8 @@
  */
 #include "lemma.h"
 
-/* write(2) on x86_64. `volatile`, so that the loader may still change it. */
-const volatile __u64 watched = 1;
+/* `volatile`, so that the loader may still change it. */
+const volatile __u64 watched = NR_WRITE;
 
 __u64 largest = 1;
 __u64 writes;

@@ -92,7 +92,7 @@ impl Options {
         setup::require(workspace, self.arch.qemu())?;
         let mut added = self.copies.clone();
         for source in &self.bpf {
-            let object = compile::bpf_object(workspace, source)?;
+            let object = compile::bpf_object(workspace, self.arch, source)?;
             added.push((object.path, format!("/lib/bpf/{}", object.name)));
         }
         let kernel = compile::kernel(workspace, self.arch, self.kernel)?;
@@ -188,7 +188,7 @@ fn root_contents(workspace: &Workspace, arch: Arch) -> Result<Contents> {
         };
         contents.program(&place, fs::read(&program.path)?)?;
     }
-    for object in compile::bpf_examples(workspace)? {
+    for object in compile::bpf_examples(workspace, arch)? {
         contents.copy(&format!("/lib/bpf/{}", object.name), &object.path)?;
     }
     // One binary, which goes by the name under which it is called.

@@ -272,7 +272,7 @@ const BPF_OPTIONS: [&str; 7] =
     ["-target", "bpf", "-g", "-O2", "-Wall", "-Werror", "-fdebug-compilation-dir=."];
 
 /// Compiles every BPF program in `examples/`; returns name and object file of each.
-pub fn bpf_examples(workspace: &Workspace) -> Result<Vec<Program>> {
+pub fn bpf_examples(workspace: &Workspace, arch: Arch) -> Result<Vec<Program>> {
     let folder = workspace.root().join("examples");
     let mut sources: Vec<PathBuf> = match folder.read_dir() {
         Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
@@ -280,11 +280,11 @@ pub fn bpf_examples(workspace: &Workspace) -> Result<Vec<Program>> {
     };
     sources.retain(|path| path.to_string_lossy().ends_with(".bpf.c"));
     sources.sort();
-    sources.iter().map(|source| bpf_object(workspace, source)).collect()
+    sources.iter().map(|source| bpf_object(workspace, arch, source)).collect()
 }
 
 /// Compiles one BPF program, unless its object is up to date.
-pub fn bpf_object(workspace: &Workspace, source: &Path) -> Result<Program> {
+pub fn bpf_object(workspace: &Workspace, arch: Arch, source: &Path) -> Result<Program> {
     let content = fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
     let file = source.file_name().and_then(|name| name.to_str()).context("a strange file name")?;
     let Some(stem) = file.strip_suffix(".bpf.c").or_else(|| file.strip_suffix(".c")) else {
@@ -296,6 +296,7 @@ pub fn bpf_object(workspace: &Workspace, source: &Path) -> Result<Program> {
     let headers = headers_for(&include, source)?;
     let mut options: Vec<OsString> = BPF_OPTIONS.map(OsString::from).into();
     options.extend(["-I".into(), include.into(), prefix_map(workspace.root())]);
+    options.push(machine_definition(arch).into());
     let mut parts: Vec<&[u8]> = vec![clang.as_os_str().as_encoded_bytes(), &content];
     parts.extend(headers.iter().map(Vec::as_slice));
     parts.extend(options.iter().map(|option| option.as_encoded_bytes()));
@@ -323,6 +324,15 @@ pub fn bpf_object(workspace: &Workspace, source: &Path) -> Result<Program> {
     let content = fs::read(temporary.path())?;
     write_atomically(&object, &content)?;
     Ok(Program { name, path: object })
+}
+
+/// What tells a program which machine it is for, as libbpf's headers expect it.
+const fn machine_definition(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => "-D__TARGET_ARCH_x86",
+        Arch::Aarch64 => "-D__TARGET_ARCH_arm64",
+        Arch::Riscv64 => "-D__TARGET_ARCH_riscv",
+    }
 }
 
 /// Clang's option to write paths below `root` without it: messages then name
@@ -386,28 +396,29 @@ mod tests {
             "#include \"answer.h\"\nint one(void *context) { return ANSWER; }\n",
         )
         .unwrap();
-        let first = bpf_examples(&workspace).unwrap();
+        let first = bpf_examples(&workspace, Arch::X86_64).unwrap();
         assert_eq!(first.len(), 1);
         assert_eq!(first[0].name, "one.o");
         assert!(fs::read(&first[0].path).unwrap().starts_with(b"\x7fELF"));
-        assert_eq!(bpf_examples(&workspace).unwrap()[0].path, first[0].path);
+        assert_eq!(bpf_examples(&workspace, Arch::X86_64).unwrap()[0].path, first[0].path);
         fs::write(examples.join("answer.h"), "#define ANSWER 2\n").unwrap();
-        assert_ne!(bpf_examples(&workspace).unwrap()[0].path, first[0].path);
+        assert_ne!(bpf_examples(&workspace, Arch::X86_64).unwrap()[0].path, first[0].path);
     }
 
     #[test]
     fn what_cannot_be_compiled_says_why() {
         let folder = tempfile::tempdir().unwrap();
         let workspace = workspace(folder.path());
-        let missing = bpf_object(&workspace, &folder.path().join("no.c")).unwrap_err();
+        let missing =
+            bpf_object(&workspace, Arch::X86_64, &folder.path().join("no.c")).unwrap_err();
         assert!(format!("{missing:#}").contains("cannot read"), "{missing:#}");
         let text = folder.path().join("text.txt");
         fs::write(&text, "hello").unwrap();
-        let message = bpf_object(&workspace, &text).unwrap_err().to_string();
+        let message = bpf_object(&workspace, Arch::X86_64, &text).unwrap_err().to_string();
         assert!(message.contains("should end in .c"), "{message}");
         let wrong = folder.path().join("wrong.c");
         fs::write(&wrong, "int f( {").unwrap();
-        let message = bpf_object(&workspace, &wrong).unwrap_err().to_string();
+        let message = bpf_object(&workspace, Arch::X86_64, &wrong).unwrap_err().to_string();
         assert!(message.contains("clang refused"), "{message}");
     }
 }

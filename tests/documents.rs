@@ -14,6 +14,7 @@ use kernel_bpf::map::{Epoch, Map, MapDef, MapEnvironment, MapExtras, MapType};
 use kernel_bpf::profile::ActiveProfile;
 use kernel_bpf::prog_type::context::ContextRule;
 use kernel_bpf::prog_type::{self, ProgType};
+use lemma::machine::Arch;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
@@ -153,13 +154,46 @@ fn the_page_of_what_is_supported_is_current() {
          ## Helpers\n\n{}.\n\n## Map types\n\n{}.\n\n\
          ## Program types that the verifier knows\n\n{}.\n\n\
          Of these it can run {}; the others are verified only.\n\n\
-         ## Architectures\n\n`x86_64`.\n",
+         ## Architectures\n\n{}.\n\nWhere an architecture's Linux has no call of an older name \
+         (`open`, `fork`, `pipe`), Lemma has none there either.\n",
         list(calls),
         list(commands),
         list(helpers),
         list(maps.map(|map_type| map_type.name().to_owned())),
         list(types.clone().map(|kind| kind.name().to_owned())),
         list(types.filter(|kind| kind.has_run_time()).map(|kind| kind.name().to_owned())),
+        list(Arch::SUPPORTED.map(|arch| arch.name().to_owned())),
     );
     check("support.md", &page);
+}
+
+/// Every Rust file below a folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in folder.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Only `kernel/src/arch/` knows which CPU the kernel is on; the compilers of the engine, and
+/// what they are tested by, know which the host is.
+#[test]
+fn nothing_above_the_architecture_layer_asks_for_the_cpu() {
+    let mut files = Vec::new();
+    sources(&root().join("kernel"), &mut files);
+    assert!(files.len() > 100);
+    let allowed = ["kernel/src/arch/", "kernel/crates/kernel_bpf/"];
+    for file in files {
+        let place = file.strip_prefix(root()).unwrap().to_str().unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let asks = ["target_arch", "target_pointer_width"].iter().any(|word| text.contains(word));
+        let may = allowed.iter().any(|folder| place.starts_with(folder))
+            // The linker script is the machine's.
+            || place == "kernel/build.rs";
+        assert!(may || !asks, "{place} asks which CPU this is");
+    }
 }

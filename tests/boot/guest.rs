@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lemma::build::Options;
 use lemma::image;
+use lemma::machine::Arch;
 use lemma::qemu::Outcome;
 use lemma::session::Session;
 use lemma::workspace::{Lock, Workspace};
@@ -19,8 +20,26 @@ pub(crate) struct Boot {
 
 /// Boots with the default options.
 pub(crate) fn boot() -> Boot {
-    boot_with(Options::default())
+    boot_on(Arch::default())
 }
+
+/// Boots with the default options of this architecture.
+pub(crate) fn boot_on(arch: Arch) -> Boot {
+    boot_with(Options { arch, ..Options::default() })
+}
+
+/// Makes a test of each function for each architecture.
+macro_rules! on_each_architecture {
+    ($($name:ident),* $(,)?) => {
+        mod x86_64 {
+            $(#[test] fn $name() { super::$name(lemma::machine::Arch::X86_64) })*
+        }
+        mod aarch64 {
+            $(#[test] fn $name() { super::$name(lemma::machine::Arch::Aarch64) })*
+        }
+    };
+}
+pub(crate) use on_each_architecture;
 
 /// Boots and leaves the guest wherever it goes.
 pub(crate) fn boot_with(mut options: Options) -> Boot {

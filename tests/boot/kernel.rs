@@ -2,65 +2,99 @@
 
 use lemma::build::Options;
 use lemma::compile::{KernelVariant, Profile};
+use lemma::machine::Arch;
 use lemma::qemu::Outcome;
 
-use crate::guest::boot_with;
+use crate::guest::{boot_with, on_each_architecture};
+
+on_each_architecture!(
+    self_tests_pass,
+    a_panic_tells_where_and_is_never_success,
+    protection_is_enforced,
+    counting_instructions_every_run_is_alike,
+    every_kernel_variant_boots,
+);
 
 /// Boots with this on the command line, expects this outcome; returns what was printed.
-fn boots_to(words: &str, outcome: &Outcome) -> String {
-    let options = Options { append: vec![words.to_owned()], ..Options::default() };
+fn boots_to(arch: Arch, words: &str, outcome: &Outcome) -> String {
+    let options = Options { arch, append: vec![words.to_owned()], ..Options::default() };
     boot_with(options).finish(outcome)
 }
 
-#[test]
-fn self_tests_pass() {
+fn self_tests_pass(arch: Arch) {
     for name in ["protection", "nofault", "fp", "clock", "disk"] {
-        boots_to(&format!("selftest={name}"), &Outcome::Exited(0));
+        boots_to(arch, &format!("selftest={name}"), &Outcome::Exited(0));
     }
-    boots_to("selftest=no-such-test", &Outcome::Exited(1));
+    boots_to(arch, "selftest=no-such-test", &Outcome::Exited(1));
 }
 
-#[test]
-fn a_panic_tells_where_and_is_never_success() {
-    let console = boots_to("selftest=panic", &Outcome::Panicked);
+fn a_panic_tells_where_and_is_never_success(arch: Arch) {
+    let console = boots_to(arch, "selftest=panic", &Outcome::Panicked);
     for words in ["KERNEL PANIC", "selftest.rs", "backtrace:", "kernel::init+0x", "kernel_main+"] {
         assert!(console.contains(words), "no {words:?} in:\n{console}");
     }
 }
 
-#[test]
-fn protection_is_enforced() {
-    let console = boots_to("selftest=write-text", &Outcome::Panicked);
-    for words in ["page fault in kernel mode", "rip 0x", "kernel::selftest::"] {
+fn protection_is_enforced(arch: Arch) {
+    // How the machine names its program counter, and says that a page forbids an access: to read
+    // it, and to run it.
+    let (pc, read, run) = match arch {
+        Arch::X86_64 => ("rip 0x", "0x1", "0x11"),
+        _ => ("pc 0x", "0x9600000f", "0x8600000f"),
+    };
+    let console = boots_to(arch, "selftest=write-text", &Outcome::Panicked);
+    for words in ["page fault in kernel mode", pc, "kernel::selftest::"] {
         assert!(console.contains(words), "no {words:?} in:\n{console}");
     }
     // The kernel reads and runs nothing of users', but through the copy functions.
-    for (test, error) in [("read-user", "error code 0x1\n"), ("run-user", "error code 0x11\n")] {
-        let console = boots_to(&format!("selftest={test}"), &Outcome::Panicked);
-        assert!(console.contains(error), "no {error:?} in:\n{console}");
+    for (test, error) in [("read-user", read), ("run-user", run)] {
+        let error = format!("error code {error}\n");
+        let console = boots_to(arch, &format!("selftest={test}"), &Outcome::Panicked);
+        assert!(console.contains(&error), "no {error:?} in:\n{console}");
     }
-    let console = boots_to("selftest=stack-overflow", &Outcome::Panicked);
+    let console = boots_to(arch, "selftest=stack-overflow", &Outcome::Panicked);
     assert!(console.contains("stack overflow"), "{console}");
 }
 
-#[test]
-fn counting_instructions_every_run_is_alike() {
+fn counting_instructions_every_run_is_alike(arch: Arch) {
     let run = || {
         let append = vec!["selftest=clock".to_owned()];
-        boot_with(Options { icount: true, append, ..Options::default() })
+        boot_with(Options { arch, icount: true, append, ..Options::default() })
             .finish(&Outcome::Exited(0))
     };
     assert_eq!(run(), run());
 }
 
-#[test]
-fn every_kernel_variant_boots() {
+fn every_kernel_variant_boots(arch: Arch) {
     for kernel in [
         KernelVariant { dev: true, ..KernelVariant::default() },
         KernelVariant { hooks: false, ..KernelVariant::default() },
         KernelVariant { profile: Profile::Embedded, ..KernelVariant::default() },
     ] {
         let append = vec!["selftest=protection".to_owned()];
-        boot_with(Options { kernel, append, ..Options::default() }).finish(&Outcome::Exited(0));
+        boot_with(Options { arch, kernel, append, ..Options::default() })
+            .finish(&Outcome::Exited(0));
+    }
+}
+
+/// Each interrupt controller and each exception level that firmware may start the kernel at, on
+/// an old CPU and on one with everything.
+#[test]
+fn aarch64_boots_on_each_kind_of_machine() {
+    for cpu in ["cortex-a72", "max"] {
+        for controller in ["gic-version=2", "gic-version=3"] {
+            for level in ["virtualization=off", "virtualization=on"] {
+                for test in ["protection", "disk"] {
+                    let options = Options {
+                        arch: Arch::Aarch64,
+                        cpu: Some(cpu.to_owned()),
+                        machine: vec![controller.to_owned(), level.to_owned()],
+                        append: vec![format!("selftest={test}")],
+                        ..Options::default()
+                    };
+                    boot_with(options).finish(&Outcome::Exited(0));
+                }
+            }
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! The README's first minute, typed as it stands there: each command gives the output shown.
 //! Numbers, times and the width of columns may differ; words may not.
 
-use crate::guest::boot;
+use lemma::machine::Arch;
+
+use crate::guest::{boot_on, on_each_architecture};
 
 const PROMPT: &str = "lemma:/# ";
 
@@ -44,11 +46,13 @@ fn line_words(line: &str) -> String {
     line.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
 }
 
-#[test]
-fn the_first_minute_is_as_the_readme_shows_it() {
+on_each_architecture!(the_first_minute_is_as_the_readme_shows_it);
+
+fn the_first_minute_is_as_the_readme_shows_it(arch: Arch) {
     let (banner, commands) = session();
+    let banner = banner.replace(Arch::X86_64.name(), arch.name());
     assert!(commands.len() >= 6, "{commands:?}");
-    let mut guest = boot();
+    let mut guest = boot_on(arch);
     let greeting = guest.prompt();
     for line in words(&banner) {
         assert!(words(&greeting).contains(&line), "no {line:?} in: {greeting}");

@@ -8,11 +8,15 @@ use lemma::machine::Arch;
 use lemma::qemu::Outcome;
 use lemma::workspace::Workspace;
 
-use crate::guest::{boot, boot_with};
+use crate::guest::{boot_on, boot_with, on_each_architecture};
 
-#[test]
-fn system_calls_behave_as_linux_s_on_both_file_systems() {
-    let mut guest = boot();
+on_each_architecture!(
+    system_calls_behave_as_linux_s_on_both_file_systems,
+    a_hundred_thousand_hostile_calls_do_no_harm,
+);
+
+fn system_calls_behave_as_linux_s_on_both_file_systems(arch: Arch) {
+    let mut guest = boot_on(arch);
     guest.prompt();
     let report = guest.succeed("usertests");
     assert!(report.contains("passed"), "{report}");
@@ -39,10 +43,9 @@ fn the_same_tests_pass_on_linux() {
     assert!(output.status.success(), "{report}{errors}");
 }
 
-#[test]
-fn a_hundred_thousand_hostile_calls_do_no_harm() {
+fn a_hundred_thousand_hostile_calls_do_no_harm(arch: Arch) {
     let program = ["usertests", "hostile", "--calls", "100000"].map(str::to_owned).into();
-    let mut guest = boot_with(Options { program, ..Options::default() });
+    let mut guest = boot_with(Options { arch, program, ..Options::default() });
     guest.session.set_patience(std::time::Duration::from_secs(600));
     guest.finish(&Outcome::Exited(0));
 }
