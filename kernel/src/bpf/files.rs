@@ -143,7 +143,7 @@ fn describe_map(map: &LoadedMap, out: &mut dyn fmt::Write) -> fmt::Result {
     writeln!(out, "value_size:\t{}", def.value_size)?;
     writeln!(out, "max_entries:\t{}", def.max_entries)?;
     writeln!(out, "map_flags:\t{:#x}", def.flags)?;
-    writeln!(out, "map_extra:\t0x0")?;
+    writeln!(out, "map_extra:\t{:#x}", map.map.map_extra())?;
     writeln!(out, "memlock:\t{}", map.map.memory())?;
     writeln!(out, "map_id:\t{}", map.id)?;
     writeln!(out, "frozen:\t{}", u32::from(map.map.is_frozen()))?;

@@ -282,7 +282,8 @@ impl Map {
             return Err(MapError::OutOfMemory);
         }
         let storage = storage::<P>(&def, extras, plan.cpus, environment)?;
-        Ok(Self::assemble(def, extras.fields, storage, plan.inner, plan.bytes, environment.cpus))
+        let own = (extras.fields, extras.map_extra);
+        Ok(Self::assemble(def, own, storage, plan.inner, plan.bytes, environment.cpus))
     }
 }
 

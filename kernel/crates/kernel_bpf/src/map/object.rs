@@ -42,6 +42,7 @@ pub struct Map {
     def: MapDef,
     pub(super) storage: Storage,
     fields: ValueFields,
+    map_extra: u64,
     /// Bytes of a value as system calls pass it.
     value_bytes: usize,
     inner: Option<Meta>,
@@ -70,7 +71,7 @@ impl Map {
     /// A map of parts that fit together (`create`).
     pub(super) fn assemble(
         def: MapDef,
-        fields: ValueFields,
+        (fields, map_extra): (ValueFields, u64),
         storage: Storage,
         inner: Option<Meta>,
         bytes: usize,
@@ -80,13 +81,19 @@ impl Map {
         let value_bytes =
             if is_per_cpu(def.map_type) { value.next_multiple_of(8) * cpus } else { value };
         let (frozen, id) = (AtomicBool::new(false), AtomicU32::new(0));
-        Self { def, storage, fields, value_bytes, inner, frozen, id, bytes }
+        Self { def, storage, fields, map_extra, value_bytes, inner, frozen, id, bytes }
     }
 
     /// The definition that the map was created with.
     #[must_use]
     pub fn def(&self) -> &MapDef {
         &self.def
+    }
+
+    /// `map_extra`, as the creator gave it.
+    #[must_use]
+    pub fn map_extra(&self) -> u64 {
+        self.map_extra
     }
 
     pub(super) fn meta(&self) -> Meta {

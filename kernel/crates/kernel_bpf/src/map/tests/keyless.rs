@@ -53,6 +53,7 @@ fn a_bloom_filter_knows_what_was_put_in() {
     let extras = MapExtras { map_extra: 3, ..Default::default() };
     let definition = def(MapType::BloomFilter, 0, 8, 1000, 0);
     let map = Map::create_with::<CloudProfile>(definition, &extras, &environment(1)).unwrap();
+    assert_eq!(map.map_extra(), 3);
     for value in 0..1000u64 {
         map.update(&[], &value.to_ne_bytes(), ANY).unwrap();
     }
