@@ -99,6 +99,8 @@ pub(super) enum Shift {
     Left = 0,
     Right = 1,
     Arithmetic = 2,
+    /// Of operations on bits only.
+    Rotate = 3,
 }
 
 /// Operations of two registers that have no other form.

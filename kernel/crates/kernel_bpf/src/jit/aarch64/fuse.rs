@@ -21,7 +21,7 @@ impl Aarch64 {
                     _ => return None,
                 }
             }
-            Op::Truncate { dst, .. } | Op::Constant { dst, .. } => dst,
+            Op::Truncate { dst, .. } | Op::Constant { dst, .. } | Op::Rotate { dst, .. } => dst,
             _ => return None,
         };
         // What the front end removed leaves nothing behind.
@@ -42,6 +42,22 @@ impl Aarch64 {
                 Op::Branch { width: compared, cond, a: tested, b: Source::Imm(0), target },
             ) if dst == tested && (width == compared || width == Width::W32 || mask >= 0) => {
                 self.test_bits((width, a, mask), (cond, target), out)
+            }
+            (
+                Op::Rotate { width, dst, src, left },
+                Op::Alu { width: also, op, dst: to, a, b: Source::Place(b), .. },
+            ) if width == also && (a == dst) != (b == dst) => {
+                let op = match op {
+                    AluOp::And => Logic::And,
+                    AluOp::Or => Logic::Or,
+                    AluOp::Xor => Logic::Xor,
+                    _ => return false,
+                };
+                let wide = width == Width::W64;
+                let other = home(if a == dst { b } else { a });
+                let by = (Shift::Rotate, top(wide) + 1 - left);
+                out.word(logic(op, wide, home(to), other, home(src), by));
+                true
             }
             (
                 Op::Alu { width, op, dst, a, b, .. },

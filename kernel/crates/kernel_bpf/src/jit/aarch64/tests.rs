@@ -33,6 +33,7 @@ fn arithmetic_is_encoded_as_llvm_does() {
         (logic(Logic::And, W, 1, 2, 3, LEFT), "and x1, x2, x3"),
         (logic(Logic::Or, D, 1, 2, 3, (Shift::Left, 5)), "orr w1, w2, w3, lsl #5"),
         (logic(Logic::Xor, W, 1, 2, 3, (Shift::Right, 60)), "eor x1, x2, x3, lsr #60"),
+        (logic(Logic::Xor, W, 1, 2, 3, (Shift::Rotate, 51)), "eor x1, x2, x3, ror #51"),
         (logic(Logic::Ands, D, ZERO, 2, 3, LEFT), "tst w2, w3"),
         (not(W, 5, 6), "mvn x5, x6"),
         (mov(W, 5, 28), "mov x5, x28"),
