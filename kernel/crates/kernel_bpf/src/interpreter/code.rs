@@ -238,12 +238,80 @@ pub(super) enum Code {
     Load32JNe,
     Load64JEq,
     Load64JNe,
-    // `dst = (dst << low half of imm) >> high half of imm`
+    // `dst = (src << low half of imm) >> high half of imm`
     LshRsh64,
     LshArsh64,
+    // `dst = src op r`, r the register whose number is in `offset`.
+    Add64To,
+    Sub64To,
+    Or64To,
+    And64To,
+    Xor64To,
+    Add32To,
+    Sub32To,
+    Or32To,
+    And32To,
+    Xor32To,
+    // `dst = src shifted by imm`
+    Lsh64To,
+    Rsh64To,
+    Lsh32To,
+    Rsh32To,
+    // `r = src shifted by the low half of imm; dst = src shifted by the high half`, r as above: to
+    // the right and to the left (RL), or the other way round.
+    ShiftsRL64,
+    ShiftsLR64,
+    ShiftsRL32,
+    ShiftsLR32,
+    // The same, then `dst |= r`: most often a rotation.
+    RotateRL64,
+    RotateLR64,
+    RotateRL32,
+    RotateLR32,
+    // `r = src shifted by imm; dst ^= r`, r as above.
+    LshXor64,
+    RshXor64,
+    // `dst = *(src + r + offset)`, r the register whose number is in `imm`.
+    Load8At,
+    Load16At,
+    Load32At,
+    Load64At,
+    // `r = *(src + offset); dst op= r`, r as above.
+    LoadAdd32,
+    LoadXor32,
+    LoadAdd64,
+    LoadXor64,
     /// Array lookup, then `if r0 == 0 goto`.
     ArrayLookupJEq,
 }
+
+/// Makes [`Code::inverse`] from pairs.
+macro_rules! inverses {
+    ($($one:ident $other:ident),+ $(,)?) => {
+        impl Code {
+            /// The jump that is taken when this one is not, with the same operands.
+            pub(super) fn inverse(self) -> Option<Self> {
+                Some(match self {
+                    $(Self::$one => Self::$other, Self::$other => Self::$one,)+
+                    _ => return None,
+                })
+            }
+        }
+    };
+}
+
+inverses!(
+    JEq64Imm JNe64Imm, JGt64Imm JLe64Imm, JGe64Imm JLt64Imm,
+    JSgt64Imm JSle64Imm, JSge64Imm JSlt64Imm,
+    JEq64Reg JNe64Reg, JGt64Reg JLe64Reg, JGe64Reg JLt64Reg,
+    JSgt64Reg JSle64Reg, JSge64Reg JSlt64Reg,
+    JEq32Imm JNe32Imm, JGt32Imm JLe32Imm, JGe32Imm JLt32Imm,
+    JSgt32Imm JSle32Imm, JSge32Imm JSlt32Imm,
+    JEq32Reg JNe32Reg, JGt32Reg JLe32Reg, JGe32Reg JLt32Reg,
+    JSgt32Reg JSle32Reg, JSge32Reg JSlt32Reg,
+    AddJEq AddJNe, AndJEq AndJNe,
+    Load8JEq Load8JNe, Load16JEq Load16JNe, Load32JEq Load32JNe, Load64JEq Load64JNe,
+);
 
 macro_rules! select {
     ($operation:expr, $enum:ident, $($name:ident => $code:ident),+ $(,)?) => {

@@ -2,11 +2,10 @@
 //!
 //! There are no checks here that the verifier's proof makes needless: registers are read
 //! when they are initialised, memory is accessed where it is known to be, jumps lead to
-//! instructions, calls nest at most [`MAX_FRAMES`] deep. That is what [`execute`]'s contract
+//! instructions, calls nest at most [`MAX_FRAMES`] deep. That is what [`function`]'s contract
 //! says, and why this is one of the crate's few modules with `unsafe`. Arithmetic is exactly
 //! that of RFC 9669, section 4.
 
-use core::cell::Cell;
 use core::mem::MaybeUninit;
 use core::ops::BitAnd;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -14,16 +13,12 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 use core::{mem, ptr};
 
 use super::code::{Code, Op, high, low};
-use super::memory::{atomic, load, packet, store};
+use super::divide::{sdiv32, sdiv64, smod32, smod64};
+use super::memory::{array_value, atomic, load, packet, store};
+use super::run::{MAX_FRAMES, Run, call_helper, call_register};
 use crate::helper::callback::CallbackHelper;
-use crate::helper::{Environment, Helper};
-use crate::map::{ArrayLookup, TailEntry};
+use crate::map::TailEntry;
 
-/// Most nested calls of subprograms, the main program's frame included (Linux:
-/// `MAX_CALL_FRAMES`).
-pub(super) const MAX_FRAMES: usize = 8;
-/// Stack of a run: Linux's 512 bytes, for a program and all that it calls.
-pub(super) const STACK_BYTES: usize = 512;
 /// Most rounds of all `may_goto`s of a run together (Linux: `BPF_MAX_LOOPS`).
 const MAY_GOTO_ROUNDS: u32 = 8 * 1024 * 1024;
 
@@ -35,39 +30,12 @@ struct Frame {
     next: *const Op,
 }
 
-/// What the functions of one run share.
-struct Run<'a> {
-    env: Environment<'a>,
-    /// The lowest address of the stack.
-    stack: u64,
-    /// Rounds of `may_goto` so far.
-    may_goto: Cell<u32>,
-}
-
-/// Runs from `start` until the program ends; returns r0.
-///
-/// # Safety
-/// `start` is the first op of code that [`super::lower`] made from a verified program that
-/// needs no more than [`STACK_BYTES`] of stack, and `context` what the program's type says that
-/// r1 points to. The objects that the code refers to (maps, helpers) live, and no quiescent
-/// state is passed meanwhile.
-#[inline]
-pub(super) unsafe fn execute(start: *const Op, context: u64, env: Environment<'_>) -> u64 {
-    // Not initialised: a verified program reads what it wrote.
-    let mut stack = [const { MaybeUninit::<u64>::uninit() }; STACK_BYTES / 8];
-    let range = stack.as_mut_ptr_range();
-    let (low, high) = (range.start.expose_provenance() as u64, range.end.expose_provenance());
-    let run = Run { env, stack: low, may_goto: Cell::new(0) };
-    // SAFETY: the caller's promise; the stack is as large as the program needs.
-    unsafe { function(start, [context, 0, 0, 0, 0], high as u64, 0, &run) }
-}
-
 /// Runs a program, or a callback of one, with these arguments in r1 to r5.
 ///
 /// # Safety
-/// As [`execute`]; `frame_pointer` is the upper end of stack that nothing uses, and `outer`
+/// As [`super::run::execute`]; `frame_pointer` is the upper end of stack that nothing uses, and `outer`
 /// frames are in use already.
-unsafe fn function(
+pub(super) unsafe fn function(
     start: *const Op,
     arguments: [u64; 5],
     frame_pointer: u64,
@@ -137,24 +105,22 @@ unsafe fn function(
         macro_rules! branch {
             ($condition:expr) => {{ if $condition { jump!() } else { next!() } }};
         }
+        macro_rules! second {
+            (imm) => {
+                op.imm
+            };
+            (reg) => {
+                reg!(op.src)
+            };
+        }
         macro_rules! alu {
-            (64, imm, |$a:ident, $b:ident| $result:expr) => {{
-                let ($a, $b) = (reg!(op.dst), op.imm);
+            (64, $kind:ident, |$a:ident, $b:ident| $result:expr) => {{
+                let ($a, $b) = (reg!(op.dst), second!($kind));
                 set!(op.dst, $result);
                 next!();
             }};
-            (64, reg, |$a:ident, $b:ident| $result:expr) => {{
-                let ($a, $b) = (reg!(op.dst), reg!(op.src));
-                set!(op.dst, $result);
-                next!();
-            }};
-            (32, imm, |$a:ident, $b:ident| $result:expr) => {{
-                let ($a, $b) = (reg!(op.dst) as u32, op.imm as u32);
-                set!(op.dst, u64::from($result));
-                next!();
-            }};
-            (32, reg, |$a:ident, $b:ident| $result:expr) => {{
-                let ($a, $b) = (reg!(op.dst) as u32, reg!(op.src) as u32);
+            (32, $kind:ident, |$a:ident, $b:ident| $result:expr) => {{
+                let ($a, $b) = (reg!(op.dst) as u32, second!($kind) as u32);
                 set!(op.dst, u64::from($result));
                 next!();
             }};
@@ -174,20 +140,12 @@ unsafe fn function(
             }};
         }
         macro_rules! compare {
-            (64, imm, |$a:ident, $b:ident| $result:expr) => {{
-                let ($a, $b) = (reg!(op.dst), op.imm);
+            (64, $kind:ident, |$a:ident, $b:ident| $result:expr) => {{
+                let ($a, $b) = (reg!(op.dst), second!($kind));
                 branch!($result)
             }};
-            (64, reg, |$a:ident, $b:ident| $result:expr) => {{
-                let ($a, $b) = (reg!(op.dst), reg!(op.src));
-                branch!($result)
-            }};
-            (32, imm, |$a:ident, $b:ident| $result:expr) => {{
-                let ($a, $b) = (reg!(op.dst) as u32, op.imm as u32);
-                branch!($result)
-            }};
-            (32, reg, |$a:ident, $b:ident| $result:expr) => {{
-                let ($a, $b) = (reg!(op.dst) as u32, reg!(op.src) as u32);
+            (32, $kind:ident, |$a:ident, $b:ident| $result:expr) => {{
+                let ($a, $b) = (reg!(op.dst) as u32, second!($kind) as u32);
                 branch!($result)
             }};
         }
@@ -197,6 +155,38 @@ unsafe fn function(
                 let $b = high(op.imm);
                 set!(op.dst, $a);
                 branch!($result)
+            }};
+        }
+        // Fused ops name a third register in `offset` or `imm`, also below 11.
+        macro_rules! to {
+            (64, |$a:ident, $b:ident| $result:expr) => {{
+                let ($a, $b) = (reg!(op.src), reg!(op.offset));
+                set!(op.dst, $result);
+                next!();
+            }};
+            (32, |$a:ident, $b:ident| $result:expr) => {{
+                let ($a, $b) = (reg!(op.src) as u32, reg!(op.offset) as u32);
+                set!(op.dst, u64::from($result));
+                next!();
+            }};
+        }
+        macro_rules! shifts {
+            ($type:ty, $first:ident, $second:ident, |$a:ident, $b:ident| $result:expr) => {{
+                let value = reg!(op.src) as $type;
+                let $a = value.$first(op.imm as u32);
+                let $b = value.$second((op.imm >> 32) as u32);
+                set!(op.offset, u64::from($a));
+                set!(op.dst, u64::from($result));
+                next!();
+            }};
+        }
+        macro_rules! shift_xor {
+            ($shift:ident) => {{
+                let shifted = reg!(op.src).$shift(op.imm as u32);
+                let value = reg!(op.dst) ^ shifted;
+                set!(op.offset, shifted);
+                set!(op.dst, value);
+                next!();
             }};
         }
         macro_rules! address {
@@ -221,6 +211,26 @@ unsafe fn function(
                 let $b = high(op.imm);
                 set!(op.dst, $a);
                 branch!($result)
+            }};
+        }
+        macro_rules! load_at {
+            ($type:ty) => {{
+                let address = address!(op.src).wrapping_add(reg!(op.imm));
+                // SAFETY: as in `load`.
+                let value = unsafe { load::<$type>(address) };
+                set!(op.dst, u64::from(value));
+                next!();
+            }};
+        }
+        macro_rules! load_alu {
+            ($type:ty, |$a:ident, $b:ident| $result:expr) => {{
+                let address = address!(op.src);
+                // SAFETY: as in `load`.
+                let $b = unsafe { load::<$type>(address) };
+                set!(op.imm, u64::from($b));
+                let $a = reg!(op.dst) as $type;
+                set!(op.dst, u64::from($result));
+                next!();
             }};
         }
         macro_rules! store {
@@ -293,16 +303,10 @@ unsafe fn function(
         }
         macro_rules! array_lookup {
             ($cpu:expr) => {{
-                let array = ptr::with_exposed_provenance::<ArrayLookup>(op.imm as usize);
                 let key = reg!(2);
                 // SAFETY: `lower` put the address of a table entry that the code owns; the
                 // verifier proved that r2 points to a key of four bytes.
-                let (array, index) = unsafe { (&*array, load::<u32>(key)) };
-                let value = if index < array.entries {
-                    (array.base + index as usize * array.stride + $cpu * array.cpu_stride) as u64
-                } else {
-                    0
-                };
+                let value = unsafe { array_value(op.imm, key, || $cpu) };
                 set!(0, value);
                 value
             }};
@@ -484,26 +488,16 @@ unsafe fn function(
                 branch!(rounds > MAY_GOTO_ROUNDS)
             }
             Code::CallHelper => {
-                let function = ptr::with_exposed_provenance::<()>(op.imm as usize);
-                // SAFETY: `lower` put a helper's function here.
-                let helper = unsafe { mem::transmute::<*const (), Helper>(function) };
-                let [r1, r2, r3, r4, r5] = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
-                // SAFETY: the verifier proved that the arguments are what it declares.
-                let result = unsafe { helper(r1, r2, r3, r4, r5, env) };
-                set!(0, result);
+                let arguments = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
+                // SAFETY: `lower` put the address there; the verifier proved the arguments.
+                set!(0, unsafe { call_helper(op.imm, arguments, env) });
                 next!();
             }
             Code::CallRegister => {
-                let [r1, r2, r3, r4, r5] = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
-                let find = ptr::with_exposed_provenance::<()>(op.imm as usize);
-                // SAFETY: `lower` put `Trust::helpers` here, of a program without a proof.
-                let find = unsafe { mem::transmute::<*const (), fn(i32) -> Option<Helper>>(find) };
-                let result = find(reg!(op.src) as i32).map(|helper| {
-                    // SAFETY: who trusted the program vouches for the arguments.
-                    unsafe { helper(r1, r2, r3, r4, r5, env) }
-                });
-                // EINVAL where there is no such helper.
-                set!(0, result.unwrap_or(-22i64 as u64));
+                let arguments = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
+                let number = reg!(op.src) as i32;
+                // SAFETY: only programs on trust have this op.
+                set!(0, unsafe { call_register(op.imm, number, arguments, env) });
                 next!();
             }
             Code::CallLocal => {
@@ -593,38 +587,48 @@ unsafe fn function(
             Code::Load64JEq => fused_load!(u64, |a, b| a == b),
             Code::Load64JNe => fused_load!(u64, |a, b| a != b),
             Code::LshRsh64 => {
-                unary!(|a| a.wrapping_shl(op.imm as u32).wrapping_shr((op.imm >> 32) as u32))
+                extend!(|a| a.wrapping_shl(op.imm as u32).wrapping_shr((op.imm >> 32) as u32))
             }
-            Code::LshArsh64 => unary!(|a| {
+            Code::LshArsh64 => extend!(|a| {
                 let shifted = a.wrapping_shl(op.imm as u32) as i64;
                 shifted.wrapping_shr((op.imm >> 32) as u32) as u64
             }),
+            Code::Add64To => to!(64, |a, b| a.wrapping_add(b)),
+            Code::Sub64To => to!(64, |a, b| a.wrapping_sub(b)),
+            Code::Or64To => to!(64, |a, b| a | b),
+            Code::And64To => to!(64, |a, b| a & b),
+            Code::Xor64To => to!(64, |a, b| a ^ b),
+            Code::Add32To => to!(32, |a, b| a.wrapping_add(b)),
+            Code::Sub32To => to!(32, |a, b| a.wrapping_sub(b)),
+            Code::Or32To => to!(32, |a, b| a | b),
+            Code::And32To => to!(32, |a, b| a & b),
+            Code::Xor32To => to!(32, |a, b| a ^ b),
+            Code::Lsh64To => extend!(|a| a.wrapping_shl(op.imm as u32)),
+            Code::Rsh64To => extend!(|a| a.wrapping_shr(op.imm as u32)),
+            Code::Lsh32To => extend!(|a| u64::from((a as u32).wrapping_shl(op.imm as u32))),
+            Code::Rsh32To => extend!(|a| u64::from((a as u32).wrapping_shr(op.imm as u32))),
+            Code::ShiftsRL64 => shifts!(u64, wrapping_shr, wrapping_shl, |_a, b| b),
+            Code::ShiftsLR64 => shifts!(u64, wrapping_shl, wrapping_shr, |_a, b| b),
+            Code::ShiftsRL32 => shifts!(u32, wrapping_shr, wrapping_shl, |_a, b| b),
+            Code::ShiftsLR32 => shifts!(u32, wrapping_shl, wrapping_shr, |_a, b| b),
+            Code::RotateRL64 => shifts!(u64, wrapping_shr, wrapping_shl, |a, b| a | b),
+            Code::RotateLR64 => shifts!(u64, wrapping_shl, wrapping_shr, |a, b| a | b),
+            Code::RotateRL32 => shifts!(u32, wrapping_shr, wrapping_shl, |a, b| a | b),
+            Code::RotateLR32 => shifts!(u32, wrapping_shl, wrapping_shr, |a, b| a | b),
+            Code::LshXor64 => shift_xor!(wrapping_shl),
+            Code::RshXor64 => shift_xor!(wrapping_shr),
+            Code::Load8At => load_at!(u8),
+            Code::Load16At => load_at!(u16),
+            Code::Load32At => load_at!(u32),
+            Code::Load64At => load_at!(u64),
+            Code::LoadAdd32 => load_alu!(u32, |a, b| a.wrapping_add(b)),
+            Code::LoadXor32 => load_alu!(u32, |a, b| a ^ b),
+            Code::LoadAdd64 => load_alu!(u64, |a, b| a.wrapping_add(b)),
+            Code::LoadXor64 => load_alu!(u64, |a, b| a ^ b),
             Code::ArrayLookupJEq => {
                 let value = array_lookup!(0);
                 branch!(value == 0)
             }
         }
     }
-}
-
-/// Signed division: by zero gives zero, and the one overflow wraps (RFC 9669, section 4.1).
-#[inline(always)]
-const fn sdiv64(a: u64, b: u64) -> u64 {
-    if b == 0 { 0 } else { (a as i64).wrapping_div(b as i64) as u64 }
-}
-
-#[inline(always)]
-const fn sdiv32(a: u32, b: u32) -> u32 {
-    if b == 0 { 0 } else { (a as i32).wrapping_div(b as i32) as u32 }
-}
-
-/// Signed remainder, with the sign of the dividend: by zero leaves it as it is.
-#[inline(always)]
-const fn smod64(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { (a as i64).wrapping_rem(b as i64) as u64 }
-}
-
-#[inline(always)]
-const fn smod32(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { (a as i32).wrapping_rem(b as i32) as u32 }
 }

@@ -116,6 +116,19 @@ impl Lowering<'_> {
 
     fn jump(&mut self, slot: usize, op: Op, offset: i64) -> Result<(), LoadError> {
         let target = self.resolver.target(slot, offset)?;
+        // A branch over this jump is turned round instead.
+        if op.code == Code::Jump
+            && !self.targets.get(slot).copied().unwrap_or(true)
+            && let Some(branch) = self.patches.last_mut()
+            && branch.0 + 1 == self.ops.len()
+            && branch.1 == slot + 1
+            && let Some(last) = self.ops.last_mut()
+            && let Some(inverse) = last.code.inverse()
+        {
+            last.code = inverse;
+            branch.1 = target;
+            return Ok(());
+        }
         let at = self.push(op);
         self.patches.push((at, target));
         Ok(())

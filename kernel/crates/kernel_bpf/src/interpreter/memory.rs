@@ -7,6 +7,8 @@
 use core::ptr;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
+use crate::map::ArrayLookup;
+
 /// Reads a number.
 ///
 /// # Safety
@@ -58,4 +60,20 @@ pub(crate) unsafe fn packet<T: Copy>(context: u64, field: i32, index: u32) -> Op
     let last = u64::from(index).checked_add(size_of::<T>() as u64)?;
     // SAFETY: the access lies within the packet.
     (last <= length).then(|| unsafe { load::<T>(start + u64::from(index)) })
+}
+
+/// The address of the value whose index is at `key`, 0 beyond the array.
+///
+/// # Safety
+/// `array` is the address of an [`ArrayLookup`] that lives, `key` that of four readable bytes.
+#[inline(always)]
+pub(super) unsafe fn array_value(array: u64, key: u64, cpu: impl Fn() -> usize) -> u64 {
+    // SAFETY: the caller's promise.
+    let (array, index) = unsafe {
+        (&*ptr::with_exposed_provenance::<ArrayLookup>(array as usize), load::<u32>(key))
+    };
+    if index >= array.entries {
+        return 0;
+    }
+    (array.base + index as usize * array.stride + cpu() * array.cpu_stride) as u64
 }

@@ -9,10 +9,14 @@
 //! from a map, the CPU must not pass a quiescent state ([`crate::map::Epoch`]).
 
 mod code;
+mod divide;
 mod execute;
 mod fuse;
+#[cfg(test)]
+mod fuse_tests;
 mod lower;
 pub(crate) mod memory;
+mod run;
 #[cfg(test)]
 mod tests;
 
@@ -63,9 +67,9 @@ impl<P: PhysicalProfile> Interpreter<P> {
             let what = "programs of this type, which are verified only";
             return Err(LoadError::Unsupported { slot: 0, what });
         }
-        if proof.stack_depth as usize > execute::STACK_BYTES
+        if proof.stack_depth as usize > run::STACK_BYTES
             || proof.stack_depth as usize > P::STACK_BYTES
-            || proof.call_depth as usize > execute::MAX_FRAMES
+            || proof.call_depth as usize > run::MAX_FRAMES
         {
             return Err(LoadError::TooLarge);
         }
@@ -192,7 +196,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
         // caller's promise; `self` keeps maps and tables alive.
         unsafe {
             let env = Environment::new(services, &self.maps, bytes, self.tail_budget);
-            execute::execute(start, context.expose_provenance() as u64, env)
+            run::execute(start, context.expose_provenance() as u64, env)
         }
     }
 

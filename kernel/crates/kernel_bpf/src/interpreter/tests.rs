@@ -18,7 +18,7 @@ use crate::program::Program;
 use crate::trusted::Trust;
 use crate::verifier::{Cause, verify};
 
-const VALUES: [u64; 18] = [
+pub(super) const VALUES: [u64; 18] = [
     0,
     1,
     2,
@@ -41,13 +41,13 @@ const VALUES: [u64; 18] = [
 const IMMEDIATES: [i32; 9] = [0, 1, -1, 7, 31, 33, i32::MAX, i32::MIN, 0x1234_5678];
 const WIDTHS: [Width; 2] = [Width::W32, Width::W64];
 
-fn load(dst: Reg, value: u64) -> [Insn; 2] {
+pub(super) fn load(dst: Reg, value: u64) -> [Insn; 2] {
     [Insn::LoadImm64 { dst, value: Imm64::Value(value) }, Insn::WideTail]
 }
 
 /// Runs a program on every engine, each with a copy of `memory` that is aligned to 8 bytes; all
 /// must come to the same end.
-fn run(insns: Vec<Insn>, memory: &mut [u8]) -> u64 {
+pub(super) fn run(insns: Vec<Insn>, memory: &mut [u8]) -> u64 {
     let program: Program<Arc<Map>> = Program::new(insns, ProgType::RawTracepoint, vec![]);
     let trust = Trust::default();
     let on = |engine: &dyn Fn(&mut [u8]) -> u64| {
