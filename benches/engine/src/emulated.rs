@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use kernel_bpf::insn::decode;
+use kernel_bpf::interpreter::LoadError;
 use kernel_bpf::jit::aarch64::Aarch64;
 use kernel_bpf::jit::emitter::{Emission, Emitter};
 use kernel_bpf::jit::host::HostMemory;
@@ -24,7 +25,6 @@ use kernel_bpf::jit::{Intrinsics, Machine, Options, emit_trusted};
 use kernel_bpf::map::Map;
 use kernel_bpf::prog_type::ProgType;
 use kernel_bpf::program::Program;
-use kernel_bpf::interpreter::LoadError;
 use kernel_bpf::trusted::Trust;
 
 use crate::programs::{Source, pattern};
