@@ -2,7 +2,7 @@
 //!
 //! | target | input | what must hold |
 //! |---|---|---|
-//! | `decoder` | instructions | no panic; what decodes encodes to the same bytes, and its text assembles to the same instructions |
+//! | `decoder` | instructions | no panic; what decodes is the same once encoded, and its text assembles to the same instructions |
 //! | `verifier` | a header, instructions | no panic, bounded time and memory; an accepted program compiles and runs, in both engines alike |
 //! | `loader` | an ELF file | no panic; its programs verify or are refused |
 //! | `btf` | BTF, or BTF.ext behind it | no panic |

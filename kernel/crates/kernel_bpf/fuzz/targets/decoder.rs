@@ -1,4 +1,4 @@
-//! Instructions: what decodes is the same program as bytes and as text.
+//! Instructions: what decodes is the same program when it is encoded, and as text.
 
 #![no_main]
 
@@ -8,7 +8,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(insns) = decode(bytes) else { return };
-    assert_eq!(encode(&insns), bytes);
+    // Not the same bytes: Linux ignores a field or two, and so does the decoder.
+    assert_eq!(decode(&encode(&insns)).as_ref(), Ok(&insns));
     let listed = insns.iter().filter(|insn| **insn != Insn::WideTail);
     let text: String = listed.map(|insn| format!("{insn}\n")).collect();
     // What has no syntax of its own: descriptors, kernel functions, casts.
@@ -27,7 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
         )
     });
     match assemble(&text) {
-        Ok(again) => assert_eq!(again, insns, "{text}"),
+        Ok(again) => assert!(again == insns || !spoken, "{text}"),
         Err(error) => assert!(!spoken, "{error}: {text}"),
     }
 });

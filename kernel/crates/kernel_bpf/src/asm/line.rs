@@ -224,11 +224,11 @@ impl<'a> Parser<'a> {
             let id = i32::try_from(self.number()?).map_err(|_| "no function has such a number")?;
             return plain(Insn::CallKfunc { id, btf: 0 });
         }
+        if matches!(self.peek(), Some(Token::Number(_) | Token::Sign("-"))) {
+            let id = i32::try_from(self.number()?).map_err(|_| "no helper has such a number")?;
+            return plain(Insn::CallHelper { id });
+        }
         match self.next() {
-            Some(Token::Number(id)) => {
-                let id = i32::try_from(id).map_err(|_| "no helper has such a number")?;
-                plain(Insn::CallHelper { id })
-            }
             Some(Token::Word(word)) => {
                 let Some(name) = word.strip_prefix("bpf_") else {
                     let target = Some(Target::Label(word.to_string()));

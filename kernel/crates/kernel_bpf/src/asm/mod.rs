@@ -187,6 +187,7 @@ mod tests {
             callx r2
             call bpf_map_lookup_elem#1
             call 9999
+            call -7
             call pc+1
             r0 = *(u16 *)skb[12]
             r0 = *(u8 *)skb[r7 + -3]
