@@ -18,7 +18,8 @@ use crate::asm::assemble;
 use crate::helper::Helper;
 use crate::insn::{AluOp, Cond, Imm64, Insn, Operand, Reg, Width};
 use crate::jit::aarch64::Aarch64;
-use crate::jit::emitter::Emitter;
+use crate::jit::emitter::{self, Context, Emission, Emitter};
+use crate::jit::front::Lowered;
 use crate::jit::memory::CodeMemory;
 use crate::jit::riscv64::Riscv64;
 use crate::jit::run::Run;
@@ -31,8 +32,8 @@ use crate::trusted::Trust;
 use crate::verifier::Proof;
 
 /// Where the runner puts code, and its helper: near the code, and beyond the reach of calls.
-const CODE: usize = 0x4000_0000;
-const NEAR: usize = 0x4100_0000;
+pub(super) const CODE: usize = 0x4000_0000;
+pub(super) const NEAR: usize = 0x4100_0000;
 const FAR: usize = 0x40_4100_0000;
 const ROUNDS: u32 = 8 << 20;
 
@@ -61,6 +62,7 @@ struct Other {
     /// Its plainest and its best.
     machines: [Machine; 2],
     compile: fn(&Resolver<'_>, &Options) -> Result<Vec<u8>, LoadError>,
+    assemble: fn(&Lowered, &Options) -> Result<Emission, LoadError>,
     runner: OnceLock<Option<Mutex<Runner>>>,
 }
 
@@ -74,6 +76,7 @@ static OTHERS: [Other; 2] = [
         clang_arguments: &["--target=aarch64-linux-gnu"],
         machines: [PLAIN, Machine { lse: true, ..PLAIN }],
         compile: compile::<Aarch64>,
+        assemble: assemble_lowered::<Aarch64>,
         runner: OnceLock::new(),
     },
     Other {
@@ -83,6 +86,7 @@ static OTHERS: [Other; 2] = [
         clang_arguments: &["--target=riscv64-linux-gnu", "-march=rv64ima", "-mabi=lp64"],
         machines: [PLAIN, Machine { zba: true, zbb: true, ..PLAIN }],
         compile: compile::<Riscv64>,
+        assemble: assemble_lowered::<Riscv64>,
         runner: OnceLock::new(),
     },
 ];
@@ -91,6 +95,30 @@ fn compile<E: Emitter>(resolver: &Resolver<'_>, options: &Options) -> Result<Vec
     let (mut emission, _) = emit::<E>(resolver, options)?;
     E::place(&mut emission.bytes, CODE, &emission.outside);
     Ok(emission.bytes)
+}
+
+fn assemble_lowered<E: Emitter>(
+    lowered: &Lowered,
+    options: &Options,
+) -> Result<Emission, LoadError> {
+    let context = Context {
+        machine: &options.machine,
+        intrinsics: &options.intrinsics,
+        functions: &lowered.functions,
+        arrays: &lowered.arrays,
+        needs_run: lowered.needs_run,
+        window: options.memory.window(),
+    };
+    let mut emission = emitter::assemble::<E>(lowered, &context)?;
+    E::place(&mut emission.bytes, CODE, &emission.outside);
+    Ok(emission)
+}
+
+impl Other {
+    /// Its runner, started when it is first needed; nothing where a tool is missing.
+    fn runner(&self) -> Option<&Mutex<Runner>> {
+        self.runner.get_or_init(|| Runner::start(self).map(Mutex::new)).as_ref()
+    }
 }
 
 /// A runner that waits for code.
@@ -197,6 +225,24 @@ pub(crate) fn run(
     if is_alone(program) { run_any(program, proof, &Trust::default(), memory) } else { vec![] }
 }
 
+/// Runs operations as they are on every other machine, in each of its ways. `code` puts the
+/// machine code together with what assembles operations.
+pub(super) fn run_operations(
+    memory: &[u8],
+    code: impl Fn(&dyn Fn(&Lowered) -> Emission) -> Vec<u8>,
+) -> Vec<(&'static str, u64)> {
+    let mut results = Vec::new();
+    for other in &OTHERS {
+        let Some(runner) = other.runner() else { continue };
+        for machine in &other.machines {
+            let code = code(&|lowered| (other.assemble)(lowered, &options(machine)).unwrap());
+            let mut runner = runner.lock().unwrap_or_else(PoisonError::into_inner);
+            results.push((other.name, runner.run(&code, &mut memory.to_vec())));
+        }
+    }
+    results
+}
+
 fn run_any(
     program: &Program<Arc<Map>>,
     proof: Option<&Proof>,
@@ -205,9 +251,7 @@ fn run_any(
 ) -> Vec<(&'static str, u64, Vec<u8>)> {
     let mut results = Vec::new();
     for other in &OTHERS {
-        let Some(runner) = other.runner.get_or_init(|| Runner::start(other).map(Mutex::new)) else {
-            continue;
-        };
+        let Some(runner) = other.runner() else { continue };
         // In turns, but the same way for the same program.
         let turn = program.insns.len() + usize::from(memory.first().copied().unwrap_or(0));
         let [plain, best] = &other.machines;

@@ -1,6 +1,7 @@
 //! What the tests of all engines need of the compilers.
 
 pub(crate) mod emulated;
+mod operations;
 mod rotations;
 pub(crate) mod tools;
 

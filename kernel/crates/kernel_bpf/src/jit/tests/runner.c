@@ -69,27 +69,49 @@ static void map(u64 at, u64 bytes) {
         call(EXIT, 2, 0, 0, 0, 0, 0);
 }
 
-/* What stands for a helper: every argument counts, and memory is written through the first. */
+/* What stands for the engine's functions. Each is copied to a place that emulated.rs knows, so it
+ * refers to nothing. */
+
+/* A helper: every argument counts, and memory is written through the first. */
 static u64 helper(u64 *a, u64 b, u64 c, u64 d, u64 e, u64 *run) {
     *a += 1;
     return *a + 3 * b + 5 * c + 7 * d + 11 * e + run[63];
 }
-static void helper_end(void) {}
+
+/* A helper that calls back, by the trampoline in its first argument. */
+static u64 call_back(u64 trampoline, u64 function, u64 c, u64 d, u64 e, u64 *run) {
+    volatile u64 arguments[5];
+    for (int i = 0; i < 4; i++)
+        arguments[i] = c + i;
+    arguments[4] = 1000;
+    return ((u64(*)(volatile u64 *, u64 *, u64))trampoline)(arguments, run, function) + 1;
+}
+
+/* The decision on a tail call: to the second argument. The fourth is where the run keeps the
+ * context. */
+static u64 tail_call(u64 context, u64 target, u64 c, u64 context_at, u64 e, u64 *run) {
+    if (target != 0)
+        *(u64 *)((u64)run + context_at) = context;
+    return target;
+}
+
+static void copy(u64 to, void *function) {
+    for (u64 i = 0; i < 256; i++)
+        ((volatile unsigned char *)to)[i] = ((volatile unsigned char *)function)[i];
+    synchronize(to, 256);
+}
 
 static u64 memory[1 << 16];
 static u64 run[64];
 
 void start(void) {
     map(CODE, CODE_BYTES);
-    for (int far = 0; far < 2; far++) {
-        u64 at = far ? FAR : NEAR;
-        map(at, 4096);
-        volatile unsigned char *to = (unsigned char *)at;
-        for (u64 from = (u64)helper; from < (u64)helper + 256; from++)
-            *to++ = *(volatile unsigned char *)from;
-        synchronize(at, 256);
-    }
-    (void)helper_end;
+    map(NEAR, 4096);
+    map(FAR, 4096);
+    copy(NEAR, (void *)helper);
+    copy(FAR, (void *)helper);
+    copy(NEAR + 0x400, (void *)call_back);
+    copy(NEAR + 0x800, (void *)tail_call);
     for (;;) {
         struct request request;
         transfer(READ, 0, &request, sizeof request);
