@@ -137,8 +137,11 @@ impl Event for TimerEvent<'_> {
     }
 }
 
+type Registers = <Frame as TrapFrame>::Registers;
 /// `struct bpf_perf_event_data`: the registers, the sample period, an address.
-const PERF_EVENT_WORDS: usize = 23;
+const PERF_EVENT_WORDS: usize = size_of::<Registers>() / 8 + 2;
+// What the verifier lets programs read is there.
+const _: () = assert!(size_of::<Registers>() == kernel_bpf::prog_type::USER_REGISTERS_SIZE);
 
 /// The process and the thread, as two 32-bit fields in memory order.
 #[inline]

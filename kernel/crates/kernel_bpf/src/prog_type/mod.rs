@@ -201,6 +201,10 @@ pub enum Target {
     Operation,
 }
 
+/// Bytes of the registers at the start of a perf event's context, on the machine that the
+/// engine is compiled for.
+pub const USER_REGISTERS_SIZE: usize = table::USER_REGISTERS_SIZE as usize;
+
 /// The rules for one program type at one attach type.
 #[derive(Clone, Copy, Debug)]
 pub struct TypeDecl {

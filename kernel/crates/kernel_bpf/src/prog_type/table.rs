@@ -9,12 +9,22 @@ const PT_REGS_SIZE: u32 = 168;
 const TRACEPOINT_SIZE: u32 = 2048;
 /// Linux's `MAX_BPF_FUNC_ARGS` words.
 const RAW_TRACEPOINT_SIZE: u32 = 12 * 8;
+/// `bpf_user_pt_regs_t` (`asm/bpf_perf_event.h`) of the machine that the engine is compiled for,
+/// because programs run where they are verified: `struct pt_regs` on x86_64, `struct
+/// user_pt_regs` on AArch64, `struct user_regs_struct` on RISC-V.
+pub(super) const USER_REGISTERS_SIZE: u16 = if cfg!(target_arch = "aarch64") {
+    272
+} else if cfg!(target_arch = "riscv64") {
+    256
+} else {
+    PT_REGS_SIZE as u16
+};
 const PERF_EVENT_CONTEXT: Context = Context {
     name: "struct bpf_perf_event_data",
-    size: PT_REGS_SIZE + 16,
+    size: USER_REGISTERS_SIZE as u32 + 16,
     rule: ContextRule::Words(&[
-        Field { read: Access::UpTo(8), ..Field::scalar("sample_period", 168, 8) },
-        Field { read: Access::UpTo(8), ..Field::scalar("addr", 176, 8) },
+        Field { read: Access::UpTo(8), ..Field::scalar("sample_period", USER_REGISTERS_SIZE, 8) },
+        Field { read: Access::UpTo(8), ..Field::scalar("addr", USER_REGISTERS_SIZE + 8, 8) },
     ]),
 };
 
