@@ -39,16 +39,16 @@ impl<'a> Run<'a> {
 
     #[inline]
     pub(super) fn new(environment: Environment<'a>, trampoline: usize) -> Self {
-        let mut run = Self {
+        // What is called from here lies below. Not by the address of the result, which would
+        // then be made here and copied to where it is used.
+        let here = 0u8;
+        Self {
             environment,
             notes: [const { Cell::new(0) }; 2],
             context: Cell::new(0),
             trampoline,
-            stack_end: 0,
+            stack_end: core::ptr::from_ref(&here).addr().saturating_sub(STACK_BYTES),
             rounds: MAY_GOTO_ROUNDS,
-        };
-        // What is called from here lies below.
-        run.stack_end = core::ptr::from_ref(&run).addr().saturating_sub(STACK_BYTES);
-        run
+        }
     }
 }
