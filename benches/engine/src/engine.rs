@@ -151,7 +151,10 @@ fn memory(options: &VerifyOptions) -> Result<(u64, usize)> {
             Program::new(assemble(&text)?, ProgType::RawTracepoint, Vec::new());
         match peak_bytes(|| verify(program, options)) {
             (Ok(verified), bytes) => return Ok((verified.proof().processed, bytes)),
-            (Err(rejection), _) if rejection.cause != Cause::TooComplex || turns < 100 => {
+            (Err(rejection), _)
+                if !matches!(rejection.cause, Cause::TooComplex | Cause::ProgramSize)
+                    || turns < 10 =>
+            {
                 return Err(anyhow!("{rejection}"));
             }
             _ => turns = turns * 9 / 10,
