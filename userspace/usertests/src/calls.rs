@@ -116,7 +116,8 @@ calls! {
 
 /// `poll` with pairs of a descriptor and what is waited for.
 pub(crate) fn poll(wanted: &mut [(i32, i16)], milliseconds: i64) -> Result<usize> {
-    let mut time = general::timespec { tv_sec: 0, tv_nsec: milliseconds * 1_000_000 };
+    let (tv_sec, tv_nsec) = (milliseconds / 1000, milliseconds % 1000 * 1_000_000);
+    let mut time = general::timespec { tv_sec, tv_nsec };
     match lemma_rt::arch::LEGACY_CALLS {
         Some(legacy) => {
             let list = pollfds(wanted);
