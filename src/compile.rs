@@ -105,6 +105,10 @@ pub fn kernel(workspace: &Workspace, arch: Arch, variant: KernelVariant) -> Resu
         .args(["--package", "kernel", "--bin", "kernel", "--no-default-features"])
         .args(["--features", &variant.features()])
         .args(["--profile", if variant.dev { "dev" } else { "release" }]);
+    if variant.dev {
+        // A debugger wants variables too.
+        cargo.env("CARGO_PROFILE_DEV_DEBUG", "full");
+    }
     let built = run_cargo(cargo, &format!("{} ({})", variant.name(), toolchain.describe()))?;
     let Some(executable) = built.first() else { bail!("cargo built no kernel") };
 
