@@ -8,21 +8,24 @@
 //! What the machines do alike stands in files beside this one, over what each says of itself in
 //! its folder: the kernel's page tables ([`paging`]) and users' ([`table`]), the parts of the
 //! image ([`image`]), instructions that may fault ([`fixup`]), who called whom ([`call_chain`]),
-//! what the boot loader passed ([`boot_info`]).
+//! what the boot loader passed ([`boot_info`]), calling further CPUs ([`secondary`]).
 
 mod boot_info;
 mod call_chain;
+pub mod cpu_set;
 mod fixup;
 mod image;
 mod paging;
+mod secondary;
 mod table;
 mod traits;
 mod up;
 
 pub use traits::{
-    Architecture, BootInfo, CacheMode, FaultAccess, IrqError, IrqHandler, IrqLine, MapError,
-    Mapping, MemoryKind, MemoryRegion, MessageInterrupt, PAGE_SIZE, PageTable, PciHost, PciWindow,
-    PhysAddr, Protection, SignalCall, SignalStack, TrapFrame, UserFault,
+    Architecture, BootInfo, CacheMode, CpuSet, CpuStart, FaultAccess, IrqError, IrqHandler,
+    IrqLine, MAX_CPUS, MapError, Mapping, MemoryKind, MemoryRegion, MessageInterrupt, PAGE_SIZE,
+    PageTable, PciHost, PciWindow, PhysAddr, Protection, SignalCall, SignalStack, TrapFrame,
+    UserFault,
 };
 
 pub use abi::numbers;

@@ -3,15 +3,21 @@
 //! Each inner entry counts the used entries of its table, so a table is freed when its last
 //! page goes, without looking at the other 511. A table that is freed so is all zero; some are
 //! kept as they are for the next address space ([`SPARE`]), roots with their kernel half.
+//!
+//! Other CPUs may use the same tree, and walk it while it is changed. A table is linked when it
+//! is complete; what is taken out is kept ([`Removal`]) until no CPU remembers it.
+
+use core::sync::atomic::{Ordering, fence};
 
 use kernel_sync::SpinLock;
 
+use super::cpu_set::CpuSet;
 use super::machine::Entry;
 use super::machine::layout::{USER_END, USER_START};
 use super::machine::mmu::{self, USER_ENTRIES};
 use super::paging::{self, ROOT_LEVEL, index, span, table};
 use super::traits::{MapError, Mapping, PAGE_SIZE, PageTable, PhysAddr, Protection};
-use super::up;
+use super::{secondary, up};
 
 /// Tables that are empty and not in use.
 struct Spare<const N: usize> {
@@ -48,6 +54,14 @@ static SPARE_ROOTS: SpinLock<Spare<8>> = SpinLock::new(Spare::new());
 fn take_table() -> Result<u64, MapError> {
     let spare = SPARE.lock().pop();
     spare.map_or_else(paging::new_table, Ok)
+}
+
+/// The entry that links a table, which walks may follow at once: what is in the table is
+/// written before.
+#[inline]
+fn linked(table: u64) -> Entry {
+    fence(Ordering::Release);
+    Entry::user_table(table)
 }
 
 /// Takes back a table without any used entry.
@@ -107,9 +121,111 @@ unsafe fn visit(
     }
 }
 
-/// Empties the last-level entries of `[start, end)` below the table that `holder` holds,
-/// hands each to `each`, and frees the tables that become empty, but for that one. Whether any
-/// was freed.
+/// How much of each is kept before the other CPUs have to be asked.
+const KEPT: usize = 32;
+
+/// What was taken out of a tree and may still be remembered.
+struct Removal<'a> {
+    root: u64,
+    /// This CPU uses the tree.
+    active: bool,
+    /// There are other CPUs, so that pages and tables are kept until [`Self::settle`].
+    keeps: bool,
+    users: &'a CpuSet,
+    each: &'a mut dyn FnMut(usize, Mapping),
+    pages: [(usize, Mapping); KEPT],
+    page_count: usize,
+    tables: [u64; KEPT],
+    table_count: usize,
+    freed: bool,
+}
+
+impl<'a> Removal<'a> {
+    fn new(table: &Table, users: &'a CpuSet, each: &'a mut dyn FnMut(usize, Mapping)) -> Self {
+        let none = Mapping { frame: PhysAddr(0), protection: Protection::empty() };
+        Self {
+            root: table.root.frame(),
+            active: table.is_active(),
+            keeps: secondary::online() > 1,
+            users,
+            each,
+            pages: [(0, none); KEPT],
+            page_count: 0,
+            tables: [0; KEPT],
+            table_count: 0,
+            freed: false,
+        }
+    }
+
+    fn page(&mut self, page: usize, old: Entry) {
+        if self.active {
+            mmu::flush(page);
+        }
+        let Some(mapping) = old.mapping() else { return };
+        if !self.keeps {
+            (self.each)(page, mapping);
+            return;
+        }
+        if self.page_count == KEPT {
+            self.settle();
+        }
+        if let Some(slot) = self.pages.get_mut(self.page_count) {
+            *slot = (page, mapping);
+            self.page_count += 1;
+        }
+    }
+
+    /// A table without any used entry.
+    fn table(&mut self, table: u64) {
+        self.freed = true;
+        if !self.keeps {
+            give_table(table);
+            return;
+        }
+        if self.table_count == KEPT {
+            self.settle();
+        }
+        if let Some(slot) = self.tables.get_mut(self.table_count) {
+            *slot = table;
+            self.table_count += 1;
+        }
+    }
+
+    /// Makes every CPU forget what was taken out, and lets go of it.
+    fn settle(&mut self) {
+        if self.freed && self.active {
+            // The CPU may have kept freed tables in its paging-structure caches.
+            mmu::activate(self.root);
+        }
+        self.freed = false;
+        let pages = self.pages.get(..self.page_count).unwrap_or(&[]);
+        let tables = self.tables.get(..self.table_count).unwrap_or(&[]);
+        if !tables.is_empty() {
+            forget(self.users, USER_START, USER_END);
+        } else if let (Some((first, _)), Some((last, _))) = (pages.first(), pages.last()) {
+            forget(self.users, *first, *last + PAGE_SIZE);
+        }
+        for &(page, mapping) in pages {
+            (self.each)(page, mapping);
+        }
+        for &table in tables {
+            give_table(table);
+        }
+        (self.page_count, self.table_count) = (0, 0);
+    }
+}
+
+/// Makes the other CPUs forget what they know of user addresses in `[start, end)`.
+#[inline]
+fn forget(users: &CpuSet, start: usize, end: usize) {
+    let others = users.others();
+    if others != 0 {
+        mmu::flush_others(others, start, end);
+    }
+}
+
+/// Empties the last-level entries of `[start, end)` below the table that `holder` holds, and
+/// takes the tables out that become empty, but for that one.
 ///
 /// # Safety
 /// As for `visit`.
@@ -119,9 +235,8 @@ unsafe fn remove(
     base: usize,
     start: usize,
     end: usize,
-    each: &mut dyn FnMut(usize, Entry),
-) -> bool {
-    let mut freed = false;
+    removal: &mut Removal<'_>,
+) {
     let mut used = holder.used();
     for slot in slots(level, base, start, end) {
         if used == 0 {
@@ -136,20 +251,19 @@ unsafe fn remove(
         if level == 1 {
             let old = core::mem::replace(entry, Entry::EMPTY);
             used -= 1;
-            each(address, old);
+            removal.page(address, old);
         } else {
             // SAFETY: as in `visit`.
-            freed |= unsafe { remove(entry, level - 1, address, start, end, each) };
+            unsafe { remove(entry, level - 1, address, start, end, removal) };
             if entry.used() == 0 {
-                freed = true;
-                give_table(entry.frame());
+                let empty = entry.frame();
                 *entry = Entry::EMPTY;
+                removal.table(empty);
                 used -= 1;
             }
         }
     }
     *holder = holder.with_used(used);
-    freed
 }
 
 /// Takes the right to write from the pages of `[start, end)` below `from`, and maps them in the
@@ -190,7 +304,7 @@ unsafe fn share(
             *to = to.with_used(to.used() + 1);
         } else {
             if !copy.is_used() {
-                *copy = Entry::user_table(take_table()?);
+                *copy = linked(take_table()?);
                 *to = to.with_used(to.used() + 1);
             }
             // SAFETY: as in `visit`.
@@ -221,6 +335,11 @@ fn user_entry(frame: PhysAddr, protection: Protection) -> Result<Entry, MapError
         mmu::prepare_code(frame.0);
     }
     Ok(entry)
+}
+
+/// Whether an access that `old` allows is not allowed by `new`.
+fn takes_away(old: Protection, new: Protection) -> bool {
+    !(new | Protection::USER).contains(old)
 }
 
 fn check(page: usize) -> Result<(), MapError> {
@@ -263,12 +382,14 @@ impl PageTable for Table {
                     if (*entry).is_used() {
                         return Err(MapError::AlreadyMapped);
                     }
+                    // What is in the page is written before it can be seen.
+                    fence(Ordering::Release);
                     *entry = new;
                     *holder = (*holder).with_used((*holder).used() + 1);
                 } else if !(*entry).is_used() {
                     // An empty table that is left behind by a failure further down goes with
                     // the next page that is removed near it, or with the whole.
-                    *entry = Entry::user_table(take_table()?);
+                    *entry = linked(take_table()?);
                     *holder = (*holder).with_used((*holder).used() + 1);
                 }
                 holder = entry;
@@ -278,26 +399,38 @@ impl PageTable for Table {
         Ok(())
     }
 
-    fn unmap(&mut self, page: usize) -> Option<Mapping> {
+    fn unmap(&mut self, page: usize, users: &CpuSet) -> Option<Mapping> {
         let mut old = None;
-        self.unmap_each(page, page.checked_add(PAGE_SIZE)?, &mut |_, mapping| {
+        self.unmap_each(page, page.checked_add(PAGE_SIZE)?, users, &mut |_, mapping| {
             old = Some(mapping);
         });
         old
     }
 
-    fn protect(&mut self, page: usize, protection: Protection) -> bool {
+    fn protect(&mut self, page: usize, protection: Protection, users: &CpuSet) -> bool {
         let Some(mapping) = self.query(page) else { return false };
-        self.replace(page, mapping.frame, protection).is_some()
+        self.replace(page, mapping.frame, protection, users).is_some()
     }
 
-    fn replace(&mut self, page: usize, frame: PhysAddr, protection: Protection) -> Option<Mapping> {
+    fn replace(
+        &mut self,
+        page: usize,
+        frame: PhysAddr,
+        protection: Protection,
+        users: &CpuSet,
+    ) -> Option<Mapping> {
         let entry = self.find(page)?;
         let new = user_entry(frame, protection).ok()?;
         // SAFETY: `&mut self`: the tree is this object's own.
         unsafe {
             let old = (*entry).mapping()?;
-            mmu::change(entry, new, page, self.is_active());
+            let takes_away = old.frame != frame || takes_away(old.protection, protection);
+            fence(Ordering::Release);
+            mmu::change(entry, new, page, self.is_active(), || {
+                if takes_away {
+                    forget(users, page, page + PAGE_SIZE);
+                }
+            });
             Some(old)
         }
     }
@@ -311,9 +444,11 @@ impl PageTable for Table {
         &mut self,
         start: usize,
         end: usize,
+        users: &CpuSet,
         each: &mut dyn FnMut(usize, Mapping) -> Option<Protection>,
     ) {
         let active = self.is_active();
+        let mut taken: Option<(usize, usize)> = None;
         // SAFETY: `&mut self`: the tree is this object's own.
         unsafe {
             visit(self.root, ROOT_LEVEL, 0, start, end.min(USER_END), &mut |page, entry| {
@@ -321,29 +456,31 @@ impl PageTable for Table {
                     && let Some(protection) = each(page, mapping)
                     && let Ok(new) = user_entry(mapping.frame, protection)
                 {
-                    mmu::change(entry, new, page, active);
+                    if takes_away(mapping.protection, protection) {
+                        taken = Some((taken.map_or(page, |(first, _)| first), page));
+                    }
+                    mmu::change(entry, new, page, active, || {});
                 }
             });
         }
+        if let Some((first, last)) = taken {
+            forget(users, first, last + PAGE_SIZE);
+        }
     }
 
-    fn unmap_each(&mut self, start: usize, end: usize, each: &mut dyn FnMut(usize, Mapping)) {
-        let active = self.is_active();
+    fn unmap_each(
+        &mut self,
+        start: usize,
+        end: usize,
+        users: &CpuSet,
+        each: &mut dyn FnMut(usize, Mapping),
+    ) {
+        let mut removal = Removal::new(self, users, each);
         // SAFETY: `&mut self`: the tree is this object's own.
-        let freed = unsafe {
-            remove(&mut self.root, ROOT_LEVEL, 0, start, end.min(USER_END), &mut |page, old| {
-                if active {
-                    mmu::flush(page);
-                }
-                if let Some(mapping) = old.mapping() {
-                    each(page, mapping);
-                }
-            })
-        };
-        if active && freed {
-            // The CPU may have kept freed tables in its paging-structure caches.
-            mmu::activate(self.root.frame());
+        unsafe {
+            remove(&mut self.root, ROOT_LEVEL, 0, start, end.min(USER_END), &mut removal);
         }
+        removal.settle();
     }
 
     fn share_each(
@@ -351,6 +488,7 @@ impl PageTable for Table {
         child: &mut Self,
         start: usize,
         end: usize,
+        users: &CpuSet,
         each: &mut dyn FnMut(PhysAddr) -> bool,
     ) -> Result<(), MapError> {
         let end = end.min(USER_END);
@@ -360,6 +498,7 @@ impl PageTable for Table {
             // All translations at once: there are many.
             mmu::activate(self.root.frame());
         }
+        forget(users, start, end);
         result
     }
 

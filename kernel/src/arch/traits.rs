@@ -16,6 +16,11 @@ use kernel_bpf::program::Program;
 use kernel_bpf::verifier::Verified;
 use kernel_sync::IrqState;
 
+pub use super::cpu_set::CpuSet;
+
+/// The most CPUs that the kernel runs on.
+pub const MAX_CPUS: usize = 64;
+
 /// Bytes in a page, and in a physical frame, on every supported architecture.
 pub const PAGE_SIZE: usize = 4096;
 
@@ -94,8 +99,12 @@ pub enum MapError {
 ///
 /// A page with no right but [`Protection::USER`] keeps its frame and allows no access.
 ///
-/// Changes are visible to this CPU when a function returns (it flushes what it must if the
-/// table is active here); `flush_remote` work for other CPUs is the caller's.
+/// A right that a function takes away is gone on every CPU when it returns, and before `each`
+/// sees a page that was removed: no CPU remembers the old translation, nor a table that was
+/// freed. So such a function is told which CPUs may remember translations (`users`: this one and
+/// others, see [`CpuSet`]), may have to wait for the others, and is called with IRQs on and no
+/// spin lock held, unless there are none. What was only added or widened need not be known to
+/// others: they fault, and find it.
 /// The caller serialises all calls on one table; the type is `Send`, not `Sync`.
 pub trait PageTable: Sized + Send {
     /// A table with an empty user half and the kernel's half.
@@ -104,11 +113,17 @@ pub trait PageTable: Sized + Send {
     fn map(&mut self, page: usize, frame: PhysAddr, protection: Protection)
     -> Result<(), MapError>;
     /// Removes a page and returns what was there.
-    fn unmap(&mut self, page: usize) -> Option<Mapping>;
+    fn unmap(&mut self, page: usize, users: &CpuSet) -> Option<Mapping>;
     /// Changes the protection of a mapped page; `false` if nothing is mapped there.
-    fn protect(&mut self, page: usize, protection: Protection) -> bool;
+    fn protect(&mut self, page: usize, protection: Protection, users: &CpuSet) -> bool;
     /// Points a mapped page to another frame with another protection (copy-on-write).
-    fn replace(&mut self, page: usize, frame: PhysAddr, protection: Protection) -> Option<Mapping>;
+    fn replace(
+        &mut self,
+        page: usize,
+        frame: PhysAddr,
+        protection: Protection,
+        users: &CpuSet,
+    ) -> Option<Mapping>;
     /// What is mapped at this page.
     fn query(&self, page: usize) -> Option<Mapping>;
     /// Calls `each` for every mapped user page in `[start, end)`, ascending, skipping empty
@@ -117,11 +132,18 @@ pub trait PageTable: Sized + Send {
         &mut self,
         start: usize,
         end: usize,
+        users: &CpuSet,
         each: &mut dyn FnMut(usize, Mapping) -> Option<Protection>,
     );
     /// Removes every mapped user page in `[start, end)`, ascending, and hands each to `each`.
     /// Intermediate tables that become empty are freed.
-    fn unmap_each(&mut self, start: usize, end: usize, each: &mut dyn FnMut(usize, Mapping));
+    fn unmap_each(
+        &mut self,
+        start: usize,
+        end: usize,
+        users: &CpuSet,
+        each: &mut dyn FnMut(usize, Mapping),
+    );
     /// Maps every page that is mapped in `[start, end)` in `child` too, where nothing is mapped
     /// yet, and in both without the right to write. `each` sees the frame before, and ends it
     /// all by `false`.
@@ -130,12 +152,15 @@ pub trait PageTable: Sized + Send {
         child: &mut Self,
         start: usize,
         end: usize,
+        users: &CpuSet,
         each: &mut dyn FnMut(PhysAddr) -> bool,
     ) -> Result<(), MapError>;
     /// What a CPU needs to know of the table to use it; stays the same.
     fn root(&self) -> PhysAddr;
-    /// Makes the table with this root, which exists, the address space of this CPU. IRQs off.
-    /// Needs no access to the table itself, which another CPU may be changing.
+    /// Makes the table with this root, which exists, the address space of this CPU, which has
+    /// entered itself in the table's set before. IRQs off. Needs no access to the table itself,
+    /// which another CPU may be changing. Afterwards this CPU remembers nothing of the table that
+    /// it used before, unless it was this one.
     fn activate(root: PhysAddr);
 }
 
@@ -234,6 +259,17 @@ pub struct IrqLine {
     pub active_low: bool,
 }
 
+/// What a further CPU does when it is ready to run the kernel ([`Architecture::start_cpu`]).
+#[derive(Clone, Copy, Debug)]
+pub struct CpuStart {
+    /// Its number: what [`Architecture::cpu_id`] returns on it.
+    pub number: usize,
+    /// One past the end of its stack.
+    pub stack_top: usize,
+    pub entry: extern "C" fn(usize) -> !,
+    pub argument: usize,
+}
+
 /// Where a device writes what, to interrupt by a message (MSI, MSI-X).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageInterrupt {
@@ -307,12 +343,36 @@ pub trait Architecture {
     /// Interrupt controllers, clock calibration, timer; device discovery tables. Needs the heap.
     fn init_devices(boot: &'static BootInfo);
 
+    // --- All CPUs ---
+
+    /// How many CPUs firmware tells of that this kernel could run on, the boot CPU included: at
+    /// least 1, at most [`MAX_CPUS`]. After `init_devices`.
+    fn cpus_found() -> usize;
+    /// How many CPUs run the kernel. Their numbers are 0 to this.
+    fn cpus_online() -> usize;
+    /// Starts a further CPU: the one with this index, from 1 to `cpus_found()`, in firmware's
+    /// list. It sets itself up as `init_cpu`, `init_paging` and `init_devices` have set the boot
+    /// CPU up: its own descriptor tables or vectors and stacks, every protection, the kernel's
+    /// page tables and no user's, its own interrupt controller and timer. Then it calls
+    /// `start.entry(start.argument)` on `start.stack_top`, IRQs off. Returns when it is about to;
+    /// `false` if firmware refuses, or the CPU does not come: it then never will, but may use
+    /// `start.stack_top`'s stack. Called on the boot CPU, IRQs off or on, after `init_devices`,
+    /// with numbers in ascending order from 1.
+    fn start_cpu(index: usize, start: CpuStart) -> bool;
+    /// Interrupts another CPU that is online: it calls `up::other_cpu` soon, IRQs off. What this
+    /// CPU wrote before is seen by it. Callable anywhere.
+    fn interrupt_cpu(number: usize);
+    /// Stops all other CPUs for good, as far as they can be reached: those that run with IRQs off
+    /// may go on until they turn them on. Does not wait. Callable anywhere, in a panic too.
+    fn stop_others();
+    /// Makes every CPU forget what it remembers of kernel pages that were unmapped, and returns
+    /// then. IRQs on, no spin lock held.
+    fn flush_kernel();
+
     // --- This CPU ---
 
     /// This CPU's number, from 0. Callable anywhere; stable only while the caller cannot migrate.
     fn cpu_id() -> usize;
-    /// How many CPUs run the kernel.
-    fn cpus_online() -> usize;
     /// The pointer that `set_cpu_local` stored for this CPU.
     fn cpu_local() -> *mut u8;
     /// Stores this CPU's context pointer in its per-CPU register. IRQs off.
@@ -385,6 +445,7 @@ pub trait Architecture {
         protection: Protection,
         cache: CacheMode,
     ) -> Result<(), MapError>;
+    /// Unmaps one. Other CPUs may remember it until `flush_kernel` has been called.
     fn unmap_kernel(page: usize) -> Option<PhysAddr>;
     /// Maps `[start, start + length)` of device registers, and returns where.
     fn map_device(start: PhysAddr, length: usize) -> Result<usize, MapError>;
@@ -422,7 +483,7 @@ pub trait Architecture {
 
     // --- Time ---
 
-    /// Nanoseconds since boot, monotonic. Callable anywhere.
+    /// Nanoseconds since boot, monotonic, also from one CPU to another. Callable anywhere.
     fn now_ns() -> u64;
     /// A counter that runs at a constant rate, read in as few instructions as the machine has
     /// for it: for the length of what is short. Two readings are taken on one CPU.

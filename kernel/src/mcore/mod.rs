@@ -28,7 +28,8 @@ pub use mtask::family::{process, signal_process_group};
 pub use mtask::process::Process;
 pub use mtask::quiescent::{defer, synchronize};
 pub use mtask::scheduler::{
-    TaskEntry, idle, return_to_user, spawn_kernel_thread, timer_interrupt, yield_now,
+    TaskEntry, idle, leave_unused_space, other_cpu, return_to_user, spawn_kernel_thread,
+    timer_interrupt, yield_now,
 };
 pub use mtask::start::start_init;
 pub use mtask::task::Task;

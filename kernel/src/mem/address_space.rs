@@ -19,7 +19,9 @@ use super::demand::FaultError;
 use super::layout::{MAP_TOP, STACK_INITIAL, STACK_TOP, USER_END, USER_LOW};
 use super::memapi::{OutOfMemory, may_allocate};
 use super::phys;
-use crate::arch::{Arch, Architecture, FaultAccess, PAGE_SIZE, PageTable, PhysAddr, Protection};
+use crate::arch::{
+    Arch, Architecture, CpuSet, FaultAccess, PAGE_SIZE, PageTable, PhysAddr, Protection,
+};
 
 pub(super) type Table = <Arch as Architecture>::Table;
 
@@ -65,6 +67,8 @@ pub struct AddressSpace {
     pub(super) inner: Mutex<Inner>,
     /// Pages that are mapped now.
     pub(super) resident: AtomicUsize,
+    /// CPUs that may remember its translations.
+    pub(super) cpus: CpuSet,
     /// Processes that run in it: more than one only between `vfork` and `execve`.
     users: AtomicUsize,
 }
@@ -138,6 +142,7 @@ impl AddressSpace {
             root: inner.table.root(),
             inner: Mutex::new(inner),
             resident: AtomicUsize::new(resident),
+            cpus: CpuSet::new(),
             users: AtomicUsize::new(1),
         }
     }
@@ -145,7 +150,20 @@ impl AddressSpace {
     /// Makes this the address space of this CPU. Interrupts are off.
     #[inline]
     pub fn activate(&self) {
+        self.cpus.insert(Arch::cpu_id());
         Table::activate(self.root);
+    }
+
+    /// This CPU has another address space now, or none. Interrupts are off.
+    #[inline]
+    pub fn deactivated(&self) {
+        self.cpus.remove(Arch::cpu_id());
+    }
+
+    /// Whether this CPU, whose address space it was made, still uses it.
+    #[inline]
+    pub fn is_active(&self) -> bool {
+        self.cpus.contains(Arch::cpu_id())
     }
 
     /// Pages that are mapped now.
@@ -198,7 +216,8 @@ impl AddressSpace {
     fn clear(&self) {
         let inner = &mut *self.inner.lock();
         for region in inner.regions.iter() {
-            let removed = unmap_part(&mut inner.table, &region.backing, region.start, region.end);
+            let removed =
+                self.unmap_part(&mut inner.table, &region.backing, region.start, region.end);
             self.resident.fetch_sub(removed, Ordering::Relaxed);
         }
         inner.regions = Regions::new();
@@ -305,10 +324,24 @@ impl AddressSpace {
         may_grow(regions, 2)?;
         let mut removed = 0;
         regions.remove(start, end, |part| {
-            removed += unmap_part(table, &part.backing, part.start, part.end);
+            removed += self.unmap_part(table, &part.backing, part.start, part.end);
         })?;
         self.resident.fetch_sub(removed, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Unmaps the pages of a region in `[start, end)`, and gives back those that the mapping owns;
+    /// how many there were.
+    fn unmap_part(&self, table: &mut Table, backing: &Backing, start: usize, end: usize) -> usize {
+        let private = backing.is_private();
+        let mut removed = 0;
+        table.unmap_each(start, end, &self.cpus, &mut |_, mapping| {
+            removed += 1;
+            if private {
+                phys::release(mapping.frame);
+            }
+        });
+        removed
     }
 
     /// Drops the contents of the private pages in the range: they read as new (`MADV_DONTNEED`).
@@ -324,7 +357,7 @@ impl AddressSpace {
         let whole = inner.regions.is_mapped(start, end);
         for region in inner.regions.overlapping(start, end) {
             let (from, to) = (region.start.max(start), region.end.min(end));
-            let removed = unmap_part(&mut inner.table, &region.backing, from, to);
+            let removed = self.unmap_part(&mut inner.table, &region.backing, from, to);
             self.resident.fetch_sub(removed, Ordering::Relaxed);
         }
         if whole { Ok(()) } else { Err(MemoryError::NoMemory) }
@@ -366,7 +399,7 @@ impl AddressSpace {
         may_grow(regions, 2)?;
         regions.protect(start, end, rights)?;
         let new = protection(rights);
-        table.for_each(start, end, &mut |_, mapping| {
+        table.for_each(start, end, &self.cpus, &mut |_, mapping| {
             // A page that is not writable now may be shared; writing it has to fault first.
             let writable = mapping.protection.contains(Protection::WRITE);
             Some(if writable { new } else { new - Protection::WRITE })
@@ -414,7 +447,8 @@ impl AddressSpace {
         let mut failed = false;
         for region in inner.regions.iter().filter(|region| region.backing.is_private()) {
             let table = &mut inner.table;
-            let shared = table.share_each(&mut child, region.start, region.end, &mut |frame| {
+            let (start, end) = (region.start, region.end);
+            let shared = table.share_each(&mut child, start, end, &self.cpus, &mut |frame| {
                 // The child's tables come from memory that users may have.
                 let shared = may_allocate(0).is_ok() && phys::share(frame);
                 copied += usize::from(shared);
@@ -495,18 +529,4 @@ impl Inner {
             .or_else(|| self.regions.find_gap(length, MAP_TOP, USER_END))
             .ok_or(MemoryError::NoMemory)
     }
-}
-
-/// Unmaps the pages of a region in `[start, end)`, and gives back those that the mapping owns;
-/// how many there were.
-fn unmap_part(table: &mut Table, backing: &Backing, start: usize, end: usize) -> usize {
-    let private = backing.is_private();
-    let mut removed = 0;
-    table.unmap_each(start, end, &mut |_, mapping| {
-        removed += 1;
-        if private {
-            phys::release(mapping.frame);
-        }
-    });
-    removed
 }

@@ -81,7 +81,7 @@ impl AddressSpace {
         let protection = protection(found.rights);
         let private = found.backing.is_private();
         if let Some(mapping) = table.query(page) {
-            return make_usable(table, page, mapping, protection, private, access);
+            return self.make_usable(table, page, mapping, protection, private, access);
         }
         let at = page - found.start;
         let frame = match &found.backing {
@@ -148,6 +148,32 @@ impl AddressSpace {
             }
         }
     }
+
+    /// Makes a mapped page allow an access that its region allows.
+    fn make_usable(
+        &self,
+        table: &mut Table,
+        page: usize,
+        mapping: Mapping,
+        full: Protection,
+        private: bool,
+        access: FaultAccess,
+    ) -> Result<Outcome, FaultError> {
+        let writable = mapping.protection.contains(Protection::WRITE);
+        if access != FaultAccess::Write || writable {
+            // Another thread was faster, or the rights were widened since the page was mapped.
+            let allowed = if writable || !private { full } else { full - Protection::WRITE };
+            table.protect(page, allowed, &self.cpus);
+        } else if !private || phys::count(mapping.frame) == 1 {
+            table.protect(page, full, &self.cpus);
+        } else {
+            let own = phys::alloc_user_frame().ok_or(FaultError::OutOfMemory)?;
+            phys::copy(own, mapping.frame);
+            table.replace(page, own, full, &self.cpus);
+            phys::release(mapping.frame);
+        }
+        Ok(Outcome::Done)
+    }
 }
 
 /// What the page tables for one page may take at most.
@@ -159,30 +185,6 @@ enum Outcome {
     Done,
     /// The page has to be read: it starts at `offset`.
     NeedsFile(FileBacking),
-}
-
-/// Makes a mapped page allow an access that its region allows.
-fn make_usable(
-    table: &mut Table,
-    page: usize,
-    mapping: Mapping,
-    full: Protection,
-    private: bool,
-    access: FaultAccess,
-) -> Result<Outcome, FaultError> {
-    let writable = mapping.protection.contains(Protection::WRITE);
-    if access != FaultAccess::Write || writable {
-        // Another thread was faster, or the rights were widened since the page was mapped.
-        table.protect(page, if writable || !private { full } else { full - Protection::WRITE });
-    } else if !private || phys::count(mapping.frame) == 1 {
-        table.protect(page, full);
-    } else {
-        let own = phys::alloc_user_frame().ok_or(FaultError::OutOfMemory)?;
-        phys::copy(own, mapping.frame);
-        table.replace(page, own, full);
-        phys::release(mapping.frame);
-    }
-    Ok(Outcome::Done)
 }
 
 /// A frame with a page of a file; what is not in the file is zero.

@@ -87,7 +87,7 @@ impl AddressSpace {
         let moved =
             Region { start: to, end: to + new, rights: region.rights, grows_down: false, backing };
         inner.regions.insert(moved)?;
-        inner.table.unmap_each(start, start + kept, &mut |page, mapping| {
+        inner.table.unmap_each(start, start + kept, &self.cpus, &mut |page, mapping| {
             pages.push((page, mapping));
         });
         let private = region.backing.is_private();

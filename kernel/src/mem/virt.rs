@@ -1,7 +1,8 @@
 //! The kernel's own mappings: stacks for tasks, each with an unmapped guard page below it.
 //!
 //! Stacks that are no longer used are kept, mapped, for the next task: making a task then
-//! touches no page table. [`KERNEL_STACK_BYTES`] is what a system call may use.
+//! touches no page table. Others are unmapped; before their addresses are used again, every CPU
+//! forgets what was there. [`KERNEL_STACK_BYTES`] is what a system call may use.
 
 use alloc::vec::Vec;
 
@@ -24,12 +25,43 @@ struct Stacks {
     kept: Vec<u32>,
     /// Slots that are not mapped.
     unmapped: Vec<u32>,
+    /// Of these, so many from the first that no CPU remembers.
+    forgotten: usize,
+    /// Somebody is making the CPUs forget the others, which are to stay in their places.
+    forgetting: bool,
     /// All slots from this one on have never been used.
     next: u32,
 }
 
-static STACKS: SpinLock<Stacks> =
-    SpinLock::new(Stacks { kept: Vec::new(), unmapped: Vec::new(), next: 0 });
+static STACKS: SpinLock<Stacks> = SpinLock::new(Stacks {
+    kept: Vec::new(),
+    unmapped: Vec::new(),
+    forgotten: 0,
+    forgetting: false,
+    next: 0,
+});
+
+impl Stacks {
+    /// An unmapped slot that can be mapped anew.
+    fn take_forgotten(&mut self) -> Option<u32> {
+        self.forgotten = self.forgotten.checked_sub(1)?;
+        Some(self.unmapped.swap_remove(self.forgotten))
+    }
+
+    /// A slot that was never used.
+    fn fresh(&mut self) -> Result<u32, OutOfMemory> {
+        if (self.next as usize + 1) * SLOT_BYTES > AREA_BYTES {
+            return Err(OutOfMemory);
+        }
+        // Room for every slot in both lists, so that freeing does not allocate.
+        let slots = self.next as usize + 1;
+        let missing = slots.saturating_sub(self.unmapped.len());
+        self.unmapped.try_reserve(missing).map_err(|_| OutOfMemory)?;
+        self.kept.try_reserve(KEPT).map_err(|_| OutOfMemory)?;
+        self.next += 1;
+        Ok(self.next - 1)
+    }
+}
 
 /// The first address after the range in which stacks are mapped; up to
 /// `Arch::KERNEL_MAP_END` belongs to executable BPF code.
@@ -51,20 +83,17 @@ impl KernelStack {
             if let Some(slot) = stacks.kept.pop() {
                 return Ok(Self { slot });
             }
-            match stacks.unmapped.pop() {
+            if stacks.forgotten == 0 && !stacks.unmapped.is_empty() && !stacks.forgetting {
+                stacks.forgetting = true;
+                let count = stacks.unmapped.len();
+                drop(stacks);
+                Arch::flush_kernel();
+                stacks = STACKS.lock();
+                (stacks.forgetting, stacks.forgotten) = (false, count);
+            }
+            match stacks.take_forgotten() {
                 Some(slot) => slot,
-                None => {
-                    if (stacks.next as usize + 1) * SLOT_BYTES > AREA_BYTES {
-                        return Err(OutOfMemory);
-                    }
-                    // Room for every slot in both lists, so that freeing does not allocate.
-                    let slots = stacks.next as usize + 1;
-                    let missing = slots.saturating_sub(stacks.unmapped.len());
-                    stacks.unmapped.try_reserve(missing).map_err(|_| OutOfMemory)?;
-                    stacks.kept.try_reserve(KEPT).map_err(|_| OutOfMemory)?;
-                    stacks.next += 1;
-                    stacks.next - 1
-                }
+                None => stacks.fresh()?,
             }
         };
         let stack = Self { slot };
@@ -94,6 +123,13 @@ impl KernelStack {
     /// The lowest address. The page below it is not mapped.
     pub fn bottom(&self) -> usize {
         Arch::KERNEL_MAP_START + self.slot as usize * SLOT_BYTES + PAGE_SIZE
+    }
+
+    /// Keeps the stack for good; where it ends.
+    pub fn keep(self) -> usize {
+        let top = self.top();
+        core::mem::forget(self);
+        top
     }
 
     fn pages(&self) -> impl Iterator<Item = usize> {

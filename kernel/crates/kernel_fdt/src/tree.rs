@@ -83,13 +83,13 @@ impl<'a> DeviceTree<'a> {
         }
     }
 
-    /// How many CPUs the machine has.
-    #[must_use]
-    pub fn cpus(&self) -> usize {
-        let cpus = self.0.find_node("/cpus");
-        let is_cpu =
-            |node: &FdtNode<'a>| Device(*node).property("device_type").map(text) == Some(b"cpu");
-        cpus.map_or(0, |node| node.children().filter(is_cpu).count())
+    /// The CPUs, by the numbers that the machine's architecture gives them (`reg`), in the tree's
+    /// order.
+    pub fn cpus(&self) -> impl Iterator<Item = u64> + 'a {
+        let nodes = self.0.find_node("/cpus").map(|node| node.children());
+        let cpus = nodes.into_iter().flatten().map(Device);
+        let cpus = cpus.filter(|cpu| cpu.property("device_type").map(text) == Some(b"cpu"));
+        cpus.filter_map(|cpu| whole_number(cpu.property("reg")?))
     }
 
     /// Calls `each` with every device that is compatible with one of `names` and in use, until

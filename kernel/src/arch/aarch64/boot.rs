@@ -7,7 +7,7 @@
 //! at the kernel's base, and of the direct map the gigabytes that hold image and device tree),
 //! turns the MMU on and calls [`aarch64_boot`], which reads the device tree.
 //!
-//! The boot page tables are replaced by `paging.rs`.
+//! The boot page tables are replaced by `paging.rs`; further CPUs come through them too (smp.rs).
 
 use core::arch::global_asm;
 use core::slice;
@@ -37,7 +37,7 @@ const TRANSLATION: u64 =
 /// SCTLR_EL1: MMU, caches, alignment of stack pointers at both levels; users may clean caches,
 /// read their types, clear cache lines, and wait; PSTATE.PAN is set on entry (SPAN clear); and
 /// the bits that are one on CPUs without the feature behind them.
-const SYSTEM_CONTROL: u64 = 1
+pub(super) const SYSTEM_CONTROL: u64 = 1
     | 1 << 2
     | 1 << 3
     | 1 << 4
@@ -79,41 +79,9 @@ image_size:
 boot_entry:
     mov x20, x0                         // the device tree
     msr daifset, #0xf
-    mrs x0, CurrentEL
-    cmp x0, #(2 << 2)
-    b.ne 3f
-    mov x0, #(1 << 31)                  // HCR_EL2.RW: level 1 is 64-bit
-    msr hcr_el2, x0
-    mrs x0, cnthctl_el2                 // timers are level 1's
-    orr x0, x0, #3
-    msr cnthctl_el2, x0
-    msr cntvoff_el2, xzr
-    mov x0, #0x33ff                     // floating point does not trap
-    msr cptr_el2, x0
-    msr hstr_el2, xzr
-    msr vttbr_el2, xzr
-    mrs x0, midr_el1
-    msr vpidr_el2, x0
-    mrs x0, mpidr_el1
-    msr vmpidr_el2, x0
-    mrs x0, id_aa64pfr0_el1             // system registers of the interrupt controller
-    ubfx x0, x0, #24, #4
-    cbz x0, 2f
-    mrs x0, S3_4_C12_C9_5               // ICC_SRE_EL2
-    orr x0, x0, #1
-    orr x0, x0, #8
-    msr S3_4_C12_C9_5, x0
-    isb
-    msr S3_4_C12_C11_0, xzr             // ICH_HCR_EL2
-2:  ldr x0, ={control_off}
-    msr sctlr_el1, x0
-    mov x0, #0x3c5                      // level 1, its own stack pointer, all masked
-    msr spsr_el2, x0
-    adr x0, 3f
-    msr elr_el2, x0
-    eret
+    bl enter_level_1
 
-3:  adrp x21, image_header              // where the image was loaded
+    adrp x21, image_header              // where the image was loaded
     // One to one: the gigabyte that this runs in.
     adrp x0, boot_low_l0
     adrp x1, boot_low_l1
@@ -191,6 +159,44 @@ boot_entry:
     mov x1, x21
     bl {boot}
     brk #0
+
+    // Returns at exception level 1, from there or from level 2. Leaves x1 to x29 as they are.
+    .global enter_level_1
+enter_level_1:
+    mrs x0, CurrentEL
+    cmp x0, #(2 << 2)
+    b.ne 3f
+    mov x0, #(1 << 31)                  // HCR_EL2.RW: level 1 is 64-bit
+    msr hcr_el2, x0
+    mrs x0, cnthctl_el2                 // timers are level 1's
+    orr x0, x0, #3
+    msr cnthctl_el2, x0
+    msr cntvoff_el2, xzr
+    mov x0, #0x33ff                     // floating point does not trap
+    msr cptr_el2, x0
+    msr hstr_el2, xzr
+    msr vttbr_el2, xzr
+    mrs x0, midr_el1
+    msr vpidr_el2, x0
+    mrs x0, mpidr_el1
+    msr vmpidr_el2, x0
+    mrs x0, id_aa64pfr0_el1             // system registers of the interrupt controller
+    ubfx x0, x0, #24, #4
+    cbz x0, 2f
+    mrs x0, S3_4_C12_C9_5               // ICC_SRE_EL2
+    orr x0, x0, #1
+    orr x0, x0, #8
+    msr S3_4_C12_C9_5, x0
+    isb
+    msr S3_4_C12_C11_0, xzr             // ICH_HCR_EL2
+2:  ldr x0, ={control_off}
+    msr sctlr_el1, x0
+    mov x0, #0x3c5                      // level 1, its own stack pointer, all masked
+    msr spsr_el2, x0
+    msr elr_el2, x30
+    eret
+3:  ret
+
     .ltorg
 
     .section .bss.stacks, "aw", @nobits
@@ -204,6 +210,7 @@ boot_stack_top:
 
     .section .bss.boot_tables, "aw", @nobits
     .balign 4096
+    .global boot_low_l0
 boot_low_l0: .skip 4096
 boot_low_l1: .skip 4096
 boot_high_l0: .skip 4096

@@ -2,7 +2,12 @@
 //!
 //! TPIDR_EL1 points to this CPU's [`CpuBlock`], in the kernel and while users run: they can
 //! neither read nor write it.
+//!
+//! One stack is there for reporting that another has overflowed. All CPUs share it: the first
+//! that needs it takes it for good ([trap.rs](super::trap)), for the report is the last thing
+//! that the kernel does.
 
+use alloc::boxed::Box;
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
@@ -46,6 +51,11 @@ overflow_stack_guard:
     .skip 16384
     .global overflow_stack_top
 overflow_stack_top:
+    .bss
+    .balign 8
+    .global overflow_stack_taken
+overflow_stack_taken:
+    .skip 8
     .text
     "#
 );
@@ -59,7 +69,7 @@ pub(in crate::arch) fn guard_pages() -> impl Iterator<Item = usize> {
     [boot_stack_guard(), overflow_guard()].into_iter()
 }
 
-/// What this CPU can do, found once by `init`.
+/// What every CPU can do, found once by `init` on the boot CPU.
 pub(super) struct Features {
     /// The kernel's loads and stores do not reach users' pages (Armv8.1).
     pub(super) pan: AtomicBool,
@@ -115,11 +125,32 @@ fn find_features() {
 /// Sets this (the boot) CPU up: features, protections, per-CPU block.
 pub(super) fn init() {
     find_features();
+    // SAFETY: the block is the boot CPU's own.
+    unsafe { set_up(BOOT_BLOCK.0.get()) };
+}
+
+/// A block for a further CPU, for [`init_further`] on it.
+pub(super) fn new_block(number: usize) -> *mut CpuBlock {
+    Box::into_raw(Box::new(CpuBlock { kernel_stack: 0, local: ptr::null_mut(), id: number }))
+}
+
+/// Sets this CPU, which is not the boot CPU, up.
+///
+/// # Safety
+/// `block` is from [`new_block`] and for this CPU alone.
+pub(super) unsafe fn init_further(block: *mut CpuBlock) {
+    // SAFETY: the caller's promise.
+    unsafe { set_up(block) };
+}
+
+/// # Safety
+/// `block` is this CPU's own, for good.
+unsafe fn set_up(block: *mut CpuBlock) {
     let has_counters = !matches!(field(read_register!("id_aa64dfr0_el1"), 8), 0 | 15);
     // SAFETY: the block is this CPU's own; the other registers hold no state yet, and what they
     // forbid the kernel obeys (users' memory is reached by LDTR and STTR only).
     unsafe {
-        write_register!("tpidr_el1", BOOT_BLOCK.0.get());
+        write_register!("tpidr_el1", block);
         // Floating point traps for nobody; vectors of variable length for all.
         write_register!("cpacr_el1", 3u64 << 20);
         // Users may read the virtual counter.

@@ -1,13 +1,16 @@
 //! Arm's interrupt controllers: GICv2 (IHI 0048), with registers in memory, and GICv3
 //! (IHI 0069), whose CPU interface is in system registers; and GICv2m, which turns the writes
-//! of devices into interrupts. Everything goes to the boot CPU, at one priority.
+//! of devices into interrupts. Devices interrupt the boot CPU, at one priority. What a CPU has of its
+//! own is set up on it ([`init_cpu`]): its interface, and interrupts 0 to 31, of which the first 16
+//! are those that CPUs send each other.
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use super::asm::{read_register, write_register};
+use super::cpu;
 use super::platform::{Controller, Registers, platform};
 use crate::arch::paging::map_device;
-use crate::arch::traits::{MessageInterrupt, PhysAddr};
+use crate::arch::traits::{MAX_CPUS, MessageInterrupt, PhysAddr};
 
 // The distributor. Most of these have a bit, or a byte, for each interrupt.
 const CONTROL: usize = 0x000;
@@ -18,6 +21,7 @@ const CLEAR_ENABLE: usize = 0x180;
 const PRIORITY: usize = 0x400;
 const TARGETS: usize = 0x800;
 const CONFIGURATION: usize = 0xc00;
+const SEND: usize = 0xf00;
 const ROUTER: usize = 0x6000;
 
 // The GICv2's CPU interface.
@@ -49,6 +53,8 @@ static CPU: AtomicUsize = AtomicUsize::new(0);
 /// The GICv3's frame for this CPU's own interrupts; 0: the distributor has them.
 static OWN: AtomicUsize = AtomicUsize::new(0);
 static LINES: AtomicU32 = AtomicU32::new(0);
+/// How a GICv2 names each CPU: a bit. 0 for one that it does not reach.
+static V2_TARGETS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
 
 /// One more than the highest interrupt of the distributor.
 pub(super) fn lines() -> u32 {
@@ -102,7 +108,7 @@ impl Messages {
     }
 }
 
-/// Masks everything in the distributor and sets its lines to one priority and the boot CPU.
+/// Masks everything in the distributor and sets its lines to one priority and this CPU.
 fn reset_distributor(base: usize, affinity: bool) {
     set(base, CONTROL, 0);
     let words = (get(base, TYPE) & 31) as usize + 1;
@@ -115,7 +121,7 @@ fn reset_distributor(base: usize, affinity: bool) {
     for line in (32..lines).step_by(4) {
         set(base, PRIORITY + line, ALL_PRIORITIES);
         if !affinity {
-            set(base, TARGETS + line, 0x0101_0101);
+            set(base, TARGETS + line, v2_target(base) * 0x0101_0101);
         }
     }
     if affinity {
@@ -127,24 +133,78 @@ fn reset_distributor(base: usize, affinity: bool) {
     }
 }
 
+/// The bit by which a GICv2 knows this CPU: the targets of its own interrupts are itself.
+fn v2_target(distributor: usize) -> u32 {
+    // With one CPU only, the registers read as zero (IHI 0048, 4.3.12).
+    let targets = (0..32).step_by(4).map(|own| get(distributor, TARGETS + own));
+    match targets.fold(0, |all, some| all | some) {
+        0 => 1,
+        targets => (targets | targets >> 8 | targets >> 16 | targets >> 24) & 0xff,
+    }
+}
+
 /// This CPU's place among the others, as routers and redistributors name it.
 fn this_affinity() -> u64 {
     read_register!("mpidr_el1") & 0xff_00ff_ffff
 }
 
-fn init_v2(distributor: Registers, cpu: Registers) -> Option<()> {
-    let (base, interface) = (map(distributor)?, map(cpu)?);
+fn init_v2(distributor: Registers, interface: Registers) -> Option<()> {
+    let (base, interface) = (map(distributor)?, map(interface)?);
     reset_distributor(base, false);
+    set(base, CONTROL, 1);
+    CPU.store(interface, Ordering::Relaxed);
+    DISTRIBUTOR.store(base, Ordering::Relaxed);
+    init_v2_cpu();
+    Some(())
+}
+
+/// This CPU's own part.
+fn init_v2_cpu() {
+    let (base, interface) = (DISTRIBUTOR.load(Ordering::Relaxed), CPU.load(Ordering::Relaxed));
+    if let Some(target) = V2_TARGETS.get(cpu::id()) {
+        target.store(v2_target(base), Ordering::Relaxed);
+    }
     set(base, CLEAR_ENABLE, u32::MAX);
     for own in (0..32).step_by(4) {
         set(base, PRIORITY + own, ALL_PRIORITIES);
     }
-    set(base, CONTROL, 1);
     set(interface, CPU_PRIORITY_MASK, LOWEST_MASK);
     set(interface, CPU_CONTROL, 1);
-    CPU.store(interface, Ordering::Relaxed);
-    DISTRIBUTOR.store(base, Ordering::Relaxed);
-    Some(())
+    // Those that CPUs send; on some controllers they cannot be masked at all.
+    set(base, SET_ENABLE, 0xffff);
+}
+
+/// Whether CPUs can interrupt each other, without which only the boot CPU is used.
+pub(super) fn reaches_others() -> bool {
+    CPU.load(Ordering::Relaxed) != 0
+}
+
+/// Sets up what a further CPU, on which this runs, has of its own.
+pub(super) fn init_cpu() {
+    init_v2_cpu();
+}
+
+/// Who is interrupted sees what this CPU wrote before.
+fn publish() {
+    // SAFETY: a barrier.
+    unsafe { core::arch::asm!("dsb ishst", options(nostack, preserves_flags)) };
+}
+
+/// Sends interrupt `number`, below 16, to the CPU. What was written before is seen by it.
+pub(super) fn send(cpu: usize, number: u32) {
+    let Some(target) = V2_TARGETS.get(cpu) else { return };
+    publish();
+    let target = target.load(Ordering::Relaxed);
+    set(DISTRIBUTOR.load(Ordering::Relaxed), SEND, target << 16 | number);
+}
+
+/// Sends it to all others. As `send`.
+pub(super) fn send_to_others(number: u32) {
+    const ALL_OTHERS: u32 = 1 << 24;
+    if reaches_others() {
+        publish();
+        set(DISTRIBUTOR.load(Ordering::Relaxed), SEND, ALL_OTHERS | number);
+    }
 }
 
 /// The redistributor of this CPU.
@@ -241,32 +301,44 @@ pub(super) fn enable(number: u32, level: bool) {
     set(base, SET_ENABLE + number / 32 * 4, 1 << (number % 32));
 }
 
+/// An interrupt that this CPU is dealing with, as the controller wrote it.
+#[derive(Clone, Copy)]
+pub(super) struct Taken(u32);
+
+impl Taken {
+    /// Its number.
+    #[inline]
+    pub(super) fn number(self) -> u32 {
+        // In a GICv2 the upper bits tell which CPU sent it, if one did.
+        if CPU.load(Ordering::Relaxed) == 0 { self.0 } else { self.0 & 0x3ff }
+    }
+}
+
 /// Takes the pending interrupt with the highest priority.
 #[inline]
-pub(super) fn acknowledge() -> Option<u32> {
-    let number = match CPU.load(Ordering::Relaxed) {
+pub(super) fn acknowledge() -> Option<Taken> {
+    let taken = match CPU.load(Ordering::Relaxed) {
         0 if OWN.load(Ordering::Relaxed) == 0 => return None,
         0 => {
             let number = read_register!("S3_0_C12_C12_0") as u32;
             // SAFETY: a barrier: what the handler does comes after.
             unsafe { core::arch::asm!("dsb sy", options(nostack, preserves_flags)) };
-            number
+            Taken(number)
         }
-        // The upper bits tell who sent it; only CPUs do.
-        cpu => get(cpu, CPU_ACKNOWLEDGE) & 0x3ff,
+        cpu => Taken(get(cpu, CPU_ACKNOWLEDGE)),
     };
-    (number < SPECIAL).then_some(number)
+    (taken.number() < SPECIAL).then_some(taken)
 }
 
 /// The interrupt has been handled.
 #[inline]
-pub(super) fn end(number: u32) {
+pub(super) fn end(taken: Taken) {
     match CPU.load(Ordering::Relaxed) {
         // SAFETY: ends an interrupt that `acknowledge` has returned.
         0 => unsafe {
-            write_register!("S3_0_C12_C12_1", u64::from(number));
+            write_register!("S3_0_C12_C12_1", u64::from(taken.0));
             core::arch::asm!("isb", options(nostack, preserves_flags));
         },
-        cpu => set(cpu, CPU_END, number),
+        cpu => set(cpu, CPU_END, taken.0),
     }
 }

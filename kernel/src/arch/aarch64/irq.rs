@@ -1,8 +1,8 @@
 //! Interrupts of devices: who handles which. The controller itself is in gic.rs.
 //!
 //! Interrupts are numbered as the controller numbers them: 16 to 31 are a CPU's own, devices'
-//! begin at 32. One has up to [`SHARED`] handlers, for lines that devices share. Handlers are
-//! set once and read without a lock.
+//! begin at 32; those below 16 CPUs send each other. One has up to [`SHARED`] handlers, for lines
+//! that devices share. Handlers are set once and read without a lock.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -11,9 +11,14 @@ use kernel_sync::{OnceCell, SpinLock};
 use super::frame::Frame;
 use super::gic::{self, Messages};
 use super::platform::platform;
-use super::timer;
+use super::{power, timer};
 use crate::arch::traits::{IrqError, IrqHandler, IrqLine, MessageInterrupt};
 use crate::arch::up;
+
+/// Another CPU wants this one to look at its run queue and timer.
+pub(super) const LOOK: u32 = 0;
+/// Another CPU wants this one to stop.
+pub(super) const STOP: u32 = 1;
 
 /// Interrupts that can have handlers: a GICv2m frame of QEMU's ends below.
 const COUNT: usize = 288;
@@ -90,20 +95,38 @@ pub(super) fn pci_line(bus: u8, slot: u8, pin: u8) -> Option<IrqLine> {
     Some(IrqLine { number: interrupt.number, level: interrupt.level, active_low: false })
 }
 
+/// Sets up what a further CPU, on which this runs, has of its own: its timer's interrupt.
+pub(super) fn init_cpu() {
+    gic::init_cpu();
+    if let Some(interrupt) = platform().timer {
+        gic::enable(interrupt.number, interrupt.level);
+    }
+}
+
 /// Runs the handlers of every interrupt that is pending. Interrupts are off.
 pub(super) fn handle(frame: &mut Frame) {
-    while let Some(number) = gic::acknowledge() {
+    while let Some(taken) = gic::acknowledge() {
+        let number = taken.number();
         if number == TIMER.load(Ordering::Relaxed) {
             // The timer asserts its line until it is told not to.
             timer::stop();
-            gic::end(number);
+            gic::end(taken);
             up::timer_interrupt(frame);
             continue;
         }
-        for slot in HANDLERS.get(number as usize).into_iter().flatten() {
-            let Some(&(handler, argument)) = slot.get() else { break };
-            handler(argument);
+        match number {
+            LOOK => {
+                gic::end(taken);
+                up::other_cpu(frame);
+            }
+            STOP => power::halt(),
+            _ => {
+                for slot in HANDLERS.get(number as usize).into_iter().flatten() {
+                    let Some(&(handler, argument)) = slot.get() else { break };
+                    handler(argument);
+                }
+                gic::end(taken);
+            }
         }
-        gic::end(number);
     }
 }

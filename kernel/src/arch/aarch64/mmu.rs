@@ -129,18 +129,30 @@ pub(in crate::arch) fn prepare_code(frame: u64) {
     }
 }
 
-/// Replaces the entry of a page; `active`: this CPU may know the old one.
+/// Replaces the entry of a page; `active`: this CPU may know the old one. `forget` makes the
+/// others forget it.
 ///
 /// # Safety
 /// The entry is in a table of a tree that the caller owns.
 #[inline]
-pub(in crate::arch) unsafe fn change(entry: *mut Entry, new: Entry, page: usize, active: bool) {
+pub(in crate::arch) unsafe fn change(
+    entry: *mut Entry,
+    new: Entry,
+    page: usize,
+    active: bool,
+    forget: impl FnOnce(),
+) {
     // SAFETY: the caller's promise. Volatile, so that the walkers see both writes in order.
     unsafe {
         let old = entry.read();
-        if active && old.is_present() && old.frame() != new.frame() {
+        if old.is_present() && old.frame() != new.frame() {
             entry.write_volatile(Entry::EMPTY);
-            flush(page);
+            if active {
+                flush(page);
+            }
+            forget();
+            entry.write_volatile(new);
+            return published();
         }
         entry.write_volatile(new);
     }
@@ -148,5 +160,47 @@ pub(in crate::arch) unsafe fn change(entry: *mut Entry, new: Entry, page: usize,
         flush(page);
     } else {
         published();
+    }
+    forget();
+}
+
+/// More pages are forgotten all at once.
+const FEW_PAGES: usize = 32;
+
+/// Makes all CPUs forget users' translations of `[start, end)`, and tables: the CPUs tell each
+/// other.
+pub(in crate::arch) fn flush_others(_cpus: u64, start: usize, end: usize) {
+    // SAFETY: TLB maintenance changes no memory. Identifier 0 stands in the upper bits.
+    unsafe {
+        asm!("dsb ishst", options(nostack, preserves_flags));
+        if end - start > FEW_PAGES * PAGE_SIZE {
+            asm!("tlbi aside1is, xzr", options(nostack, preserves_flags));
+        } else {
+            for page in (start..end).step_by(PAGE_SIZE) {
+                asm!("tlbi vaae1is, {}", in(reg) page >> 12 & ((1 << 44) - 1),
+                    options(nostack, preserves_flags));
+            }
+        }
+        asm!("dsb ish", "isb", options(nostack, preserves_flags));
+    }
+}
+
+/// Makes all CPUs forget all translations.
+pub(super) fn flush_all() {
+    // SAFETY: TLB maintenance changes no memory.
+    unsafe {
+        asm!("dsb ishst", "tlbi vmalle1is", "dsb ish", "isb", options(nostack, preserves_flags));
+    }
+}
+
+/// A further CPU, which has the boot CPU's trees, goes on without a user's.
+pub(super) fn install_on_further_cpu() {
+    activate_kernel(0);
+    let control = read_register!("sctlr_el1") | WRITE_IMPLIES_NO_EXECUTE;
+    // SAFETY: no page of the kernel's tree is writable and executable; what was known of the
+    // memory that the CPU came through is forgotten.
+    unsafe {
+        write_register!("sctlr_el1", control);
+        asm!("isb", "tlbi vmalle1", "dsb nsh", "isb", options(nostack, preserves_flags));
     }
 }

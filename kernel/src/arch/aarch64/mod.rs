@@ -34,10 +34,10 @@ pub(in crate::arch) use entry::Entry;
 
 use self::asm::read_register;
 use super::traits::{
-    Architecture, BootInfo, CacheMode, IrqError, IrqHandler, IrqLine, MapError, MessageInterrupt,
-    PciHost, PhysAddr, Protection, SignalCall, SignalStack,
+    Architecture, BootInfo, CacheMode, CpuStart, IrqError, IrqHandler, IrqLine, MapError,
+    MessageInterrupt, PciHost, PhysAddr, Protection, SignalCall, SignalStack,
 };
-use super::{call_chain, image, paging, table};
+use super::{call_chain, image, paging, secondary, table};
 
 /// The AArch64 machine.
 #[derive(Debug)]
@@ -97,16 +97,36 @@ impl Architecture for Aarch64 {
         platform::init(boot.device_tree);
         irq::init();
         timer::init();
-        smp::init();
+    }
+
+    fn cpus_found() -> usize {
+        smp::found()
+    }
+
+    #[inline]
+    fn cpus_online() -> usize {
+        secondary::online()
+    }
+
+    fn start_cpu(index: usize, start: CpuStart) -> bool {
+        smp::start(index, start)
+    }
+
+    fn interrupt_cpu(number: usize) {
+        smp::interrupt(number);
+    }
+
+    fn stop_others() {
+        smp::stop_others();
+    }
+
+    fn flush_kernel() {
+        mmu::flush_all();
     }
 
     #[inline]
     fn cpu_id() -> usize {
         cpu::id()
-    }
-
-    fn cpus_online() -> usize {
-        smp::online()
     }
 
     #[inline]

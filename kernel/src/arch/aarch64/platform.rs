@@ -42,7 +42,8 @@ pub(super) struct Platform {
     pub(super) pci_routes: Vec<PciRoute>,
     /// Which bits of a PCI slot's number the wiring looks at.
     pub(super) pci_slot_mask: u8,
-    pub(super) cpus: usize,
+    /// The CPUs, as `MPIDR_EL1` and firmware name them.
+    pub(super) cpus: Vec<u64>,
     /// Random bytes from firmware, as words.
     pub(super) seed: Vec<u64>,
 }
@@ -57,7 +58,7 @@ static EMPTY: Platform = Platform {
     pci: Vec::new(),
     pci_routes: Vec::new(),
     pci_slot_mask: 0,
-    cpus: 1,
+    cpus: Vec::new(),
     seed: Vec::new(),
 };
 
@@ -127,7 +128,7 @@ pub(super) fn init(address: Option<PhysAddr>) {
         timer: tree.find(&["arm,armv8-timer", "arm,armv7-timer"]).and_then(|t| t.interrupt(2)),
         console: console::device(&tree).and_then(|device| device.interrupt(0)),
         clock: tree.find(&["arm,pl031"]).and_then(|device| device.registers().next()),
-        cpus: tree.cpus(),
+        cpus: tree.cpus().collect(),
         ..Platform::default()
     };
     platform.firmware =

@@ -22,6 +22,7 @@ const SEMIHOSTING_EXIT: usize = 0x20;
 const APPLICATION_EXIT: u64 = 0x2_0026;
 
 // Power State Coordination Interface 1.1, section 5.1.
+const CPU_ON: u32 = 0xc400_0003;
 const SYSTEM_OFF: u32 = 0x8400_0008;
 const SYSTEM_RESET: u32 = 0x8400_0009;
 
@@ -62,28 +63,42 @@ fn write_status(status: u8) {
     }
 }
 
-/// Calls firmware without arguments.
-fn firmware(function: u32) {
-    // SAFETY: the calls made here end the machine or return an error in x0.
+/// Calls firmware; `None` if there is none.
+fn firmware(function: u32, arguments: [u64; 3]) -> Option<i64> {
+    let [one, two, three] = arguments;
+    let mut result = u64::from(function);
+    // SAFETY: the calls made here end the machine, start a CPU with what its caller made for it,
+    // or return an error; they change no register that the convention does not name (Arm SMC
+    // Calling Convention 1.1).
     unsafe {
-        match platform().firmware {
-            Some(Conduit::Hypervisor) => {
-                asm!("hvc #0", inout("x0") u64::from(function) => _, clobber_abi("C"));
+        match platform().firmware? {
+            Conduit::Hypervisor => {
+                asm!("hvc #0", inout("x0") result, inout("x1") one => _, inout("x2") two => _,
+                    inout("x3") three => _, clobber_abi("C"));
             }
-            Some(Conduit::SecureMonitor) => {
-                asm!("smc #0", inout("x0") u64::from(function) => _, clobber_abi("C"));
+            Conduit::SecureMonitor => {
+                asm!("smc #0", inout("x0") result, inout("x1") one => _, inout("x2") two => _,
+                    inout("x3") three => _, clobber_abi("C"));
             }
-            None => {}
         }
     }
+    Some(result as i64)
+}
+
+/// Has firmware start the CPU that `MPIDR_EL1` names so, at a physical address, with `argument`
+/// in x0, the MMU off; whether it will.
+pub(super) fn start_cpu(affinity: u64, entry: u64, argument: u64) -> bool {
+    const SUCCESS: i64 = 0;
+    firmware(CPU_ON, [affinity, entry, argument]) == Some(SUCCESS)
 }
 
 /// Powers the machine off, with `status` as QEMU's.
 pub(super) fn off(status: u8) -> ! {
+    super::smp::stop_others();
     up::before_end();
     write_status(status);
     end_qemu(status.min(LARGEST_STATUS));
-    firmware(SYSTEM_OFF);
+    firmware(SYSTEM_OFF, [0; 3]);
     halt()
 }
 
@@ -96,7 +111,8 @@ pub(super) fn abort() -> ! {
 
 /// Resets the machine.
 pub(super) fn reset() -> ! {
+    super::smp::stop_others();
     up::before_end();
-    firmware(SYSTEM_RESET);
+    firmware(SYSTEM_RESET, [0; 3]);
     halt()
 }

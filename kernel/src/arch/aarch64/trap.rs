@@ -193,6 +193,13 @@ leave_kernel:
     eret
 
 stack_overflow:
+    msr tpidr_el0, x1                   // a user's, who will not run again
+    ldr x0, =overflow_stack_taken
+1:  ldxr x1, [x0]
+    cbnz x1, 3f
+    stxr w1, x0, [x0]
+    cbnz w1, 1b
+    mrs x1, tpidr_el0
     ldr x0, =overflow_stack_top
     sub x0, x0, #{size}
     str x1, [x0, #8]
@@ -207,6 +214,8 @@ stack_overflow:
     mov x1, #{overflow}
     ldr x2, [sp, #248]
     b kernel_entry
+3:  wfi                                 // another CPU is reporting: it stops all
+    b 3b
 
     .balign 64
 kernel_synchronous:

@@ -6,7 +6,7 @@
 //! one to one and at the direct map, the first GiB at the kernel's base), enters long mode
 //! and calls [`x86_64_boot`], which turns what the protocol passed into a [`BootInfo`].
 //!
-//! The boot page tables are replaced by `paging.rs`.
+//! The boot page tables are replaced by `paging.rs`; further CPUs come through them too (smp.rs).
 
 use core::arch::global_asm;
 use core::slice;
@@ -14,10 +14,10 @@ use core::slice;
 use kernel_boot::pvh::{self, StartInfo};
 use kernel_boot::{E820Table, multiboot2, until_nul};
 
-use super::console;
 use super::layout::DIRECT_MAP;
+use super::{console, smp};
 use crate::arch::boot_info::{self, Found};
-use crate::arch::traits::{BootInfo, MemoryKind};
+use crate::arch::traits::{BootInfo, MemoryKind, PAGE_SIZE};
 
 #[expect(improper_ctypes, reason = "both sides are Rust, of one build")]
 unsafe extern "C" {
@@ -160,6 +160,7 @@ boot_stack_top:
 
     .section .bss.boot_tables, "aw", @nobits
     .balign 4096
+    .global boot_pml4
 boot_pml4: .skip 4096
 boot_low_pdpt: .skip 4096
 boot_high_pdpt: .skip 4096
@@ -177,6 +178,9 @@ pub(super) const BOOT_STACK_SIZE: usize = 32 * 1024;
 /// The longest command line that is read.
 const COMMAND_LINE_SIZE: usize = 4096;
 const RSDP_SIZE: usize = 36;
+const PAGE: u64 = PAGE_SIZE as u64;
+const BIOS_DATA_END: u64 = 0x10000;
+const REAL_MODE_END: u64 = 0x10_0000;
 
 /// What a boot protocol said, as views of its own memory.
 struct Passed {
@@ -231,6 +235,22 @@ fn read_multiboot2(address: u64) -> Option<Passed> {
     })
 }
 
+/// A page that further CPUs can start in: the highest usable one below 1 MiB, which they reach in
+/// real mode.
+fn low_page(memory: &E820Table<'_>) -> Option<u64> {
+    let pages = memory.entries().filter(|entry| entry.kind == MemoryKind::Usable).map(|entry| {
+        let end = entry.start.saturating_add(entry.length).min(REAL_MODE_END);
+        (entry.start, (end / PAGE * PAGE).saturating_sub(PAGE))
+    });
+    let pages = pages.filter(|&(start, page)| page >= start.max(BIOS_DATA_END));
+    let is_free = |page: u64| {
+        let touches = |start: u64, length: u64| start < page + PAGE && start + length > page;
+        let mut taken = memory.entries().filter(|entry| entry.kind != MemoryKind::Usable);
+        !taken.any(|entry| touches(entry.start, entry.length))
+    };
+    pages.map(|(_, page)| page).filter(|&page| is_free(page)).max()
+}
+
 /// Copies what the protocol passed to where it stays.
 fn keep(passed: &Passed) -> &'static BootInfo {
     let found = Found {
@@ -240,8 +260,12 @@ fn keep(passed: &Passed) -> &'static BootInfo {
         device_tree: None,
     };
     boot_info::keep(&found, |map| {
-        // The first pages hold the BIOS's data and are where further CPUs start: never given out.
-        map.add(0, 0x10000, MemoryKind::Reserved);
+        // The first pages hold the BIOS's data: never given out.
+        map.add(0, BIOS_DATA_END, MemoryKind::Reserved);
+        if let Some(page) = low_page(&passed.memory) {
+            smp::set_trampoline(page);
+            map.add(page, PAGE, MemoryKind::Kernel);
+        }
         for entry in passed.memory.entries() {
             map.add(entry.start, entry.length, entry.kind);
         }

@@ -1,9 +1,10 @@
 //! One CPU: its descriptor tables, its features and protections, its per-CPU block.
 //!
 //! In the kernel, the GS base points to this CPU's [`CpuBlock`]; the entry code (trap.rs,
-//! syscall.rs) swaps it in and out. `init` runs once on each CPU before anything that could
-//! fault; before it, exceptions would reset the machine.
+//! syscall.rs) swaps it in and out. `init` on the boot CPU, or `init_further` on another, runs
+//! before anything that could fault; before it, exceptions would reset the machine.
 
+use alloc::boxed::Box;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
@@ -23,9 +24,7 @@ use x86_64::structures::tss::TaskStateSegment;
 
 use super::layout;
 use crate::arch::image::boot_stack_guard;
-
-/// CPUs that per-CPU structures exist for.
-pub(super) const MAX_CPUS: usize = 64;
+use crate::arch::up;
 
 // Linux's selectors, because programs see them. SYSRET demands the order user data, user code.
 pub(super) const KERNEL_CODE: u16 = 0x10;
@@ -57,10 +56,6 @@ pub(super) struct GuardedStack {
 
 impl GuardedStack {
     const EMPTY: Self = Self { guard: [0; 4096], stack: [0; IST_STACK_SIZE] };
-
-    fn top(&self) -> usize {
-        ptr::from_ref(self) as usize + size_of::<Self>()
-    }
 }
 
 /// What one CPU owns. Reached through the GS base; fields are written by that CPU only.
@@ -92,15 +87,19 @@ pub(super) struct PerCpu<T>(UnsafeCell<T>);
 // SAFETY: written by one CPU in `init`, read by its hardware and, for addresses, by paging.
 unsafe impl<T> Sync for PerCpu<T> {}
 
-static BOOT_BLOCK: PerCpu<CpuBlock> = PerCpu(UnsafeCell::new(CpuBlock {
-    this: ptr::null(),
-    kernel_stack: 0,
-    user_stack: 0,
-    local: ptr::null_mut(),
-    id: 0,
-    tss: TaskStateSegment::new(),
-    gdt: [0; 10],
-}));
+impl CpuBlock {
+    const EMPTY: Self = Self {
+        this: ptr::null(),
+        kernel_stack: 0,
+        user_stack: 0,
+        local: ptr::null_mut(),
+        id: 0,
+        tss: TaskStateSegment::new(),
+        gdt: [0; 10],
+    };
+}
+
+static BOOT_BLOCK: PerCpu<CpuBlock> = PerCpu(UnsafeCell::new(CpuBlock::EMPTY));
 
 #[unsafe(link_section = ".bss.stacks")]
 static BOOT_STACKS: PerCpu<[GuardedStack; IST_COUNT]> =
@@ -114,7 +113,7 @@ pub(in crate::arch) fn guard_pages() -> impl Iterator<Item = usize> {
         .chain([boot_stack_guard()])
 }
 
-/// What this CPU can do, found once by `init`.
+/// What every CPU can do, found once by `init` on the boot CPU.
 pub(super) struct Features {
     pub(super) smep: AtomicBool,
     pub(super) smap: AtomicBool,
@@ -297,13 +296,37 @@ pub(super) fn init() {
     if !has(&FEATURES.smap) {
         patch_smap_sites();
     }
-    let block = BOOT_BLOCK.0.get();
-    // SAFETY: the boot CPU is alone and this is its block; the stacks are its own too, and
-    // the word below each top is within the stack.
+    let stacks = BOOT_STACKS.0.get() as usize;
+    let tops = core::array::from_fn(|index| stacks + (index + 1) * size_of::<GuardedStack>());
+    // SAFETY: the boot CPU is alone; the block and the stacks are its own and stay.
+    unsafe { set_up(BOOT_BLOCK.0.get(), tops) };
+}
+
+/// A block for a further CPU, for [`init_further`] on it.
+pub(super) fn new_block(number: usize) -> *mut CpuBlock {
+    Box::into_raw(Box::new(CpuBlock { id: number, ..CpuBlock::EMPTY }))
+}
+
+/// Sets this CPU, which is not the boot CPU, up. Its interrupt stacks are the quarters of one
+/// that ends at `stack_top`, with a guard page below the whole.
+///
+/// # Safety
+/// `block` is from [`new_block`], and it and the stack are for this CPU alone.
+pub(super) unsafe fn init_further(block: *mut CpuBlock, stack_top: usize) {
+    let part = up::STACK_BYTES / IST_COUNT;
+    // SAFETY: the caller's promise.
+    unsafe { set_up(block, core::array::from_fn(|index| stack_top - index * part)) };
+}
+
+/// # Safety
+/// `block` and the stacks that end at `stack_tops` are this CPU's own, for good; nothing that
+/// needs the per-CPU block has happened on it.
+unsafe fn set_up(block: *mut CpuBlock, stack_tops: [usize; IST_COUNT]) {
+    // SAFETY: the caller's promise; the word below each top is within the stack.
     unsafe {
         (*block).this = block;
-        for (index, stack) in (*BOOT_STACKS.0.get()).iter().enumerate() {
-            let slot = stack.top() - 16;
+        for (index, top) in stack_tops.into_iter().enumerate() {
+            let slot = top - 16;
             (slot as *mut *mut CpuBlock).write(block);
             (*block).tss.interrupt_stack_table[index] = VirtAddr::new(slot as u64);
         }

@@ -5,6 +5,7 @@
 //! | 0x20–0x2f | the legacy controllers, masked for ever; only spurious ones arrive |
 //! | 0x30–0xef | devices, given out one by one (0x80 is the system call's) |
 //! | 0xf0 | the timer |
+//! | 0xf1, 0xf2 | other CPUs: look again, forget translations |
 //! | 0xfe, 0xff | the local APIC's error and spurious interrupts |
 //!
 //! A vector has up to [`SHARED`] handlers, for lines that devices share. Handlers are set once
@@ -20,6 +21,7 @@ use super::acpi;
 use super::cpu::{FEATURES, has};
 use super::frame::Frame;
 use super::port::outb;
+use super::smp;
 use super::trap::SYSCALL_VECTOR;
 use crate::arch::paging::map_device;
 use crate::arch::traits::{IrqError, IrqHandler, IrqLine, MessageInterrupt, PhysAddr};
@@ -29,6 +31,10 @@ const LEGACY_BASE: u8 = 0x20;
 const FIRST_DEVICE: u8 = 0x30;
 const LAST_DEVICE: u8 = 0xef;
 pub(super) const TIMER_VECTOR: u8 = 0xf0;
+/// Another CPU wants this one to look at its run queue and timer.
+pub(super) const LOOK_VECTOR: u8 = 0xf1;
+/// Another CPU wants this one to forget translations.
+pub(super) const FLUSH_VECTOR: u8 = 0xf2;
 const ERROR_VECTOR: u8 = 0xfe;
 const SPURIOUS_VECTOR: u8 = 0xff;
 const SHARED: usize = 4;
@@ -38,6 +44,8 @@ const APIC_ID: u32 = 0x20;
 const TASK_PRIORITY: u32 = 0x80;
 const END_OF_INTERRUPT: u32 = 0xb0;
 const SPURIOUS: u32 = 0xf0;
+const COMMAND: u32 = 0x300;
+const COMMAND_HIGH: u32 = 0x310;
 pub(super) const LVT_TIMER: u32 = 0x320;
 const LVT_LINT0: u32 = 0x350;
 const LVT_LINT1: u32 = 0x360;
@@ -139,7 +147,8 @@ fn mask_legacy() {
     }
 }
 
-fn enable_local_apic() {
+/// Enables this CPU's local APIC, everything masked; `lint1` is what its second pin does.
+pub(super) fn enable_local_apic(lint1: u32) {
     let mut base = Msr::new(MSR_APIC_BASE);
     // SAFETY: the MSR exists on every CPU with an APIC, so on every one in long mode.
     let value = unsafe { base.read() };
@@ -147,29 +156,64 @@ fn enable_local_apic() {
         // SAFETY: the CPU has x2APIC mode, and enabling it twice does nothing.
         unsafe { base.write(value | APIC_BASE_ENABLE | APIC_BASE_X2APIC) };
     } else {
-        let address = acpi::platform().local_apic.unwrap_or(DEFAULT_LOCAL_APIC);
         // SAFETY: enables the local APIC where it is.
         unsafe { base.write(value | APIC_BASE_ENABLE) };
-        match map_device(PhysAddr(address), 4096) {
-            Ok(page) => LOCAL_APIC.store(page, Ordering::Relaxed),
-            Err(error) => log::error!("local APIC: cannot be mapped: {error:?}"),
-        }
     }
     apic_write(TASK_PRIORITY, 0);
     apic_write(LVT_TIMER, LVT_MASKED);
     apic_write(LVT_LINT0, LVT_MASKED);
-    apic_write(LVT_LINT1, LVT_NMI);
+    apic_write(LVT_LINT1, lint1);
     apic_write(LVT_ERROR, u32::from(ERROR_VECTOR));
     apic_write(SPURIOUS, APIC_ENABLE | u32::from(SPURIOUS_VECTOR));
+}
+
+/// Maps the local APIC, which is at the same address on each CPU.
+fn map_local_apic() {
+    if has(&FEATURES.x2apic) {
+        return;
+    }
+    let address = acpi::platform().local_apic.unwrap_or(DEFAULT_LOCAL_APIC);
+    match map_device(PhysAddr(address), 4096) {
+        Ok(page) => LOCAL_APIC.store(page, Ordering::Relaxed),
+        Err(error) => log::error!("local APIC: cannot be mapped: {error:?}"),
+    }
+}
+
+/// This CPU's APIC identifier.
+pub(super) fn apic_id() -> u32 {
     let id = apic_read(APIC_ID);
-    let id = if has(&FEATURES.x2apic) { id } else { id >> 24 };
-    BOOT_APIC_ID.store(id, Ordering::Relaxed);
+    if has(&FEATURES.x2apic) { id } else { id >> 24 }
+}
+
+/// Writes the interrupt command register (Intel SDM vol. 3, section 11.6.1). Callable anywhere.
+pub(super) fn send(destination: u32, command: u32) {
+    const PENDING: u32 = 1 << 12;
+    if LOCAL_APIC.load(Ordering::Relaxed) == 0 {
+        let value = u64::from(destination) << 32 | u64::from(command);
+        // What was written before has to be seen by who is interrupted; this MSR does not wait.
+        // SAFETY: a fence, and the MSR of x2APIC mode.
+        unsafe {
+            core::arch::asm!("mfence", "lfence", options(nostack, preserves_flags));
+            Msr::new(MSR_X2APIC + (COMMAND >> 4)).write(value);
+        }
+        return;
+    }
+    // An interrupt between the two writes could send one of its own.
+    let irq = kernel_sync::irq::save();
+    while apic_read(COMMAND) & PENDING != 0 {
+        core::hint::spin_loop();
+    }
+    apic_write(COMMAND_HIGH, destination << 24);
+    apic_write(COMMAND, command);
+    kernel_sync::irq::restore(irq);
 }
 
 /// Sets the controllers up, everything masked.
 pub(super) fn init() {
     mask_legacy();
-    enable_local_apic();
+    map_local_apic();
+    enable_local_apic(LVT_NMI);
+    BOOT_APIC_ID.store(apic_id(), Ordering::Relaxed);
     let mut list = IO_APICS.lock();
     for info in &acpi::platform().io_apics {
         let Ok(base) = map_device(PhysAddr(u64::from(info.address)), 0x20) else {
@@ -253,6 +297,14 @@ pub(super) fn handle(vector: u8, frame: &mut Frame) {
         TIMER_VECTOR => {
             apic_write(END_OF_INTERRUPT, 0);
             up::timer_interrupt(frame);
+        }
+        LOOK_VECTOR => {
+            apic_write(END_OF_INTERRUPT, 0);
+            up::other_cpu(frame);
+        }
+        FLUSH_VECTOR => {
+            apic_write(END_OF_INTERRUPT, 0);
+            smp::flush_asked_for();
         }
         // Not acknowledged: none is in service (SDM vol. 3, section 11.9).
         SPURIOUS_VECTOR => {}

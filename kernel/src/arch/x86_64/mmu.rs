@@ -2,6 +2,7 @@
 
 use x86_64::VirtAddr;
 use x86_64::instructions::tlb;
+use x86_64::registers::control::{Cr4, Cr4Flags};
 
 use super::cpu::{FEATURES, has};
 use super::entry::Entry;
@@ -65,15 +66,39 @@ pub(in crate::arch) fn published() {}
 #[inline]
 pub(in crate::arch) fn prepare_code(_frame: u64) {}
 
-/// Replaces the entry of a page; `active`: this CPU may know the old one.
+/// Replaces the entry of a page; `active`: this CPU may know the old one. `forget` makes the
+/// others forget it.
 ///
 /// # Safety
 /// The entry is in a table of a tree that the caller owns.
 #[inline]
-pub(in crate::arch) unsafe fn change(entry: *mut Entry, new: Entry, page: usize, active: bool) {
+pub(in crate::arch) unsafe fn change(
+    entry: *mut Entry,
+    new: Entry,
+    page: usize,
+    active: bool,
+    forget: impl FnOnce(),
+) {
     // SAFETY: the caller's promise.
-    unsafe { *entry = new };
+    unsafe { entry.write_volatile(new) };
     if active {
         flush(page);
+    }
+    forget();
+}
+
+/// Makes other CPUs, a bit for each, forget users' translations of `[start, end)`, and tables.
+pub(in crate::arch) fn flush_others(cpus: u64, _start: usize, _end: usize) {
+    super::smp::flush_others(cpus);
+}
+
+/// Forgets all translations on this CPU, the kernel's included.
+pub(super) fn flush_all() {
+    // SAFETY: turning global pages off and on again forgets everything, and changes nothing else
+    // (Intel SDM vol. 3, section 4.10.4.1). Interrupts are off: the register stays as it is read.
+    unsafe {
+        let value = Cr4::read();
+        Cr4::write(value - Cr4Flags::PAGE_GLOBAL);
+        Cr4::write(value);
     }
 }

@@ -40,10 +40,10 @@ pub(in crate::arch) use cpu::guard_pages;
 pub(in crate::arch) use entry::Entry;
 
 use super::traits::{
-    Architecture, BootInfo, CacheMode, IrqError, IrqHandler, IrqLine, MapError, MessageInterrupt,
-    PciHost, PhysAddr, Protection, SignalCall, SignalStack,
+    Architecture, BootInfo, CacheMode, CpuStart, IrqError, IrqHandler, IrqLine, MapError,
+    MessageInterrupt, PciHost, PhysAddr, Protection, SignalCall, SignalStack,
 };
-use super::{call_chain, image, paging, table};
+use super::{call_chain, image, paging, secondary, table};
 
 /// The x86_64 machine.
 #[derive(Debug)]
@@ -105,13 +105,34 @@ impl Architecture for X86_64 {
         smp::init();
     }
 
+    fn cpus_found() -> usize {
+        smp::found()
+    }
+
+    #[inline]
+    fn cpus_online() -> usize {
+        secondary::online()
+    }
+
+    fn start_cpu(index: usize, start: CpuStart) -> bool {
+        smp::start(index, start)
+    }
+
+    fn interrupt_cpu(number: usize) {
+        smp::interrupt(number);
+    }
+
+    fn stop_others() {
+        smp::stop_others();
+    }
+
+    fn flush_kernel() {
+        smp::flush_kernel();
+    }
+
     #[inline]
     fn cpu_id() -> usize {
         cpu::id()
-    }
-
-    fn cpus_online() -> usize {
-        smp::online()
     }
 
     #[inline]

@@ -24,6 +24,7 @@ pub(super) fn halt() -> ! {
 
 /// Powers the machine off, with `status` as QEMU's.
 pub(super) fn off(status: u8) -> ! {
+    super::smp::stop_others();
     up::before_end();
     outb(STATUS_PORT, status);
     outb(EXIT_PORT, status.min(LARGEST_STATUS));
@@ -41,6 +42,7 @@ pub(super) fn abort() -> ! {
 /// Resets the machine: ACPI's reset register, the keyboard controller, the reset port, and
 /// last a triple fault.
 pub(super) fn reset() -> ! {
+    super::smp::stop_others();
     up::before_end();
     super::acpi::reset();
     for _ in 0..1000 {

@@ -247,8 +247,7 @@ pub(super) fn init(command_line: &str) {
     TSC_DEADLINE.store(deadline, Ordering::Relaxed);
     let ticks = if deadline { tsc_hertz } else { timer_hertz };
     TIMER_FACTOR.store(factor(NANOS, ticks), Ordering::Relaxed);
-    let mode = if deadline { LVT_TSC_DEADLINE } else { 0 };
-    apic_write(LVT_TIMER, u32::from(TIMER_VECTOR) | mode);
+    init_this_cpu();
     EPOCH.store(read_date() - (now_ns() / NANOS) as i64, Ordering::Relaxed);
     log::info!(
         "clock: {} (TSC {}.{:03} MHz), timer: {} ({}.{:03} MHz), measured by {}",
@@ -260,6 +259,14 @@ pub(super) fn init(command_line: &str) {
         timer_hertz / 1000 % 1000,
         reference.name(),
     );
+}
+
+/// Sets this CPU's timer up as `init` has found it to work on the boot CPU: the timers of all
+/// count at the same rate.
+pub(super) fn init_this_cpu() {
+    let mode = if TSC_DEADLINE.load(Ordering::Relaxed) { LVT_TSC_DEADLINE } else { 0 };
+    apic_write(DIVIDE, DIVISOR);
+    apic_write(LVT_TIMER, u32::from(TIMER_VECTOR) | mode);
 }
 
 /// See [`crate::arch::Architecture::set_timer`].

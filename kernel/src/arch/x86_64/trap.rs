@@ -252,6 +252,11 @@ pub(super) fn create_idt() {
         let handler = if vector == SYSCALL_VECTOR { syscall::interrupt_entry() } else { stub };
         *gate = Gate::new(handler, ist as u8, from);
     }
+    load_idt();
+}
+
+/// Loads the table, which `create_idt` has filled, on this CPU.
+pub(super) fn load_idt() {
     let pointer = DescriptorTablePointer {
         limit: (size_of::<Idt>() - 1) as u16,
         base: VirtAddr::new(IDT.0.get() as u64),
@@ -301,7 +306,7 @@ fn user_exception(frame: &mut Frame, vector: u8, error: u64) {
         INVALID_OPCODE => UserFault::IllegalInstruction,
         SEGMENT_NOT_PRESENT | STACK_SEGMENT | ALIGNMENT => UserFault::Bus,
         OVERFLOW | BOUND | GENERAL_PROTECTION => UserFault::Protection,
-        NMI => return unknown_nmi(),
+        NMI => return non_maskable(),
         _ => up::fatal_exception(frame, exception_name(vector), error, None),
     };
     super::irq_enable();
@@ -313,7 +318,7 @@ fn user_exception(frame: &mut Frame, vector: u8, error: u64) {
 fn kernel_exception(frame: &mut Frame, vector: u8, error: u64) {
     let address = (vector == PAGE_FAULT).then(|| Cr2::read_raw() as usize);
     match (vector, fixup(frame.rip)) {
-        (NMI, _) => return unknown_nmi(),
+        (NMI, _) => return non_maskable(),
         (PAGE_FAULT, Some(fixup)) => {
             let address = address.unwrap_or(0);
             if fixup.kind == Fixup::RESOLVE && address < layout::USER_END {
@@ -350,7 +355,9 @@ fn kernel_exception(frame: &mut Frame, vector: u8, error: u64) {
     up::fatal_exception(frame, name, error, address)
 }
 
-/// Hardware's way to say that something failed; nothing here asks for one.
-fn unknown_nmi() {
+/// Another CPU's way to stop this one, whatever it does; or hardware's to say that something
+/// failed.
+fn non_maskable() {
+    super::smp::stop_if_told();
     super::console::write(b"Lemma: non-maskable interrupt, reason unknown\r\n");
 }

@@ -235,15 +235,43 @@ unsafe fn switch_to(cpu: &CpuContext, from: &Task, to: &Task) {
 /// Makes `space` the active one of this CPU and keeps it while it is. Interrupts off.
 pub(super) fn activate(cpu: &CpuContext, space: &Arc<AddressSpace>) {
     let active = cpu.space.take();
-    if active.as_ref().is_some_and(|active| Arc::ptr_eq(active, space)) {
+    if let Some(same) = active.as_ref().filter(|active| Arc::ptr_eq(active, space)) {
+        if !same.is_active() {
+            // It was left while there was no task of it here.
+            same.activate();
+        }
         cpu.space.set(active);
         return;
     }
     space.activate();
     cpu.space.set(Some(Arc::clone(space)));
     // Only now is nothing of the old one in use here.
-    drop(active);
+    if let Some(old) = active {
+        old.deactivated();
+    }
 }
+
+/// Has this CPU use no user's page tables any more, if it runs no user's task: whether it did.
+/// Interrupts off. The space stays noted, and is activated again by the next task of it.
+pub fn leave_unused_space() -> bool {
+    if !context::is_running() {
+        return false;
+    }
+    let cpu = this_cpu();
+    if !current().is_kernel() {
+        return false;
+    }
+    let space = cpu.space.take();
+    Arch::activate_kernel();
+    if let Some(space) = &space {
+        space.deactivated();
+    }
+    cpu.space.set(space);
+    true
+}
+
+/// Another CPU has interrupted this one. Interrupts off.
+pub fn other_cpu(_frame: &mut Frame) {}
 
 /// What a task does first after it was switched to: lets go of the one before.
 pub(super) fn finish_switch() {
