@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::checkpoint::Checkpoint;
 use super::liveness::RegSet;
 use super::scalar::Scalar;
-use super::state::{Byte, Slot, State};
+use super::state::{Byte, MAX_FRAMES, Slot, State};
 use super::value::{Kind, Value};
 
 /// Which of the old state's identities stand for which of the new one's.
@@ -242,6 +242,20 @@ fn slot_covers(old: &Slot, new: &Slot, rules: Rules, ids: &mut IdMap) -> bool {
         // Compared as a whole above.
         Byte::Special => b == Byte::Special,
     })
+}
+
+/// Slots of each frame where the covering state has zero bytes, and the covered one the
+/// spilled number zero: it must be that number.
+pub(super) fn zeros_from_spills(old: &State, new: &State) -> [u64; MAX_FRAMES] {
+    let mut slots = [0; MAX_FRAMES];
+    for (bits, (fold, fnew)) in slots.iter_mut().zip(old.frames.iter().zip(&new.frames)) {
+        for (index, (a, b)) in fold.stack.iter().zip(&fnew.stack).enumerate() {
+            if b.is_spill() && a.bytes.contains(&Byte::Zero) {
+                *bits |= 1 << index;
+            }
+        }
+    }
+    slots
 }
 
 /// Whether nothing at all has changed: a loop that makes no progress.

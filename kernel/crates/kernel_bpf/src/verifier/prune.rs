@@ -248,9 +248,10 @@ impl Verifier<'_> {
     fn inherit(&mut self, id: u32) {
         let Some(old) = self.walk.checkpoints.get(id) else { return };
         let live_slots = old.live_slots;
+        let zeros = compare::zeros_from_spills(&old.state, &self.state);
         let mut places = self.walk.checkpoints.precise_places(id);
         for (frame, slots) in live_slots.into_iter().enumerate() {
-            places.slots[frame] &= slots;
+            places.slots[frame] = (places.slots[frame] | zeros[frame]) & slots;
             self.read_slots(frame, slots);
         }
         for frame in 0..self.state.frames.len() {

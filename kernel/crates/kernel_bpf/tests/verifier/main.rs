@@ -13,5 +13,6 @@ mod machine;
 mod memory;
 mod messages;
 mod objects;
+mod pruning;
 mod rules;
 mod types;
