@@ -6,7 +6,7 @@ use super::{ProgType, Sleepable, Target, TypeDecl, attach, cgroup, helpers, skb,
 /// `struct pt_regs` of x86_64.
 const PT_REGS_SIZE: u32 = 168;
 /// Linux's `PERF_MAX_TRACE_SIZE`.
-const TRACEPOINT_SIZE: u32 = 2048;
+const TRACEPOINT_SIZE: u32 = 8192;
 /// Linux's `MAX_BPF_FUNC_ARGS` words.
 const RAW_TRACEPOINT_SIZE: u32 = 12 * 8;
 /// `bpf_user_pt_regs_t` (`asm/bpf_perf_event.h`) of the machine that the engine is compiled for,

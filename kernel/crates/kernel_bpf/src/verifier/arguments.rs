@@ -13,6 +13,7 @@ use super::value::{Kind, Value};
 use crate::helper::proto::id;
 use crate::helper::{Arg, HelperProto};
 use crate::insn::Reg;
+use crate::prog_type::ProgType;
 
 /// Linux's `BPF_MAX_VAR_SIZ`.
 const MAX_SIZE: u64 = 1 << 29;
@@ -108,7 +109,7 @@ impl Verifier<'_> {
                 self.check_memory(proto, reg, &value, size, WRITES, false)
             }
             Arg::OutU64 => {
-                self.check_alignment_of(reg, &value, 0, 8)?;
+                self.check_alignment(reg, &value, 0, 8, false)?;
                 self.check_memory(proto, reg, &value, 8, WRITES, false)
             }
             // Checked with the size that follows.
@@ -220,7 +221,7 @@ impl Verifier<'_> {
                 self.no_offset(reg, &value, "an object is passed as a whole")
             }
             Arg::OutU32 => {
-                self.check_alignment_of(reg, &value, 0, 4)?;
+                self.check_alignment(reg, &value, 0, 4, false)?;
                 self.check_memory(proto, reg, &value, 4, WRITES, false)
             }
             Arg::FixedMem(size) => self.check_memory(proto, reg, &value, size, READS, false),
@@ -421,7 +422,10 @@ impl Verifier<'_> {
             return Ok(());
         }
         self.check_memory_type(proto, reg, value)?;
-        if matches!(value.kind, Kind::Packet | Kind::PacketMeta) && !takes_packet_memory(proto) {
+        let packet = matches!(value.kind, Kind::Packet | Kind::PacketMeta)
+            // What a socket option's program sees there is plain memory.
+            && self.env.prog_type != ProgType::CgroupSockopt;
+        if packet && !takes_packet_memory(proto) {
             return Err(self
                 .refuse(
                     Cause::BadArgument,
@@ -518,10 +522,17 @@ fn takes_packet_memory(proto: &HelperProto) -> bool {
             | id::MAP_PUSH_ELEM
             | id::MAP_POP_ELEM
             | id::MAP_PEEK_ELEM
+            | id::MAP_LOOKUP_PERCPU_ELEM
             | id::CSUM_DIFF
             | id::SK_LOOKUP_TCP
             | id::SK_LOOKUP_UDP
             | id::SKC_LOOKUP_TCP
+            | id::TCP_CHECK_SYNCOOKIE
+            | id::TCP_GEN_SYNCOOKIE
+            | id::TCP_RAW_GEN_SYNCOOKIE_IPV4
+            | id::TCP_RAW_GEN_SYNCOOKIE_IPV6
+            | id::TCP_RAW_CHECK_SYNCOOKIE_IPV4
+            | id::TCP_RAW_CHECK_SYNCOOKIE_IPV6
     )
 }
 

@@ -35,7 +35,7 @@ impl Verifier<'_> {
         let pointer = *self.read(base)?;
         self.writable(dst)?;
         let offset = i32::from(offset);
-        self.check_alignment_of(base, &pointer, offset, size.bytes())?;
+        self.check_alignment(base, &pointer, offset, size.bytes(), false)?;
         let loaded = if let Kind::Stack { frame } = pointer.kind {
             self.note_region(Region::Stack)?;
             let value = self.stack_read(base, &pointer, frame, offset, size.bytes(), true)?;
@@ -118,7 +118,7 @@ impl Verifier<'_> {
         }
         let pointer = *self.read(base)?;
         let offset = i32::from(offset);
-        self.check_alignment_of(base, &pointer, offset, size.bytes())?;
+        self.check_alignment(base, &pointer, offset, size.bytes(), false)?;
         if let Kind::Stack { frame } = pointer.kind {
             self.note_region(Region::Stack)?;
             return self.stack_write(base, &pointer, frame, offset, size.bytes(), src);
@@ -142,8 +142,14 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Atomics have no meaning on memory that is translated or copied.
-    pub(super) fn check_atomic_base(&self, base: Reg) -> Result<(), Refusal> {
+    /// Atomics are aligned always, and have no meaning on memory that is translated or
+    /// copied.
+    pub(super) fn check_atomic_base(
+        &self,
+        base: Reg,
+        offset: i16,
+        size: u32,
+    ) -> Result<(), Refusal> {
         let value = self.read(base)?;
         let what = match value.kind {
             Kind::Ctx => "ctx",
@@ -151,7 +157,7 @@ impl Verifier<'_> {
             Kind::SockCommon | Kind::Socket | Kind::TcpSock | Kind::XdpSock => "sock",
             Kind::FlowKeys => "flow_keys",
             Kind::Btf { .. } => "a kernel object",
-            _ => return Ok(()),
+            _ => return self.check_alignment(base, value, i32::from(offset), size, true),
         };
         Err(self
             .refuse(
@@ -176,14 +182,13 @@ impl Verifier<'_> {
             self.no_pointer_in_memory(Reg::R0, "mem")?;
         }
         self.no_pointer_in_memory(src, "mem")?;
-        self.check_atomic_base(base)?;
+        let size = if width == Width::W32 { 4 } else { 8 };
+        self.check_atomic_base(base, offset, size)?;
         let fetched = op.fetched_into(src);
         if let Some(reg) = fetched {
             self.writable(reg)?;
         }
-        let size = if width == Width::W32 { 4 } else { 8 };
         let offset = i32::from(offset);
-        self.check_alignment_of(base, &pointer, offset, size)?;
         let mut old = Value::UNKNOWN;
         if let Kind::Stack { frame } = pointer.kind {
             self.note_region(Region::Stack)?;
@@ -220,16 +225,19 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Stack accesses are aligned always; others when the loader asks for it.
-    pub(super) fn check_alignment_of(
+    /// Stack accesses and `always` those of atomics are aligned; others when the loader
+    /// asks for it.
+    pub(super) fn check_alignment(
         &self,
         base: Reg,
         pointer: &Value,
         offset: i32,
         size: u32,
+        always: bool,
     ) -> Result<(), Refusal> {
         let stack = matches!(pointer.kind, Kind::Stack { .. });
-        if size == 1 || !(stack || self.env.options.strict_alignment && pointer.is_pointer()) {
+        let asked = (always || self.env.options.strict_alignment) && pointer.is_pointer();
+        if size == 1 || !(stack || asked) {
             return Ok(());
         }
         // Packets start two bytes after a word boundary on some machines.

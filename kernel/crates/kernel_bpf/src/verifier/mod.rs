@@ -1,6 +1,6 @@
 //! The verifier: accepts a program only when every path through it is safe.
 //!
-//! [`verify`] first looks at the program's shape (`cfg`, `liveness`), then follows
+//! [`verify`] first looks at the program's shape (`cfg`, `early`, `liveness`), then follows
 //! every path with a state of what is known (`explore`, `state`, `value`, `scalar`).
 //! A path ends at the program's exit, or where an earlier state covers the present one
 //! (`prune`, `compare`, `checkpoint`, `path`). The rules for each instruction are in `step`,
@@ -54,6 +54,7 @@ mod cfg;
 mod checkpoint;
 mod compare;
 mod context;
+mod early;
 mod explore;
 mod fields;
 mod global;
@@ -253,5 +254,6 @@ fn check_shape<M: MapRef>(
         ));
     }
     let cfg = cfg::build(&program.insns, !options.unprivileged)?;
+    early::check(program, &cfg)?;
     Ok((decl, attached, cfg))
 }

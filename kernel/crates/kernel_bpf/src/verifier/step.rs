@@ -24,12 +24,12 @@ impl Verifier<'_> {
                 self.load(dst, base, offset, size.size(), true)?;
             }
             Insn::LoadAcquire { size, dst, base, offset } => {
-                self.check_atomic_base(base)?;
+                self.check_atomic_base(base, offset, size.bytes())?;
                 self.load(dst, base, offset, size, false)?;
             }
             Insn::Store { size, base, offset, src } => self.store(base, offset, size, src)?,
             Insn::StoreRelease { size, base, offset, src } => {
-                self.check_atomic_base(base)?;
+                self.check_atomic_base(base, offset, size.bytes())?;
                 self.store(base, offset, size, Operand::Reg(src))?;
             }
             Insn::Atomic { op, width, base, offset, src } => {
@@ -158,13 +158,6 @@ impl Verifier<'_> {
                 "BPF_LD_[ABS|IND] instructions not allowed for this program type".into(),
             ));
         }
-        let depth = self.state.depth();
-        if depth > 0 && self.env.cfg.subprograms.len() > 1 && !self.returns_int() {
-            return Err(self.refuse(
-                Cause::BadInstruction,
-                "BPF_LD_[ABS|IND] in a function that does not return int".into(),
-            ));
-        }
         if !self.state.references.is_empty() {
             return Err(self.refuse(
                 Cause::Reference,
@@ -206,10 +199,5 @@ impl Verifier<'_> {
         };
         self.state.set(Reg::R0, Value::scalar(scalar));
         Ok(())
-    }
-
-    /// Linux wants the BTF of a subprogram for this; without BTF it refuses.
-    fn returns_int(&self) -> bool {
-        false
     }
 }

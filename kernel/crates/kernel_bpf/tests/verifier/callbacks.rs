@@ -128,7 +128,7 @@ fn callbacks_are_functions_of_privileged_programs() {
     let tail = "r1 = r2\n r2 = map[5] ll\n r3 = 0\n call bpf_tail_call\n r0 = 0\n exit";
     let text =
         "r6 = r1\n r1 = 1\n r2 = func f ll\n r3 = 0\n r4 = 0\n call bpf_loop\n r0 = 0\n exit\n f: ";
-    refuse(RawTp, &format!("{text}{tail}"), Cause::BadArgument);
+    refuse(RawTp, &format!("{text}{tail}"), Cause::BadInstruction);
 }
 
 /// What a callback leaves on its caller's stack decides what a pruned path stands for.

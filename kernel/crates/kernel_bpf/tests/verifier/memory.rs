@@ -237,8 +237,8 @@ fn contexts_have_fields() {
     refuse(SocketFilter, "r0 = 1\n lock *(u32 *)(r1 + 48) += r0\n exit", Cause::BadArgument);
 
     assert_eq!(accept(Tracepoint, "r0 = *(u32 *)(r1 + 60)\n exit").max_ctx_offset, 64);
-    accept(Tracepoint, "r0 = *(u64 *)(r1 + 2040)\n exit");
-    refuse(Tracepoint, "r0 = *(u64 *)(r1 + 2048)\n exit", Cause::ContextAccess);
+    accept(Tracepoint, "r0 = *(u64 *)(r1 + 8184)\n exit");
+    refuse(Tracepoint, "r0 = *(u64 *)(r1 + 8192)\n exit", Cause::ContextAccess);
     refuse(Tracepoint, "r0 = *(u64 *)(r1 + 0)\n exit", Cause::ContextAccess);
     refuse(Tracepoint, "*(u64 *)(r1 + 16) = 1\n r0 = 0\n exit", Cause::ContextAccess);
 
@@ -352,4 +352,21 @@ fn constants_are_loaded_once() {
     assert_eq!(constants(true, &text.replace("+= 8", "+= 0")), [(5, 1)]);
     let text = text.replace("r2 += 8", "r2 = map[1][0]+0 ll");
     assert_eq!(constants(true, &text), []);
+}
+
+#[test]
+fn atomics_are_aligned_whatever_the_memory() {
+    for (offset, good) in [(0, true), (4, true), (3, false), (6, false)] {
+        for op in ["lock *(u32 *)(r2 + OFF) += r3", "w3 = load_acquire((u32 *)(r2 + OFF))"] {
+            let op = op.replace("OFF", &offset.to_string());
+            let text = format!("r2 = map[6][0]+8 ll\n r3 = 1\n {op}\n r0 = 0\n exit");
+            if good {
+                accept(SocketFilter, &text);
+            } else {
+                refuse(SocketFilter, &text, Cause::Misaligned);
+            }
+        }
+    }
+    // Loads and stores may lie anywhere, unless the loader asks for more.
+    accept(SocketFilter, "r2 = map[6][0]+8 ll\n r0 = *(u32 *)(r2 + 3)\n exit");
 }

@@ -288,3 +288,13 @@ fn memory_is_bounded() {
     assert_eq!(one.worst_case, other.worst_case);
     assert!(other.processed > 2 * one.processed && other.total_states == 1);
 }
+
+#[test]
+fn only_the_main_function_may_end_without_returning() {
+    let call = "r2 = map[5] ll\n r3 = 0\n call bpf_tail_call\n";
+    accept(SocketFilter, &format!("{call} r0 = 0\n exit"));
+    let text = format!("call f\n exit\n f: {call} r0 = 0\n exit");
+    refuse(SocketFilter, &text, Cause::BadInstruction);
+    let text = "call f\n exit\n f: r6 = r1\n r0 = *(u8 *)skb[0]\n exit";
+    refuse(SocketFilter, text, Cause::BadInstruction);
+}
