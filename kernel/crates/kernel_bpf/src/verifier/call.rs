@@ -339,6 +339,7 @@ impl Verifier<'_> {
                 let range = match proto.id {
                     // Bytes written, or an error.
                     id::GET_STACK
+                    | id::GET_TASK_STACK
                     | id::PROBE_READ_STR
                     | id::PROBE_READ_KERNEL_STR
                     | id::PROBE_READ_USER_STR => {

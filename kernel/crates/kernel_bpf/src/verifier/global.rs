@@ -180,6 +180,19 @@ impl Verifier<'_> {
             }
         }
         let (cost, moves_packet) = self.walk_global(index, start)?;
+        let lent_packet = |(parameter, reg): (&Parameter, Reg)| {
+            matches!(parameter, Parameter::Memory { .. }) && self.state.reg(reg).is_packet()
+        };
+        if moves_packet && prototype.parameters.iter().zip(PARAMETER_REGS).any(lent_packet) {
+            return Err(self
+                .refuse(
+                    Cause::BadArgument,
+                    format!(
+                        "the global function {name}() may move the packet, so it cannot be given a pointer into it"
+                    ),
+                )
+                .hint("make the function static"));
+        }
         self.path.cost = self.path.cost.saturating_add(cost);
         super::call::scratch(self.state.frame_mut());
         let result = if prototype.void { Value::UNINIT } else { Value::UNKNOWN };
