@@ -1,4 +1,4 @@
-//! [`BlockDevice`]: what a disk driver offers to file systems, and a disk in memory for tests.
+//! [`BlockDevice`]: what a disk driver offers to file systems, and [`MemoryDisk`], a disk in memory.
 
 use alloc::sync::Arc;
 use alloc::vec;
@@ -51,19 +51,14 @@ impl<T: BlockDevice + ?Sized> BlockDevice for Arc<T> {
     }
 }
 
-/// A disk in memory, for tests on the host.
-pub struct MemoryDisk {
+/// A disk in memory: what a boot loader loaded, or a test's.
+pub struct MemoryDisk<S = Vec<u8>> {
     block_size: usize,
-    bytes: TaskLock<Vec<u8>>,
+    blocks: usize,
+    bytes: TaskLock<S>,
 }
 
 impl MemoryDisk {
-    /// A disk that holds `bytes`, cut to whole blocks.
-    pub fn new(block_size: usize, mut bytes: Vec<u8>) -> Self {
-        bytes.truncate(bytes.len() / block_size * block_size);
-        Self { block_size, bytes: TaskLock::new(bytes) }
-    }
-
     /// An empty disk.
     pub fn zeroed(block_size: usize, blocks: usize) -> Self {
         Self::new(block_size, vec![0; block_size * blocks])
@@ -73,35 +68,73 @@ impl MemoryDisk {
     pub fn snapshot(&self) -> Vec<u8> {
         self.bytes.lock().clone()
     }
+}
 
-    fn range(&self, first: u64, length: usize) -> Option<core::ops::Range<usize>> {
-        let start = usize::try_from(first).ok()?.checked_mul(self.block_size)?;
-        (length.is_multiple_of(self.block_size)).then_some(start..start.checked_add(length)?)
+impl<S: AsRef<[u8]> + AsMut<[u8]>> MemoryDisk<S> {
+    /// A disk that holds `bytes`, without what is beyond the last whole block.
+    pub fn new(block_size: usize, bytes: S) -> Self {
+        let blocks = bytes.as_ref().len() / block_size;
+        Self { block_size, blocks, bytes: TaskLock::new(bytes) }
+    }
+
+    /// Where whole blocks from `first` on are.
+    fn range(&self, first: u64, length: usize) -> Result<core::ops::Range<usize>, FsError> {
+        let first = usize::try_from(first).map_err(|_| FsError::Io)?;
+        let left = self.blocks.checked_sub(first).ok_or(FsError::Io)?;
+        if !length.is_multiple_of(self.block_size) || length / self.block_size > left {
+            return Err(FsError::Io);
+        }
+        let start = first * self.block_size;
+        Ok(start..start + length)
     }
 }
 
-impl BlockDevice for MemoryDisk {
+impl<S: AsRef<[u8]> + AsMut<[u8]> + Send> BlockDevice for MemoryDisk<S> {
     fn block_size(&self) -> usize {
         self.block_size
     }
 
     fn block_count(&self) -> u64 {
-        (self.bytes.lock().len() / self.block_size) as u64
+        self.blocks as u64
     }
 
     fn read(&self, first: u64, buffer: &mut [u8]) -> Result<(), FsError> {
-        let range = self.range(first, buffer.len()).ok_or(FsError::Io)?;
-        buffer.copy_from_slice(self.bytes.lock().get(range).ok_or(FsError::Io)?);
+        let range = self.range(first, buffer.len())?;
+        let bytes = self.bytes.lock();
+        buffer.copy_from_slice(bytes.as_ref().get(range).ok_or(FsError::Io)?);
         Ok(())
     }
 
     fn write(&self, first: u64, buffer: &[u8]) -> Result<(), FsError> {
-        let range = self.range(first, buffer.len()).ok_or(FsError::Io)?;
-        self.bytes.lock().get_mut(range).ok_or(FsError::Io)?.copy_from_slice(buffer);
+        let range = self.range(first, buffer.len())?;
+        let mut bytes = self.bytes.lock();
+        bytes.as_mut().get_mut(range).ok_or(FsError::Io)?.copy_from_slice(buffer);
         Ok(())
     }
 
     fn flush(&self) -> Result<(), FsError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BlockDevice, FsError, MemoryDisk};
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_beyond_the_end() {
+        let mut bytes = [7_u8; 512 * 3 + 100];
+        let disk = MemoryDisk::new(512, &mut bytes[..]);
+        assert_eq!((disk.block_size(), disk.block_count()), (512, 3));
+        disk.write(1, &[1; 1024]).unwrap();
+        let mut all = [0; 1536];
+        disk.read(0, &mut all).unwrap();
+        assert!(all[..512] == [7; 512] && all[512..] == [1; 1024]);
+        for (first, length) in [(3, 512), (2, 1024), (0, 100), (u64::MAX, 512), (1 << 60, 512)] {
+            assert_eq!(disk.read(first, &mut all[..length]), Err(FsError::Io), "{first} {length}");
+            assert_eq!(disk.write(first, &all[..length]), Err(FsError::Io), "{first} {length}");
+        }
+        assert_eq!(disk.read(3, &mut []), Ok(()));
+        assert_eq!(bytes[1536..], [7; 100], "what is no whole block stays as it was");
     }
 }
