@@ -32,6 +32,8 @@ pub struct Options {
     pub memory_mib: u64,
     /// A disk that keeps its changes.
     pub disk: Option<PathBuf>,
+    /// The disk is loaded into memory.
+    pub ram_disk: bool,
     /// More words for the kernel's command line.
     pub append: Vec<String>,
     /// BPF programs to compile and put into `/lib/bpf`.
@@ -56,6 +58,7 @@ impl Default for Options {
             cpus: 1,
             memory_mib: 256,
             disk: None,
+            ram_disk: false,
             append: Vec::new(),
             bpf: Vec::new(),
             copies: Vec::new(),
@@ -138,7 +141,8 @@ impl Options {
     /// A fresh disk is an image with all that was added; a kept one is written into.
     fn prepare_disk(&self, workspace: &Workspace, added: &[(PathBuf, String)]) -> Result<Disk> {
         let Some(kept) = &self.disk else {
-            return Ok(Disk::Fresh(self.fresh_disk(workspace, added)?));
+            let disk = self.fresh_disk(workspace, added)?;
+            return Ok(if self.ram_disk { Disk::Memory(disk) } else { Disk::Fresh(disk) });
         };
         if kept.exists() {
             if !kept.is_file() {
@@ -160,7 +164,9 @@ impl Options {
         for (source, target) in added {
             contents.copy(target, source)?;
         }
-        image::root_disk(workspace, &contents, geometry(self.kernel.profile))
+        let geometry =
+            if self.ram_disk { in_memory(&contents) } else { geometry(self.kernel.profile) };
+        image::root_disk(workspace, &contents, geometry)
     }
 }
 
@@ -169,6 +175,14 @@ const fn geometry(profile: Profile) -> Geometry {
         Profile::Cloud => Geometry { size_mib: 64, block_size: 4096 },
         Profile::Embedded => Geometry { size_mib: 16, block_size: 1024 },
     }
+}
+
+/// A disk that memory has to hold: as large as it must be, with some room.
+fn in_memory(contents: &Contents) -> Geometry {
+    const ROOM_MIB: u64 = 8;
+    let size_mib = (contents.size() >> 20) + ROOM_MIB;
+    let size_mib = u32::try_from(size_mib.next_multiple_of(4)).unwrap_or(u32::MAX);
+    Geometry { size_mib, block_size: 1024 }
 }
 
 /// What every root disk has.

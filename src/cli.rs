@@ -64,6 +64,9 @@ pub struct RunArguments {
     /// A disk image that keeps its changes (made when missing); otherwise the disk is fresh
     #[arg(long, value_name = "FILE")]
     pub disk: Option<PathBuf>,
+    /// Let the boot loader load the disk into memory (-initrd) instead of attaching it
+    #[arg(long, conflicts_with = "disk")]
+    pub ram_disk: bool,
     /// Words for the kernel's command line
     #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
     pub append: Vec<String>,
@@ -136,6 +139,7 @@ impl RunArguments {
             cpus: self.smp,
             memory_mib: self.memory,
             disk: self.disk.clone(),
+            ram_disk: self.ram_disk,
             append: self.append.clone(),
             bpf: self.bpf.clone(),
             copies: self.copy.iter().map(|text| parse_copy(text)).collect::<Result<_>>()?,

@@ -55,6 +55,12 @@ impl Contents {
         Ok(())
     }
 
+    /// Bytes of all files.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.files.values().map(|entry| entry.content.len() as u64).sum()
+    }
+
     /// A file with this content.
     pub fn file(&mut self, path: &str, content: impl Into<Vec<u8>>) -> Result<()> {
         let entry = Entry { content: content.into(), executable: false };

@@ -65,6 +65,8 @@ pub enum Disk {
     Fresh(PathBuf),
     /// Changes are kept in the file.
     Kept(PathBuf),
+    /// The boot loader loads it into memory; changes last until the guest ends.
+    Memory(PathBuf),
 }
 
 /// What may be chosen about the machine.
@@ -84,7 +86,7 @@ pub struct Machine {
     pub kernel: PathBuf,
     /// The kernel's command line.
     pub command_line: String,
-    /// The first virtio disk.
+    /// The disk with the root file system.
     pub disk: Disk,
     /// Count instructions: the guest's clock advances by one nanosecond for each.
     pub icount: bool,
@@ -120,16 +122,21 @@ impl Machine {
         arguments.pair("-m", format!("{}M", self.memory_mib));
         arguments.pair("-kernel", &self.kernel);
         arguments.pair("-append", &self.command_line);
-        let (file, snapshot) = match &self.disk {
-            Disk::Fresh(file) => (file, "on"),
-            Disk::Kept(file) => (file, "off"),
+        let drive = |file: &Path, snapshot: &str| -> Result<OsString> {
+            let mut drive = OsString::from("if=none,id=root,format=raw,snapshot=");
+            drive.push(snapshot);
+            drive.push(",file=");
+            drive.push(option_value(file)?);
+            Ok(drive)
         };
-        let mut drive = OsString::from("if=none,id=root,format=raw,snapshot=");
-        drive.push(snapshot);
-        drive.push(",file=");
-        drive.push(option_value(file)?);
-        arguments.pair("-drive", drive);
-        arguments.pair("-device", "virtio-blk-pci,drive=root");
+        match &self.disk {
+            Disk::Fresh(file) => arguments.pair("-drive", drive(file, "on")?),
+            Disk::Kept(file) => arguments.pair("-drive", drive(file, "off")?),
+            Disk::Memory(file) => arguments.pair("-initrd", file),
+        }
+        if !matches!(self.disk, Disk::Memory(_)) {
+            arguments.pair("-device", "virtio-blk-pci,drive=root");
+        }
         arguments.pair("-serial", "stdio");
         // The guest's last words: a status byte of its own, then QEMU's exit.
         let mut chardev = OsString::from("file,id=status,path=");
@@ -230,6 +237,13 @@ mod tests {
         assert!(joined(&machine()).contains("snapshot=on,file=root.img"));
         let kept = Machine { disk: Disk::Kept("my,disk.img".into()), ..machine() };
         assert!(joined(&kept).contains("snapshot=off,file=my,,disk.img"));
+    }
+
+    #[test]
+    fn a_disk_in_memory_is_no_device() {
+        let words = joined(&Machine { disk: Disk::Memory("root.img".into()), ..machine() });
+        assert!(words.contains("-initrd root.img"), "{words}");
+        assert!(!words.contains("virtio-blk"), "{words}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! | word | meaning | default |
 //! |---|---|---|
 //! | `init=PATH` | the first user program | `/sbin/init` |
-//! | `root=NAME` | the block device that holds the root file system | `vda` |
+//! | `root=NAME`, `root=/dev/NAME` | the block device that holds the root file system | `ram0` if the boot loader loaded one, else `vda` |
 //! | `loglevel=N` | log messages up to this level go to the console: 0 none, 1 errors, 2 warnings, 3 information, 4 debugging, 5 all | 2 |
 //! | `bpf_jit=0`, `bpf_jit=1` | whether BPF programs are compiled, or interpreted | 1 in the cloud profile |
 //! | `selftest=NAME` | runs a self-test instead of starting init: `protection`, `panic`, `stack` | |

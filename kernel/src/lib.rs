@@ -42,7 +42,7 @@ pub fn init(boot: &'static BootInfo) -> ! {
     Arch::init_paging(boot);
     Arch::init_devices(boot);
     mcore::init();
-    driver::init();
+    driver::init(boot);
     selftest::run(boot.command_line);
     bpf::init();
     file::init(boot.command_line);

@@ -8,12 +8,12 @@ use kernel_vfs::FdTable;
 use crate::command_line::CommandLine;
 use crate::mcore::mtask::exec::{ExecRequest, set_opener};
 use crate::mcore::mtask::start::on_shut_down;
-use crate::{file, mcore};
+use crate::{driver, file, mcore};
 
 /// The first program, unless the command line names another.
 const INIT: &str = "/sbin/init";
-/// The disk with the root file system, unless the command line names another.
-const ROOT: &str = "vda";
+/// The disks that may have the root file system, unless the command line names one.
+const ROOTS: [&str; 2] = ["ram0", "vda"];
 
 /// Mounts the root and starts init, in a thread of the kernel, so that it can wait for the disk.
 /// Without either there is nothing to do for this machine: it panics, and says why.
@@ -22,7 +22,11 @@ pub(crate) fn user_space() {
     set_opener(file::open_program);
     on_shut_down(file::shut_down);
     let command_line = CommandLine::get();
-    let root = command_line.value("root").unwrap_or(ROOT);
+    let root = command_line.value("root").unwrap_or_else(|| {
+        let there = |disk: &&str| driver::block::by_name(disk).is_some();
+        ROOTS.into_iter().find(there).unwrap_or(ROOTS[1])
+    });
+    let root = root.strip_prefix("/dev/").unwrap_or(root);
     if let Err(error) = file::mount_root(root, false) {
         panic!("cannot mount the root file system from {root}: {error:?}");
     }

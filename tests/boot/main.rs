@@ -7,6 +7,7 @@ mod bpf;
 mod files;
 mod guest;
 mod kernel;
+mod media;
 mod readme;
 mod session;
 mod system;

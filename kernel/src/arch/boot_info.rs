@@ -2,11 +2,11 @@
 
 use core::cell::UnsafeCell;
 
-use kernel_boot::MemoryMap;
+use kernel_boot::{Loaded, MemoryMap};
 
 use super::image::kernel_image;
 use super::machine::layout::image_to_phys;
-use super::traits::{BootInfo, MemoryKind, MemoryRegion, PhysAddr};
+use super::traits::{BootInfo, MemoryKind, MemoryRegion, PhysAddr, RamDisk};
 
 const COMMAND_LINE_SIZE: usize = 4096;
 const RSDP_SIZE: usize = 36;
@@ -18,6 +18,8 @@ pub(super) struct Found<'a> {
     pub(super) command_line: &'a [u8],
     /// ACPI's root pointer itself.
     pub(super) rsdp: Option<&'a [u8]>,
+    /// Where the RAM disk should be.
+    pub(super) ram_disk: Option<Loaded>,
     /// Where the device tree is and stays.
     pub(super) device_tree: Option<PhysAddr>,
 }
@@ -44,6 +46,7 @@ static STORAGE: BootCell = BootCell(UnsafeCell::new(BootStorage {
     info: BootInfo {
         command_line: "",
         memory: &[],
+        ram_disk: None,
         rsdp: None,
         device_tree: None,
         protocol: "unknown",
@@ -64,6 +67,11 @@ pub(super) fn keep(found: &Found<'_>, fill: impl FnOnce(&mut MemoryMap)) -> &'st
     let image = kernel_image();
     map.add(image.start, image.end - image.start, MemoryKind::Kernel);
     fill(map);
+    // One that is not where it can be is left alone, and so is whatever is there.
+    let ram_disk = found.ram_disk.filter(|disk| map.is_usable(disk.start, disk.length));
+    if let Some(disk) = ram_disk {
+        map.add(disk.start, disk.length, MemoryKind::Kernel);
+    }
     let mut count = 0;
     map.for_each(|start, length, kind| {
         if let Some(slot) = storage.regions.get_mut(count) {
@@ -79,6 +87,7 @@ pub(super) fn keep(found: &Found<'_>, fill: impl FnOnce(&mut MemoryMap)) -> &'st
     let command_line = storage.command_line.get(..length).unwrap_or(&[]);
     storage.info = BootInfo {
         command_line: core::str::from_utf8(command_line).unwrap_or("").trim(),
+        ram_disk: ram_disk.map(|disk| RamDisk { start: PhysAddr(disk.start), length: disk.length }),
         memory: storage.regions.get(..count).unwrap_or(&[]),
         rsdp,
         device_tree: found.device_tree,

@@ -24,8 +24,8 @@ mod up;
 pub use traits::{
     Architecture, BootInfo, CacheMode, CpuSet, CpuStart, FaultAccess, IrqError, IrqHandler,
     IrqLine, MAX_CPUS, MapError, Mapping, MemoryKind, MemoryRegion, MessageInterrupt, PAGE_SIZE,
-    PageTable, PciHost, PciWindow, PhysAddr, Protection, SignalCall, SignalStack, TrapFrame,
-    UserFault,
+    PageTable, PciHost, PciWindow, PhysAddr, Protection, RamDisk, SignalCall, SignalStack,
+    TrapFrame, UserFault,
 };
 
 pub use abi::numbers;

@@ -37,12 +37,23 @@ pub struct MemoryRegion {
     pub kind: MemoryKind,
 }
 
+/// A disk that the boot loader loaded into memory, which is RAM from its first byte to its last,
+/// not usable in the memory map, and nobody else's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RamDisk {
+    pub start: PhysAddr,
+    /// In bytes; not 0.
+    pub length: u64,
+}
+
 /// What the boot code found, the same for every boot protocol.
 pub struct BootInfo {
     /// The kernel command line; empty if there is none.
     pub command_line: &'static str,
     /// The memory map, ascending and free of overlaps, kernel image already carved out.
     pub memory: &'static [MemoryRegion],
+    /// The disk that the boot loader loaded.
+    pub ram_disk: Option<RamDisk>,
     /// Where the ACPI root pointer is, on machines that have one.
     pub rsdp: Option<PhysAddr>,
     /// Where the device tree is, on machines that have one.

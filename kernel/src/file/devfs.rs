@@ -9,7 +9,7 @@ use kernel_vfs::{
 use super::devices::{Full, KernelMessages, Null, Random, Zero};
 use super::disk::DiskFile;
 use super::tty;
-use crate::driver::block;
+use crate::driver::block::{self, DiskKind};
 
 /// `TMPFS_MAGIC`: devtmpfs is one, too.
 const MAGIC: u32 = 0x0102_1994;
@@ -17,6 +17,7 @@ const MAGIC: u32 = 0x0102_1994;
 /// Major numbers (Linux, `admin-guide/devices.txt`).
 const MEMORY: u32 = 1;
 const TERMINAL: u32 = 5;
+const MEMORY_DISK: u32 = 1;
 const VIRTIO_BLOCK: u32 = 254;
 
 /// A new one, with nodes for every device.
@@ -46,10 +47,13 @@ pub fn new() -> Result<Arc<MemoryFs>, FsError> {
     add("kmsg", character, device(MEMORY, 11), 0o644, Arc::new(KernelMessages))?;
     add("tty", character, device(TERMINAL, 0), 0o666, tty::file())?;
     add("console", character, device(TERMINAL, 1), 0o600, tty::file())?;
-    for (index, disk) in (0..).zip(block::all()) {
-        let Ok(name) = core::str::from_utf8(&disk.name) else { continue };
-        let file = Arc::new(DiskFile::new(disk.device, name));
-        add(name, FileType::BlockDevice, device(VIRTIO_BLOCK, index * 16), 0o660, file)?;
+    for disk in block::all() {
+        let file = Arc::new(DiskFile::new(disk.device, &disk.name));
+        let number = match disk.kind {
+            DiskKind::Virtio => device(VIRTIO_BLOCK, disk.index * 16),
+            DiskKind::Memory => device(MEMORY_DISK, disk.index),
+        };
+        add(&disk.name, FileType::BlockDevice, number, 0o660, file)?;
     }
     tree.make(b"fd", NewNode::Symlink(b"/proc/self/fd"), 0o777)?;
     tree.make(b"stdin", NewNode::Symlink(b"/proc/self/fd/0"), 0o777)?;

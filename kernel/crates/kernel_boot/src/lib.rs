@@ -12,10 +12,12 @@ extern crate std;
 
 mod bytes;
 mod e820;
+mod loaded;
 mod memory_map;
 pub mod multiboot2;
 pub mod pvh;
 
 pub use bytes::until_nul;
 pub use e820::{E820Entry, E820Table};
+pub use loaded::Loaded;
 pub use memory_map::{MemoryKind, MemoryMap};

@@ -75,6 +75,21 @@ impl MemoryMap {
         (kind, next)
     }
 
+    /// Whether a range, which is not empty, is RAM that nothing uses, from its first byte to its
+    /// last.
+    pub fn is_usable(&self, start: u64, length: u64) -> bool {
+        let Some(end) = start.checked_add(length) else { return false };
+        let mut address = start;
+        while address < end {
+            let (kind, next) = self.at(address);
+            if kind != Some(MemoryKind::Usable) {
+                return false;
+            }
+            address = next;
+        }
+        length > 0
+    }
+
     /// Hands out the clean map, ascending: start, length, kind.
     pub fn for_each(&self, mut each: impl FnMut(u64, u64, MemoryKind)) {
         let mut pending: Option<Range> = None;
@@ -146,6 +161,29 @@ mod tests {
         let ranges = clean(&[(u64::MAX - 10, u64::MAX, Reserved), (u64::MAX, 5, Usable)]);
         assert_eq!(ranges.len(), 1);
         assert_eq!(clean(&[(0, 0, Usable)]), []);
+    }
+
+    #[test]
+    fn only_whole_free_ranges_are_usable() {
+        use MemoryKind::{Kernel, Usable};
+        let mut map = MemoryMap::new();
+        map.add(0x4000, 0x1000, Kernel);
+        map.add(0x1000, 0x7000, Usable);
+        map.add(0x8000, 0x1000, Usable);
+        for (start, length) in [(0x1000, 0x3000), (0x1001, 1), (0x5000, 0x4000)] {
+            assert!(map.is_usable(start, length), "{start:#x} {length:#x}");
+        }
+        for (start, length) in [
+            (0x1000, 0),
+            (0, 0x2000),
+            (0x3fff, 2),
+            (0x1000, 0x5000),
+            (0x8000, 0x1001),
+            (0x8000, u64::MAX),
+            (u64::MAX, 1),
+        ] {
+            assert!(!map.is_usable(start, length), "{start:#x} {length:#x}");
+        }
     }
 
     #[test]

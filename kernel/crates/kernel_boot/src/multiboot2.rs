@@ -2,9 +2,11 @@
 
 use crate::bytes::{u32_at, until_nul};
 use crate::e820::E820Table;
+use crate::loaded::Loaded;
 
 const END: u32 = 0;
 const COMMAND_LINE: u32 = 1;
+const MODULE: u32 = 3;
 const MEMORY_MAP: u32 = 6;
 /// A copy of the ACPI root pointer, of version 1 or 2.
 const RSDP_1: u32 = 14;
@@ -27,6 +29,8 @@ pub struct Information<'a> {
     /// The ACPI root pointer itself: 20 or 36 bytes.
     pub rsdp: Option<&'a [u8]>,
     pub memory: E820Table<'a>,
+    /// The first module.
+    pub module: Option<Loaded>,
 }
 
 impl<'a> Information<'a> {
@@ -49,6 +53,7 @@ impl<'a> Information<'a> {
                     let stride = u32_at(content, 0).unwrap_or(0) as usize;
                     found.memory = E820Table::new(content.get(8..).unwrap_or(&[]), stride);
                 }
+                MODULE => found.module = found.module.or_else(|| module(content)),
                 RSDP_1 | RSDP_2 if kind > version => {
                     version = kind;
                     found.rsdp = Some(content);
@@ -61,9 +66,14 @@ impl<'a> Information<'a> {
     }
 }
 
+/// Reads a module's tag: {u32 start, u32 end}, then a string.
+fn module(content: &[u8]) -> Option<Loaded> {
+    Loaded::until(u64::from(u32_at(content, 0)?), u64::from(u32_at(content, 4)?))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Information, size};
+    use super::{Information, Loaded, size};
     use crate::memory_map::MemoryKind;
     use proptest::prelude::{any, prop, proptest};
     use std::vec::Vec;
@@ -85,6 +95,10 @@ mod tests {
         memory.extend(0x700_0000u64.to_le_bytes());
         memory.extend([1, 0, 0, 0, 0, 0, 0, 0]);
         tag(&mut bytes, 6, &memory);
+        // Empty, so not the first.
+        tag(&mut bytes, 3, &[0x2000u32.to_le_bytes(), 0x2000u32.to_le_bytes()].concat());
+        tag(&mut bytes, 3, &[0x3000u32.to_le_bytes(), 0x5000u32.to_le_bytes()].concat());
+        tag(&mut bytes, 3, &[0x6000u32.to_le_bytes(), 0x7000u32.to_le_bytes()].concat());
         tag(&mut bytes, 15, &[b'2'; 36]);
         tag(&mut bytes, 14, &[b'1'; 20]);
         tag(&mut bytes, 0, &[]);
@@ -94,6 +108,7 @@ mod tests {
         assert_eq!(size(&bytes), Some(bytes.len()));
         let found = Information::read(&bytes);
         assert_eq!(found.command_line, b"quiet root=vda");
+        assert_eq!(found.module, Some(Loaded { start: 0x3000, length: 0x2000 }));
         assert_eq!(found.rsdp, Some(&[b'2'; 36][..]));
         let entries: Vec<_> = found.memory.entries().collect();
         assert_eq!(entries.len(), 1);

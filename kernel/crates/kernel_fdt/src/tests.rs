@@ -4,6 +4,7 @@ extern crate std;
 
 use std::vec::Vec;
 
+use dtoolkit::memreserve::MemoryReservation;
 use dtoolkit::model::{DeviceTree as Model, DeviceTreeNode, DeviceTreeProperty};
 
 use crate::{DeviceTree, Interrupt, PciInterrupts, PciRoute, PciWindow, PciWindows, size};
@@ -24,6 +25,10 @@ fn node(name: &str, properties: &[(&str, &[u8])]) -> DeviceTreeNode {
 fn machine() -> Vec<u8> {
     let two = cells(&[2]);
     let mut model = Model::new();
+    // A boot loader reserves the RAM disk too.
+    let reservations = [(0x4000_0000, 0x8000), (0x4800_0000, 0x1000)];
+    model.memory_reservations =
+        reservations.map(|(start, size)| MemoryReservation::new(start, size)).into();
     let root = &mut model.root;
     for name in ["#address-cells", "#size-cells"] {
         root.add_property(DeviceTreeProperty::new(name, two.as_slice()).unwrap());
@@ -112,7 +117,8 @@ fn a_machine_is_found() {
     assert_eq!(memory, [(0x4000_0000, 0x1000_0000)]);
     let mut reserved = Vec::new();
     tree.reserved(|start, length| reserved.push((start, length)));
-    assert_eq!(reserved, [(0x4800_0000, 0x1000)]);
+    assert_eq!(reserved, [(0x4000_0000, 0x8000)]);
+    assert_eq!(tree.ram_disk(), Some((0x4800_0000, 0x1000)));
 }
 
 #[test]
@@ -173,6 +179,7 @@ fn damage_is_not_followed() {
         let _ = tree.cpus().count();
         tree.memory(|_, _| {});
         tree.reserved(|_, _| {});
+        let _ = tree.ram_disk();
         tree.console().map(|console| console.registers().count());
         if let Some(bridge) = tree.find(&["pci-host-ecam-generic"]) {
             PciWindows::of(&bridge).count();

@@ -66,20 +66,28 @@ impl<'a> DeviceTree<'a> {
         }
     }
 
-    /// Calls `each` with start and length of every range of RAM that is in use: what firmware
-    /// reserved, and the initial RAM disk.
+    /// Start and length of the initial RAM disk, if it is not empty.
+    #[must_use]
+    pub fn ram_disk(&self) -> Option<(u64, u64)> {
+        // Four or eight bytes long, whatever the cells of the root are.
+        let address = |name| self.property("/chosen", name).and_then(whole_number);
+        let start = address("linux,initrd-start")?;
+        let length = address("linux,initrd-end")?.checked_sub(start)?;
+        (length > 0).then_some((start, length))
+    }
+
+    /// Calls `each` with start and length of every range of RAM that firmware reserved. The
+    /// initial RAM disk, for which some boot loaders make a reservation, is not among them.
     pub fn reserved(&self, mut each: impl FnMut(u64, u64)) {
+        let ram_disk = self.ram_disk();
         for range in self.0.memory_reservations() {
-            each(range.address(), range.size());
+            if Some((range.address(), range.size())) != ram_disk {
+                each(range.address(), range.size());
+            }
         }
         let reserved = self.0.find_node("/reserved-memory").map(|node| node.children());
         for node in reserved.into_iter().flatten() {
             Device(node).registers().for_each(|(start, length)| each(start, length));
-        }
-        // Four or eight bytes long, whatever the cells of the root are.
-        let end = |name| self.property("/chosen", name).and_then(whole_number);
-        if let (Some(start), Some(end)) = (end("linux,initrd-start"), end("linux,initrd-end")) {
-            each(start, end.saturating_sub(start));
         }
     }
 

@@ -12,6 +12,7 @@
 use core::arch::global_asm;
 use core::slice;
 
+use kernel_boot::Loaded;
 use kernel_fdt::DeviceTree;
 
 use super::console;
@@ -312,6 +313,7 @@ extern "C" fn aarch64_boot(tree_at: u64, loaded_at: u64) -> ! {
         protocol: "a device tree",
         command_line: tree.command_line(),
         rsdp: None,
+        ram_disk: tree.ram_disk().and_then(|(start, length)| Loaded::of(start, length)),
         device_tree: Some(PhysAddr(tree_at)),
     };
     let boot = boot_info::keep(&found, |map| {

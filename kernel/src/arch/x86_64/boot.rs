@@ -12,7 +12,7 @@ use core::arch::global_asm;
 use core::slice;
 
 use kernel_boot::pvh::{self, StartInfo};
-use kernel_boot::{E820Table, multiboot2, until_nul};
+use kernel_boot::{E820Table, Loaded, multiboot2, until_nul};
 
 use super::layout::DIRECT_MAP;
 use super::{console, smp};
@@ -188,6 +188,7 @@ struct Passed {
     command_line: &'static [u8],
     rsdp: Option<&'static [u8]>,
     memory: E820Table<'static>,
+    ram_disk: Option<Loaded>,
 }
 
 /// Bytes of physical memory, through the boot page tables' direct map.
@@ -206,8 +207,9 @@ fn read_pvh(address: u64) -> Option<Passed> {
     let size = info.memory_entries * pvh::MEMORY_STRIDE;
     // SAFETY: the protocol passes the addresses of its parts, in memory below 4 GiB; whatever
     // follows the command line and the root pointer there is RAM too.
-    let (command_line, rsdp, memory) = unsafe {
+    let (modules, command_line, rsdp, memory) = unsafe {
         (
+            info.modules.map(|address| physical(address, pvh::MODULE_SIZE)),
             info.command_line.map(|address| physical(address, COMMAND_LINE_SIZE)),
             info.rsdp.map(|address| physical(address, RSDP_SIZE)),
             physical(info.memory, size),
@@ -218,6 +220,7 @@ fn read_pvh(address: u64) -> Option<Passed> {
         command_line: until_nul(command_line.unwrap_or(&[])),
         rsdp,
         memory: E820Table::new(memory, pvh::MEMORY_STRIDE),
+        ram_disk: modules.and_then(pvh::module),
     })
 }
 
@@ -232,6 +235,7 @@ fn read_multiboot2(address: u64) -> Option<Passed> {
         command_line: info.command_line,
         rsdp: info.rsdp,
         memory: info.memory,
+        ram_disk: info.module,
     })
 }
 
@@ -257,6 +261,7 @@ fn keep(passed: &Passed) -> &'static BootInfo {
         protocol: passed.protocol,
         command_line: passed.command_line,
         rsdp: passed.rsdp,
+        ram_disk: passed.ram_disk,
         device_tree: None,
     };
     boot_info::keep(&found, |map| {

@@ -22,7 +22,7 @@ use virtio_drivers::transport::pci::PciTransport;
 
 use super::{Interrupts, KernelHal, connect_queue};
 use crate::arch::{Arch, Architecture};
-use crate::driver::block::register;
+use crate::driver::block::{DiskKind, register};
 use crate::driver::pci::Device;
 use crate::mcore::WaitQueue;
 
@@ -427,11 +427,12 @@ pub(super) fn start(device: &Device, transport: PciTransport) {
     disk.polled.store(interrupts == Interrupts::None, Ordering::Relaxed);
     let size = disk.sectors / 2048;
     let read_only = if disk.read_only() { ", read-only" } else { "" };
-    match register(disk) {
-        Some(name) => log::info!(
-            "{}: virtio disk of {size} MiB{read_only}, interrupts by {interrupts:?}",
-            name.escape_ascii(),
-        ),
+    match register(DiskKind::Virtio, disk) {
+        Some(name) => {
+            log::info!(
+                "{name}: virtio disk of {size} MiB{read_only}, interrupts by {interrupts:?}"
+            );
+        }
         None => log::warn!("virtio block: no name left for a disk of {size} MiB"),
     }
 }
