@@ -215,15 +215,23 @@ impl Hook {
         // CPU has passed a quiescent point; a running hook does not pass one.
         let Some(list) = (unsafe { list.as_ref() }) else { return Decision::Pass };
         self.runs.fetch_add(1, Ordering::Relaxed);
-        let mut decision = Decision::Pass;
-        for entry in list {
-            let answer = event.deliver(&entry.program);
-            if decision == Decision::Pass {
-                decision = answer;
-            }
+        match list.as_slice() {
+            // Nothing has to be weighed.
+            [only] => event.deliver(&only.program),
+            several => run_several(several, event),
         }
-        decision
     }
+}
+
+fn run_several(entries: &[Entry], event: &impl Event) -> Decision {
+    let mut decision = Decision::Pass;
+    for entry in entries {
+        let answer = event.deliver(&entry.program);
+        if decision == Decision::Pass {
+            decision = answer;
+        }
+    }
+    decision
 }
 
 fn copy_of(entries: &[Entry], more: usize) -> Result<Vec<Entry>, AttachError> {

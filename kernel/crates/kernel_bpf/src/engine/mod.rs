@@ -52,7 +52,7 @@ impl<P: PhysicalProfile> Prepared<P> {
     #[inline]
     pub fn run(&self, context: &mut [u8], services: &dyn KernelServices) -> Option<u64> {
         match self {
-            Self::Interpreter(ready) => ready.run(context, services),
+            Self::Interpreter(ready) => interpret(ready, context, services),
             Self::Compiled(ready) => ready.run(context, services),
         }
     }
@@ -117,6 +117,16 @@ impl<P: PhysicalProfile> Prepared<P> {
             Self::Compiled(ready) => ready.maps(),
         }
     }
+}
+
+/// Apart, so that the room that the interpreter takes on the stack costs compiled programs nothing.
+#[inline(never)]
+fn interpret<P: PhysicalProfile>(
+    ready: &Interpreter<P>,
+    context: &mut [u8],
+    services: &dyn KernelServices,
+) -> Option<u64> {
+    ready.run(context, services)
 }
 
 impl<P: PhysicalProfile> Executable for Prepared<P> {

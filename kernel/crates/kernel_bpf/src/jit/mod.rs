@@ -115,6 +115,8 @@ pub struct Compiled {
     code: InstalledCode,
     /// Where the code that enters callbacks lies.
     trampoline: usize,
+    /// Whether the code looks at the [`Run`] that it is passed.
+    needs_run: bool,
     context: ContextSize,
     maps: Box<[Arc<Map>]>,
     /// For program arrays.
@@ -180,7 +182,7 @@ impl Compiled {
         context: ContextSize,
         needs: Needs,
     ) -> Result<Self, LoadError> {
-        let (emission, arrays) = emit::<E>(resolver, options)?;
+        let Emitted { emission, arrays, needs_run } = emit::<E>(resolver, options)?;
         let code = InstalledCode::new(options.memory, emission.bytes.len(), &mut |to, address| {
             to.copy_from_slice(&emission.bytes);
             E::place(to, address, &emission.outside);
@@ -197,6 +199,7 @@ impl Compiled {
         let trampoline = emission.entries.last().copied().unwrap_or(0);
         Ok(Self {
             trampoline: code.address() + trampoline as usize,
+            needs_run,
             code,
             context,
             maps: resolver.program.maps.as_slice().into(),
@@ -257,8 +260,37 @@ impl Compiled {
         bytes: usize,
         services: &dyn KernelServices,
     ) -> u64 {
+        if !self.needs_run {
+            // SAFETY: the caller's promise; the code does not look at the run.
+            return unsafe { self.enter(context, ptr::null_mut()) };
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.run_with_state(context, bytes, services) }
+    }
+
+    /// Apart, so that its room on the stack costs nothing where there is no need of it.
+    ///
+    /// # Safety
+    /// As [`Compiled::run_at`].
+    #[inline(never)]
+    unsafe fn run_with_state(
+        &self,
+        context: *mut u8,
+        bytes: usize,
+        services: &dyn KernelServices,
+    ) -> u64 {
         let environment = Environment::new(services, &self.maps, bytes, self.tail_budget);
         let mut run = Run::new(environment, self.trampoline);
+        // SAFETY: the caller's promise.
+        unsafe { self.enter(context, &raw mut run) }
+    }
+
+    /// Enters the code.
+    ///
+    /// # Safety
+    /// As [`Compiled::run_at`]; `run` may be null if the code does not look at it.
+    #[inline]
+    unsafe fn enter(&self, context: *mut u8, run: *mut Run<'_>) -> u64 {
         let entry = ptr::with_exposed_provenance::<()>(self.code.address());
         // SAFETY: the code begins with the main function, which takes these arguments and follows
         // the machine's convention.
@@ -268,7 +300,7 @@ impl Compiled {
         context.expose_provenance();
         // The code does what the verified program says, with memory that it was proved to access
         // in this context; `self` keeps maps alive.
-        entry(context, &raw mut run)
+        entry(context, run)
     }
 
     /// The slot of the instruction that an address belongs to: for the report of a kernel that
@@ -333,7 +365,7 @@ pub fn emit_verified<E: Emitter>(
 ) -> Result<Emission, LoadError> {
     let trust = Trust::default();
     let resolver = Resolver::new(program.get(), Some(program.proof()), &trust);
-    emit::<E>(&resolver, options).map(|(emission, _)| emission)
+    emit::<E>(&resolver, options).map(|emitted| emitted.emission)
 }
 
 /// The machine code of a program that nobody verified: to look at, not to run.
@@ -346,13 +378,17 @@ pub fn emit_trusted<E: Emitter>(
     trust: &Trust,
     options: &Options,
 ) -> Result<Emission, LoadError> {
-    emit::<E>(&Resolver::new(program, None, trust), options).map(|(emission, _)| emission)
+    emit::<E>(&Resolver::new(program, None, trust), options).map(|emitted| emitted.emission)
 }
 
-fn emit<E: Emitter>(
-    resolver: &Resolver<'_>,
-    options: &Options,
-) -> Result<(Emission, Box<[ArrayLookup]>), LoadError> {
+/// A program as code, and what goes with it.
+struct Emitted {
+    emission: Emission,
+    arrays: Box<[ArrayLookup]>,
+    needs_run: bool,
+}
+
+fn emit<E: Emitter>(resolver: &Resolver<'_>, options: &Options) -> Result<Emitted, LoadError> {
     let lowered = front::lower::<E>(resolver, &options.intrinsics, options.blind)?;
     let context = Context {
         machine: &options.machine,
@@ -363,5 +399,5 @@ fn emit<E: Emitter>(
         window: options.memory.window(),
     };
     let emission = assemble::<E>(&lowered, &context)?;
-    Ok((emission, lowered.arrays))
+    Ok(Emitted { emission, needs_run: lowered.needs_run, arrays: lowered.arrays })
 }
