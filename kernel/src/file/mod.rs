@@ -10,7 +10,8 @@
 //! | `tty.rs` | the terminal on the serial line |
 //! | `procfs/` | `/proc` |
 //! | `bpffs.rs` | names that keep BPF objects |
-//! | `pipe.rs`, `poll.rs` | pipes; waiting for one of several files |
+//! | `pipe.rs`, `eventfd.rs` | pipes; counters of events |
+//! | `poll.rs` | waiting for one of several files |
 //!
 //! **Locks.** `VFS` spins and is held for look-ups in memory only; see `kernel_vfs` for the rest.
 
@@ -18,6 +19,7 @@ pub mod bpffs;
 pub mod devfs;
 mod devices;
 mod disk;
+pub mod eventfd;
 mod ext2;
 pub mod mounting;
 pub mod pipe;

@@ -7,6 +7,7 @@
 //! | `task.rs`, `process.rs` | a thread; what its process shares |
 //! | `family.rs` | the table of processes: parents, children, groups, who is waited for |
 //! | `scheduler.rs`, `timer.rs` | run queues, switching, sleeping, the CPU's one-shot timer |
+//! | `event_timer.rs`, `interval.rs` | timers that nobody waits for; a process's interval timer |
 //! | `wait.rs`, `futex.rs` | wait queues; waiting on a word of memory |
 //! | `signal.rs`, `delivery.rs` | signals: sending, choosing, running handlers |
 //! | `job.rs` | readers in the terminal's background |

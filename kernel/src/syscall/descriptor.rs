@@ -1,23 +1,18 @@
-//! Descriptors: `open openat creat close dup dup2 dup3 pipe pipe2 fcntl ioctl poll ppoll`.
-
-use alloc::sync::Arc;
-use alloc::vec::Vec;
+//! Descriptors: `open openat creat close close_range dup dup2 dup3 pipe pipe2 eventfd eventfd2 fcntl
+//! ioctl`.
 
 use kernel_abi::Errno;
 use kernel_abi::file::{
     AT_FDCWD, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC,
     ioctl as request,
 };
-use kernel_vfs::{DESCRIPTOR_LIMIT, FileType, OpenFile, OpenFlags, Readiness};
+use kernel_vfs::{DESCRIPTOR_LIMIT, FileType, OpenFile, OpenFlags};
 
 use super::SyscallResult;
 use super::errno::OrErrno;
 use super::path::{Caller, PathBuffer};
-use super::time::{read_timespec, to_timespec};
 use crate::arch::abi;
-use crate::file::{pipe, poll};
-use crate::mcore::mtask::signal;
-use crate::mcore::{current, now_ns};
+use crate::file::{eventfd, pipe};
 use crate::mem::memapi::may_allocate;
 use crate::mem::user::{read_user, write_user};
 
@@ -83,6 +78,27 @@ fn open_at(directory: usize, path: usize, flags: usize, mode: usize) -> SyscallR
 pub fn close([fd, ..]: [usize; 6]) -> SyscallResult {
     let file = Caller::new().files()?.remove(fd as u32).or_errno()?;
     drop(file);
+    Ok(0)
+}
+
+/// `close_range(2)`. A table of descriptors that other processes share is not copied first
+/// (`CLOSE_RANGE_UNSHARE`).
+pub fn close_range([first, last, flags, ..]: [usize; 6]) -> SyscallResult {
+    const CLOSE_ON_EXEC: u32 = 4;
+    let (first, last, flags) = (first as u32, last as u32, flags as u32);
+    if flags & !CLOSE_ON_EXEC != 0 || first > last {
+        return Err(Errno::EINVAL);
+    }
+    let caller = Caller::new();
+    let files = caller.files()?;
+    for fd in files.list().into_iter().filter(|fd| (first..=last).contains(fd)) {
+        // One that another thread has closed meanwhile is as it should be.
+        if flags == 0 {
+            drop(files.remove(fd));
+        } else {
+            let _ = files.set_close_on_exec(fd, true);
+        }
+    }
     Ok(0)
 }
 
@@ -153,6 +169,27 @@ fn make_pipe(ends: usize, flags: OpenFlags) -> SyscallResult {
     result.map(|()| 0)
 }
 
+/// `eventfd(2)`, without flags.
+pub fn eventfd([count, ..]: [usize; 6]) -> SyscallResult {
+    eventfd2([count, 0, 0, 0, 0, 0])
+}
+
+/// `eventfd2(2)`.
+pub fn eventfd2([count, flags, ..]: [usize; 6]) -> SyscallResult {
+    const SEMAPHORE: u32 = 1;
+    let semaphore = flags as u32 & SEMAPHORE != 0;
+    let flags = abi::open_flags(flags as u32 & !SEMAPHORE);
+    let flags = OpenFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
+    if !(OpenFlags::CLOSE_ON_EXEC | OpenFlags::NONBLOCK).contains(flags) {
+        return Err(Errno::EINVAL);
+    }
+    let caller = Caller::new();
+    let files = caller.files()?;
+    let file = eventfd::new(count as u32, semaphore, flags).or_errno()?;
+    let close_on_exec = flags.contains(OpenFlags::CLOSE_ON_EXEC);
+    files.install(file, close_on_exec).or_errno().map(|fd| fd as usize)
+}
+
 /// `fcntl(2)`. Locks, leases and signals are not supported.
 pub fn fcntl([fd, command, argument, ..]: [usize; 6]) -> SyscallResult {
     let caller = Caller::new();
@@ -215,112 +252,4 @@ pub fn ioctl([fd, command, argument, ..]: [usize; 6]) -> SyscallResult {
 
 fn is_regular(file: &OpenFile) -> bool {
     file.dentry().is_some_and(|dentry| dentry.file_type() == FileType::Regular)
-}
-
-/// `POLLNVAL`: the descriptor is not open.
-const INVALID: u16 = 0x20;
-
-/// How long a wait for readiness may last.
-#[derive(Clone, Copy)]
-enum Patience {
-    /// Only a look.
-    None,
-    /// Up to a time on the scale of `now_ns`.
-    Until(u64),
-    Forever,
-}
-
-impl Patience {
-    /// For so many nanoseconds from now.
-    fn of(nanoseconds: u64) -> Self {
-        match nanoseconds {
-            0 => Self::None,
-            nanoseconds => Self::Until(current().wait_deadline(nanoseconds)),
-        }
-    }
-}
-
-/// `poll(2)`: milliseconds; negative is for ever.
-pub fn poll([list, count, timeout, ..]: [usize; 6]) -> SyscallResult {
-    let patience = match u64::try_from(timeout as i32) {
-        Ok(milliseconds) => Patience::of(milliseconds * 1_000_000),
-        Err(_) => Patience::Forever,
-    };
-    let result = wait_for_any(list, count, patience);
-    if let (Err(Errno::EINTR), Patience::Until(deadline)) = (result, patience) {
-        current().note_interrupted_wait(deadline);
-    }
-    result
-}
-
-/// `ppoll(2)`: with the signal mask at `mask`, if there is one, while it waits; leaves at `time`
-/// what is left of the time.
-pub fn ppoll([list, count, time, mask, set_bytes, _]: [usize; 6]) -> SyscallResult {
-    let patience = match time {
-        0 => Patience::Forever,
-        address => Patience::of(read_timespec(address)?),
-    };
-    if mask != 0 {
-        if set_bytes != size_of::<u64>() {
-            return Err(Errno::EINVAL);
-        }
-        signal::suspend_with(read_user(mask)?);
-    }
-    let result = wait_for_any(list, count, patience);
-    if mask != 0 && result != Err(Errno::EINTR) {
-        // Otherwise the signal is dealt with first.
-        signal::end_suspension();
-    }
-    if let Patience::Until(deadline) = patience {
-        // Memory that cannot be written is not an error here, as on Linux.
-        let _ = write_user(time, to_timespec(deadline.saturating_sub(now_ns())));
-    }
-    result
-}
-
-/// Waits until one of `count` descriptors in the user's `list` is ready; how many are.
-fn wait_for_any(list: usize, count: usize, patience: Patience) -> SyscallResult {
-    if count > DESCRIPTOR_LIMIT as usize {
-        return Err(Errno::EINVAL);
-    }
-    let caller = Caller::new();
-    // struct pollfd: descriptor, events, returned events; one word.
-    let mut entries: Vec<(Option<Arc<OpenFile>>, u64)> = Vec::new();
-    entries.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
-    for index in 0..count {
-        let address = list.checked_add(8 * index).ok_or(Errno::EFAULT)?;
-        let word: u64 = read_user(address)?;
-        let file = if (word as i32) < 0 { None } else { caller.file(word as usize).ok() };
-        entries.push((file, word & 0xffff_ffff_ffff));
-    }
-    let mut look = || {
-        let mut ready = 0;
-        for (file, word) in &mut entries {
-            let events = (*word >> 32) as u16;
-            let found = match file {
-                Some(file) => {
-                    let always = Readiness::ERROR | Readiness::HANG_UP;
-                    file.file().readiness().bits() & (events | always.bits())
-                }
-                None if (*word as i32) < 0 => 0,
-                None => INVALID,
-            };
-            *word = *word & 0xffff_ffff_ffff | u64::from(found) << 48;
-            ready += usize::from(found != 0);
-        }
-        (ready > 0).then_some(ready)
-    };
-    let ready = match (look(), patience) {
-        (Some(ready), _) => ready,
-        (None, Patience::None) => 0,
-        (None, Patience::Until(deadline)) => {
-            poll::wait(look, Some(deadline)).or_errno()?.unwrap_or(0)
-        }
-        (None, Patience::Forever) => poll::wait(look, None).or_errno()?.unwrap_or(0),
-    };
-    for (index, (_, word)) in entries.iter().enumerate() {
-        // The returned events are the last two of eight bytes.
-        write_user(list.wrapping_add(8 * index + 6), (*word >> 48) as u16)?;
-    }
-    Ok(ready)
 }

@@ -1,5 +1,5 @@
-//! Reading and writing: `read write readv writev pread64 pwrite64 lseek`, and what makes it
-//! durable: `fsync fdatasync sync syncfs`.
+//! Reading and writing: `read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2
+//! lseek`, and what makes it durable: `fsync fdatasync sync syncfs`.
 
 use alloc::vec::Vec;
 
@@ -29,7 +29,7 @@ fn source(address: usize, length: usize) -> Result<UserSource, Errno> {
 
 /// The error number of a failed write; a broken pipe is told by a signal, too.
 #[cold]
-fn write_error(error: FsError) -> Errno {
+pub(super) fn write_error(error: FsError) -> Errno {
     if error == FsError::BrokenPipe {
         signal::send(current().process(), SIGPIPE, SignalInfo::user(), None);
     }
@@ -38,13 +38,13 @@ fn write_error(error: FsError) -> Errno {
 
 /// The flags of a file that may be read.
 #[inline]
-fn readable(file: &OpenFile) -> Result<OpenFlags, Errno> {
+pub(super) fn readable(file: &OpenFile) -> Result<OpenFlags, Errno> {
     Some(file.flags()).filter(|flags| flags.readable()).ok_or(Errno::EBADF)
 }
 
 /// The flags of a file that may be written.
 #[inline]
-fn writable(file: &OpenFile) -> Result<OpenFlags, Errno> {
+pub(super) fn writable(file: &OpenFile) -> Result<OpenFlags, Errno> {
     Some(file.flags()).filter(|flags| flags.writable()).ok_or(Errno::EBADF)
 }
 
@@ -198,6 +198,45 @@ pub fn writev([fd, list, count, ..]: [usize; 6]) -> SyscallResult {
     writable(&file)?;
     let mut vector = Vector::read(list, count)?;
     file.write(&mut vector).map_err(write_error)
+}
+
+/// The offset of `preadv(2)` and its kin, which comes in one register.
+fn vector_offset(offset: usize) -> Result<u64, Errno> {
+    u64::try_from(offset as i64).map_err(|_| Errno::EINVAL)
+}
+
+/// `preadv(2)`.
+pub fn preadv([fd, list, count, offset, ..]: [usize; 6]) -> SyscallResult {
+    let offset = vector_offset(offset)?;
+    let file = Caller::new().file(fd)?;
+    readable(&file)?;
+    file.read_at(offset, &mut Vector::read(list, count)?).or_errno()
+}
+
+/// `pwritev(2)`.
+pub fn pwritev([fd, list, count, offset, ..]: [usize; 6]) -> SyscallResult {
+    let offset = vector_offset(offset)?;
+    let file = Caller::new().file(fd)?;
+    writable(&file)?;
+    file.write_at(offset, &mut Vector::read(list, count)?).map_err(write_error)
+}
+
+/// `preadv2(2)`, without flags; the offset -1 means the description's own.
+pub fn preadv2([fd, list, count, offset, high, flags]: [usize; 6]) -> SyscallResult {
+    match (flags as u32, offset as i64) {
+        (0, -1) => readv([fd, list, count, 0, 0, 0]),
+        (0, _) => preadv([fd, list, count, offset, high, 0]),
+        _ => Err(Errno::EOPNOTSUPP),
+    }
+}
+
+/// `pwritev2(2)`, likewise.
+pub fn pwritev2([fd, list, count, offset, high, flags]: [usize; 6]) -> SyscallResult {
+    match (flags as u32, offset as i64) {
+        (0, -1) => writev([fd, list, count, 0, 0, 0]),
+        (0, _) => pwritev([fd, list, count, offset, high, 0]),
+        _ => Err(Errno::EOPNOTSUPP),
+    }
 }
 
 /// `lseek(2)`. Holes are not looked for: `SEEK_DATA` and `SEEK_HOLE` are refused.

@@ -15,15 +15,20 @@ pub mod directory;
 pub mod errno;
 pub mod file;
 pub mod futex;
+pub mod identity;
+pub mod limits;
 pub mod memory;
 pub mod mount;
 mod path;
+pub mod poll;
 pub mod process;
 pub mod sched;
 pub mod signal;
 pub mod stat;
 pub mod system;
 pub mod time;
+pub mod timer;
+pub mod transfer;
 
 use kernel_abi::Errno;
 use kernel_abi::syscall::ABSENT;
@@ -72,6 +77,7 @@ macro_rules! table {
 static TABLE: [Handler; TABLE_SIZE] = table! {
     plain {
         ACCESS => stat::access,
+        ALARM => timer::alarm,
         ARCH_PRCTL => process::arch_prctl,
         BPF => bpf::sys_bpf,
         BRK => memory::brk,
@@ -83,14 +89,19 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         CLOCK_NANOSLEEP => time::clock_nanosleep,
         CLOCK_SETTIME => time::clock_settime,
         CLOSE => descriptor::close,
+        CLOSE_RANGE => descriptor::close_range,
         CREAT => descriptor::creat,
         DUP => descriptor::dup,
         DUP2 => descriptor::dup2,
         DUP3 => descriptor::dup3,
+        EVENTFD => descriptor::eventfd,
+        EVENTFD2 => descriptor::eventfd2,
         EXIT => process::exit,
         EXIT_GROUP => process::exit_group,
         FACCESSAT => stat::faccessat,
         FACCESSAT2 => stat::faccessat2,
+        FADVISE64 => transfer::fadvise64,
+        FALLOCATE => transfer::fallocate,
         FCHDIR => directory::fchdir,
         FCHMOD => stat::fchmod,
         FCHMODAT => stat::fchmodat,
@@ -106,23 +117,25 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         GETCPU => sched::getcpu,
         GETCWD => directory::getcwd,
         GETDENTS64 => directory::getdents64,
-        GETEGID => process::getegid,
-        GETEUID => process::geteuid,
-        GETGID => process::getgid,
-        GETGROUPS => process::getgroups,
+        GETEGID => identity::getegid,
+        GETEUID => identity::geteuid,
+        GETGID => identity::getgid,
+        GETGROUPS => identity::getgroups,
+        GETITIMER => timer::getitimer,
         GETPGID => process::getpgid,
         GETPGRP => process::getpgrp,
         GETPID => process::getpid,
         GETPPID => process::getppid,
+        GETPRIORITY => sched::getpriority,
         GETRANDOM => system::getrandom,
-        GETRESGID => process::getresgid,
-        GETRESUID => process::getresuid,
-        GETRLIMIT => process::getrlimit,
+        GETRESGID => identity::getresgid,
+        GETRESUID => identity::getresuid,
+        GETRLIMIT => limits::getrlimit,
         GETRUSAGE => process::getrusage,
         GETSID => process::getsid,
         GETTID => process::gettid,
         GETTIMEOFDAY => time::gettimeofday,
-        GETUID => process::getuid,
+        GETUID => identity::getuid,
         GET_ROBUST_LIST => process::get_robust_list,
         IOCTL => descriptor::ioctl,
         KILL => signal::kill,
@@ -149,12 +162,17 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         PAUSE => signal::pause,
         PIPE => descriptor::pipe,
         PIPE2 => descriptor::pipe2,
-        POLL => descriptor::poll,
-        PPOLL => descriptor::ppoll,
+        POLL => poll::poll,
+        PPOLL => poll::ppoll,
         PRCTL => process::prctl,
         PREAD64 => file::pread64,
-        PRLIMIT64 => process::prlimit64,
+        PREADV => file::preadv,
+        PREADV2 => file::preadv2,
+        PRLIMIT64 => limits::prlimit64,
+        PSELECT6 => poll::pselect6,
         PWRITE64 => file::pwrite64,
+        PWRITEV => file::pwritev,
+        PWRITEV2 => file::pwritev2,
         READ => file::read,
         READLINK => directory::readlink,
         READLINKAT => directory::readlinkat,
@@ -167,15 +185,31 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         RT_SIGACTION => signal::rt_sigaction,
         RT_SIGPENDING => signal::rt_sigpending,
         RT_SIGPROCMASK => signal::rt_sigprocmask,
+        RT_SIGQUEUEINFO => signal::rt_sigqueueinfo,
         RT_SIGSUSPEND => signal::rt_sigsuspend,
+        RT_SIGTIMEDWAIT => signal::rt_sigtimedwait,
+        RT_TGSIGQUEUEINFO => signal::rt_tgsigqueueinfo,
         SCHED_GETAFFINITY => sched::sched_getaffinity,
+        SCHED_GETPARAM => sched::sched_getparam,
+        SCHED_GETSCHEDULER => sched::sched_getscheduler,
+        SCHED_GET_PRIORITY_MAX => sched::sched_get_priority_max,
+        SCHED_GET_PRIORITY_MIN => sched::sched_get_priority_min,
+        SCHED_SETSCHEDULER => sched::sched_setscheduler,
         SCHED_YIELD => sched::sched_yield,
-        SETGID => process::setgid,
+        SELECT => poll::select,
+        SENDFILE => transfer::sendfile,
+        SETGID => identity::setgid,
+        SETGROUPS => identity::setgroups,
         SETHOSTNAME => system::sethostname,
+        SETITIMER => timer::setitimer,
         SETPGID => process::setpgid,
-        SETRLIMIT => process::setrlimit,
+        SETREGID => identity::setregid,
+        SETRESGID => identity::setresgid,
+        SETRESUID => identity::setresuid,
+        SETREUID => identity::setreuid,
+        SETRLIMIT => limits::setrlimit,
         SETSID => process::setsid,
-        SETUID => process::setuid,
+        SETUID => identity::setuid,
         SET_ROBUST_LIST => process::set_robust_list,
         SET_TID_ADDRESS => process::set_tid_address,
         STAT => stat::stat,

@@ -1,5 +1,6 @@
-//! Processes: `fork vfork clone execve exit exit_group wait4 waitid`, identities, groups and
-//! sessions, and what a thread tells the kernel of itself.
+//! Processes: `fork vfork clone execve exit exit_group wait4 waitid`, process groups and sessions,
+//! and what a thread tells the kernel of itself. Who a process is, is in `identity.rs`; its limits
+//! are in `limits.rs`.
 
 use alloc::vec::Vec;
 
@@ -17,9 +18,9 @@ use crate::mcore::mtask::family::{self, WaitRequest, Which};
 use crate::mcore::mtask::fork::{CloneFlags, CloneRequest, clone as clone_task};
 use crate::mcore::mtask::signal::{SIGCHLD, SignalInfo};
 use crate::mcore::mtask::{delivery, task};
-use crate::mcore::{Credentials, Process, current};
+use crate::mcore::{Process, current};
 use crate::mem::memapi::may_allocate;
-use crate::mem::user::{copy_from_user, copy_to_user, read_user, strncpy_from_user, write_user};
+use crate::mem::user::{copy_to_user, read_user, strncpy_from_user, write_user};
 
 /// `fork(2)`.
 pub fn fork(frame: &mut Frame, _: [usize; 6]) -> SyscallResult {
@@ -224,71 +225,7 @@ pub fn gettid(_: [usize; 6]) -> SyscallResult {
     Ok(current().tid() as usize)
 }
 
-/// `getuid(2)`.
-pub fn getuid(_: [usize; 6]) -> SyscallResult {
-    Ok(current().process().credentials().uid as usize)
-}
-
-/// `geteuid(2)`.
-pub fn geteuid(_: [usize; 6]) -> SyscallResult {
-    Ok(current().process().credentials().euid as usize)
-}
-
-/// `getgid(2)`.
-pub fn getgid(_: [usize; 6]) -> SyscallResult {
-    Ok(current().process().credentials().gid as usize)
-}
-
-/// `getegid(2)`.
-pub fn getegid(_: [usize; 6]) -> SyscallResult {
-    Ok(current().process().credentials().egid as usize)
-}
-
-fn change(with: impl FnOnce(Credentials) -> Option<Credentials>) -> SyscallResult {
-    if current().process().change_credentials(with) { Ok(0) } else { Err(Errno::EPERM) }
-}
-
-/// `setuid(2)`.
-pub fn setuid([uid, ..]: [usize; 6]) -> SyscallResult {
-    let uid = valid_id(uid)?;
-    change(|credentials| credentials.with_uid(uid))
-}
-
-/// `setgid(2)`.
-pub fn setgid([gid, ..]: [usize; 6]) -> SyscallResult {
-    let gid = valid_id(gid)?;
-    change(|credentials| credentials.with_gid(gid))
-}
-
-/// -1 names nobody.
-fn valid_id(id: usize) -> Result<u32, Errno> {
-    if id as u32 == u32::MAX { Err(Errno::EINVAL) } else { Ok(id as u32) }
-}
-
-/// `getresuid(2)`.
-pub fn getresuid([real, effective, saved, ..]: [usize; 6]) -> SyscallResult {
-    let credentials = current().process().credentials();
-    write_user(real, credentials.uid)?;
-    write_user(effective, credentials.euid)?;
-    write_user(saved, credentials.suid)?;
-    Ok(0)
-}
-
-/// `getresgid(2)`.
-pub fn getresgid([real, effective, saved, ..]: [usize; 6]) -> SyscallResult {
-    let credentials = current().process().credentials();
-    write_user(real, credentials.gid)?;
-    write_user(effective, credentials.egid)?;
-    write_user(saved, credentials.sgid)?;
-    Ok(0)
-}
-
-/// `getgroups(2)`: there are no supplementary groups.
-pub fn getgroups([size, ..]: [usize; 6]) -> SyscallResult {
-    if (size as i32) < 0 { Err(Errno::EINVAL) } else { Ok(0) }
-}
-
-fn process_or_self(pid: usize) -> Result<alloc::sync::Arc<Process>, Errno> {
+pub(super) fn process_or_self(pid: usize) -> Result<alloc::sync::Arc<Process>, Errno> {
     if pid as u32 == 0 {
         return Ok(current().process().clone());
     }
@@ -393,55 +330,6 @@ pub fn prctl([option, address, ..]: [usize; 6]) -> SyscallResult {
         }
         _ => Err(Errno::EINVAL),
     }
-}
-
-/// The limits of `prlimit64(2)`: soft and hard.
-fn limit(resource: usize) -> Option<[u64; 2]> {
-    const INFINITE: u64 = u64::MAX;
-    Some(match resource {
-        // CPU FSIZE DATA, RSS, AS LOCKS
-        0..=2 | 5 | 9 | 10 => [INFINITE; 2],
-        3 => [crate::mem::layout::STACK_LIMIT as u64; 2],
-        // CORE: none are written.
-        4 => [0; 2],
-        6 => [family::TASK_LIMIT as u64; 2],
-        7 => [u64::from(kernel_vfs::DESCRIPTOR_LIMIT); 2],
-        // MEMLOCK SIGPENDING MSGQUEUE NICE RTPRIO RTTIME
-        8 => [INFINITE; 2],
-        11 => [64; 2],
-        12..=14 => [0; 2],
-        15 => [INFINITE; 2],
-        _ => return None,
-    })
-}
-
-/// `prlimit64(2)`: limits are fixed; setting one to what it is succeeds.
-pub fn prlimit64([pid, resource, new, old, ..]: [usize; 6]) -> SyscallResult {
-    let limit = limit(resource).ok_or(Errno::EINVAL)?;
-    process_or_self(pid)?;
-    let wanted = if new == 0 { limit } else { read_user::<[u64; 2]>(new)? };
-    if wanted[0] > wanted[1] {
-        return Err(Errno::EINVAL);
-    }
-    if wanted != limit {
-        return Err(Errno::EPERM);
-    }
-    if old != 0 {
-        write_user(old, limit)?;
-    }
-    Ok(0)
-}
-
-/// `getrlimit(2)`.
-pub fn getrlimit([resource, to, ..]: [usize; 6]) -> SyscallResult {
-    prlimit64([0, resource, 0, to, 0, 0])
-}
-
-/// `setrlimit(2)`.
-pub fn setrlimit([resource, from, ..]: [usize; 6]) -> SyscallResult {
-    let mut probe = [0];
-    copy_from_user(&mut probe, from)?;
-    prlimit64([0, resource, from, 0, 0, 0])
 }
 
 /// `getrusage(2)`.

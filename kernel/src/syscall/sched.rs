@@ -1,4 +1,6 @@
-//! Scheduling: `sched_yield sched_getaffinity getcpu`.
+//! Scheduling: `sched_yield sched_getaffinity getcpu`, and what says that all are scheduled alike:
+//! `getpriority sched_getscheduler sched_setscheduler sched_getparam sched_get_priority_max
+//! sched_get_priority_min`.
 
 use kernel_abi::Errno;
 
@@ -6,7 +8,7 @@ use super::SyscallResult;
 use crate::mcore::context::cpus;
 use crate::mcore::mtask::family;
 use crate::mcore::{current, this_cpu, yield_now};
-use crate::mem::user::write_user;
+use crate::mem::user::{read_user, write_user};
 
 /// `sched_yield(2)`.
 pub fn sched_yield(_: [usize; 6]) -> SyscallResult {
@@ -37,4 +39,79 @@ pub fn getcpu([cpu, node, ..]: [usize; 6]) -> SyscallResult {
         write_user(node, 0u32)?;
     }
     Ok(0)
+}
+
+/// `SCHED_OTHER`, the one way in which tasks are scheduled here; those that real time has.
+const OTHER: usize = 0;
+const REAL_TIME: [usize; 2] = [1, 2];
+
+fn check_thread(tid: usize) -> Result<(), Errno> {
+    if (tid as i32) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    if tid as u32 != 0 {
+        family::thread(tid as u32).ok_or(Errno::ESRCH)?;
+    }
+    Ok(())
+}
+
+/// `getpriority(2)`, as the kernel has it: 20 less the nice value, which is 0 for all.
+pub fn getpriority([which, who, ..]: [usize; 6]) -> SyscallResult {
+    const PROCESS: usize = 0;
+    const GROUP: usize = 1;
+    const USER: usize = 2;
+    match which {
+        PROCESS => {
+            if who as u32 != 0 {
+                family::process(who as u32).ok_or(Errno::ESRCH)?;
+            }
+        }
+        GROUP | USER => {}
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(20)
+}
+
+/// `sched_getscheduler(2)`.
+pub fn sched_getscheduler([tid, ..]: [usize; 6]) -> SyscallResult {
+    check_thread(tid)?;
+    Ok(OTHER)
+}
+
+/// `sched_setscheduler(2)`: to what it is.
+pub fn sched_setscheduler([tid, policy, parameters, ..]: [usize; 6]) -> SyscallResult {
+    check_thread(tid)?;
+    let priority: u32 = read_user(parameters)?;
+    match policy {
+        OTHER if priority == 0 => Ok(0),
+        OTHER => Err(Errno::EINVAL),
+        policy if REAL_TIME.contains(&policy) => Err(Errno::EPERM),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// `sched_getparam(2)`.
+pub fn sched_getparam([tid, to, ..]: [usize; 6]) -> SyscallResult {
+    check_thread(tid)?;
+    write_user(to, 0u32)?;
+    Ok(0)
+}
+
+/// `sched_get_priority_max(2)`.
+pub fn sched_get_priority_max([policy, ..]: [usize; 6]) -> SyscallResult {
+    priority_bound(policy, 99)
+}
+
+/// `sched_get_priority_min(2)`.
+pub fn sched_get_priority_min([policy, ..]: [usize; 6]) -> SyscallResult {
+    priority_bound(policy, 1)
+}
+
+/// The bound for `policy`: of real time, or 0.
+fn priority_bound(policy: usize, real_time: usize) -> SyscallResult {
+    match policy {
+        OTHER | 3 | 5 => Ok(0),
+        policy if REAL_TIME.contains(&policy) => Ok(real_time),
+        _ => Err(Errno::EINVAL),
+    }
 }

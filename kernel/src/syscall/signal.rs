@@ -1,21 +1,22 @@
-//! Signals: `kill tkill tgkill rt_sigaction rt_sigprocmask rt_sigpending rt_sigsuspend
-//! rt_sigreturn sigaltstack pause`.
+//! Signals: `kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo rt_sigaction rt_sigprocmask
+//! rt_sigpending rt_sigsuspend rt_sigtimedwait rt_sigreturn sigaltstack pause`.
 
 use alloc::sync::Arc;
 
 use kernel_abi::Errno;
 
+use super::time::read_timespec;
 use super::{Frame, SyscallResult};
 use crate::arch::abi::MIN_SIGNAL_STACK;
 use crate::arch::{SignalStack, TrapFrame};
 use crate::mcore::mtask::delivery::{
-    SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, is_on, return_from_handler,
+    SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, info_words, is_on, return_from_handler,
 };
 use crate::mcore::mtask::family::{self, INIT_PID};
 use crate::mcore::mtask::signal::{
     self, Action, SIGKILL, SIGNAL_LAST, SIGSTOP, SignalInfo, exchange_action, mask, set_mask,
 };
-use crate::mcore::{Process, WaitQueue, current};
+use crate::mcore::{Process, WaitQueue, current, now_ns};
 use crate::mem::user::{read_user, write_user};
 
 /// Bytes of the kernel's `sigset_t`.
@@ -95,13 +96,69 @@ fn send_to_thread(group: Option<u32>, tid: usize, signal: usize) -> SyscallResul
         return Err(Errno::EINVAL);
     }
     let signal = signal_number(signal)?;
-    let thread = family::thread(tid as u32).ok_or(Errno::ESRCH)?;
+    send_info_to_thread(group, tid as u32, signal, SignalInfo::thread())
+}
+
+fn send_info_to_thread(
+    group: Option<u32>,
+    tid: u32,
+    signal: u32,
+    info: SignalInfo,
+) -> SyscallResult {
+    let thread = family::thread(tid).ok_or(Errno::ESRCH)?;
     if group.is_some_and(|group| group != thread.pid()) {
         return Err(Errno::ESRCH);
     }
     check_permission(thread.process())?;
-    signal::send(thread.process(), signal, SignalInfo::thread(), Some(&thread));
-    Ok(0)
+    let sent = signal::send(thread.process(), signal, info, Some(&thread));
+    if sent { Ok(0) } else { Err(Errno::EAGAIN) }
+}
+
+/// What a caller says of a signal for `target`, a `siginfo_t`: its code, its sender, its value.
+/// What the kernel says of signals, only the kernel may say, but to oneself.
+fn info_from_user(address: usize, target: u32) -> Result<SignalInfo, Errno> {
+    const TKILL: i32 = -6;
+    let [_, code, sender, value] = read_user::<[u64; 4]>(address)?;
+    let code = code as i32;
+    if (code >= 0 || code == TKILL) && target != current().pid() {
+        return Err(Errno::EPERM);
+    }
+    Ok(SignalInfo::queued(code, sender as u32, (sender >> 32) as u32, value as usize))
+}
+
+/// `rt_sigqueueinfo(2)`, which `sigqueue(3)` calls.
+pub fn rt_sigqueueinfo([pid, signal, info, ..]: [usize; 6]) -> SyscallResult {
+    let info = info_from_user(info, pid as u32)?;
+    let signal = signal_number(signal)?;
+    let target = family::process(pid as u32).ok_or(Errno::ESRCH)?;
+    check_permission(&target)?;
+    if signal::send(&target, signal, info, None) { Ok(0) } else { Err(Errno::EAGAIN) }
+}
+
+/// `rt_tgsigqueueinfo(2)`.
+pub fn rt_tgsigqueueinfo([group, tid, signal, info, ..]: [usize; 6]) -> SyscallResult {
+    if group as i32 <= 0 || tid as i32 <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    let info = info_from_user(info, group as u32)?;
+    send_info_to_thread(Some(group as u32), tid as u32, signal_number(signal)?, info)
+}
+
+/// `rt_sigtimedwait(2)`: takes one of the signals of a set, and returns its number.
+pub fn rt_sigtimedwait([set, info, time, set_bytes, ..]: [usize; 6]) -> SyscallResult {
+    if set_bytes != SET_BYTES {
+        return Err(Errno::EINVAL);
+    }
+    let wanted = read_user::<u64>(set)?;
+    let deadline = match time {
+        0 => u64::MAX,
+        address => now_ns().saturating_add(read_timespec(address)?),
+    };
+    let (signal, taken) = signal::wait_for(wanted, deadline)?.ok_or(Errno::EAGAIN)?;
+    if info != 0 {
+        write_user(info, info_words(signal, &taken))?;
+    }
+    Ok(signal as usize)
 }
 
 /// `rt_sigaction(2)`.

@@ -207,6 +207,7 @@ bitflags::bitflags! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Readiness: u16 {
         const READ = 0x1;
+        const PRIORITY = 0x2;
         const WRITE = 0x4;
         const ERROR = 0x8;
         const HANG_UP = 0x10;

@@ -46,9 +46,36 @@ impl Credentials {
         }
     }
 
+    /// `setresuid(2)`: real, effective and saved, where one is given; without privilege each to one
+    /// of the three that there are. `None` if it is not allowed.
+    #[must_use]
+    pub fn with_uids(self, wanted: [Option<u32>; 3]) -> Option<Self> {
+        let now = [self.uid, self.euid, self.suid];
+        let [uid, euid, suid] = exchange(now, wanted, self.is_privileged())?;
+        Some(Self { uid, euid, suid, ..self })
+    }
+
+    /// `setresgid(2)`, likewise.
+    #[must_use]
+    pub fn with_gids(self, wanted: [Option<u32>; 3]) -> Option<Self> {
+        let now = [self.gid, self.egid, self.sgid];
+        let [gid, egid, sgid] = exchange(now, wanted, self.is_privileged())?;
+        Some(Self { gid, egid, sgid, ..self })
+    }
+
     /// Whether a process with these may send signals to one with `target` (`kill(2)`).
     pub fn may_signal(&self, target: &Self) -> bool {
         self.is_privileged()
             || [self.uid, self.euid].iter().any(|&id| id == target.uid || id == target.suid)
     }
+}
+
+/// The identifiers `now` with those that are `wanted`, which without privilege are among them.
+fn exchange(now: [u32; 3], wanted: [Option<u32>; 3], privileged: bool) -> Option<[u32; 3]> {
+    let allowed = |id: &u32| privileged || now.contains(id);
+    if !wanted.iter().flatten().all(allowed) {
+        return None;
+    }
+    let [real, effective, saved] = wanted;
+    Some([real.unwrap_or(now[0]), effective.unwrap_or(now[1]), saved.unwrap_or(now[2])])
 }

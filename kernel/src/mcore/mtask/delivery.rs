@@ -201,7 +201,8 @@ pub fn info_words(signal: u32, info: &SignalInfo) -> [u64; 16] {
         words[2] = info.value as u64;
     } else {
         words[2] = u64::from(info.pid) | u64::from(info.uid) << 32;
-        words[3] = u64::from(info.value as u32);
+        // What `sigqueue(3)` passes may be a pointer; a status is an `int`.
+        words[3] = if info.code < 0 { info.value as u64 } else { u64::from(info.value as u32) };
     }
     words
 }

@@ -2,11 +2,13 @@
 
 pub mod credentials;
 pub mod delivery;
+pub mod event_timer;
 pub mod exec;
 pub mod exit;
 pub mod family;
 pub mod fork;
 pub mod futex;
+pub mod interval;
 pub mod job;
 pub mod process;
 pub mod quiescent;

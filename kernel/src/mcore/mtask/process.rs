@@ -4,10 +4,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use kernel_sync::{OnceCell, SpinLock};
+use kernel_sync::{Mutex, OnceCell, SpinLock};
 use kernel_vfs::{Dentry, FdTable, FsContext};
 
 use super::credentials::Credentials;
+use super::interval::Interval;
 use super::signal::Signals;
 use super::task::Task;
 use super::wait::WaitQueue;
@@ -68,6 +69,8 @@ pub struct Process {
     pub(super) sole_thread: AtomicU32,
     /// `execve` has been done since the process was forked (`setpgid` asks).
     pub(super) has_execed: AtomicU32,
+    /// Its interval timer; a lock that may sleep.
+    pub(super) interval: Mutex<Interval>,
     started_ns: u64,
 }
 
@@ -121,6 +124,7 @@ impl Process {
             children_ns: AtomicU64::new(0),
             sole_thread: AtomicU32::new(0),
             has_execed: AtomicU32::new(0),
+            interval: Mutex::new(Interval::default()),
             started_ns: Arch::now_ns(),
         }
     }

@@ -2,7 +2,7 @@
 //! Handlers are run by [`delivery`](super::delivery).
 //!
 //! Each signal is pending at most once, for the process or for a thread; real-time signals are
-//! not queued.
+//! queued, in the order in which they are sent.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,6 +12,7 @@ use super::super::context::current;
 use super::process::{CONTINUED, NOT_ENDING, Process};
 use super::scheduler::wake;
 use super::task::{Task, TaskState, Tid};
+use super::wait::{Interrupted, WaitQueue};
 use crate::arch::{Arch, Architecture, SignalStack, UserFault};
 use crate::mem::demand::FaultError;
 use crate::mem::fault::Unresolved;
@@ -20,6 +21,10 @@ type Frame = <Arch as Architecture>::Frame;
 
 /// The highest signal.
 pub const SIGNAL_LAST: u32 = 64;
+/// The first real-time signal.
+const REAL_TIME_FIRST: u32 = 32;
+/// As many signals as wait for a process and its threads (`RLIMIT_SIGPENDING`).
+pub const PENDING_LIMIT: usize = 1024;
 
 pub const SIGILL: u32 = 4;
 pub const SIGTRAP: u32 = 5;
@@ -28,6 +33,7 @@ pub const SIGFPE: u32 = 8;
 pub const SIGKILL: u32 = 9;
 pub const SIGSEGV: u32 = 11;
 pub const SIGPIPE: u32 = 13;
+pub const SIGALRM: u32 = 14;
 pub const SIGINT: u32 = 2;
 pub const SIGCHLD: u32 = 17;
 pub const SIGCONT: u32 = 18;
@@ -78,7 +84,7 @@ pub struct SignalInfo {
     pub code: i32,
     pub pid: u32,
     pub uid: u32,
-    /// The address of a fault, or the status of a child.
+    /// The address of a fault, the status of a child, or what `sigqueue(3)` passes.
     pub value: usize,
 }
 
@@ -89,6 +95,11 @@ impl SignalInfo {
     /// From `kill(2)` (`SI_USER`).
     pub fn user() -> Self {
         Self::of(current().process())
+    }
+
+    /// From another process's `sigqueue(3)`, with its code and value.
+    pub fn queued(code: i32, pid: u32, uid: u32, value: usize) -> Self {
+        Self { code, pid, uid, value }
     }
 
     /// From `tgkill(2)` (`SI_TKILL`).
@@ -168,14 +179,12 @@ impl Signals {
         }
     }
 
-    /// Takes the most urgent signal that `task` does not block: faults first, then the lowest
-    /// number.
-    fn take(&mut self, task: &Task) -> Option<(u32, SignalInfo)> {
+    /// Takes the most urgent signal of `task` among `wanted`: faults first, then the lowest number.
+    fn take(&mut self, task: &Task, wanted: u64) -> Option<(u32, SignalInfo)> {
         const URGENT: u64 = bit(SIGSEGV) | bit(SIGBUS) | bit(SIGFPE) | bit(SIGILL) | bit(SIGTRAP);
-        let blocked = task.blocked.load(Ordering::Relaxed);
         let shared = &task.process().shared_pending;
         let own = task.pending.load(Ordering::Relaxed);
-        let ready = (shared.load(Ordering::Relaxed) | own) & !blocked;
+        let ready = (shared.load(Ordering::Relaxed) | own) & wanted;
         let choice = if ready & URGENT == 0 { ready } else { ready & URGENT };
         if choice == 0 {
             return None;
@@ -183,12 +192,17 @@ impl Signals {
         let signal = choice.trailing_zeros() + 1;
         let own = own & bit(signal) != 0;
         let thread = own.then(|| task.tid());
-        let at = self
-            .pending
-            .iter()
-            .position(|pending| pending.signal == signal && pending.thread == thread);
-        let info = at.map_or(SignalInfo::KERNEL, |at| self.pending.swap_remove(at).info);
-        if own {
+        let is_one = |pending: &Pending| pending.signal == signal && pending.thread == thread;
+        let at = self.pending.iter().position(is_one);
+        let info = match at {
+            Some(at) if at + 1 == self.pending.len() => self.pending.pop(),
+            Some(at) => Some(self.pending.remove(at)),
+            None => None,
+        };
+        let info = info.map_or(SignalInfo::KERNEL, |pending| pending.info);
+        if signal >= REAL_TIME_FIRST && self.pending.iter().any(is_one) {
+            // Another one waits behind it.
+        } else if own {
             task.pending.fetch_and(!bit(signal), Ordering::Relaxed);
         } else {
             shared.fetch_and(!bit(signal), Ordering::Relaxed);
@@ -232,12 +246,27 @@ pub(super) fn take() -> Option<Taken> {
         return None;
     }
     let mut signals = task.process().signals.lock();
-    let (signal, info) = signals.take(&task)?;
+    let (signal, info) = signals.take(&task, !task.blocked.load(Ordering::Relaxed))?;
     let action = signals.action(signal);
     if action.flags & SA_RESETHAND != 0 && action.handler > IGNORE {
         signals.set_action(signal, Action::default());
     }
     Some(Taken { signal, info, action })
+}
+
+/// Waits until one of the `wanted` signals is pending, blocked or not, up to `deadline` on the
+/// scale of `now_ns`, and takes it (`sigtimedwait(2)`); `None` if the time has passed.
+///
+/// # Errors
+/// If another signal came first.
+pub fn wait_for(wanted: u64, deadline: u64) -> Result<Option<(u32, SignalInfo)>, Interrupted> {
+    static NOTHING: WaitQueue = WaitQueue::new();
+    let task = current();
+    let look = || task.process().signals.lock().take(&task, wanted & !UNBLOCKABLE);
+    task.awaited.store(wanted, Ordering::SeqCst);
+    let result = NOTHING.wait_deadline(look, deadline);
+    task.awaited.store(0, Ordering::SeqCst);
+    result
 }
 
 /// Whether a process does not want its children to become zombies.
@@ -246,10 +275,16 @@ pub(super) fn reaps_children(process: &Process) -> bool {
     action.handler == IGNORE || action.flags & SA_NOCLDWAIT != 0
 }
 
-/// Sends a signal to a process, or to one of its threads.
-pub fn send(process: &Arc<Process>, signal: u32, info: SignalInfo, thread: Option<&Arc<Task>>) {
+/// Sends a signal to a process, or to one of its threads; `false` if too many wait for it already.
+/// Those that the kernel sends, or that are pending only once, are always taken.
+pub fn send(
+    process: &Arc<Process>,
+    signal: u32,
+    info: SignalInfo,
+    thread: Option<&Arc<Task>>,
+) -> bool {
     if signal == 0 || signal > SIGNAL_LAST || process.exit_status().is_some() {
-        return;
+        return true;
     }
     if signal == SIGCONT {
         discard(process, &mut process.signals.lock(), STOPPING);
@@ -260,25 +295,24 @@ pub fn send(process: &Arc<Process>, signal: u32, info: SignalInfo, thread: Optio
     // The first process gets only what it has a handler for.
     let protected = process.pid() == super::family::INIT_PID && action.handler == DEFAULT;
     if protected && info.code != SignalInfo::fault(1, 0).code {
-        return;
+        return true;
     }
     // Who is to look at it: the thread, or the first that does not hold it off.
-    let (blocked, target) = match thread {
-        Some(task) => (task.blocked.load(Ordering::Relaxed), Some(Arc::clone(task))),
-        None => {
-            let threads = process.threads.lock();
-            let blocks = |task: &Arc<Task>| task.blocked.load(Ordering::Relaxed);
-            let ready = threads.iter().find(|task| blocks(task) & bit(signal) == 0);
-            (threads.first().map_or(0, blocks), ready.cloned())
-        }
-    };
-    if is_ignored(&action, signal) && blocked & bit(signal) == 0 {
-        return;
+    if is_ignored(&action, signal) && !is_kept(process, signal, thread) {
+        return true;
     }
+    let target = match thread {
+        Some(task) => Some(Arc::clone(task)),
+        None => process.threads.lock().iter().find(|task| task.looks_at(signal)).cloned(),
+    };
     if signal == SIGKILL {
         drop(signals);
         end_process(process, SIGKILL);
-        return;
+        return true;
+    }
+    let queues = signal >= REAL_TIME_FIRST;
+    if queues && signals.pending.len() >= PENDING_LIMIT {
+        return false;
     }
     if bit(signal) & STOPPING != 0 {
         discard(process, &mut signals, bit(SIGCONT));
@@ -287,13 +321,22 @@ pub fn send(process: &Arc<Process>, signal: u32, info: SignalInfo, thread: Optio
         Some(task) => task.pending.fetch_or(bit(signal), Ordering::Relaxed),
         None => process.shared_pending.fetch_or(bit(signal), Ordering::Relaxed),
     };
-    if pending & bit(signal) != 0 {
-        return;
+    if pending & bit(signal) != 0 && !queues {
+        return true;
     }
     signals.pending.push(Pending { signal, thread: thread.map(|task| task.tid()), info });
     drop(signals);
     if let Some(task) = target {
         notify(&task, signal);
+    }
+    true
+}
+
+/// Whether a signal stays pending although it is ignored: somebody holds it off or waits for it.
+fn is_kept(process: &Process, signal: u32, thread: Option<&Arc<Task>>) -> bool {
+    match thread {
+        Some(task) => task.keeps(signal),
+        None => process.threads.lock().iter().any(|task| task.keeps(signal)),
     }
 }
 
@@ -343,7 +386,7 @@ fn tell_parent(process: &Process, info: SignalInfo) {
 
 /// Has a thread look at its signals.
 fn notify(task: &Arc<Task>, signal: u32) {
-    if task.blocked.load(Ordering::Relaxed) & bit(signal) == 0 {
+    if task.looks_at(signal) {
         task.attention.store(true, Ordering::SeqCst);
         // A task that is about to sleep looks for signals after it has said so.
         if task.state() == TaskState::Sleeping {
@@ -522,7 +565,21 @@ impl Task {
     /// The signals that wait and are not blocked.
     pub(super) fn ready_signals(&self) -> u64 {
         let shared = self.process().shared_pending.load(Ordering::Relaxed);
-        (shared | self.pending.load(Ordering::Relaxed)) & !self.blocked.load(Ordering::Relaxed)
+        let looked_at =
+            !self.blocked.load(Ordering::Relaxed) | self.awaited.load(Ordering::Relaxed);
+        (shared | self.pending.load(Ordering::Relaxed)) & looked_at
+    }
+
+    /// Whether it has to be told of a signal: it does not block it, or waits for it.
+    fn looks_at(&self, signal: u32) -> bool {
+        let looked_at = !self.blocked.load(Ordering::Relaxed) | self.awaited.load(Ordering::SeqCst);
+        looked_at & bit(signal) != 0
+    }
+
+    /// Whether a signal stays pending although it is ignored: it is blocked or waited for.
+    fn keeps(&self, signal: u32) -> bool {
+        let kept = self.blocked.load(Ordering::Relaxed) | self.awaited.load(Ordering::SeqCst);
+        kept & bit(signal) != 0
     }
 
     /// Whether a wait has to end for a signal, or for the end of the process. Asked by the

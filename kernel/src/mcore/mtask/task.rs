@@ -111,6 +111,8 @@ pub struct Task {
     pub(super) pending: AtomicU64,
     /// Signals that it holds off. Written by the task itself only.
     pub(super) blocked: AtomicU64,
+    /// Signals that it waits for although it may hold them off. Written by the task itself only.
+    pub(super) awaited: AtomicU64,
     name: SpinLock<[u8; NAME_BYTES]>,
     /// A thread of the kernel: runs no user code.
     kernel: bool,
@@ -142,6 +144,7 @@ impl Task {
             futex_place: AtomicUsize::new(0),
             pending: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
+            awaited: AtomicU64::new(0),
             name: SpinLock::new(name),
             kernel,
         }

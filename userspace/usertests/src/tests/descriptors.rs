@@ -4,13 +4,13 @@ use super::family;
 use crate::calls::{self, dup, dup3, fcntl, lseek, make, open, read, write};
 use crate::check::{Outcome, check, equal, fails, ok};
 use lemma_rt::general::{
-    F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC, O_APPEND, O_CLOEXEC,
-    O_CREAT, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, SEEK_CUR, SEEK_SET,
+    __NR_close_range, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC,
+    O_APPEND, O_CLOEXEC, O_CREAT, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, SEEK_CUR, SEEK_SET,
 };
 
 family!("descriptors":
     lowest_number, duplicates_share, dup3_rules, fork_shares_offset, close_on_exec_flag,
-    status_flags, fcntl_errors, many_open
+    status_flags, fcntl_errors, many_open, ranges_close
 );
 
 fn lowest_number() -> Outcome {
@@ -135,5 +135,29 @@ fn many_open() -> Outcome {
     fails!(last, MFILE);
     check!(calls::close(3).is_ok());
     ok!(open(c"a", O_RDONLY, 0));
+    Ok(())
+}
+
+fn ranges_close() -> Outcome {
+    const CLOSE_ON_EXEC: usize = 4;
+    ok!(make(c"a", b"x"));
+    let file = ok!(open(c"a", O_RDONLY, 0));
+    for fd in 20..30 {
+        equal!(ok!(dup3(file, fd, 0)), fd);
+    }
+    let close = |first: usize, last: usize, flags: usize| {
+        calls::raw(__NR_close_range as usize, [first, last, flags, 0, 0, 0])
+    };
+    equal!(close(22, 24, 0), Ok(0));
+    for fd in 20..30 {
+        equal!(fcntl(fd, F_GETFD, 0).is_ok(), !(22..=24).contains(&fd));
+    }
+    equal!(close(28, u32::MAX as usize, CLOSE_ON_EXEC), Ok(0));
+    equal!(fcntl(27, F_GETFD, 0), Ok(0));
+    equal!(fcntl(28, F_GETFD, 0), Ok(FD_CLOEXEC as i32));
+    equal!(close(25, u32::MAX as usize, 0), Ok(0));
+    fails!(fcntl(29, F_GETFD, 0), BADF);
+    fails!(close(3, 2, 0), INVAL);
+    fails!(close(3, 4, 1), INVAL);
     Ok(())
 }

@@ -4,14 +4,16 @@ use super::family;
 use crate::calls::{self, content, fstat, lseek, make, open, pread, pwrite, read, stat_of, write};
 use crate::check::{Outcome, check, equal, fails, ok, skip};
 use lemma_rt::general::{
-    AT_FDCWD, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY,
-    SEEK_CUR, SEEK_END, SEEK_SET, timespec,
+    __NR_fadvise64, __NR_preadv, __NR_pwritev, __NR_sendfile, AT_FDCWD, O_APPEND, O_CREAT,
+    O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, SEEK_CUR, SEEK_END, SEEK_SET,
+    timespec,
 };
 
 family!("files":
     create_and_read, exclusive, truncate_on_open, append, offsets, seek_errors, positioned,
     sparse, truncation, unlinked_but_open, two_openings, large, modes, permissions, times,
-    access_modes, sync_calls, zero_length, vectors, odd_sizes, stat_fields
+    access_modes, sync_calls, zero_length, vectors, odd_sizes, stat_fields,
+    vectors_at, sent, advice
 );
 
 fn create_and_read() -> Outcome {
@@ -369,5 +371,72 @@ fn stat_fields() -> Outcome {
     fails!(calls::newfstatat(fd, c"x", &mut empty_path, 0), NOTDIR);
     fails!(calls::newfstatat(AT_FDCWD, c"a", &mut empty_path, 1 << 30), INVAL);
     fails!(calls::fstat(99), BADF);
+    Ok(())
+}
+
+fn vectors_at() -> Outcome {
+    let fd = ok!(open(c"a", O_RDWR | O_CREAT, 0o644));
+    let (mut one, mut two) = (*b"abc", *b"defg");
+    let vectors = [[one.as_mut_ptr() as usize, one.len()], [two.as_mut_ptr() as usize, two.len()]];
+    let call = |number: u32, offset: i64| {
+        let list = vectors.as_ptr() as usize;
+        calls::raw(number as usize, [fd as usize, list, 2, offset as usize, 0, 0])
+    };
+    equal!(call(__NR_pwritev, 2), Ok(7));
+    equal!(ok!(content(c"a")), b"\0\0abcdefg");
+    equal!(call(__NR_preadv, 4), Ok(5));
+    equal!(lseek(fd, 0, SEEK_CUR), Ok(0));
+    fails!(call(__NR_preadv, -1), INVAL);
+    // Read after the call, so that the compiler knows of the change.
+    let pointers = (one.as_ptr(), two.as_ptr());
+    // SAFETY: the arrays live; the kernel has written into them.
+    let found =
+        unsafe { (pointers.0.cast::<[u8; 3]>().read_volatile(), pointers.1.read_volatile()) };
+    equal!(found, (*b"cde", b'f'));
+    Ok(())
+}
+
+fn sent() -> Outcome {
+    let text: alloc::vec::Vec<u8> = (0..50_000u32).map(|n| (n / 7) as u8).collect();
+    ok!(make(c"from", &text));
+    let from = ok!(open(c"from", O_RDONLY, 0));
+    let to = ok!(open(c"to", O_RDWR | O_CREAT, 0o644));
+    let send = |offset: usize, count: usize| {
+        calls::raw(__NR_sendfile as usize, [to as usize, from as usize, offset, count, 0, 0])
+    };
+    equal!(send(0, 20_000), Ok(20_000));
+    equal!(lseek(from, 0, SEEK_CUR), Ok(20_000));
+    equal!(send(0, 1_000_000), Ok(30_000));
+    equal!(send(0, 10), Ok(0));
+    check!(ok!(content(c"to")) == text);
+    // With an offset, the description's own stays.
+    let mut offset = 49_990u64;
+    equal!(send(core::ptr::from_mut(&mut offset) as usize, 100), Ok(10));
+    equal!(lseek(from, 0, SEEK_CUR), Ok(50_000));
+    fails!(send(1, 10), FAULT);
+    let mut ends = [0; 2];
+    ok!(calls::pipe2(&mut ends, 0));
+    let backwards = [to as usize, from as usize, 0, 10, 0, 0];
+    let mut start = 0u64;
+    let to_pipe =
+        [ends[1] as usize, from as usize, core::ptr::from_mut(&mut start) as usize, 5, 0, 0];
+    equal!(calls::raw(__NR_sendfile as usize, to_pipe), Ok(5));
+    equal!(calls::raw(__NR_sendfile as usize, backwards), Ok(0));
+    let read_only = [from as usize, to as usize, 0, 10, 0, 0];
+    fails!(calls::raw(__NR_sendfile as usize, read_only), BADF);
+    Ok(())
+}
+
+fn advice() -> Outcome {
+    let fd = ok!(open(c"a", O_RDWR | O_CREAT, 0o644));
+    let advise = |fd: i32, advice: usize| {
+        calls::raw(__NR_fadvise64 as usize, [fd as usize, 0, 0, advice, 0, 0])
+    };
+    equal!(advise(fd, 1), Ok(0));
+    fails!(advise(fd, 99), INVAL);
+    fails!(advise(99, 0), BADF);
+    let mut ends = [0; 2];
+    ok!(calls::pipe2(&mut ends, 0));
+    fails!(advise(ends[0], 0), SPIPE);
     Ok(())
 }

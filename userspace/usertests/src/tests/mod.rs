@@ -6,6 +6,7 @@ mod bpf;
 mod descriptors;
 mod devices;
 mod directories;
+mod events;
 pub(crate) mod exec;
 mod files;
 mod links;
@@ -33,7 +34,7 @@ pub(crate) use family;
 
 /// All tests, in the order in which they run: what others need comes first.
 pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
-    let families: [&'static [(&'static str, Test)]; 16] = [
+    let families: [&'static [(&'static str, Test)]; 17] = [
         system::TESTS,
         processes::TESTS,
         exec::TESTS,
@@ -47,6 +48,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
         signals::TESTS,
         threads::TESTS,
         time::TESTS,
+        events::TESTS,
         traps::TESTS,
         devices::TESTS,
         bpf::TESTS,

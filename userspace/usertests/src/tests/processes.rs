@@ -2,14 +2,14 @@
 
 use super::family;
 use crate::calls::{self, in_child, wait4};
-use crate::check::{Outcome, check, equal, fails, ok};
+use crate::check::{Outcome, check, equal, fails, ok, skip};
 use lemma_rt::general::{CLONE_VFORK, CLONE_VM, SIGCHLD, SIGKILL, WNOHANG};
 use lemma_rt::{arch, sys};
 
 family!("processes":
     exit_status, numbers, no_children, wait_for_one, wait_nohang, wait_for_any, wait_errors,
     copy_on_write, orphans, groups, sessions, killed, many, deep, vfork_and_fork_calls,
-    fault_kills, divide_kills, illegal_kills, killed_in_vfork
+    fault_kills, divide_kills, illegal_kills, killed_in_vfork, identifiers, scheduling
 );
 
 fn exit_status() -> Outcome {
@@ -326,5 +326,65 @@ fn killed_in_vfork() -> Outcome {
     ok!(sys::kill(pid, SIGKILL as i32));
     equal!(ok!(sys::wait_for(pid)).signaled(), Some(SIGKILL as i32));
     check!(calls::monotonic() - start < 1_500_000_000);
+    Ok(())
+}
+
+/// The three identifiers of the user, as `getresuid` tells them.
+fn users() -> lemma_rt::Result<[u32; 3]> {
+    let mut ids = [0u32; 3];
+    let at = ids.as_mut_ptr() as usize;
+    let arguments = [at, at + 4, at + 8, 0, 0, 0];
+    calls::raw(lemma_rt::general::__NR_getresuid as usize, arguments)?;
+    // SAFETY: the array lives; the kernel has written into it.
+    Ok(unsafe { ids.as_ptr().cast::<[u32; 3]>().read_volatile() })
+}
+
+fn identifiers() -> Outcome {
+    use lemma_rt::general::{__NR_setgroups, __NR_setresuid, __NR_setreuid};
+    if calls::getuid() != Ok(0) {
+        skip!("needs the superuser");
+    }
+    const KEEP: usize = u32::MAX as usize;
+    let set =
+        |ids: [usize; 3]| calls::raw(__NR_setresuid as usize, [ids[0], ids[1], ids[2], 0, 0, 0]);
+    let exchange = |real: usize, effective: usize| {
+        calls::raw(__NR_setreuid as usize, [real, effective, 0, 0, 0, 0])
+    };
+    equal!(calls::raw(__NR_setgroups as usize, [0; 6]), Ok(0));
+    ok!(set([10, 20, 30]));
+    equal!(users(), Ok([10, 20, 30]));
+    // Without privilege, each may be one of the three.
+    fails!(set([11, KEEP, KEEP]), PERM);
+    ok!(set([KEEP, 30, KEEP]));
+    equal!(users(), Ok([10, 30, 30]));
+    ok!(set([30, 10, KEEP]));
+    equal!(users(), Ok([30, 10, 30]));
+    fails!(exchange(KEEP, 20), PERM);
+    // The real one may not become the saved one.
+    ok!(set([10, 10, 30]));
+    fails!(exchange(30, KEEP), PERM);
+    ok!(exchange(KEEP, 30));
+    equal!(users(), Ok([10, 30, 30]));
+    ok!(exchange(30, 10));
+    equal!(users(), Ok([30, 10, 10]));
+    fails!(calls::raw(__NR_setgroups as usize, [0; 6]), PERM);
+    Ok(())
+}
+
+fn scheduling() -> Outcome {
+    use lemma_rt::general::{
+        __NR_getpriority, __NR_sched_get_priority_max, __NR_sched_getscheduler,
+    };
+    let call =
+        |number: u32, one: usize, two: usize| calls::raw(number as usize, [one, two, 0, 0, 0, 0]);
+    equal!(call(__NR_sched_getscheduler, 0, 0), Ok(0));
+    fails!(call(__NR_sched_getscheduler, usize::MAX, 0), INVAL);
+    fails!(call(__NR_sched_getscheduler, 4_000_000, 0), SRCH);
+    equal!(call(__NR_sched_get_priority_max, 1, 0), Ok(99));
+    equal!(call(__NR_sched_get_priority_max, 0, 0), Ok(0));
+    fails!(call(__NR_sched_get_priority_max, 99, 0), INVAL);
+    check!(ok!(call(__NR_getpriority, 0, 0)) <= 40);
+    fails!(call(__NR_getpriority, 7, 0), INVAL);
+    fails!(call(__NR_getpriority, 0, 4_000_000), SRCH);
     Ok(())
 }

@@ -5,8 +5,9 @@ use crate::calls::{self, in_child};
 use crate::check::{Outcome, check, equal, fails, ok};
 use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use lemma_rt::general::{
-    SA_NODEFER, SA_RESETHAND, SA_RESTART, SA_SIGINFO, SIGALRM, SIGCHLD, SIGCONT, SIGINT, SIGKILL,
-    SIGSEGV, SIGSTOP, SIGTERM, SIGUSR1, SIGUSR2, timespec,
+    __NR_rt_sigqueueinfo, __NR_rt_sigtimedwait, SA_NODEFER, SA_RESETHAND, SA_RESTART, SA_SIGINFO,
+    SIGALRM, SIGCHLD, SIGCONT, SIGINT, SIGKILL, SIGSEGV, SIGSTOP, SIGTERM, SIGUSR1, SIGUSR2,
+    timespec,
 };
 use lemma_rt::{signal, sys};
 
@@ -14,7 +15,7 @@ family!("signals":
     handled, default_kills, ignored, blocked, pending_once, mask_during_handler, reset_hand,
     information, interrupts_sleep, restarts_read, interrupts_read, child_signal, kill_errors,
     groups, stop_and_continue, fault_handled, registers_survive, suspended, inherited, action_errors,
-    bad_frame, sleeps_on_after_stop, poll_with_mask
+    bad_frame, sleeps_on_after_stop, poll_with_mask, real_time_queue, awaited, queue_errors
 );
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -533,5 +534,93 @@ fn poll_with_mask() -> Outcome {
     ok!(signal::set_mask(2, 0));
     equal!(counted(), 2);
     fails!(calls::ppoll_raw(0, 0, 0, &raw const COUNT as usize, 4), INVAL);
+    Ok(())
+}
+
+/// Sends a signal with a value to this process.
+fn queue(number: u32, value: u64) -> lemma_rt::Result<usize> {
+    const SI_QUEUE: u64 = -1i32 as u32 as u64;
+    let info = [u64::from(number), SI_QUEUE, calls::getpid() as u64, value];
+    // The kernel reads all of the structure.
+    let mut whole = [0u64; 16];
+    whole[..4].copy_from_slice(&info);
+    let arguments = [calls::getpid() as usize, number as usize, whole.as_ptr() as usize, 0, 0, 0];
+    calls::raw(__NR_rt_sigqueueinfo as usize, arguments)
+}
+
+/// Waits for one of the signals in `set`, at most so many milliseconds: its number and value.
+fn wait_for(set: u64, milliseconds: i64) -> lemma_rt::Result<(usize, u64)> {
+    let time = timespec { tv_sec: 0, tv_nsec: milliseconds * 1_000_000 };
+    let mut info = [0u64; 16];
+    let (set, info_at) = (core::ptr::from_ref(&set) as usize, info.as_mut_ptr() as usize);
+    let arguments = [set, info_at, core::ptr::from_ref(&time) as usize, 8, 0, 0];
+    let number = calls::raw(__NR_rt_sigtimedwait as usize, arguments)?;
+    Ok((number, info[3]))
+}
+
+/// A real-time signal that no library uses.
+const REAL_TIME: u32 = 40;
+
+fn real_time_queue() -> Outcome {
+    ok!(handle(REAL_TIME, 0, 0));
+    ok!(signal::set_mask(0, bit(REAL_TIME)));
+    for _ in 0..3 {
+        ok!(raise(REAL_TIME));
+    }
+    ok!(signal::set_mask(2, 0));
+    equal!(counted(), 3);
+    // In order, each with its value.
+    ok!(signal::set_mask(0, bit(REAL_TIME) | bit(REAL_TIME + 1)));
+    ok!(queue(REAL_TIME + 1, 7));
+    for value in [u64::MAX, 2, 3] {
+        ok!(queue(REAL_TIME, value));
+    }
+    let both = bit(REAL_TIME) | bit(REAL_TIME + 1);
+    for value in [u64::MAX, 2, 3] {
+        equal!(wait_for(both, 0), Ok((REAL_TIME as usize, value)));
+    }
+    equal!(wait_for(both, 0), Ok((REAL_TIME as usize + 1, 7)));
+    fails!(wait_for(both, 0), AGAIN);
+    Ok(())
+}
+
+fn awaited() -> Outcome {
+    // Blocked, or else the default action or the handler may come first.
+    ok!(signal::set_mask(0, bit(SIGUSR1) | bit(SIGCHLD)));
+    fails!(wait_for(bit(SIGUSR1), 5), AGAIN);
+    ok!(raise(SIGUSR1));
+    equal!(wait_for(bit(SIGUSR1), 900).map(|(number, _)| number), Ok(SIGUSR1 as usize));
+    // It wakes who waits, though it is ignored by default.
+    let child = ok!(sys::fork());
+    if child.is_none() {
+        calls::pause_for(5);
+        sys::exit(0);
+    }
+    equal!(wait_for(bit(SIGCHLD), 900).map(|(number, _)| number), Ok(SIGCHLD as usize));
+    ok!(sys::wait_for(child.unwrap_or(0)));
+    // Another signal's handler ends the wait.
+    ok!(handle(SIGUSR2, 0, 0));
+    let (parent, child) = (calls::getpid(), ok!(sys::fork()));
+    if child.is_none() {
+        calls::pause_for(5);
+        sys::exit(i32::from(sys::kill(parent, SIGUSR2 as i32).is_err()));
+    }
+    fails!(wait_for(bit(SIGUSR1), 900), INTR);
+    equal!(counted(), 1);
+    ok!(sys::wait_for(child.unwrap_or(0)));
+    Ok(())
+}
+
+fn queue_errors() -> Outcome {
+    fails!(queue(65, 0), INVAL);
+    equal!(queue(0, 0), Ok(0));
+    // What the kernel says of a signal, a process cannot say to another one.
+    let kernel = [0u64, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let to_init = [1, 0, kernel.as_ptr() as usize, 0, 0, 0];
+    fails!(calls::raw(__NR_rt_sigqueueinfo as usize, to_init), PERM);
+    let own = calls::getpid() as usize;
+    fails!(calls::raw(__NR_rt_sigqueueinfo as usize, [own, 0, 1, 0, 0, 0]), FAULT);
+    fails!(calls::raw(__NR_rt_sigtimedwait as usize, [1, 0, 0, 8, 0, 0]), FAULT);
+    fails!(calls::raw(__NR_rt_sigtimedwait as usize, [0, 0, 0, 7, 0, 0]), INVAL);
     Ok(())
 }
