@@ -7,6 +7,7 @@
 //! | `root=NAME`, `root=/dev/NAME` | the block device that holds the root file system | `ram0` if the boot loader loaded one, else `vda` |
 //! | `loglevel=N` | log messages up to this level go to the console: 0 none, 1 errors, 2 warnings, 3 information, 4 debugging, 5 all | 2 |
 //! | `bpf_jit=0`, `bpf_jit=1` | whether BPF programs are compiled, or interpreted | 1 in the cloud profile |
+//! | `virtio_mmio.device=SIZE@ADDRESS:INTERRUPT` | a VirtIO device that firmware does not tell of (repeatable) | |
 //! | `selftest=NAME` | runs a self-test instead of starting init: `protection`, `panic`, `stack` | |
 //!
 //! Words that nobody knows are left for init to read in `/proc/cmdline`.
@@ -44,9 +45,14 @@ impl CommandLine {
         self.text.split_ascii_whitespace().take_while(|&word| word != "--")
     }
 
+    /// The values of every `name=value`, in order.
+    pub fn values<'a>(&self, name: &'a str) -> impl Iterator<Item = &'static str> + use<'a> {
+        self.words().filter_map(move |word| word.strip_prefix(name)?.strip_prefix('='))
+    }
+
     /// The value of the last `name=value`.
     pub fn value(&self, name: &str) -> Option<&'static str> {
-        self.words().filter_map(|word| word.strip_prefix(name)?.strip_prefix('=')).last()
+        self.values(name).last()
     }
 
     /// The words after `--`: the arguments of init.

@@ -43,6 +43,7 @@ pub fn init(boot: &'static BootInfo) -> ! {
     Arch::init_devices(boot);
     mcore::init();
     driver::init(boot);
+    random::init();
     selftest::run(boot.command_line);
     bpf::init();
     file::init(boot.command_line);

@@ -17,6 +17,7 @@ pub(crate) fn run(command_line: &str) {
             "fp" => floating_point(),
             "clock" => clock(),
             "disk" => disk(),
+            "random" => random(),
             "panic" => provoke_panic(command_line),
             "write-text" => write_text(),
             "read-user" => read_user(),
@@ -72,6 +73,27 @@ fn floating_point() -> usize {
     Arch::restore_fp(&saved);
     Arch::save_fp(&mut again);
     usize::from(saved.as_ref() != again.as_ref())
+}
+
+/// Random numbers do not repeat, and have as many ones as zeros.
+fn random() -> usize {
+    const BYTES: usize = 4096;
+    let mut failures = 0;
+    let (mut one, mut two) = (vec![0_u8; BYTES], vec![0_u8; BYTES]);
+    crate::random::fill(&mut one);
+    crate::random::fill(&mut two);
+    failures += usize::from(one == two);
+    for bytes in [one, two] {
+        let ones: u32 = bytes.iter().map(|byte| byte.count_ones()).sum();
+        // Half of the bits, and six times the standard deviation, which is half the root of
+        // their number.
+        let bits = 8 * BYTES as u32;
+        if ones.abs_diff(bits / 2) > 3 * bits.isqrt() {
+            log::error!("random: {ones} of {bits} bits are set");
+            failures += 1;
+        }
+    }
+    failures
 }
 
 /// Time passes, forward only, and about as fast as 1,000 readings suggest.

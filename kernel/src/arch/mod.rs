@@ -25,7 +25,7 @@ pub use traits::{
     Architecture, BootInfo, CacheMode, CpuSet, CpuStart, FaultAccess, IrqError, IrqHandler,
     IrqLine, MAX_CPUS, MapError, Mapping, MemoryKind, MemoryRegion, MessageInterrupt, PAGE_SIZE,
     PageTable, PciHost, PciWindow, PhysAddr, Protection, RamDisk, SignalCall, SignalStack,
-    TrapFrame, UserFault,
+    TrapFrame, UserFault, VirtioRegisters,
 };
 
 pub use abi::numbers;

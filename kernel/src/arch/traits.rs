@@ -316,6 +316,15 @@ pub struct PciWindow {
     pub length: u64,
 }
 
+/// A VirtIO device's registers in memory, and its interrupt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VirtioRegisters {
+    pub start: PhysAddr,
+    /// In bytes.
+    pub length: u64,
+    pub interrupt: IrqLine,
+}
+
 /// A machine.
 pub trait Architecture {
     /// What `uname -m` prints.
@@ -530,6 +539,9 @@ pub trait Architecture {
     /// The line of a PCI function's interrupt pin (0 is INTA); `line_register` is what firmware
     /// left in its configuration.
     fn pci_line(bus: u8, slot: u8, pin: u8, line_register: u8) -> Option<IrqLine>;
+    /// Where firmware says that VirtIO devices' registers are, present or not. After
+    /// `init_devices`.
+    fn virtio_registers() -> &'static [VirtioRegisters];
     /// Writes bytes to the boot console, polling. Callable anywhere, a panic included.
     fn console_write(bytes: &[u8]);
     /// The interrupt line of the boot console's device; `None` if there is no device. After

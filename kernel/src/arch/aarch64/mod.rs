@@ -35,7 +35,7 @@ pub(in crate::arch) use entry::Entry;
 use self::asm::read_register;
 use super::traits::{
     Architecture, BootInfo, CacheMode, CpuStart, IrqError, IrqHandler, IrqLine, MapError,
-    MessageInterrupt, PciHost, PhysAddr, Protection, SignalCall, SignalStack,
+    MessageInterrupt, PciHost, PhysAddr, Protection, SignalCall, SignalStack, VirtioRegisters,
 };
 use super::{call_chain, image, paging, secondary, table};
 
@@ -329,6 +329,10 @@ impl Architecture for Aarch64 {
 
     fn pci_line(bus: u8, slot: u8, pin: u8, _: u8) -> Option<IrqLine> {
         irq::pci_line(bus, slot, pin)
+    }
+
+    fn virtio_registers() -> &'static [VirtioRegisters] {
+        &platform::platform().virtio
     }
 
     fn console_write(bytes: &[u8]) {

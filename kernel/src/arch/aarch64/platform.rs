@@ -7,7 +7,7 @@ use kernel_sync::OnceCell;
 
 use super::{boot, console};
 use crate::arch::paging::map_firmware;
-use crate::arch::traits::{PciHost, PciWindow, PhysAddr};
+use crate::arch::traits::{IrqLine, PciHost, PciWindow, PhysAddr, VirtioRegisters};
 
 /// A range of physical addresses: start and length.
 pub(super) type Registers = (u64, u64);
@@ -42,6 +42,8 @@ pub(super) struct Platform {
     pub(super) pci_routes: Vec<PciRoute>,
     /// Which bits of a PCI slot's number the wiring looks at.
     pub(super) pci_slot_mask: u8,
+    /// VirtIO devices with registers in memory.
+    pub(super) virtio: Vec<VirtioRegisters>,
     /// The CPUs, as `MPIDR_EL1` and firmware name them.
     pub(super) cpus: Vec<u64>,
     /// Random bytes from firmware, as words.
@@ -58,6 +60,7 @@ static EMPTY: Platform = Platform {
     pci: Vec::new(),
     pci_routes: Vec::new(),
     pci_slot_mask: 0,
+    virtio: Vec::new(),
     cpus: Vec::new(),
     seed: Vec::new(),
 };
@@ -114,6 +117,21 @@ fn read_pci(platform: &mut Platform, tree: &DeviceTree<'_>, controller: &Device<
     platform.pci_routes = wires.collect();
 }
 
+fn read_virtio(platform: &mut Platform, tree: &DeviceTree<'_>) {
+    let _: Option<()> = tree.find_map(&["virtio,mmio"], |device| {
+        let registers = device.registers().next();
+        if let (Some((start, length)), Some(interrupt)) = (registers, device.interrupt(0)) {
+            let Interrupt { number, level } = interrupt;
+            platform.virtio.push(VirtioRegisters {
+                start: PhysAddr(start),
+                length,
+                interrupt: IrqLine { number, level, active_low: false },
+            });
+        }
+        None
+    });
+}
+
 /// Reads the tree.
 pub(super) fn init(address: Option<PhysAddr>) {
     let tree = address.and_then(|address| {
@@ -145,6 +163,7 @@ pub(super) fn init(address: Option<PhysAddr>) {
         platform.controller = Some(controller);
         read_pci(&mut platform, &tree, &device);
     }
+    read_virtio(&mut platform, &tree);
     log::debug!(
         "device tree: {:x?}, timer {:?}, console {:?}, PCI {:x?}",
         platform.controller,

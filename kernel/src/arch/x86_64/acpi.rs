@@ -121,7 +121,11 @@ pub(super) fn init(rsdp: Option<PhysAddr>) {
         .and_then(Rsdp::read)
         .and_then(|rsdp| Some((table_at(rsdp.root_table)?.1, rsdp.extended)));
     match root {
-        None => log::warn!("acpi: no usable root table"),
+        None => {
+            log::warn!("acpi: no usable root table");
+            // Where a PC without tables has it (MultiProcessor Specification 1.4, section 5).
+            platform.io_apics.push(IoApicInfo { address: 0xfec0_0000, first_interrupt: 0 });
+        }
         Some((root, extended)) => {
             for (signature, table) in root_entries(root, extended).filter_map(table_at) {
                 match &signature {

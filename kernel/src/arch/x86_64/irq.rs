@@ -221,7 +221,12 @@ pub(super) fn init() {
             continue;
         };
         let mut io_apic = IoApic { base, first: info.first_interrupt, count: 0 };
-        io_apic.count = (io_apic.read(1) >> 16 & 0xff) + 1;
+        let version = io_apic.read(1);
+        if version == u32::MAX {
+            log::warn!("I/O APIC at {:#x}: there is none", info.address);
+            continue;
+        }
+        io_apic.count = (version >> 16 & 0xff) + 1;
         for pin in 0..io_apic.count {
             io_apic.set(pin, LVT_MASKED, 0);
         }

@@ -41,7 +41,7 @@ pub(in crate::arch) use entry::Entry;
 
 use super::traits::{
     Architecture, BootInfo, CacheMode, CpuStart, IrqError, IrqHandler, IrqLine, MapError,
-    MessageInterrupt, PciHost, PhysAddr, Protection, SignalCall, SignalStack,
+    MessageInterrupt, PciHost, PhysAddr, Protection, SignalCall, SignalStack, VirtioRegisters,
 };
 use super::{call_chain, image, paging, secondary, table};
 
@@ -343,6 +343,11 @@ impl Architecture for X86_64 {
 
     fn pci_line(bus: u8, slot: u8, pin: u8, line_register: u8) -> Option<IrqLine> {
         irq::pci_line(bus, slot, pin, line_register)
+    }
+
+    fn virtio_registers() -> &'static [VirtioRegisters] {
+        // ACPI describes them in AML only; the command line names them.
+        &[]
     }
 
     fn console_write(bytes: &[u8]) {

@@ -17,13 +17,11 @@ use core::sync::atomic::{AtomicBool, Ordering, fence};
 use kernel_sync::SpinLock;
 use kernel_vfs::{BlockDevice, FsError};
 use virtio_drivers::queue::VirtQueue;
-use virtio_drivers::transport::Transport;
-use virtio_drivers::transport::pci::PciTransport;
+use virtio_drivers::transport::{SomeTransport, Transport};
 
-use super::{Interrupts, KernelHal, connect_queue};
+use super::{Interrupts, KernelHal, Origin};
 use crate::arch::{Arch, Architecture};
 use crate::driver::block::{DiskKind, register};
-use crate::driver::pci::Device;
 use crate::mcore::WaitQueue;
 
 const QUEUE: u16 = 0;
@@ -116,7 +114,7 @@ impl Slot {
 }
 
 struct State {
-    transport: PciTransport,
+    transport: SomeTransport<'static>,
     queue: VirtQueue<KernelHal, QUEUE_SIZE>,
     /// In the heap, so that their addresses stay and are in the direct map.
     slots: Box<[Slot; SLOTS]>,
@@ -387,7 +385,7 @@ fn interrupt(argument: usize) {
     disk.interrupt();
 }
 
-fn open(mut transport: PciTransport) -> Result<VirtioBlock, virtio_drivers::Error> {
+fn open(mut transport: SomeTransport<'static>) -> Result<VirtioBlock, virtio_drivers::Error> {
     let features = transport.begin_init(
         Features::READ_ONLY | Features::FLUSH | Features::EVENT_INDEX | Features::VERSION_1,
     );
@@ -409,7 +407,7 @@ fn open(mut transport: PciTransport) -> Result<VirtioBlock, virtio_drivers::Erro
 }
 
 /// Starts a disk and gives it a name.
-pub(super) fn start(device: &Device, transport: PciTransport) {
+pub(super) fn start(origin: &Origin, transport: SomeTransport<'static>) {
     let disk = match open(transport) {
         Ok(disk) => Arc::new(disk),
         Err(error) => {
@@ -419,7 +417,7 @@ pub(super) fn start(device: &Device, transport: PciTransport) {
     };
     // One reference for the interrupt handler, never given back.
     let argument = Arc::into_raw(Arc::clone(&disk)) as usize;
-    let interrupts = connect_queue(device, QUEUE, interrupt, argument);
+    let interrupts = origin.connect_queue(QUEUE, interrupt, argument);
     disk.state.lock().transport.finish_init();
     if interrupts == Interrupts::None {
         log::warn!("virtio block: no interrupt: every request will be polled");
