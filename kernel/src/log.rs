@@ -1,4 +1,5 @@
-//! The kernel log: the `log` crate's records, to the serial console and into a ring.
+//! The kernel log: the `log` crate's records, to the console, on the serial line and on the
+//! display, and into a ring.
 //!
 //! Each record is one line, `[seconds.micros] LEVEL message`. The console is written by
 //! polling, so a line is out when the macro returns, whatever happens next. The ring keeps
@@ -10,6 +11,7 @@ use ::log::{LevelFilter, Log, Metadata, Record};
 use kernel_sync::SpinLock;
 
 use crate::arch::{Arch, Architecture};
+use crate::driver::{display, uart};
 
 /// How many bytes of log are kept.
 pub const RING_SIZE: usize = 32 * 1024;
@@ -56,7 +58,9 @@ impl Console {
     }
 
     fn flush(&mut self) {
-        Arch::console_write(self.buffer.get(..self.length).unwrap_or(&[]));
+        let text = self.buffer.get(..self.length).unwrap_or(&[]);
+        Arch::console_write(text);
+        display::mirror(text);
         self.length = 0;
     }
 }
@@ -101,7 +105,7 @@ impl Log for KernelLog {
         let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
         let mut ring = RING.lock();
         // What users wrote before comes first.
-        crate::driver::uart::flush();
+        uart::flush();
         let mut out = Both { console: Console::new(), ring: &mut ring };
         // Info is the rule and goes unnamed; writing to these sinks cannot fail.
         let _ = match record.level() {
@@ -111,6 +115,11 @@ impl Log for KernelLog {
             level => writeln!(out, "[{seconds:5}.{micros:06}] {level}: {}", record.args()),
         };
         out.console.flush();
+        drop(ring);
+        // With interrupts on no lock is held, so somebody can be woken.
+        if Arch::irqs_enabled() {
+            display::poke();
+        }
     }
 
     fn flush(&self) {}

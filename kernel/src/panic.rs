@@ -3,7 +3,8 @@
 //! A panic of the code and an exception that nothing resolves both end here. Everything is
 //! written to the console by polling, without locks and without allocation: the registers, the
 //! task, its system call, the BPF program that runs, who called whom. A second failure on the
-//! way does not repeat any of that: it ends the machine at once.
+//! way does not repeat any of that: it ends the machine at once. A display shows the same; for how
+//! long, `panic=` on the command line says, as on Linux.
 
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
@@ -11,7 +12,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::arch::{Arch, Architecture, TrapFrame};
 use crate::bpf::program::describe_running;
-use crate::driver::uart;
+use crate::command_line::CommandLine;
+use crate::driver::{display, uart};
 use crate::log::write_emergency;
 use crate::mcore;
 use crate::symbols;
@@ -68,7 +70,24 @@ fn finish(addresses: &[usize], registers: &[u64], stack: usize) -> ! {
         }
     }
     write_emergency(format_args!("end of kernel panic\n"));
+    display::show_last_words();
+    stay();
     Arch::abort()
+}
+
+/// Leaves the last words on the display for as long as the command line says.
+fn stay() {
+    let seconds = CommandLine::get().value("panic").and_then(|value| value.parse().ok());
+    let end = match seconds.unwrap_or(-1_i64) {
+        0 => u64::MAX,
+        seconds @ 1.. => {
+            Arch::now_ns().saturating_add(seconds.unsigned_abs().saturating_mul(1_000_000_000))
+        }
+        _ => return,
+    };
+    while Arch::now_ns() < end {
+        Arch::relax();
+    }
 }
 
 /// The words of the stack, upwards from `start`, as far as they can be read.

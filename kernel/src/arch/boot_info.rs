@@ -6,7 +6,7 @@ use kernel_boot::{Loaded, MemoryMap};
 
 use super::image::kernel_image;
 use super::machine::layout::image_to_phys;
-use super::traits::{BootInfo, MemoryKind, MemoryRegion, PhysAddr, RamDisk};
+use super::traits::{BootInfo, Framebuffer, MemoryKind, MemoryRegion, PhysAddr, RamDisk};
 
 const COMMAND_LINE_SIZE: usize = 4096;
 const RSDP_SIZE: usize = 36;
@@ -22,6 +22,7 @@ pub(super) struct Found<'a> {
     pub(super) ram_disk: Option<Loaded>,
     /// Where the device tree is and stays.
     pub(super) device_tree: Option<PhysAddr>,
+    pub(super) framebuffer: Option<Framebuffer>,
 }
 
 /// What outlives the boot loader's memory: everything that [`BootInfo`] refers to.
@@ -49,6 +50,7 @@ static STORAGE: BootCell = BootCell(UnsafeCell::new(BootStorage {
         ram_disk: None,
         rsdp: None,
         device_tree: None,
+        framebuffer: None,
         protocol: "unknown",
     },
 }));
@@ -91,6 +93,7 @@ pub(super) fn keep(found: &Found<'_>, fill: impl FnOnce(&mut MemoryMap)) -> &'st
         memory: storage.regions.get(..count).unwrap_or(&[]),
         rsdp,
         device_tree: found.device_tree,
+        framebuffer: found.framebuffer,
         protocol: found.protocol,
     };
     &storage.info

@@ -22,10 +22,10 @@ mod traits;
 mod up;
 
 pub use traits::{
-    Architecture, BootInfo, CacheMode, CpuSet, CpuStart, FaultAccess, IrqError, IrqHandler,
-    IrqLine, MAX_CPUS, MapError, Mapping, MemoryKind, MemoryRegion, MessageInterrupt, PAGE_SIZE,
-    PageTable, PciHost, PciWindow, PhysAddr, Protection, RamDisk, SignalCall, SignalStack,
-    TrapFrame, UserFault, VirtioRegisters,
+    Architecture, BootInfo, CacheMode, CpuSet, CpuStart, FaultAccess, Framebuffer, IrqError,
+    IrqHandler, IrqLine, MAX_CPUS, MapError, Mapping, MemoryKind, MemoryRegion, MessageInterrupt,
+    PAGE_SIZE, PageTable, PciHost, PciWindow, PhysAddr, Protection, RamDisk, SignalCall,
+    SignalStack, TrapFrame, UserFault, VirtioRegisters,
 };
 
 pub use abi::numbers;

@@ -7,7 +7,7 @@
 
 use alloc::sync::Arc;
 
-pub use kernel_boot::MemoryKind;
+pub use kernel_boot::{Framebuffer, MemoryKind};
 use kernel_bpf::interpreter::LoadError;
 use kernel_bpf::jit::Compiled;
 use kernel_bpf::jit::memory::CodeMemory;
@@ -58,6 +58,8 @@ pub struct BootInfo {
     pub rsdp: Option<PhysAddr>,
     /// Where the device tree is, on machines that have one.
     pub device_tree: Option<PhysAddr>,
+    /// A picture that the boot loader has set up; not checked.
+    pub framebuffer: Option<Framebuffer>,
     /// Who started us, for the log: "PVH", "multiboot2".
     pub protocol: &'static str,
 }

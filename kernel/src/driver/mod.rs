@@ -1,10 +1,11 @@
 //! Devices: found on PCI or known to the machine, driven by interrupts; and the disk that the
 //! boot loader loaded into memory.
 //!
-//! [`block`] names the disks; [`uart`] is the serial console's device. [`init`] finds all of
-//! them.
+//! [`block`] names the disks; [`uart`] is the serial console's device, [`display`] the picture
+//! that may stand beside it. [`init`] finds all of them.
 
 pub mod block;
+pub mod display;
 pub mod pci;
 mod ram_disk;
 pub mod uart;
@@ -12,13 +13,14 @@ pub mod virtio;
 
 use crate::arch::BootInfo;
 
-/// Finds and starts the devices. After the heap and `Arch::init_devices`, before the scheduler:
-/// drivers poll until interrupts are on.
+/// Finds and starts the devices. After the heap, `Arch::init_devices` and `mcore::init`, before
+/// the first task runs: drivers poll until interrupts are on.
 pub fn init(boot: &BootInfo) {
     if let Some(loaded) = boot.ram_disk {
         ram_disk::start(loaded);
     }
     pci::init();
     virtio::init();
+    display::linear::init(boot);
     uart::init();
 }

@@ -4,7 +4,7 @@
 //! from the interrupt. When the receiver is full, the device is not read any further, so that
 //! the sender is held back; [`resume_input`] goes on. Output of user programs ([`write`]) goes
 //! into the device as long as it takes bytes at once, and into a buffer after that, which the
-//! interrupt empties. The log and the panic write by polling (`Arch::console_write`), after
+//! interrupt empties; the display's console shows it too. The log and the panic write by polling (`Arch::console_write`), after
 //! [`flush`], so that lines stay in order.
 //!
 //! Which device that is and how its registers work, the architecture knows (`Arch::serial_*`).
@@ -17,6 +17,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use kernel_sync::{OnceCell, SpinLock};
 
+use super::display;
 use crate::arch::{Arch, Architecture};
 
 /// Bytes of output that are kept.
@@ -90,6 +91,8 @@ pub fn write(bytes: &[u8]) -> usize {
     } else if !port.output.is_empty() {
         port.transmit();
     }
+    drop(port);
+    display::mirror(bytes.get(..taken).unwrap_or(bytes));
     taken
 }
 

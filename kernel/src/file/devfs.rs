@@ -8,8 +8,10 @@ use kernel_vfs::{
 
 use super::devices::{Full, KernelMessages, Null, Random, Zero};
 use super::disk::DiskFile;
+use super::framebuffer::Framebuffer;
 use super::tty;
 use crate::driver::block::{self, DiskKind};
+use crate::driver::display;
 
 /// `TMPFS_MAGIC`: devtmpfs is one, too.
 const MAGIC: u32 = 0x0102_1994;
@@ -18,6 +20,7 @@ const MAGIC: u32 = 0x0102_1994;
 const MEMORY: u32 = 1;
 const TERMINAL: u32 = 5;
 const MEMORY_DISK: u32 = 1;
+const FRAMEBUFFER: u32 = 29;
 const VIRTIO_BLOCK: u32 = 254;
 
 /// A new one, with nodes for every device.
@@ -47,6 +50,10 @@ pub fn new() -> Result<Arc<MemoryFs>, FsError> {
     add("kmsg", character, device(MEMORY, 11), 0o644, Arc::new(KernelMessages))?;
     add("tty", character, device(TERMINAL, 0), 0o666, tty::file())?;
     add("console", character, device(TERMINAL, 1), 0o600, tty::file())?;
+    if let Some(display) = display::display() {
+        let file = Arc::new(Framebuffer::new(display));
+        add("fb0", character, device(FRAMEBUFFER, 0), 0o660, file)?;
+    }
     for disk in block::all() {
         let file = Arc::new(DiskFile::new(disk.device, &disk.name));
         let number = match disk.kind {

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `mounting.rs` | file systems by the names that `mount(2)` uses |
 //! | `ext2.rs` | the crate `kernel_ext2` on a disk |
-//! | `devfs.rs`, `devices.rs`, `disk.rs` | `/dev`: its tree, its small devices, disks as files |
+//! | `devfs.rs`, `devices.rs`, `disk.rs`, `framebuffer.rs` | `/dev`: its tree, its small devices, disks and a display as files |
 //! | `tty.rs` | the terminal on the serial line |
 //! | `procfs/` | `/proc` |
 //! | `bpffs.rs` | names that keep BPF objects |
@@ -21,6 +21,7 @@ mod devices;
 mod disk;
 pub mod eventfd;
 mod ext2;
+mod framebuffer;
 pub mod mounting;
 pub mod pipe;
 pub mod poll;

@@ -18,7 +18,7 @@ use kernel_vfs::terminal::{Effect, LineDiscipline, Termios, control, local_flags
 use kernel_vfs::{File, FileType, FsError, Metadata, OpenFlags, Readiness, Sink, Source};
 
 use super::{poll, wall_clock};
-use crate::driver::uart;
+use crate::driver::{display, uart};
 use crate::mcore::mtask::family;
 use crate::mcore::mtask::job::{self, Background};
 use crate::mcore::{self, WaitQueue};
@@ -60,6 +60,7 @@ fn receive(byte: u8) {
         // What does not fit into the device's buffer is not shown; it is typed all the same.
         uart::write(echo);
     });
+    display::poke();
     match effect {
         Effect::Nothing => {}
         Effect::Readable => {
@@ -206,6 +207,7 @@ impl File for TerminalFile {
                 }
                 rest = rest.get(sent..).unwrap_or(&[]);
             }
+            display::poke();
             done += taken;
             if taken < length {
                 return if done > 0 { Ok(done) } else { Err(FsError::Fault) };
@@ -251,7 +253,11 @@ fn fault(_: Fault) -> FsError {
     FsError::Fault
 }
 
-/// `ioctl_tty(2)`.
+/// Who draws on the display: the console, or a program (`ioctl_console(2)`).
+const KD_TEXT: u32 = 0;
+const KD_GRAPHICS: u32 = 1;
+
+/// `ioctl_tty(2)`, and of `ioctl_console(2)` what is there where there is a display.
 fn control(command: u32, argument: usize) -> Result<usize, FsError> {
     let terminal = terminal()?;
     match command {
@@ -335,6 +341,15 @@ fn control(command: u32, argument: usize) -> Result<usize, FsError> {
             write_user(argument, count as u32).map_err(fault)?;
         }
         ioctl::TIOCOUTQ => write_user(argument, 0u32).map_err(fault)?,
+        ioctl::KDGETMODE if display::display().is_some() => {
+            let mode = if display::shows_text() { KD_TEXT } else { KD_GRAPHICS };
+            write_user(argument, mode).map_err(fault)?;
+        }
+        ioctl::KDSETMODE if display::display().is_some() => match u32::try_from(argument) {
+            Ok(KD_TEXT) => display::set_text(true),
+            Ok(KD_GRAPHICS) => display::set_text(false),
+            _ => return Err(FsError::InvalidArgument),
+        },
         _ => return Err(FsError::NotTerminal),
     }
     Ok(0)

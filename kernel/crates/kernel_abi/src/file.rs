@@ -66,6 +66,14 @@ pub const MAX_RW_COUNT: usize = 0x7fff_f000;
 
 /// `ioctl(2)` requests.
 pub mod ioctl {
+    pub const FBIOGET_VSCREENINFO: u32 = 0x4600;
+    pub const FBIOPUT_VSCREENINFO: u32 = 0x4601;
+    pub const FBIOGET_FSCREENINFO: u32 = 0x4602;
+    pub const FBIOPAN_DISPLAY: u32 = 0x4606;
+    pub const FBIOBLANK: u32 = 0x4611;
+    pub const FBIO_WAITFORVSYNC: u32 = 0x4004_4620;
+    pub const KDSETMODE: u32 = 0x4b3a;
+    pub const KDGETMODE: u32 = 0x4b3b;
     pub const TCGETS: u32 = 0x5401;
     pub const TCSETS: u32 = 0x5402;
     pub const TCSETSW: u32 = 0x5403;

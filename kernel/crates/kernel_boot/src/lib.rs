@@ -23,3 +23,4 @@ pub use e820::{E820Entry, E820Table};
 pub use loaded::Loaded;
 pub use memory_map::{MemoryKind, MemoryMap};
 pub use mmio_device::MmioDevice;
+pub use multiboot2::Framebuffer;

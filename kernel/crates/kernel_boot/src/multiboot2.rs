@@ -1,6 +1,6 @@
 //! Multiboot2: what GRUB passes (Multiboot2 Specification 2.0, section 3.6).
 
-use crate::bytes::{u32_at, until_nul};
+use crate::bytes::{u32_at, u64_at, until_nul};
 use crate::e820::E820Table;
 use crate::loaded::Loaded;
 
@@ -8,6 +8,7 @@ const END: u32 = 0;
 const COMMAND_LINE: u32 = 1;
 const MODULE: u32 = 3;
 const MEMORY_MAP: u32 = 6;
+const FRAMEBUFFER: u32 = 8;
 /// A copy of the ACPI root pointer, of version 1 or 2.
 const RSDP_1: u32 = 14;
 const RSDP_2: u32 = 15;
@@ -22,6 +23,41 @@ pub fn size(start: &[u8]) -> Option<usize> {
     (8..=LARGEST).contains(&size).then_some(size as usize)
 }
 
+/// A picture that the boot loader has set up, as it tells of it: nothing is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Framebuffer {
+    /// Where its memory begins.
+    pub address: u64,
+    /// Bytes from a row to the next.
+    pub pitch: u32,
+    /// In pixels.
+    pub width: u32,
+    pub height: u32,
+    pub bits_per_pixel: u8,
+    /// Red, green, blue: the lowest bit in a pixel, and how many bits.
+    pub channels: [(u8, u8); 3],
+}
+
+impl Framebuffer {
+    /// Reads the tag's content (section 3.6.12); `None` if it is not of pixels with colours of
+    /// their own, but of characters or a palette.
+    fn read(content: &[u8]) -> Option<Self> {
+        const DIRECT: u8 = 1;
+        let [red_at, red, green_at, green, blue_at, blue] = *content.get(24..)?.first_chunk()?;
+        if content.get(21) != Some(&DIRECT) {
+            return None;
+        }
+        Some(Self {
+            address: u64_at(content, 0)?,
+            pitch: u32_at(content, 8)?,
+            width: u32_at(content, 12)?,
+            height: u32_at(content, 16)?,
+            bits_per_pixel: *content.get(20)?,
+            channels: [(red_at, red), (green_at, green), (blue_at, blue)],
+        })
+    }
+}
+
 /// The parts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Information<'a> {
@@ -31,6 +67,7 @@ pub struct Information<'a> {
     pub memory: E820Table<'a>,
     /// The first module.
     pub module: Option<Loaded>,
+    pub framebuffer: Option<Framebuffer>,
 }
 
 impl<'a> Information<'a> {
@@ -54,6 +91,7 @@ impl<'a> Information<'a> {
                     found.memory = E820Table::new(content.get(8..).unwrap_or(&[]), stride);
                 }
                 MODULE => found.module = found.module.or_else(|| module(content)),
+                FRAMEBUFFER => found.framebuffer = Framebuffer::read(content),
                 RSDP_1 | RSDP_2 if kind > version => {
                     version = kind;
                     found.rsdp = Some(content);
@@ -73,7 +111,7 @@ fn module(content: &[u8]) -> Option<Loaded> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Information, Loaded, size};
+    use super::{Framebuffer, Information, Loaded, size};
     use crate::memory_map::MemoryKind;
     use proptest::prelude::{any, prop, proptest};
     use std::vec::Vec;
@@ -83,6 +121,23 @@ mod tests {
         bytes.extend((8 + content.len() as u32).to_le_bytes());
         bytes.extend(content);
         bytes.resize(bytes.len().next_multiple_of(8), 0);
+    }
+
+    /// What GRUB passes of a picture of this kind.
+    fn picture(kind: u8) -> Vec<u8> {
+        let mut content = 0xfd00_0000_u64.to_le_bytes().to_vec();
+        for word in [4096_u32, 1024, 768] {
+            content.extend(word.to_le_bytes());
+        }
+        content.extend([32, kind, 0, 0, 16, 8, 8, 8, 0, 8]);
+        content
+    }
+
+    #[test]
+    fn only_pictures_of_pixels_count() {
+        for content in [picture(0), picture(2), picture(1)[..29].to_vec(), Vec::new()] {
+            assert_eq!(Framebuffer::read(&content), None);
+        }
     }
 
     #[test]
@@ -99,6 +154,7 @@ mod tests {
         tag(&mut bytes, 3, &[0x2000u32.to_le_bytes(), 0x2000u32.to_le_bytes()].concat());
         tag(&mut bytes, 3, &[0x3000u32.to_le_bytes(), 0x5000u32.to_le_bytes()].concat());
         tag(&mut bytes, 3, &[0x6000u32.to_le_bytes(), 0x7000u32.to_le_bytes()].concat());
+        tag(&mut bytes, 8, &picture(1));
         tag(&mut bytes, 15, &[b'2'; 36]);
         tag(&mut bytes, 14, &[b'1'; 20]);
         tag(&mut bytes, 0, &[]);
@@ -110,6 +166,15 @@ mod tests {
         assert_eq!(found.command_line, b"quiet root=vda");
         assert_eq!(found.module, Some(Loaded { start: 0x3000, length: 0x2000 }));
         assert_eq!(found.rsdp, Some(&[b'2'; 36][..]));
+        let picture = Framebuffer {
+            address: 0xfd00_0000,
+            pitch: 4096,
+            width: 1024,
+            height: 768,
+            bits_per_pixel: 32,
+            channels: [(16, 8), (8, 8), (0, 8)],
+        };
+        assert_eq!(found.framebuffer, Some(picture));
         let entries: Vec<_> = found.memory.entries().collect();
         assert_eq!(entries.len(), 1);
         assert_eq!((entries[0].start, entries[0].length), (0x10_0000, 0x700_0000));

@@ -92,6 +92,11 @@ pub trait File: Any + Send + Sync {
     fn shared_frame(&self, _offset: u64, _writable: bool) -> Result<u64, FsError> {
         Err(FsError::NoDevice)
     }
+    /// An object for one opening of a device, where openings have a state of their own; without
+    /// one, all share the device's object.
+    fn opened(&self) -> Option<Arc<dyn File>> {
+        None
+    }
     /// Further lines for `/proc/PID/fdinfo/N`.
     fn describe(&self, _out: &mut dyn fmt::Write) -> fmt::Result {
         Ok(())

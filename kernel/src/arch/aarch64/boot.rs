@@ -315,6 +315,7 @@ extern "C" fn aarch64_boot(tree_at: u64, loaded_at: u64) -> ! {
         rsdp: None,
         ram_disk: tree.ram_disk().and_then(|(start, length)| Loaded::of(start, length)),
         device_tree: Some(PhysAddr(tree_at)),
+        framebuffer: None,
     };
     let boot = boot_info::keep(&found, |map| {
         map.add(tree_at, tree_length, MemoryKind::Kernel);

@@ -17,7 +17,7 @@ use kernel_boot::{E820Table, Loaded, multiboot2, until_nul};
 use super::layout::DIRECT_MAP;
 use super::{console, smp};
 use crate::arch::boot_info::{self, Found};
-use crate::arch::traits::{BootInfo, MemoryKind, PAGE_SIZE};
+use crate::arch::traits::{BootInfo, Framebuffer, MemoryKind, PAGE_SIZE};
 
 #[expect(improper_ctypes, reason = "both sides are Rust, of one build")]
 unsafe extern "C" {
@@ -44,6 +44,9 @@ multiboot2_header:
     .long 0x100000000 - (0xe85250d6 + (multiboot2_header_end - multiboot2_header))
     .short 3, 0                         // where to enter
     .long 12, multiboot2_entry - KERNEL_BASE
+    .balign 8
+    .short 5, 1                         // a picture of any size, if there can be one
+    .long 20, 0, 0, 32
     .balign 8
     .short 0, 0                         // the end
     .long 8
@@ -189,6 +192,7 @@ struct Passed {
     rsdp: Option<&'static [u8]>,
     memory: E820Table<'static>,
     ram_disk: Option<Loaded>,
+    framebuffer: Option<Framebuffer>,
 }
 
 /// Bytes of physical memory, through the boot page tables' direct map.
@@ -221,6 +225,7 @@ fn read_pvh(address: u64) -> Option<Passed> {
         rsdp,
         memory: E820Table::new(memory, pvh::MEMORY_STRIDE),
         ram_disk: modules.and_then(pvh::module),
+        framebuffer: None,
     })
 }
 
@@ -236,6 +241,7 @@ fn read_multiboot2(address: u64) -> Option<Passed> {
         rsdp: info.rsdp,
         memory: info.memory,
         ram_disk: info.module,
+        framebuffer: info.framebuffer,
     })
 }
 
@@ -263,6 +269,7 @@ fn keep(passed: &Passed) -> &'static BootInfo {
         rsdp: passed.rsdp,
         ram_disk: passed.ram_disk,
         device_tree: None,
+        framebuffer: passed.framebuffer,
     };
     boot_info::keep(&found, |map| {
         // The first pages hold the BIOS's data: never given out.

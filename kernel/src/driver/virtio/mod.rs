@@ -7,6 +7,7 @@
 //! What a device says is an allegation: lengths, tokens and sizes are checked by who uses them.
 
 mod block;
+mod gpu;
 mod mmio;
 mod pci;
 pub(crate) mod rng;
@@ -100,6 +101,7 @@ impl Origin {
 fn start(origin: &Origin, transport: SomeTransport<'static>) {
     match transport.device_type() {
         DeviceType::Block => block::start(origin, transport),
+        DeviceType::GPU => gpu::start(origin, transport),
         DeviceType::EntropySource => rng::start(transport),
         other => log::debug!("virtio: no driver for {other:?}"),
     }

@@ -8,7 +8,8 @@ use crate::file::File;
 use crate::inode::Inode;
 use crate::types::{FileType, Metadata, OpenFlags, Ownership, Permissions, SetAttributes};
 
-/// A character or block device; opening it gives the same object each time.
+/// A character or block device; opening it gives the same object each time, unless the object
+/// makes one for each opening ([`File::opened`]).
 pub struct DeviceNode {
     attributes: NodeAttributes,
     file_type: FileType,
@@ -54,6 +55,6 @@ impl Inode for DeviceNode {
     }
 
     fn open(self: Arc<Self>, _flags: OpenFlags) -> Result<Arc<dyn File>, FsError> {
-        Ok(Arc::clone(&self.file))
+        Ok(self.file.opened().unwrap_or_else(|| Arc::clone(&self.file)))
     }
 }
