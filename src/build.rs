@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::compile::{self, KernelVariant, Profile};
+use crate::display::{self, Graphics};
 use crate::image::{self, Contents, Geometry};
-use crate::machine::{Arch, Disk, Machine};
+use crate::machine::{Arch, Disk, Machine, Picture, Virtio};
 use crate::setup::{self, Tool};
 use crate::workspace::{Workspace, say};
 
@@ -34,6 +35,12 @@ pub struct Options {
     pub disk: Option<PathBuf>,
     /// The disk is loaded into memory.
     pub ram_disk: bool,
+    /// How virtio devices are reached.
+    pub virtio: Virtio,
+    /// Has an entropy device.
+    pub entropy: bool,
+    /// Has a display, whose picture is to go there.
+    pub graphics: Option<Graphics>,
     /// More words for the kernel's command line.
     pub append: Vec<String>,
     /// BPF programs to compile and put into `/lib/bpf`.
@@ -59,6 +66,9 @@ impl Default for Options {
             memory_mib: 256,
             disk: None,
             ram_disk: false,
+            virtio: Virtio::default(),
+            entropy: true,
+            graphics: None,
             append: Vec::new(),
             bpf: Vec::new(),
             copies: Vec::new(),
@@ -68,6 +78,9 @@ impl Default for Options {
         }
     }
 }
+
+/// Somebody looks at the picture: the last words of a panic stay there for half a minute.
+const PANIC: &str = "panic=30 ";
 
 /// A machine that can be started, and where its kernel's symbols are.
 #[derive(Clone, Debug)]
@@ -82,7 +95,14 @@ impl Options {
     /// Compiles what has changed and assembles the machine.
     pub fn build(&self, workspace: &Workspace) -> Result<Built> {
         // What cannot work says so before minutes of compiling.
-        let command_line = self.command_line()?;
+        let mut command_line = self.command_line()?;
+        let graphics = match self.graphics {
+            Some(wish) => Some(display::picture(workspace, self.arch, wish)?),
+            None => None,
+        };
+        if graphics.as_ref().is_some_and(|picture| *picture != Picture::Headless) {
+            command_line.insert_str(0, PANIC);
+        }
         if let Some(missing) = self
             .bpf
             .iter()
@@ -110,6 +130,9 @@ impl Options {
                 kernel: kernel.image,
                 command_line,
                 disk,
+                virtio: self.virtio,
+                entropy: self.entropy,
+                graphics,
                 icount: self.icount,
                 debug: self.debug,
             },

@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::build::Options;
 use crate::compile::{KernelVariant, Profile};
-use crate::machine::{Arch, parse_memory};
+use crate::display::Graphics;
+use crate::machine::{Arch, Virtio, parse_memory};
 
 /// Builds Lemma and boots it in QEMU, with this terminal as its console.
 ///
@@ -49,7 +50,8 @@ pub struct RunArguments {
     /// The model of the guest's CPU, as QEMU names it [default: max]
     #[arg(long, value_name = "MODEL")]
     pub cpu: Option<String>,
-    /// More of QEMU's `-machine`, such as gic-version=3 (repeatable)
+    /// More of QEMU's `-machine`, such as gic-version=3, or another machine: microvm
+    /// (repeatable)
     #[arg(long, value_name = "NAME=VALUE")]
     pub machine: Vec<String>,
     /// The kernel's profile: cloud (heap memory, large limits) or embedded (static pools)
@@ -67,6 +69,15 @@ pub struct RunArguments {
     /// Let the boot loader load the disk into memory (-initrd) instead of attaching it
     #[arg(long, conflicts_with = "disk")]
     pub ram_disk: bool,
+    /// How virtio devices are reached: on PCI where there is one, or in memory
+    #[arg(long, value_enum, default_value_t)]
+    pub virtio: Virtio,
+    /// A machine without an entropy device
+    #[arg(long)]
+    pub no_entropy: bool,
+    /// A display with a console on it, in a window; keys are typed here all the same
+    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "window")]
+    pub graphics: Option<Graphics>,
     /// Words for the kernel's command line
     #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
     pub append: Vec<String>,
@@ -140,6 +151,9 @@ impl RunArguments {
             memory_mib: self.memory,
             disk: self.disk.clone(),
             ram_disk: self.ram_disk,
+            virtio: self.virtio,
+            entropy: !self.no_entropy,
+            graphics: self.graphics,
             append: self.append.clone(),
             bpf: self.bpf.clone(),
             copies: self.copy.iter().map(|text| parse_copy(text)).collect::<Result<_>>()?,

@@ -5,7 +5,9 @@
 //! bare-metal code; [`compile`] builds kernel, user programs and BPF objects; [`symbols`]
 //! makes the bootable image from the linked kernel; [`image`] makes the root disk;
 //! [`machine`] describes the machine to QEMU; [`qemu`] starts it and reads its end;
-//! [`console`] connects the terminal to it. [`session`] talks to a guest as a person would,
+//! [`display`] finds where its
+//! picture can be shown, [`console`] connects the terminal to it, [`monitor`] asks QEMU for
+//! screenshots. [`session`] talks to a guest as a person would,
 //! for tests, and [`bench`] runs the measurements. [`build`] ties the middle together.
 #![forbid(unsafe_code)]
 
@@ -14,8 +16,10 @@ pub mod build;
 pub mod cli;
 pub mod compile;
 pub mod console;
+pub mod display;
 pub mod image;
 pub mod machine;
+pub mod monitor;
 pub mod qemu;
 pub mod session;
 pub mod setup;

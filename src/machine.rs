@@ -58,6 +58,44 @@ impl Arch {
     }
 }
 
+/// How VirtIO devices are reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Virtio {
+    /// On PCI; in memory on a machine without PCI.
+    #[default]
+    Auto,
+    /// By registers in memory.
+    Mmio,
+    /// The same, as before VirtIO 1.0.
+    MmioLegacy,
+}
+
+/// Where a machine's picture goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Picture {
+    /// Nowhere but into screenshots.
+    Headless,
+    /// Into a window, by this one of QEMU's backends.
+    Window(String),
+    /// To VNC clients on this host.
+    Vnc,
+}
+
+impl Picture {
+    /// Where VNC clients find it.
+    pub const VNC: &'static str = "127.0.0.1:5900";
+
+    /// QEMU's word for it.
+    fn display(&self) -> &str {
+        match self {
+            Self::Headless => "none",
+            Self::Window(backend) => backend,
+            // Display 0 is port 5900.
+            Self::Vnc => "vnc=127.0.0.1:0",
+        }
+    }
+}
+
 /// The root disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disk {
@@ -69,6 +107,9 @@ pub enum Disk {
     Memory(PathBuf),
 }
 
+/// QEMU's machine of an x86 without PCI.
+const MICROVM: &str = "microvm";
+
 /// What may be chosen about the machine.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -76,7 +117,8 @@ pub struct Machine {
     pub arch: Arch,
     /// The CPU's model, where not the usual one.
     pub cpu: Option<String>,
-    /// More of QEMU's `-machine`, such as `gic-version=3`.
+    /// More of QEMU's `-machine`, such as `gic-version=3`; the first may be another machine's
+    /// name.
     pub options: Vec<String>,
     /// The number of CPUs.
     pub cpus: u32,
@@ -88,6 +130,12 @@ pub struct Machine {
     pub command_line: String,
     /// The disk with the root file system.
     pub disk: Disk,
+    /// How virtio devices are reached.
+    pub virtio: Virtio,
+    /// Has an entropy device.
+    pub entropy: bool,
+    /// Has a display, whose picture goes there.
+    pub graphics: Option<Picture>,
     /// Count instructions: the guest's clock advances by one nanosecond for each.
     pub icount: bool,
     /// Wait for a debugger before the first instruction.
@@ -95,20 +143,43 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// QEMU's arguments. `status` is the file that receives the guest's exit status.
-    pub fn arguments(&self, status: &Path) -> Result<Vec<OsString>> {
-        let mut arguments = Arguments::default();
-        let (machine, cpu) = match self.arch {
-            Arch::X86_64 => ("q35", "max"),
-            Arch::Aarch64 | Arch::Riscv64 => ("virt", "max"),
+    /// The name of QEMU's machine, and what may be chosen about it.
+    fn kind(&self) -> (&str, &[String]) {
+        if let Some((name, rest)) = self.options.split_first()
+            && !name.contains('=')
+        {
+            return (name, rest);
+        }
+        let usual = match self.arch {
+            Arch::X86_64 => "q35",
+            Arch::Aarch64 | Arch::Riscv64 => "virt",
         };
-        let machine: Vec<&str> =
-            std::iter::once(machine).chain(self.options.iter().map(String::as_str)).collect();
+        (usual, &self.options)
+    }
+
+    /// Whether it is the one without PCI.
+    fn is_microvm(&self) -> bool {
+        self.kind().0 == MICROVM
+    }
+
+    /// QEMU's arguments. `status` is the file that receives the guest's exit status; `monitor`
+    /// is the socket where a machine with a display takes commands (QMP).
+    pub fn arguments(&self, status: &Path, monitor: &Path) -> Result<Vec<OsString>> {
+        let mut arguments = Arguments::default();
+        let (name, options) = self.kind();
+        let mut machine = vec![name];
+        if self.is_microvm() {
+            // Its ACPI tables describe devices by programs only; the command line names them, and
+            // QEMU would put its own words behind those of init.
+            machine.extend(["acpi=off", "auto-kernel-cmdline=off"]);
+        }
+        machine.extend(options.iter().map(String::as_str));
         arguments.pair("-machine", machine.join(","));
-        arguments.pair("-cpu", self.cpu.as_deref().unwrap_or(cpu));
+        arguments.pair("-cpu", self.cpu.as_deref().unwrap_or("max"));
         arguments.words(&["-nodefaults", "-no-user-config"]);
         // A triple fault ends the run instead of starting it again.
-        arguments.words(&["-display", "none", "-no-reboot"]);
+        arguments.pair("-display", self.graphics.as_ref().map_or("none", Picture::display));
+        arguments.words(&["-no-reboot"]);
         if self.icount {
             if self.cpus != 1 {
                 bail!("--icount works with one CPU only (QEMU), not with --smp {}", self.cpus);
@@ -121,7 +192,6 @@ impl Machine {
         arguments.pair("-smp", self.cpus.to_string());
         arguments.pair("-m", format!("{}M", self.memory_mib));
         arguments.pair("-kernel", &self.kernel);
-        arguments.pair("-append", &self.command_line);
         let drive = |file: &Path, snapshot: &str| -> Result<OsString> {
             let mut drive = OsString::from("if=none,id=root,format=raw,snapshot=");
             drive.push(snapshot);
@@ -134,9 +204,23 @@ impl Machine {
             Disk::Kept(file) => arguments.pair("-drive", drive(file, "off")?),
             Disk::Memory(file) => arguments.pair("-initrd", file),
         }
+        let mut devices = Vec::new();
         if !matches!(self.disk, Disk::Memory(_)) {
-            arguments.pair("-device", "virtio-blk-pci,drive=root");
+            devices.push(("virtio-blk", "drive=root"));
         }
+        if self.entropy {
+            devices.push(("virtio-rng", ""));
+        }
+        if self.graphics.is_some() {
+            devices.push(("virtio-gpu", ""));
+            let mut socket = OsString::from("unix:");
+            socket.push(option_value(monitor)?);
+            socket.push(",server=on,wait=off");
+            arguments.pair("-qmp", socket);
+        }
+        let mut words = self.add_virtio(&mut arguments, &devices)?;
+        words.push(self.command_line.clone());
+        arguments.pair("-append", words.join(" "));
         arguments.pair("-serial", "stdio");
         // The guest's last words: a status byte of its own, then QEMU's exit.
         let mut chardev = OsString::from("file,id=status,path=");
@@ -156,6 +240,42 @@ impl Machine {
             arguments.words(&["-s", "-S"]);
         }
         Ok(arguments.0)
+    }
+
+    /// Adds virtio devices; returns what the kernel's command line has to say of them.
+    fn add_virtio(
+        &self,
+        arguments: &mut Arguments,
+        devices: &[(&str, &str)],
+    ) -> Result<Vec<String>> {
+        let in_memory = self.is_microvm() || self.virtio != Virtio::Auto;
+        if in_memory && !self.is_microvm() && self.arch == Arch::X86_64 {
+            bail!(
+                "only the machine `{MICROVM}` has virtio devices in memory (--machine {MICROVM})"
+            );
+        }
+        if in_memory && self.virtio != Virtio::MmioLegacy {
+            arguments.words(&["-global", "virtio-mmio.force-legacy=false"]);
+        }
+        let mut words = Vec::new();
+        for (slot, (name, options)) in (0_u64..).zip(devices) {
+            let kind = if in_memory { "device" } else { "pci" };
+            let mut device = format!("{name}-{kind}");
+            if !options.is_empty() {
+                device.push(',');
+                device.push_str(options);
+            }
+            if in_memory {
+                device.push_str(&format!(",bus=virtio-mmio-bus.{slot}"));
+            }
+            arguments.pair("-device", device);
+            if self.is_microvm() {
+                // QEMU, hw/i386/microvm.c: 512 bytes for each, and interrupts from 5 on.
+                let (address, interrupt) = (0xfeb0_0000 + 512 * slot, 5 + slot);
+                words.push(format!("virtio_mmio.device=512@{address:#x}:{interrupt}"));
+            }
+        }
+        Ok(words)
     }
 }
 
@@ -212,13 +332,16 @@ mod tests {
             kernel: "kernel.img".into(),
             command_line: "a b -- c".to_owned(),
             disk: Disk::Fresh("root.img".into()),
+            virtio: Virtio::Auto,
+            entropy: true,
+            graphics: None,
             icount: false,
             debug: false,
         }
     }
 
     fn joined(machine: &Machine) -> String {
-        let words = machine.arguments(Path::new("/tmp/status")).unwrap();
+        let words = machine.arguments(Path::new("/tmp/status"), Path::new("/tmp/qmp")).unwrap();
         words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
     }
 
@@ -259,11 +382,45 @@ mod tests {
     }
 
     #[test]
+    fn virtio_devices_are_on_pci_or_in_memory() {
+        assert!(joined(&machine()).contains("-device virtio-rng-pci -append a b -- c"));
+        assert!(!joined(&Machine { entropy: false, ..machine() }).contains("rng"));
+        let arm = Machine { arch: Arch::Aarch64, virtio: Virtio::Mmio, ..machine() };
+        let line = joined(&arm);
+        assert!(line.contains("-global virtio-mmio.force-legacy=false"), "{line}");
+        assert!(line.contains("virtio-blk-device,drive=root,bus=virtio-mmio-bus.0"), "{line}");
+        let legacy = Machine { virtio: Virtio::MmioLegacy, ..arm };
+        assert!(!joined(&legacy).contains("force-legacy"));
+        let micro = Machine { options: vec!["microvm".to_owned()], ..machine() };
+        let line = joined(&micro);
+        assert!(line.contains("-machine microvm,acpi=off,auto-kernel-cmdline=off "), "{line}");
+        let words = "virtio_mmio.device=512@0xfeb00000:5 virtio_mmio.device=512@0xfeb00200:6";
+        assert!(line.contains(&format!("-append {words} a b -- c")), "{line}");
+        let none = Machine { virtio: Virtio::Mmio, ..machine() };
+        assert!(none.arguments(Path::new("s"), Path::new("q")).is_err());
+    }
+
+    #[test]
+    fn a_display_is_there_only_when_asked_for() {
+        let line = joined(&machine());
+        assert!(line.contains("-display none") && !line.contains("gpu") && !line.contains("qmp"));
+        let headless = Machine { graphics: Some(Picture::Headless), ..machine() };
+        let line = joined(&headless);
+        assert!(line.contains("-display none"), "{line}");
+        assert!(line.contains("-qmp unix:/tmp/qmp,server=on,wait=off"), "{line}");
+        assert!(line.contains("-device virtio-gpu-pci"), "{line}");
+        let window = Machine { graphics: Some(Picture::Window("gtk".to_owned())), ..machine() };
+        assert!(joined(&window).contains("-display gtk"));
+        let vnc = Machine { graphics: Some(Picture::Vnc), ..machine() };
+        assert!(joined(&vnc).contains("-display vnc=127.0.0.1:0"));
+    }
+
+    #[test]
     fn counting_instructions_needs_one_cpu() {
         let counted = Machine { icount: true, ..machine() };
         assert!(joined(&counted).contains("-icount shift=0,sleep=off -seed 1"));
         let two = Machine { cpus: 2, ..counted };
-        assert!(two.arguments(Path::new("s")).is_err());
+        assert!(two.arguments(Path::new("s"), Path::new("q")).is_err());
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::machine::Machine;
+use crate::monitor::{Monitor, Screenshot};
 use crate::setup;
 use crate::workspace::Workspace;
 
@@ -97,7 +98,7 @@ impl Guest {
     ) -> Result<(Self, ChildStdin, ChildStdout)> {
         let qemu = setup::require(workspace, machine.arch.qemu())?;
         let folder = tempfile::Builder::new().prefix("lemma-").tempdir()?;
-        let arguments = machine.arguments(&status_file(&folder))?;
+        let arguments = machine.arguments(&status_file(&folder), &monitor_socket(&folder))?;
         // QEMU dies with us, however we die: setpriv is part of every Debian (util-linux).
         let mut command = match setup::find_program("setpriv") {
             Some(setpriv) => {
@@ -129,6 +130,12 @@ impl Guest {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What the guest's display shows now.
+    pub fn screenshot(&self) -> Result<Screenshot> {
+        let file = self.folder.path().join("screenshot");
+        Monitor::connect(&monitor_socket(&self.folder))?.screenshot(&file)
     }
 
     /// Waits for the end, at most until `deadline`; then the guest is stopped.
@@ -163,6 +170,10 @@ impl Drop for Guest {
 
 fn status_file(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().join("status")
+}
+
+fn monitor_socket(folder: &tempfile::TempDir) -> PathBuf {
+    folder.path().join("monitor")
 }
 
 /// What QEMU's exit status and the guest's status byte mean together.

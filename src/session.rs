@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::build::Options;
+use crate::monitor::Screenshot;
 use crate::qemu::{Guest, Outcome};
 use crate::workspace::Workspace;
 
@@ -152,6 +153,11 @@ impl Session {
     #[must_use]
     pub fn transcript(&self) -> String {
         lock(&self.console.state).text.clone()
+    }
+
+    /// What the guest's display shows now.
+    pub fn screenshot(&self) -> Result<Screenshot> {
+        self.guest.screenshot()
     }
 
     /// Waits for the guest's end; returns how it ended and all that it printed.

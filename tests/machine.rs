@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lemma::machine::{Arch, Disk, Machine};
+use lemma::machine::{Arch, Disk, Machine, Virtio};
 use lemma::qemu::{Guest, Outcome};
 use lemma::symbols::{KERNEL_BASE, bootable_image};
 use lemma::workspace::Workspace;
@@ -114,6 +114,9 @@ fn machine(kernel: &Path, disk: &Path, icount: bool) -> Machine {
         kernel: kernel.to_path_buf(),
         command_line: String::new(),
         disk: Disk::Fresh(disk.to_path_buf()),
+        virtio: Virtio::Auto,
+        entropy: true,
+        graphics: None,
         icount,
         debug: false,
     }

@@ -4,6 +4,7 @@
 
 mod bench;
 mod bpf;
+mod devices;
 mod files;
 mod guest;
 mod kernel;
