@@ -53,18 +53,23 @@ pub(super) fn build(insns: &[Insn], loops_allowed: bool) -> Result<Cfg, Refusal>
     check_wide_loads(insns)?;
     let subprograms = find_subprograms(insns)?;
     let mut function_of = Vec::with_capacity(insns.len());
-    for (index, &start) in subprograms.iter().enumerate() {
+    for index in 0..subprograms.len() {
         let end = subprograms.get(index + 1).map_or(insns.len(), |&end| end as usize);
-        for _ in start as usize..end {
-            function_of.push(index as u32);
-        }
+        function_of.resize(end, index as u32);
     }
     let mut cfg = Cfg { subprograms, function_of, prune_point: vec![false; insns.len()] };
     check_jumps(insns, &cfg)?;
     check_ends(insns, &cfg)?;
-    check_reachable(insns, &cfg, loops_allowed)?;
+    check_reachable(insns)?;
+    if !loops_allowed {
+        check_back_edges(insns)?;
+    }
     mark_prune_points(insns, &mut cfg);
     Ok(cfg)
+}
+
+fn is_tail(insn: &Insn) -> bool {
+    matches!(insn, Insn::WideTail)
 }
 
 /// Each 16-byte load takes two slots, and nothing else does. Decoding sees to that; a
@@ -72,8 +77,8 @@ pub(super) fn build(insns: &[Insn], loops_allowed: bool) -> Result<Cfg, Refusal>
 fn check_wide_loads(insns: &[Insn]) -> Result<(), Refusal> {
     for (slot, insn) in insns.iter().enumerate() {
         let wide = insn.slots() == 2;
-        let tail = insns.get(slot + 1) == Some(&Insn::WideTail);
-        if wide != tail || (slot == 0 && *insn == Insn::WideTail) {
+        let tail = insns.get(slot + 1).is_some_and(is_tail);
+        if wide != tail || (slot == 0 && is_tail(insn)) {
             return Err(Refusal::at(
                 slot,
                 Cause::BadInstruction,
@@ -95,7 +100,7 @@ fn find_subprograms(insns: &[Insn]) -> Result<Vec<u32>, Refusal> {
         let target = slot as i64 + 1 + i64::from(offset);
         let valid = usize::try_from(target)
             .ok()
-            .filter(|&at| insns.get(at).is_some_and(|insn| *insn != Insn::WideTail));
+            .filter(|&at| insns.get(at).is_some_and(|insn| !is_tail(insn)));
         let Some(at) = valid else {
             return Err(Refusal::at(
                 slot,
@@ -130,7 +135,7 @@ fn check_jumps(insns: &[Insn], cfg: &Cfg) -> Result<(), Refusal> {
                 ),
             ));
         };
-        if insns.get(at) == Some(&Insn::WideTail) {
+        if insns.get(at).is_some_and(is_tail) {
             return Err(Refusal::at(
                 slot,
                 Cause::BadJump,
@@ -158,9 +163,54 @@ fn check_ends(insns: &[Insn], cfg: &Cfg) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Every instruction must be reachable from the entry; without `loops_allowed`, no
-/// path may lead back.
-fn check_reachable(insns: &[Insn], cfg: &Cfg, loops_allowed: bool) -> Result<(), Refusal> {
+/// The function that an instruction calls, or takes the address of: its first slot.
+fn entered_by(insn: &Insn, slot: usize) -> Option<usize> {
+    match insn {
+        Insn::CallLocal { offset } | Insn::LoadImm64 { value: Imm64::Func { offset }, .. } => {
+            usize::try_from(slot as i64 + 1 + i64::from(*offset)).ok()
+        }
+        _ => None,
+    }
+}
+
+/// Every instruction must be reachable from the entry.
+fn check_reachable(insns: &[Insn]) -> Result<(), Refusal> {
+    let mut reached = vec![false; insns.len()];
+    let mut starts = vec![0usize];
+    while let Some(start) = starts.pop() {
+        // On along the straight way; what parts from it comes later.
+        let mut slot = start;
+        while let (Some(insn), Some(mark)) = (insns.get(slot), reached.get_mut(slot)) {
+            if core::mem::replace(mark, true) {
+                break;
+            }
+            let target = insn.jump_target(slot).and_then(|target| usize::try_from(target).ok());
+            match insn {
+                Insn::Exit => break,
+                Insn::Jump { .. } => {
+                    let Some(target) = target else { break };
+                    slot = target;
+                    continue;
+                }
+                Insn::Branch { .. } | Insn::MayGoto { .. } => starts.extend(target),
+                _ => starts.extend(entered_by(insn, slot)),
+            }
+            slot += insn.slots();
+        }
+    }
+    match reached.iter().zip(insns).position(|(&reached, insn)| !reached && !is_tail(insn)) {
+        None => Ok(()),
+        Some(slot) => Err(Refusal::at(
+            slot,
+            Cause::Unreachable,
+            format!("unreachable insn {slot}: no path leads here"),
+        )
+        .hint("remove the dead code, or the jump that skips it")),
+    }
+}
+
+/// No path may lead back to where it came from.
+fn check_back_edges(insns: &[Insn]) -> Result<(), Refusal> {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
         New,
@@ -168,12 +218,8 @@ fn check_reachable(insns: &[Insn], cfg: &Cfg, loops_allowed: bool) -> Result<(),
         Done,
     }
     let mut marks = vec![Mark::New; insns.len()];
-    let mut roots = vec![0usize];
-    // A work list per function; what a function calls becomes a root of its own.
-    while let Some(root) = roots.pop() {
-        if marks.get(root) != Some(&Mark::New) {
-            continue;
-        }
+    let entered = insns.iter().enumerate().filter_map(|(slot, insn)| entered_by(insn, slot));
+    for root in core::iter::once(0).chain(entered) {
         let mut work = vec![(root, false)];
         while let Some((slot, leaving)) = work.pop() {
             if leaving {
@@ -185,18 +231,11 @@ fn check_reachable(insns: &[Insn], cfg: &Cfg, loops_allowed: bool) -> Result<(),
             }
             marks[slot] = Mark::Open;
             work.push((slot, true));
-            match insns[slot] {
-                Insn::CallLocal { offset }
-                | Insn::LoadImm64 { value: Imm64::Func { offset }, .. } => {
-                    roots.push((slot as i64 + 1 + i64::from(offset)) as usize);
-                }
-                _ => {}
-            }
             let (first, second) = successors(insns, slot);
             for next in [second, first].into_iter().flatten() {
                 match marks.get(next) {
                     Some(Mark::New) => work.push((next, false)),
-                    Some(Mark::Open) if !loops_allowed && next <= slot => {
+                    Some(Mark::Open) if next <= slot => {
                         return Err(Refusal::at(
                             slot,
                             Cause::InfiniteLoop,
@@ -210,32 +249,13 @@ fn check_reachable(insns: &[Insn], cfg: &Cfg, loops_allowed: bool) -> Result<(),
             }
         }
     }
-    for (slot, mark) in marks.iter().enumerate() {
-        if *mark == Mark::New && insns[slot] != Insn::WideTail {
-            return Err(Refusal::at(
-                slot,
-                Cause::Unreachable,
-                format!("unreachable insn {slot}: no path leads here"),
-            )
-            .hint("remove the dead code, or the jump that skips it"));
-        }
-    }
-    let _ = cfg;
     Ok(())
 }
 
 fn mark_prune_points(insns: &[Insn], cfg: &mut Cfg) {
-    let mut entries = vec![0u8; insns.len()];
+    // Where one jump leads already.
+    let mut entered = vec![false; insns.len()];
     for (slot, insn) in insns.iter().enumerate() {
-        if *insn == Insn::WideTail {
-            continue;
-        }
-        let (first, second) = successors(insns, slot);
-        for next in [first, second].into_iter().flatten() {
-            if let Some(count) = entries.get_mut(next) {
-                *count = count.saturating_add(1);
-            }
-        }
         if matches!(
             insn,
             Insn::Branch { .. }
@@ -245,17 +265,22 @@ fn mark_prune_points(insns: &[Insn], cfg: &mut Cfg) {
         ) {
             cfg.prune_point[slot] = true;
         }
-        // Where a backward jump leads, a loop may start.
-        if let Some(target) = insn.jump_target(slot)
-            && target <= slot as i64
-            && let Some(point) = cfg.prune_point.get_mut(target as usize)
-        {
+        let Some(target) = insn.jump_target(slot).and_then(|at| usize::try_from(at).ok()) else {
+            continue;
+        };
+        let before = match target.checked_sub(1).and_then(|at| insns.get(at)) {
+            Some(Insn::Exit | Insn::Jump { .. }) | None => false,
+            Some(_) => true,
+        };
+        let (Some(point), Some(entered)) =
+            (cfg.prune_point.get_mut(target), entered.get_mut(target))
+        else {
+            continue;
+        };
+        // Paths join, or a loop may start where a jump leads back.
+        if before || *entered || target <= slot {
             *point = true;
         }
-    }
-    for (slot, count) in entries.into_iter().enumerate() {
-        if count > 1 {
-            cfg.prune_point[slot] = true;
-        }
+        *entered = true;
     }
 }

@@ -7,7 +7,6 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::cfg::successors;
 use crate::helper;
 use crate::insn::{AtomicOp, Insn, Operand, Reg};
 
@@ -22,6 +21,8 @@ const fn bit(reg: Reg) -> RegSet {
 const SCRATCHED: RegSet = 0x3f;
 /// r1 to r5.
 const ARGUMENTS: RegSet = 0x3e;
+/// r0 to r10.
+const EVERY: RegSet = 0x7ff;
 /// r6 to r10.
 const KEPT: RegSet = 0x7c0;
 
@@ -65,30 +66,48 @@ pub(super) fn uses(insn: &Insn) -> (RegSet, RegSet) {
     }
 }
 
+/// Rounds of the analysis: as many as loops are nested, and a few. A program whose jumps
+/// lead back without end gets no better answer than that every register is live.
+const MOST_ROUNDS: usize = 64;
+
 /// For each slot, the registers of its own frame that are live before it.
 pub(super) fn live_registers(insns: &[Insn]) -> Vec<RegSet> {
     let mut live = vec![0 as RegSet; insns.len()];
-    let mut changed = true;
-    while changed {
-        changed = false;
-        for slot in (0..insns.len()).rev() {
-            let insn = &insns[slot];
-            if *insn == Insn::WideTail {
-                continue;
-            }
-            let (first, second) = successors(insns, slot);
-            let mut after = 0;
-            for next in [first, second].into_iter().flatten() {
-                after |= live.get(next).copied().unwrap_or(0);
-            }
+    for _ in 0..MOST_ROUNDS {
+        let mut stale = false;
+        // What is live where the walk has just been.
+        let mut after: RegSet = 0;
+        for (slot, insn) in insns.iter().enumerate().rev() {
+            let target = |at: &[RegSet]| {
+                let target = insn.jump_target(slot).and_then(|to| usize::try_from(to).ok());
+                target.and_then(|to| at.get(to)).copied().unwrap_or(0)
+            };
+            let out = match insn {
+                Insn::WideTail => continue,
+                Insn::Exit => 0,
+                Insn::Jump { .. } => target(&live),
+                Insn::Branch { .. } | Insn::MayGoto { .. } => after | target(&live),
+                _ => after,
+            };
             let (read, written) = uses(insn);
-            let before = (after & !written) | read;
-            if before != live[slot] {
-                live[slot] = before;
-                changed = true;
+            after = (out & !written) | read;
+            live[slot] = after;
+        }
+        // Only where a jump leads back was something used that was not known yet.
+        for (slot, insn) in insns.iter().enumerate() {
+            if let Some(to) = insn.jump_target(slot)
+                && to <= slot as i64
+                && let Some(&wanted) = usize::try_from(to).ok().and_then(|to| live.get(to))
+            {
+                let (read, written) = uses(insn);
+                stale |= ((wanted & !written) | read) & !live[slot] != 0;
             }
         }
+        if !stale {
+            return live;
+        }
     }
+    live.fill(EVERY);
     live
 }
 
