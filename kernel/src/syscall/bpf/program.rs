@@ -16,7 +16,7 @@ use kernel_bpf::map::Map;
 use kernel_bpf::profile::{ActiveProfile, PhysicalProfile};
 use kernel_bpf::prog_type::ProgType;
 use kernel_bpf::program::Program;
-use kernel_bpf::verifier::VerifyOptions;
+use kernel_bpf::verifier::{VerifyOptions, load_flags};
 
 use super::debug_info::{self, DebugInfo};
 use super::log::Log;
@@ -30,10 +30,8 @@ use crate::mem::user::copy_from_user;
 use crate::syscall::errno::{OrErrno, ToErrno};
 use crate::syscall::path::string_from_user;
 
-/// `BPF_F_STRICT_ALIGNMENT`.
-const STRICT_ALIGNMENT: u32 = 1;
 /// Flags that change nothing here: any alignment, and what Linux's own tests use.
-const TOLERATED: u32 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 7;
+const TOLERATED: u32 = 1 << 1 | 1 << 2 | 1 << 7;
 /// Longest licence text (Linux).
 const LICENSE_MAX: usize = 128;
 
@@ -62,7 +60,7 @@ fn load_with_log(request: &Request, log: &mut Log) -> Result<Object, Errno> {
         prog_load::CORE_RELO_CNT,
         prog_load::PROG_TOKEN_FD,
     ];
-    if flags & !(STRICT_ALIGNMENT | TOLERATED) != 0
+    if flags & !(load_flags::STRICT_ALIGNMENT | load_flags::TEST_STATE_FREQ | TOLERATED) != 0
         || unused.iter().any(|&offset| request.u32(offset) != 0)
     {
         return Err(Errno::EINVAL);
@@ -107,10 +105,9 @@ fn load_with_log(request: &Request, log: &mut Log) -> Result<Object, Errno> {
     program.func_info = debug_info.functions;
 
     let options = VerifyOptions {
-        strict_alignment: flags & STRICT_ALIGNMENT != 0,
         helper_available: Some(kernel_bpf::helper::is_implemented),
         log_level: log.level(),
-        ..default_options()
+        ..default_options().with_load_flags(flags)
     };
     let uid = mcore::current().process().credentials().euid;
     let load = LoadRequest { program, maps, name, btf, options, bytes, uid };

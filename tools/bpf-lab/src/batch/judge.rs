@@ -16,7 +16,7 @@ use kernel_bpf::map::Map;
 use kernel_bpf::prog_type::ProgType;
 use kernel_bpf::program::{Program, ProgramError};
 use kernel_bpf::trusted::Trust;
-use kernel_bpf::verifier::{VerifyOptions, verify};
+use kernel_bpf::verifier::{VerifyOptions, load_flags, verify};
 
 use super::case::{Argument, Case, MapKind};
 use super::maps::{self, CaseMap, Purpose};
@@ -26,8 +26,6 @@ use crate::engine::{EngineKind, Profile, Ready, Trusted};
 use crate::host::Host;
 use crate::test_run::{self, Input};
 
-/// `BPF_F_STRICT_ALIGNMENT`.
-const STRICT_ALIGNMENT: u32 = 1;
 /// The descriptor that stands for a case's first map. Test programs name descriptors that do
 /// not exist on purpose, but not such.
 const FIRST_FD: i32 = 0x4c00_0000;
@@ -88,6 +86,7 @@ fn judge(case: &Case, setting: &Setting) -> Result<Verdict> {
     };
     program.expected_attach_type = case.expected_attach_type;
     program.gpl_compatible = is_gpl_compatible(&case.license);
+    program.sleepable = case.load_flags & load_flags::SLEEPABLE != 0;
     program.name = case.name.as_str().unwrap_or_default().to_owned();
     if let Err(error) = add_btf(case, &mut program) {
         let mut verdict = Verdict::new(case.name.clone(), Decision::Reject);
@@ -130,8 +129,7 @@ fn options(case: &Case, setting: &Setting) -> VerifyOptions {
     if case.unprivileged {
         options = options.for_unprivileged();
     }
-    options.strict_alignment = case.load_flags & STRICT_ALIGNMENT != 0;
-    options
+    options.with_load_flags(case.load_flags)
 }
 
 fn micros(start: Instant) -> u64 {

@@ -87,7 +87,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-pub use options::VerifyOptions;
+pub use options::{VerifyOptions, load_flags};
 pub use proof::{BranchFact, Claim, InsnFacts, Proof, Region, Subprogram, Verified};
 pub use rejection::{Cause, PathStep, Rejection, SourceLine};
 

@@ -2,6 +2,16 @@
 
 use crate::btf::Btf;
 
+/// `prog_flags` of `BPF_PROG_LOAD` that the verifier follows.
+pub mod load_flags {
+    /// `BPF_F_STRICT_ALIGNMENT`.
+    pub const STRICT_ALIGNMENT: u32 = 1;
+    /// `BPF_F_TEST_STATE_FREQ`; for privileged loaders.
+    pub const TEST_STATE_FREQ: u32 = 1 << 3;
+    /// `BPF_F_SLEEPABLE`; the program says it, not the options.
+    pub const SLEEPABLE: u32 = 1 << 4;
+}
+
 /// How to verify. Start from [`VerifyOptions::cloud`] or [`VerifyOptions::embedded`].
 #[derive(Clone, Copy, Debug)]
 pub struct VerifyOptions {
@@ -23,6 +33,9 @@ pub struct VerifyOptions {
     pub max_pending: usize,
     /// Every access must be aligned to its size (`BPF_F_STRICT_ALIGNMENT`).
     pub strict_alignment: bool,
+    /// A state is kept wherever one may be (`BPF_F_TEST_STATE_FREQ`), so that short
+    /// programs are pruned as long ones are; for tests of the verifier.
+    pub every_state: bool,
     /// Use the embedded profile's budgets of hooks.
     pub embedded: bool,
     /// Refuses helpers that the kernel does not implement; `None`: those of the
@@ -53,6 +66,7 @@ impl VerifyOptions {
             // Linux's BPF_COMPLEXITY_LIMIT_JMP_SEQ.
             max_pending: 8192,
             strict_alignment: false,
+            every_state: false,
             embedded: false,
             helper_available: None,
             kernel_btf: None,
@@ -81,6 +95,16 @@ impl VerifyOptions {
     pub const fn for_unprivileged(self) -> Self {
         let max_insns = if self.max_insns < 4096 { self.max_insns } else { 4096 };
         Self { unprivileged: true, max_insns, ..self }
+    }
+
+    /// The same with what the [`load_flags`] among `flags` ask for.
+    #[must_use]
+    pub const fn with_load_flags(self, flags: u32) -> Self {
+        Self {
+            strict_alignment: flags & load_flags::STRICT_ALIGNMENT != 0,
+            every_state: flags & load_flags::TEST_STATE_FREQ != 0 && !self.unprivileged,
+            ..self
+        }
     }
 }
 

@@ -77,8 +77,9 @@ impl Verifier<'_> {
     pub(super) fn visit(&mut self) -> Result<bool, Refusal> {
         let pc = self.pc;
         let processed = self.proof.processed;
-        let far = self.jumps - self.walk.jumps_at_checkpoint >= 2
-            && processed - self.walk.processed_at_checkpoint >= 8;
+        let far = self.env.options.every_state
+            || self.jumps - self.walk.jumps_at_checkpoint >= 2
+                && processed - self.walk.processed_at_checkpoint >= 8;
         let very_far = self.jumps - self.walk.jumps_at_checkpoint >= 20
             || processed - self.walk.processed_at_checkpoint >= 100;
         let head = self.rounds_at(pc);

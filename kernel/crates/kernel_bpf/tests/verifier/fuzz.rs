@@ -14,25 +14,9 @@ use kernel_bpf::program::Program;
 use kernel_bpf::verifier::{VerifyOptions, verify};
 
 use crate::machine::{Machine, Violation};
-
-struct Random(u64);
+use crate::random::Random;
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        (self.next() >> 11) % n
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-
     fn width(&mut self) -> Width {
         self.pick(&[Width::W64, Width::W64, Width::W32])
     }
@@ -379,8 +363,7 @@ fn accepted_programs_never_misbehave() {
         .ok()
         .and_then(|rounds| rounds.parse().ok())
         .unwrap_or(if cfg!(debug_assertions) { 400 } else { 20_000 });
-    let seed = std::env::var("LEMMA_FUZZ_SEED").ok().and_then(|seed| seed.parse().ok());
-    let mut random = Random(seed.unwrap_or(0x2545_f491_4f6c_dd1d));
+    let mut random = Random::from_environment();
     let map =
         MapDef { map_type: MapType::Array, key_size: 4, value_size: 64, max_entries: 1, flags: 0 };
     let usual = VerifyOptions { max_processed: 20_000, ..VerifyOptions::cloud() };

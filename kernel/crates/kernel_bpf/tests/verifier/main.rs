@@ -13,6 +13,8 @@ mod machine;
 mod memory;
 mod messages;
 mod objects;
+mod paths;
 mod pruning;
+mod random;
 mod rules;
 mod types;
