@@ -13,6 +13,11 @@ use crate::verifier::Verified;
 /// Words of the largest context (`struct __sk_buff`), and of the three pointers behind it.
 const WORDS: usize = (192 + 24) / 8;
 
+/// Where the addresses of the packet's start and end lie in the context of a `struct __sk_buff`,
+/// and its field `hash`.
+pub(crate) const SK_BUFF_POINTERS: usize = Structure::SkBuff.bytes();
+pub(crate) const SK_BUFF_HASH: usize = 68;
+
 /// The structures that have pointers to a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Structure {

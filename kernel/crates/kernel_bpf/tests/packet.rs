@@ -104,3 +104,35 @@ fn only_programs_of_packets_take_one_and_its_pointers_stay() {
         assert_eq!(before, after);
     }
 }
+
+#[test]
+fn a_classifier_copies_from_its_packet_and_sums_it() {
+    let body = |offset: u32| {
+        format!(
+            "struct __sk_buff *skb) {{
+                long (*load)(void *, __u32, void *, __u32) = (void *)26;
+                long (*sum)(void *, __u32, void *, __u32, __u32) = (void *)28;
+                __u32 words[2] = {{ 5, 6 }};
+                if (load(skb, {offset}, words, 8)) return words[0] | words[1] ? 99 : 98;
+                return sum(0, 0, words, 8, 0);
+            }}"
+        )
+    };
+    let mut packet: Vec<u8> = (0..20).collect();
+    let Some(sum) = run("tc", &body(12), &mut packet) else { return };
+    let halves = packet[12..20].chunks(2).map(|half| u64::from(half[0]) | u64::from(half[1]) << 8);
+    assert_eq!(sum, halves.sum::<u64>());
+    // Beyond the packet nothing is copied, and nothing stays as it was.
+    assert_eq!(run("tc", &body(13), &mut packet), Some(98));
+    assert_eq!(run("tc", &body(u32::MAX), &mut packet), Some(98));
+    // There is no socket to find, whatever is asked for.
+    let lookup = "struct __sk_buff *skb) {
+        void *(*find)(void *, void *, __u32, __u64, __u64) = (void *)84;
+        long (*release)(void *) = (void *)86;
+        __u32 addresses[3] = {};
+        void *found = find(skb, addresses, 12, 0, 0);
+        if (found) { release(found); return 1; }
+        return 2;
+    }";
+    assert_eq!(run("tc", lookup, &mut packet), Some(2));
+}

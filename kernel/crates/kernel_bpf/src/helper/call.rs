@@ -94,8 +94,8 @@ impl<'a> Environment<'a> {
 pub type Helper = unsafe extern "C" fn(u64, u64, u64, u64, u64, &Environment<'_>) -> u64;
 
 /// Linux's EFAULT, EINVAL and E2BIG, negated, as a program sees them.
-const EFAULT: u64 = -14i64 as u64;
-const EINVAL: u64 = -22i64 as u64;
+pub(super) const EFAULT: u64 = -14i64 as u64;
+pub(super) const EINVAL: u64 = -22i64 as u64;
 
 /// Makes [`implementation`] from the table of numbers and functions.
 macro_rules! implementations {
@@ -118,7 +118,7 @@ macro_rules! implementations {
                     }
                     entry
                 })+
-                _ => return None,
+                _ => return super::network::implementation(number),
             })
         }
     };
@@ -214,7 +214,7 @@ pub(super) unsafe fn map<'a>(address: u64) -> &'a Map {
 /// # Safety
 /// `address` points to `length` readable bytes, or `length` is 0.
 #[inline]
-unsafe fn bytes<'a>(address: u64, length: usize) -> &'a [u8] {
+pub(super) unsafe fn memory<'a>(address: u64, length: usize) -> &'a [u8] {
     if length == 0 {
         return &[];
     }
@@ -228,11 +228,11 @@ unsafe fn bytes<'a>(address: u64, length: usize) -> &'a [u8] {
 /// # Safety
 /// `address` points to `length` writable bytes, or `length` is 0.
 #[inline]
-unsafe fn bytes_mut<'a>(address: u64, length: usize) -> &'a mut [u8] {
+pub(super) unsafe fn memory_mut<'a>(address: u64, length: usize) -> &'a mut [u8] {
     if length == 0 {
         return &mut [];
     }
-    // SAFETY: as in `bytes`.
+    // SAFETY: as in `memory`.
     unsafe {
         core::slice::from_raw_parts_mut(ptr::with_exposed_provenance_mut(address as usize), length)
     }
@@ -240,13 +240,13 @@ unsafe fn bytes_mut<'a>(address: u64, length: usize) -> &'a mut [u8] {
 
 unsafe fn map_lookup_elem(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved r1 a map and r2 a key of its size.
-    let (map, key) = unsafe { (map(r1), bytes(r2, map(r1).def().key_size as usize)) };
+    let (map, key) = unsafe { (map(r1), memory(r2, map(r1).def().key_size as usize)) };
     map.value_address(key, cpu_of(env, map)) as u64
 }
 
 unsafe fn map_lookup_percpu_elem(_: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
     // SAFETY: as in `map_lookup_elem`.
-    let (map, key) = unsafe { (map(r1), bytes(r2, map(r1).def().key_size as usize)) };
+    let (map, key) = unsafe { (map(r1), memory(r2, map(r1).def().key_size as usize)) };
     map.value_address(key, r3 as u32 as usize) as u64
 }
 
@@ -254,32 +254,32 @@ unsafe fn map_update_elem(env: &Environment<'_>, [r1, r2, r3, r4, _]: [u64; 5]) 
     // SAFETY: the verifier proved r1 a map, r2 a key and r3 a value of its sizes.
     let (map, key, value) = unsafe {
         let map = map(r1);
-        (map, bytes(r2, map.def().key_size as usize), bytes(r3, map.def().value_size as usize))
+        (map, memory(r2, map.def().key_size as usize), memory(r3, map.def().value_size as usize))
     };
     done(map.update_on(key, value, r4, cpu_of(env, map)))
 }
 
 unsafe fn map_delete_elem(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
     // SAFETY: as in `map_lookup_elem`.
-    let (map, key) = unsafe { (map(r1), bytes(r2, map(r1).def().key_size as usize)) };
+    let (map, key) = unsafe { (map(r1), memory(r2, map(r1).def().key_size as usize)) };
     done(map.delete_from_program(key))
 }
 
 unsafe fn map_push_elem(_: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved r1 a map and r2 a value of its size.
-    let (map, value) = unsafe { (map(r1), bytes(r2, map(r1).def().value_size as usize)) };
+    let (map, value) = unsafe { (map(r1), memory(r2, map(r1).def().value_size as usize)) };
     done(map.push(value, r3))
 }
 
 unsafe fn map_pop_elem(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved r1 a map and that r2 has room for a value.
-    let (map, out) = unsafe { (map(r1), bytes_mut(r2, map(r1).def().value_size as usize)) };
+    let (map, out) = unsafe { (map(r1), memory_mut(r2, map(r1).def().value_size as usize)) };
     done(map.pop(out))
 }
 
 unsafe fn map_peek_elem(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
     // SAFETY: as in `map_pop_elem`; for a bloom filter the value is initialised.
-    let (map, out) = unsafe { (map(r1), bytes_mut(r2, map(r1).def().value_size as usize)) };
+    let (map, out) = unsafe { (map(r1), memory_mut(r2, map(r1).def().value_size as usize)) };
     done(map.peek(out))
 }
 
@@ -312,7 +312,7 @@ unsafe fn spin_unlock(env: &Environment<'_>, [r1, ..]: [u64; 5]) -> u64 {
 
 unsafe fn perf_event_output(env: &Environment<'_>, [_, r2, r3, r4, r5]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved r2 a map and that r4 points to r5 readable bytes.
-    let (map, data) = unsafe { (map(r2), bytes(r4, r5 as usize)) };
+    let (map, data) = unsafe { (map(r2), memory(r4, r5 as usize)) };
     done(map.output(r3, env.services.cpu_id(), data))
 }
 
@@ -337,13 +337,13 @@ fn cpu_of(env: &Environment<'_>, map: &Map) -> usize {
 
 unsafe fn probe_read_kernel(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved that r1 points to r2 writable bytes.
-    let out = unsafe { bytes_mut(r1, r2 as usize) };
+    let out = unsafe { memory_mut(r1, r2 as usize) };
     read_or_zero(out, |out| env.services.read_kernel(out, r3))
 }
 
 unsafe fn probe_read_user(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
     // SAFETY: as in `probe_read_kernel`.
-    let out = unsafe { bytes_mut(r1, r2 as usize) };
+    let out = unsafe { memory_mut(r1, r2 as usize) };
     read_or_zero(out, |out| env.services.read_user(out, r3))
 }
 
@@ -358,13 +358,13 @@ fn read_or_zero(out: &mut [u8], read: impl FnOnce(&mut [u8]) -> Result<(), Fault
 
 unsafe fn probe_read_kernel_str(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
     // SAFETY: as in `probe_read_kernel`.
-    let out = unsafe { bytes_mut(r1, r2 as usize) };
+    let out = unsafe { memory_mut(r1, r2 as usize) };
     read_string(out, r3, |out, address| env.services.read_kernel(out, address))
 }
 
 unsafe fn probe_read_user_str(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
     // SAFETY: as in `probe_read_kernel`.
-    let out = unsafe { bytes_mut(r1, r2 as usize) };
+    let out = unsafe { memory_mut(r1, r2 as usize) };
     read_string(out, r3, |out, address| env.services.read_user(out, address))
 }
 
@@ -418,7 +418,7 @@ unsafe fn get_current_uid_gid(env: &Environment<'_>, _: [u64; 5]) -> u64 {
 
 unsafe fn get_current_comm(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
     // SAFETY: as in `probe_read_kernel`.
-    let out = unsafe { bytes_mut(r1, r2 as u32 as usize) };
+    let out = unsafe { memory_mut(r1, r2 as u32 as usize) };
     let mut name = [0; 16];
     env.services.current_comm(&mut name);
     out.fill(0);
@@ -434,7 +434,7 @@ unsafe fn get_current_comm(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64
 
 unsafe fn trace_printk(env: &Environment<'_>, [r1, r2, r3, r4, r5]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved that r1 points to r2 readable bytes.
-    let template = unsafe { bytes(r1, r2 as u32 as usize) };
+    let template = unsafe { memory(r1, r2 as u32 as usize) };
     let mut line = [0; format::LINE_BYTES];
     match format::format(template, &[r3, r4, r5], &mut line, env.services) {
         Some(length) => {
@@ -450,7 +450,7 @@ unsafe fn strncmp(_: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
     // zero-terminated string in a map that cannot change.
     let (one, other) = unsafe {
         let other = core::ffi::CStr::from_ptr(ptr::with_exposed_provenance(r3 as usize));
-        (bytes(r1, r2 as u32 as usize), other.to_bytes_with_nul())
+        (memory(r1, r2 as u32 as usize), other.to_bytes_with_nul())
     };
     for (a, b) in one.iter().zip(other) {
         if a != b {
@@ -465,7 +465,7 @@ unsafe fn strncmp(_: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
 
 unsafe fn ringbuf_output(env: &Environment<'_>, [r1, r2, r3, r4, _]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved r1 a map and that r2 points to r3 readable bytes.
-    let (map, data) = unsafe { (map(r1), bytes(r2, r3 as usize)) };
+    let (map, data) = unsafe { (map(r1), memory(r2, r3 as usize)) };
     if r4 & !3 != 0 {
         return EINVAL;
     }

@@ -1,14 +1,16 @@
 //! Helpers: the functions that programs may call.
 //!
 //! [`proto`] declares them as data: numbers, arguments, results, costs. What they
-//! do is in [`call`] (with `format` for text, and [`callback`] for those that call back); what that needs of the kernel is in
-//! [`services`].
+//! do is in [`call`] (with `format` and `bytes` for what is in memory, `network` for packets,
+//! and [`callback`] for those that call back); what that needs of the kernel is in [`services`].
 
+mod bytes;
 pub mod call;
 pub mod callback;
 mod format;
 #[cfg(test)]
 pub(crate) mod mock;
+mod network;
 pub mod proto;
 pub mod services;
 pub mod table;
