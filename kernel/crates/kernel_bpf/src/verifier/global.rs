@@ -180,6 +180,7 @@ impl Verifier<'_> {
             }
         }
         let (cost, moves_packet) = self.walk_global(index, start)?;
+        self.path.note_whole_call();
         let lent_packet = |(parameter, reg): (&Parameter, Reg)| {
             matches!(parameter, Parameter::Memory { .. }) && self.state.reg(reg).is_packet()
         };

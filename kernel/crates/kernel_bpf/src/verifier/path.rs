@@ -27,6 +27,7 @@ pub(super) struct Entry(u32);
 pub(super) const MAX_INSNS: usize = 1 << 20;
 
 const HAS_SLOT: u32 = 1 << 20;
+const WHOLE: u32 = 1 << 31;
 
 impl Entry {
     pub(super) fn new(insn: usize) -> Entry {
@@ -39,6 +40,11 @@ impl Entry {
 
     fn set_slot(&mut self, frame: usize, slot: usize) {
         self.0 |= HAS_SLOT | (frame as u32) << 21 | (slot as u32) << 24;
+    }
+
+    /// A call that was taken as a whole: no frame of the function's is on the path.
+    fn is_whole(self) -> bool {
+        self.0 & WHOLE != 0
     }
 
     fn slot(self) -> Option<(usize, usize)> {
@@ -217,6 +223,14 @@ impl Path {
     pub(super) fn note_slot(&mut self, frame: usize, slot: usize) {
         if let Some(entry) = self.trace.last_mut() {
             entry.set_slot(frame, slot);
+        }
+    }
+
+    /// Says that the call being executed is taken as a whole: what comes next is what follows
+    /// it in the same frame.
+    pub(super) fn note_whole_call(&mut self) {
+        if let Some(entry) = self.trace.last_mut() {
+            entry.0 |= WHOLE;
         }
     }
 
@@ -464,14 +478,7 @@ fn step_back(insns: &[Insn], entry: Entry, frame: &mut usize, places: &mut Place
                 add(places, src);
             }
         }
-        Insn::CallHelper { .. } | Insn::CallRegister { .. } | Insn::CallKfunc { .. } => {
-            // r1 to r5 are not readable after a call, r0 is a new number.
-            if places.regs[f] & 0x3e != 0 {
-                return false;
-            }
-            clear(places, Reg::R0);
-        }
-        Insn::CallLocal { .. } => {
+        Insn::CallLocal { .. } if !entry.is_whole() => {
             // Backwards, this leaves the callee: its arguments are the caller's.
             let Some(caller) = f.checked_sub(1) else { return false };
             let wanted = core::mem::take(&mut places.regs[f]);
@@ -480,6 +487,16 @@ fn step_back(insns: &[Insn], entry: Entry, frame: &mut usize, places: &mut Place
             }
             places.regs[caller] |= wanted;
             *frame = caller;
+        }
+        Insn::CallLocal { .. }
+        | Insn::CallHelper { .. }
+        | Insn::CallRegister { .. }
+        | Insn::CallKfunc { .. } => {
+            // r1 to r5 are not readable after a call, r0 is a new number.
+            if places.regs[f] & 0x3e != 0 {
+                return false;
+            }
+            clear(places, Reg::R0);
         }
         Insn::Exit => {
             // Backwards, this enters the callee: its r0 is the caller's.

@@ -40,15 +40,17 @@ fn btf(nonnull: bool, bad: bool) -> Vec<u8> {
     bytes
 }
 
+/// The function that is called last is the global one.
 fn load(text: &str, btf: Vec<u8>, options: &VerifyOptions) -> Result<Proof, Box<Rejection>> {
     let insns = assemble(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let start = insns
         .iter()
         .enumerate()
-        .find_map(|(slot, insn)| match insn {
+        .filter_map(|(slot, insn)| match insn {
             kernel_bpf::insn::Insn::CallLocal { offset } => Some(slot as i32 + 1 + offset),
             _ => None,
         })
+        .last()
         .unwrap();
     let mut program = Program::new(insns, ProgType::RawTracepoint, maps());
     program.gpl_compatible = true;
@@ -138,4 +140,23 @@ fn the_work_does_not_grow_with_the_calls() {
     let own =
         "r6 = r1\n r2 = 0\n r3 = 0\n call f\n r0 = 0\n exit\n f: r2 = 1\n r3 = 0\n call f\n exit";
     refuse(own, Cause::StackDepth);
+}
+
+/// What a number is needed for is followed back through a function that calls a global one: the
+/// registers of that function are not the caller's.
+#[test]
+fn a_call_of_a_global_function_leaves_no_frame() {
+    let text = |number: u32| {
+        format!(
+            "r6 = r1\n r9 = map[6][0]+0 ll\n r8 = *(u64 *)(r1 + 0)
+            r7 = {number}\n if r8 == 1 goto on\n r7 = 0
+            on: r1 = r6\n call s\n r9 += r7\n r0 = *(u8 *)(r9 + 40)\n r0 = 0\n exit
+            s: r7 = 5\n r2 = 5\n r3 = 0\n call f\n r0 = 0\n exit
+            f: r0 = r2\n exit"
+        )
+    };
+    let options = VerifyOptions { every_state: true, ..VerifyOptions::cloud() };
+    load(&text(23), btf(false, false), &options).unwrap();
+    let rejection = load(&text(24), btf(false, false), &options).unwrap_err();
+    assert_eq!(rejection.cause, Cause::OutOfBounds, "{rejection}");
 }
