@@ -10,6 +10,7 @@ use kernel_vfs::{Identity, MountFlags};
 use super::super::{COMMAND_LINE, VFS, mounting};
 use crate::arch::{Arch, Architecture, PAGE_SIZE};
 use crate::mcore::context;
+use crate::mcore::mtask::exec::CLOCK_TICKS;
 use crate::mcore::mtask::family;
 use crate::mem::phys;
 
@@ -156,9 +157,30 @@ fn load_average() -> String {
     format!("0.00 0.00 0.00 {running}/{tasks} {last}\n")
 }
 
+/// The line of a CPU, or of all, in `/proc/stat`: time with tasks, which counts as the user's, and
+/// without, in ticks. What is not told apart is zero.
+fn processor_times(name: &str, busy_ns: u64, idle_ns: u64) -> String {
+    let ticks = |ns: u64| ns / (1_000_000_000 / CLOCK_TICKS as u64);
+    format!("cpu{name} {} 0 0 {} 0 0 0 0 0 0\n", ticks(busy_ns), ticks(idle_ns))
+}
+
 fn stat() -> String {
+    let now = Arch::now_ns();
+    let idle: Vec<u64> = context::cpus().map(|cpu| cpu.idle_ns().min(now)).collect();
+    let all_idle: u64 = idle.iter().sum();
+    let mut out = processor_times(" ", now * idle.len() as u64 - all_idle, all_idle);
+    for (number, idle) in idle.iter().enumerate() {
+        out.push_str(&processor_times(&format!("{number}"), now - idle, *idle));
+    }
     let boot = Arch::boot_epoch_seconds();
     let switches: u64 = context::cpus().map(|cpu| cpu.switches()).sum();
     let processes = family::count();
-    format!("ctxt {switches}\nbtime {boot}\nprocesses {processes}\n")
+    let running: usize = context::cpus().map(|cpu| cpu.waiting() + 1).sum();
+    // Writing to a string does not fail.
+    let _ = write!(
+        out,
+        "ctxt {switches}\nbtime {boot}\nprocesses {processes}\nprocs_running {running}\n\
+         procs_blocked 0\n"
+    );
+    out
 }

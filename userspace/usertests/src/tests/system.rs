@@ -12,7 +12,7 @@ use lemma_rt::{Errno, arch};
 
 family!("system":
     names, information, unknown_calls, bad_buffers, partly_bad_buffers, old_calls, reboot_refused,
-    identity
+    identity, statistics
 );
 
 fn names() -> Outcome {
@@ -126,5 +126,18 @@ fn identity() -> Outcome {
     equal!(calls::getgid(), calls::getegid());
     let mut tid = 0;
     equal!(calls::set_tid_address(&mut tid), Ok(calls::getpid()));
+    Ok(())
+}
+
+/// What `top` reads.
+fn statistics() -> Outcome {
+    let text = ok!(calls::content(c"/proc/stat"));
+    let text = alloc::string::String::from_utf8_lossy(&text).into_owned();
+    let mut lines = text.lines();
+    let all = lines.next().unwrap_or_default();
+    check!(all.starts_with("cpu  "), "{all}");
+    equal!(all.split_whitespace().skip(1).filter_map(|word| word.parse::<u64>().ok()).count(), 10);
+    check!(lines.next().is_some_and(|line| line.starts_with("cpu0 ")), "{text}");
+    check!(text.lines().any(|line| line.starts_with("procs_running ")), "{text}");
     Ok(())
 }
