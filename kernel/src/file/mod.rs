@@ -10,7 +10,7 @@
 //! | `tty.rs` | the terminal on the serial line |
 //! | `procfs/` | `/proc` |
 //! | `bpffs.rs` | names that keep BPF objects |
-//! | `pipe.rs`, `eventfd.rs` | pipes; counters of events |
+//! | `pipe.rs`, `socketpair.rs`, `eventfd.rs` | pipes; connected sockets; counters of events |
 //! | `poll.rs` | waiting for one of several files |
 //!
 //! **Locks.** `VFS` spins and is held for look-ups in memory only; see `kernel_vfs` for the rest.
@@ -26,6 +26,7 @@ pub mod mounting;
 pub mod pipe;
 pub mod poll;
 pub mod procfs;
+pub mod socketpair;
 pub mod tty;
 
 use alloc::sync::Arc;

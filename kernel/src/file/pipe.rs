@@ -58,15 +58,24 @@ struct Pipe {
 }
 
 /// The reading end.
-struct Reader(Arc<Pipe>);
+pub(super) struct Reader(Arc<Pipe>);
 /// The writing end.
-struct Writer(Arc<Pipe>);
+pub(super) struct Writer(Arc<Pipe>);
 
 /// A new pipe: its reading and its writing end.
 ///
 /// # Errors
 /// `OutOfMemory`.
 pub fn new(flags: OpenFlags) -> Result<(Arc<OpenFile>, Arc<OpenFile>), FsError> {
+    let (reader, writer) = ends()?;
+    Ok((
+        OpenFile::new(Arc::new(reader), None, flags),
+        OpenFile::new(Arc::new(writer), None, flags | OpenFlags::WRITE_ONLY),
+    ))
+}
+
+/// The ends of a new pipe, for what is made of pipes.
+pub(super) fn ends() -> Result<(Reader, Writer), FsError> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     may_allocate(2 * PIPE_BUF).map_err(|_| FsError::OutOfMemory)?;
     let pipe = Arc::new(Pipe {
@@ -82,12 +91,7 @@ pub fn new(flags: OpenFlags) -> Result<(Arc<OpenFile>, Arc<OpenFile>), FsError> 
         readers: WaitQueue::new(),
         writers: WaitQueue::new(),
     });
-    let reader = Arc::new(Reader(Arc::clone(&pipe)));
-    let writer = Arc::new(Writer(pipe));
-    Ok((
-        OpenFile::new(reader, None, flags),
-        OpenFile::new(writer, None, flags | OpenFlags::WRITE_ONLY),
-    ))
+    Ok((Reader(Arc::clone(&pipe)), Writer(pipe)))
 }
 
 /// Makes room in a queue, if there is memory; for a moment the old and the new ring are there.
@@ -237,6 +241,18 @@ impl Pipe {
 }
 
 impl Reader {
+    /// Nothing will be read any more.
+    pub(super) fn close(&self) {
+        self.0.state.lock().reader_open = false;
+        self.0.writers.wake_all();
+        poll::changed();
+    }
+
+    /// Whether something will still be written.
+    pub(super) fn has_writer(&self) -> bool {
+        self.0.state.lock().writer_open
+    }
+
     /// Delivers what was taken out of the queue.
     #[inline]
     fn deliver(&self, bytes: &[u8], sink: &mut dyn Sink) -> Result<usize, FsError> {
@@ -409,18 +425,29 @@ impl File for Writer {
     }
 }
 
+impl Writer {
+    /// Nothing will be written any more.
+    pub(super) fn close(&self) {
+        self.0.state.lock().writer_open = false;
+        self.0.readers.wake_all();
+        poll::changed();
+    }
+
+    /// Whether what is written will still be read, and this end is not closed.
+    pub(super) fn is_open(&self) -> bool {
+        let state = self.0.state.lock();
+        state.reader_open && state.writer_open
+    }
+}
+
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.0.state.lock().reader_open = false;
-        self.0.writers.wake_all();
-        poll::changed();
+        self.close();
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.0.state.lock().writer_open = false;
-        self.0.readers.wake_all();
-        poll::changed();
+        self.close();
     }
 }

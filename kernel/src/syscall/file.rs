@@ -17,13 +17,13 @@ use crate::mem::user::{UserSink, UserSource, is_user_range, read_user};
 
 /// Where a read goes, its length limited as Linux does.
 #[inline]
-fn sink(address: usize, length: usize) -> Result<UserSink, Errno> {
+pub(super) fn sink(address: usize, length: usize) -> Result<UserSink, Errno> {
     Ok(UserSink::new(address, length)?.limited(MAX_RW_COUNT))
 }
 
 /// Where a write comes from, likewise.
 #[inline]
-fn source(address: usize, length: usize) -> Result<UserSource, Errno> {
+pub(super) fn source(address: usize, length: usize) -> Result<UserSource, Errno> {
     Ok(UserSource::new(address, length)?.limited(MAX_RW_COUNT))
 }
 

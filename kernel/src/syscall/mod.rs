@@ -24,6 +24,7 @@ pub mod poll;
 pub mod process;
 pub mod sched;
 pub mod signal;
+pub mod socket;
 pub mod stat;
 pub mod system;
 pub mod time;
@@ -177,6 +178,7 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         READLINK => directory::readlink,
         READLINKAT => directory::readlinkat,
         READV => file::readv,
+        RECVFROM => socket::recvfrom,
         REBOOT => system::reboot,
         RENAME => directory::rename,
         RENAMEAT => directory::renameat,
@@ -198,6 +200,7 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         SCHED_YIELD => sched::sched_yield,
         SELECT => poll::select,
         SENDFILE => transfer::sendfile,
+        SENDTO => socket::sendto,
         SETGID => identity::setgid,
         SETGROUPS => identity::setgroups,
         SETHOSTNAME => system::sethostname,
@@ -212,6 +215,9 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         SETUID => identity::setuid,
         SET_ROBUST_LIST => process::set_robust_list,
         SET_TID_ADDRESS => process::set_tid_address,
+        SHUTDOWN => socket::shutdown,
+        SOCKET => socket::socket,
+        SOCKETPAIR => socket::socketpair,
         STAT => stat::stat,
         STATFS => stat::statfs,
         STATX => stat::statx,

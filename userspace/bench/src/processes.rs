@@ -5,8 +5,12 @@ use crate::measure::Bench;
 use crate::memory;
 use alloc::ffi::CString;
 use core::sync::atomic::{AtomicU64, Ordering};
-use lemma_rt::general::{__NR_pipe2, __NR_sched_yield};
+use lemma_rt::general::{__NR_pipe2, __NR_sched_yield, __NR_socketpair};
 use lemma_rt::{Errno, Result, arch, println, sys, syscall};
+
+/// `AF_UNIX`, `SOCK_STREAM`.
+const AF_UNIX: usize = 1;
+const SOCK_STREAM: usize = 1;
 
 /// Starts a child that runs `run` and exits.
 fn start(run: impl FnOnce()) -> Result<i32> {
@@ -65,6 +69,11 @@ pub(crate) fn run(bench: &Bench) {
     {
         bench.failed("pipe", error);
     }
+    if bench.wants("unix_pingpong_roundtrip")
+        && let Err(error) = sockets(bench)
+    {
+        bench.failed("unix_pingpong_roundtrip", error);
+    }
     bench.row("sched_yield_alone", 500, 5, |_| sched_yield());
     if bench.wants("sched_yield_two_procs")
         && let Err(error) = two_yielding(bench)
@@ -94,6 +103,28 @@ fn pipes(bench: &Bench) -> Result<()> {
     for end in there.into_iter().chain(back) {
         let _ = close(end);
     }
+    sys::wait_for(child).map(drop)
+}
+
+fn sockets(bench: &Bench) -> Result<()> {
+    let mut ends = [0i32; 2];
+    // SAFETY: the kernel fills two integers.
+    unsafe { syscall!(__NR_socketpair, AF_UNIX, SOCK_STREAM, 0, ends.as_mut_ptr()) }?;
+    let [here, there] = ends.map(|end| end as usize);
+    let child = start(|| {
+        let _ = close(here);
+        let mut byte = [0];
+        while read(there, &mut byte) == Ok(1) {
+            let _ = write(there, &byte);
+        }
+    })?;
+    close(there)?;
+    let mut byte = [0];
+    bench.row("unix_pingpong_roundtrip", 300, 5, |_| {
+        write(here, b"x")?;
+        read(here, &mut byte)
+    });
+    close(here)?;
     sys::wait_for(child).map(drop)
 }
 

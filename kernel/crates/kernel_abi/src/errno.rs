@@ -94,6 +94,16 @@ pub enum Errno {
     EUCLEAN = 117,
     /// Operation not supported.
     EOPNOTSUPP = 95,
+    /// Socket operation on non-socket.
+    ENOTSOCK = 88,
+    /// Protocol not supported.
+    EPROTONOSUPPORT = 93,
+    /// Socket type not supported.
+    ESOCKTNOSUPPORT = 94,
+    /// Address family not supported by protocol.
+    EAFNOSUPPORT = 97,
+    /// Transport endpoint is already connected.
+    EISCONN = 106,
     /// Connection timed out.
     ETIMEDOUT = 110,
     /// Operation already in progress.
@@ -153,6 +163,11 @@ impl Errno {
         Self::EOVERFLOW,
         Self::EUCLEAN,
         Self::EOPNOTSUPP,
+        Self::ENOTSOCK,
+        Self::EPROTONOSUPPORT,
+        Self::ESOCKTNOSUPPORT,
+        Self::EAFNOSUPPORT,
+        Self::EISCONN,
         Self::ETIMEDOUT,
         Self::EALREADY,
         Self::ESTALE,
@@ -222,6 +237,11 @@ impl Errno {
             Self::EOVERFLOW => "Value too large for defined data type",
             Self::EUCLEAN => "Structure needs cleaning",
             Self::EOPNOTSUPP => "Operation not supported",
+            Self::ENOTSOCK => "Socket operation on non-socket",
+            Self::EPROTONOSUPPORT => "Protocol not supported",
+            Self::ESOCKTNOSUPPORT => "Socket type not supported",
+            Self::EAFNOSUPPORT => "Address family not supported by protocol",
+            Self::EISCONN => "Transport endpoint is already connected",
             Self::ETIMEDOUT => "Connection timed out",
             Self::EALREADY => "Operation already in progress",
             Self::ESTALE => "Stale file handle",

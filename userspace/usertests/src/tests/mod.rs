@@ -15,6 +15,7 @@ mod paths;
 mod pipes;
 mod processes;
 mod signals;
+mod sockets;
 mod system;
 mod threads;
 mod time;
@@ -34,7 +35,7 @@ pub(crate) use family;
 
 /// All tests, in the order in which they run: what others need comes first.
 pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
-    let families: [&'static [(&'static str, Test)]; 17] = [
+    let families: [&'static [(&'static str, Test)]; 18] = [
         system::TESTS,
         processes::TESTS,
         exec::TESTS,
@@ -45,6 +46,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
         links::TESTS,
         paths::TESTS,
         pipes::TESTS,
+        sockets::TESTS,
         signals::TESTS,
         threads::TESTS,
         time::TESTS,
