@@ -21,7 +21,7 @@ use super::liveness::RegSet;
 use super::objects::Attached;
 use super::options::VerifyOptions;
 use super::path::{Mark, Path};
-use super::proof::{BranchFact, Claim, Proof, Region};
+use super::proof::{BranchFact, Claim, InsnFacts, Proof, Region};
 use super::refusal::Refusal;
 use super::rejection::{Cause, PathStep};
 use super::state::State;
@@ -116,7 +116,7 @@ pub(super) struct Verifier<'a> {
     /// The callbacks being explored, outermost first.
     pub(super) rounds: Vec<Round>,
     pub(super) walk: Walk,
-    /// Memory of the walks around this one.
+    /// Memory of the walks around this one, and of what is known of the program's shape.
     outer_bytes: usize,
     /// Rooms for further walks.
     spare: Vec<Walk>,
@@ -126,6 +126,11 @@ pub(super) struct Verifier<'a> {
     next_id: u32,
     pub(super) jumps: u64,
 }
+
+/// What is kept for each slot of a program besides the search: its function, whether states
+/// are compared there and where they are listed, its live registers, and what is found out.
+const BYTES_PER_SLOT: usize =
+    2 * size_of::<u32>() + size_of::<bool>() + size_of::<RegSet>() + size_of::<InsnFacts>();
 
 /// Branches kept in a rejection's path.
 const PATH_STEPS: usize = 8;
@@ -164,10 +169,11 @@ impl Walk {
 impl<'a> Verifier<'a> {
     pub(super) fn new(env: Env<'a>) -> Verifier<'a> {
         let insns = env.insns.len();
-        let facts = alloc::vec![super::proof::InsnFacts::default(); insns];
+        let facts = alloc::vec![InsnFacts::default(); insns];
         let claimed = if env.options.record_claims { insns } else { 0 };
         let claims = alloc::vec![[Claim::Unused; 11]; claimed];
         let walk = Walk::new(&env);
+        let outer_bytes = insns * BYTES_PER_SLOT;
         Verifier {
             env,
             state: State::entry(),
@@ -185,7 +191,7 @@ impl<'a> Verifier<'a> {
             known_deferred: BTreeSet::new(),
             rounds: Vec::new(),
             walk,
-            outer_bytes: 0,
+            outer_bytes,
             spare: Vec::new(),
             outer_steps: Vec::new(),
             ids: IdMap::default(),

@@ -26,8 +26,8 @@ pub struct VerifyOptions {
     pub max_states: usize,
     /// Bytes that states kept to prune with may take.
     pub max_state_bytes: usize,
-    /// Bytes that the search as a whole may take: states, branches still to be followed,
-    /// and the path.
+    /// Bytes that the search as a whole may take: what is kept for each instruction, states,
+    /// branches still to be followed, and the path.
     pub max_memory: usize,
     /// Greatest number of branches of one path whose other side is still to be followed.
     pub max_pending: usize,
