@@ -5,9 +5,14 @@
 //! the state before every instruction; level 4 the statistics at the end (written by
 //! [`super::verify_with_log`]).
 
+use alloc::string::String;
 use core::fmt::Write;
 
 use super::explore::Verifier;
+use super::scalar::Scalar;
+use super::scalar::range::Range;
+use super::scalar::tnum::Tnum;
+use super::state::{Byte, Slot};
 use super::value::{Kind, Value};
 use crate::insn::{Insn, Reg};
 
@@ -54,7 +59,7 @@ impl Verifier<'_> {
         }
     }
 
-    fn log_state(&self, log: &mut alloc::string::String) {
+    fn log_state(&self, log: &mut String) {
         let depth = self.state.depth();
         if depth > 0 {
             let _ = write!(log, " frame{depth}:");
@@ -67,9 +72,23 @@ impl Verifier<'_> {
             }
         }
         for (index, slot) in frame.stack.iter().enumerate() {
-            if slot.is_spill() {
-                let _ = write!(log, " fp-{}=", (index + 1) * 8);
+            if *slot == Slot::INVALID {
+                continue;
+            }
+            let _ = write!(log, " fp-{}=", (index + 1) * 8);
+            if slot.whole_spill().is_some() {
                 self.log_value(log, &slot.value);
+                continue;
+            }
+            // Byte by byte, the highest address first, as Linux does.
+            for byte in slot.bytes.iter().rev() {
+                log.push(match byte {
+                    Byte::Invalid => '?',
+                    Byte::Misc => 'm',
+                    Byte::Zero => '0',
+                    Byte::Spill => 'r',
+                    Byte::Special => 'd',
+                });
             }
         }
         for reference in &self.state.references {
@@ -77,7 +96,7 @@ impl Verifier<'_> {
         }
     }
 
-    fn log_value(&self, log: &mut alloc::string::String, value: &Value) {
+    fn log_value(&self, log: &mut String, value: &Value) {
         if let Some(x) = value.as_constant() {
             let _ = write!(log, "{}", x as i64);
             return;
@@ -94,12 +113,44 @@ impl Verifier<'_> {
             }
             log.push(')');
         } else {
-            let r = &value.scalar.r64;
-            let _ = write!(
-                log,
-                "({}..{},s{}..{},var=({:#x};{:#x}))",
-                r.umin, r.umax, r.smin, r.smax, value.scalar.bits.value, value.scalar.bits.mask
-            );
+            log_number(log, &value.scalar);
         }
     }
+}
+
+/// What is known of a number, and nothing else.
+fn log_number(log: &mut String, scalar: &Scalar) {
+    let (all, all32) = (Range::<64>::FULL, Range::<32>::FULL);
+    let (r64, r32) = (&scalar.r64, &scalar.r32);
+    let bounds = [
+        ("smin", r64.smin, all.smin),
+        ("smax", r64.smax, all.smax),
+        ("smin32", r32.smin, all32.smin),
+        ("smax32", r32.smax, all32.smax),
+    ];
+    let unsigned = [
+        ("umin", r64.umin, all.umin),
+        ("umax", r64.umax, all.umax),
+        ("umin32", r32.umin, all32.umin),
+        ("umax32", r32.umax, all32.umax),
+    ];
+    let mut before = '(';
+    // Writing to a string does not fail.
+    for (name, x, unknown) in bounds {
+        if x != unknown {
+            let _ = write!(log, "{before}{name}={x}");
+            before = ',';
+        }
+    }
+    for (name, x, unknown) in unsigned {
+        if x != unknown {
+            let _ = write!(log, "{before}{name}={x}");
+            before = ',';
+        }
+    }
+    if scalar.bits != Tnum::UNKNOWN {
+        let _ = write!(log, "{before}var_off=({:#x}; {:#x})", scalar.bits.value, scalar.bits.mask);
+        before = ',';
+    }
+    log.push_str(if before == '(' { "()" } else { ")" });
 }

@@ -61,8 +61,24 @@ fn the_log_follows_its_level() {
     assert!(!one.contains("processed"), "{one}");
     let two = log(2);
     assert!(two.contains("0: r2 = *(u64 *)(r1 + 0)  ; R1=ctx(+0)\n"), "{two}");
+    assert!(two.contains("1: r0 = 0  ; R1=ctx(+0) R2=scalar()\n"), "{two}");
     let four = log(4);
     assert!(four.starts_with("processed 8 insns (limit 1000000)"), "{four}");
     assert_eq!(four.lines().count(), 1, "{four}");
     assert!(log(5).starts_with(&one) && log(5).ends_with(&four));
+}
+
+/// A state in the log says what is known, and no more.
+#[test]
+fn the_log_shows_what_is_known_of_numbers_and_slots() {
+    let text = "r2 = *(u64 *)(r1 + 0)\n r2 &= 255\n *(u64 *)(r10 - 8) = r2\n *(u16 *)(r10 - 12) = 0
+        *(u16 *)(r10 - 14) = r2\n r0 = 0\n exit";
+    let program = Program::new(assemble(text).unwrap(), RawTp, maps());
+    let options = VerifyOptions { log_level: 2, ..VerifyOptions::cloud() };
+    let mut log = String::new();
+    verify_with_log(program, &options, &mut log).unwrap();
+    let byte =
+        "scalar(smin=0,smax=255,smin32=0,smax32=255,umax=255,umax32=255,var_off=(0x0; 0xff))";
+    let state = format!("5: r0 = 0  ; R1=ctx(+0) R2={byte} fp-8={byte} fp-16=??00mm??\n");
+    assert!(log.contains(&state), "{log}");
 }
