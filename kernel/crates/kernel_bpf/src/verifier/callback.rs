@@ -82,6 +82,7 @@ impl Verifier<'_> {
             }
             return Ok(0);
         }
+        self.callbacks.insert((self.state.frame().subprogram, subprogram));
         let depth = self.state.frames.len();
         if depth >= MAX_FRAMES {
             return Err(self.refuse(

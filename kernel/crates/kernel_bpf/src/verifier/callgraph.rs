@@ -36,9 +36,9 @@ impl Verifier<'_> {
     fn add_up_stack(&mut self) -> Result<(), Refusal> {
         // Every call counts, as in Linux, also one that no path turned out to reach.
         let subprograms = self.proof.subprograms.len();
-        let mut calls: Vec<Vec<(usize, usize)>> = alloc::vec![Vec::new(); subprograms];
+        let mut calls: Vec<Vec<usize>> = alloc::vec![Vec::new(); subprograms];
         for (slot, insn) in self.env.insns.iter().enumerate() {
-            // A callback runs on top of whoever passes it on.
+            // A callback counts with whoever names it, as in Linux.
             let (Insn::CallLocal { offset }
             | Insn::LoadImm64 { value: Imm64::Func { offset }, .. }) = insn
             else {
@@ -52,7 +52,14 @@ impl Verifier<'_> {
             }
             if let Some(callee) = target.and_then(|at| self.env.cfg.subprogram_at(at)) {
                 let caller = self.env.cfg.function_of[slot] as usize;
-                calls[caller].push((callee as usize, slot));
+                calls[caller].push(callee as usize);
+            }
+        }
+        // It runs on top of whoever had it called, which may be another.
+        for &(caller, callee) in &self.callbacks {
+            let known = &mut calls[caller as usize];
+            if !known.contains(&(callee as usize)) {
+                known.push(callee as usize);
             }
         }
         let mut deepest = 0;
@@ -86,7 +93,7 @@ impl Verifier<'_> {
                     format!("the call stack of {frames} frames is too deep"),
                 ));
             }
-            for &(callee, _) in &calls[function] {
+            for &callee in &calls[function] {
                 work.push((callee, depth, frames + 1));
             }
         }

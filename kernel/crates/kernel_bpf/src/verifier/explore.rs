@@ -113,6 +113,8 @@ pub(super) struct Verifier<'a> {
     /// Callbacks that run on their own later on, and those already queued.
     pub(super) deferred: Vec<Deferred>,
     pub(super) known_deferred: BTreeSet<Deferred>,
+    /// Which functions' helper calls were seen to call which functions back.
+    pub(super) callbacks: BTreeSet<(u32, u32)>,
     /// The callbacks being explored, outermost first.
     pub(super) rounds: Vec<Round>,
     pub(super) walk: Walk,
@@ -189,6 +191,7 @@ impl<'a> Verifier<'a> {
             moved_packet: false,
             deferred: Vec::new(),
             known_deferred: BTreeSet::new(),
+            callbacks: BTreeSet::new(),
             rounds: Vec::new(),
             walk,
             outer_bytes,

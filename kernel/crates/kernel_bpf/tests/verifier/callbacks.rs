@@ -142,3 +142,19 @@ fn paths_through_a_callback_are_not_confused() {
     refuse(RawTp, &counting("1", body, index), Cause::OutOfBounds);
     accept(RawTp, &counting("1", &body.replace("70", "60"), index));
 }
+
+/// A callback stands on the stack of the function that had it called, not of the one that
+/// named it.
+#[test]
+fn the_stack_of_a_callback_counts_where_it_runs() {
+    let text = |depth: u32| {
+        format!(
+            "r1 = func cb ll\n call f\n r0 = 0\n exit
+            f: *(u64 *)(r10 - {depth}) = 1\n r2 = r1\n r1 = 1\n r3 = 0\n r4 = 0
+            call bpf_loop\n r0 = 0\n exit
+            cb: *(u64 *)(r10 - {depth}) = 1\n r0 = 0\n exit"
+        )
+    };
+    assert_eq!(accept(RawTp, &text(256)).stack_depth, 512);
+    refuse(RawTp, &text(264), Cause::StackDepth);
+}
