@@ -46,11 +46,11 @@ fn load(text: &str, btf: Vec<u8>, options: &VerifyOptions) -> Result<Proof, Box<
     let start = insns
         .iter()
         .enumerate()
-        .filter_map(|(slot, insn)| match insn {
+        .rev()
+        .find_map(|(slot, insn)| match insn {
             kernel_bpf::insn::Insn::CallLocal { offset } => Some(slot as i32 + 1 + offset),
             _ => None,
         })
-        .last()
         .unwrap();
     let mut program = Program::new(insns, ProgType::RawTracepoint, maps());
     program.gpl_compatible = true;
