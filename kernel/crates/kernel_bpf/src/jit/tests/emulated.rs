@@ -92,7 +92,7 @@ static OTHERS: [Other; 2] = [
 ];
 
 fn compile<E: Emitter>(resolver: &Resolver<'_>, options: &Options) -> Result<Vec<u8>, LoadError> {
-    let (mut emission, _) = emit::<E>(resolver, options)?;
+    let mut emission = emit::<E>(resolver, options)?.emission;
     E::place(&mut emission.bytes, CODE, &emission.outside);
     Ok(emission.bytes)
 }
