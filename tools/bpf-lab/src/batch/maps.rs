@@ -23,7 +23,7 @@ use crate::engine::{EngineKind, Profile, Ready};
 pub(crate) struct CaseMap {
     pub(crate) kind: String,
     def: MapDef,
-    inner: Option<MapDef>,
+    inner: Option<(MapDef, ValueFields)>,
     fields: ValueFields,
     pointers: Arc<[KernelPointer]>,
     /// The map itself; the reason where the engine cannot create one: the program can be
@@ -42,13 +42,17 @@ impl MapRef for CaseMap {
 
     fn inner_def(&self) -> Option<MapDef> {
         match &self.map {
-            Ok(map) => map.inner_def().or(self.inner),
-            Err(_) => self.inner,
+            Ok(map) => map.inner_def().or(self.inner.map(|(def, _)| def)),
+            Err(_) => self.inner.map(|(def, _)| def),
         }
     }
 
     fn value_fields(&self) -> ValueFields {
         self.fields
+    }
+
+    fn inner_fields(&self) -> ValueFields {
+        self.inner.map(|(_, fields)| fields).unwrap_or_default()
     }
 
     fn kernel_pointers(&self) -> &[KernelPointer] {
@@ -182,7 +186,7 @@ fn map_create(
         }
         Err(error) => bail!("map_create: {error}"),
     };
-    let inner = inner.map(|inner| inner.def);
+    let inner = inner.map(|inner| (inner.def, inner.fields));
     Ok(CaseMap { kind: kind.to_owned(), def, inner, fields, pointers: pointers.into(), map })
 }
 

@@ -233,6 +233,11 @@ pub trait MapRef {
         ValueFields::default()
     }
 
+    /// Locks and timers in the values of the maps inside.
+    fn inner_fields(&self) -> ValueFields {
+        ValueFields::default()
+    }
+
     /// Pointers to kernel objects in its values.
     fn kernel_pointers(&self) -> &[KernelPointer] {
         &[]
@@ -251,6 +256,9 @@ impl<T: MapRef + ?Sized> MapRef for alloc::sync::Arc<T> {
     }
     fn value_fields(&self) -> ValueFields {
         (**self).value_fields()
+    }
+    fn inner_fields(&self) -> ValueFields {
+        (**self).inner_fields()
     }
     fn kernel_pointers(&self) -> &[KernelPointer] {
         (**self).kernel_pointers()

@@ -561,4 +561,8 @@ impl MapRef for Map {
     fn value_fields(&self) -> ValueFields {
         self.fields
     }
+
+    fn inner_fields(&self) -> ValueFields {
+        self.inner.map(|meta| meta.fields).unwrap_or_default()
+    }
 }

@@ -123,7 +123,7 @@ impl Verifier<'_> {
                 (most, [Value::scalar(index), context, none, none, none])
             }
             id::FOR_EACH_MAP_ELEM => {
-                let most = self.env.map(map).map_or(0, |def| u64::from(def.max_entries));
+                let most = self.most_elements(map);
                 let context = *self.state.reg(Reg::R3);
                 let key = Value::pointer(Kind::MapKey { map });
                 let value = self.fresh_value(map);

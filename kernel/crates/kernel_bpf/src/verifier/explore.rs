@@ -36,6 +36,8 @@ pub(super) struct MapInfo {
     pub(super) inner: Option<MapDef>,
     /// Locks and timers in its values.
     pub(super) fields: ValueFields,
+    /// The same of the maps inside.
+    pub(super) inner_fields: ValueFields,
     /// Kernel objects that its values point to.
     pub(super) pointers: Vec<KernelPointer>,
 }
@@ -62,7 +64,15 @@ impl Env<'_> {
         !self.options.unprivileged
     }
 
-    /// A map whose values' fields are known; not an inner one.
+    /// Locks and timers in a map's values, inner ones included.
+    pub(super) fn fields(&self, map: u32) -> ValueFields {
+        let info = self.maps.get((map & !INNER_MAP) as usize);
+        info.map_or_else(ValueFields::default, |info| {
+            if map & INNER_MAP != 0 { info.inner_fields } else { info.fields }
+        })
+    }
+
+    /// A map that the program names; not an inner one.
     pub(super) fn map_info(&self, map: u32) -> Option<&MapInfo> {
         if map & INNER_MAP != 0 { None } else { self.maps.get(map as usize) }
     }

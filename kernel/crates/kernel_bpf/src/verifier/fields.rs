@@ -71,8 +71,9 @@ impl Verifier<'_> {
         size: u32,
         accessor: Accessor,
     ) -> Result<Option<usize>, Refusal> {
-        let Some(info) = self.env.map_info(map) else { return Ok(None) };
-        if info.fields.is_empty() && info.pointers.is_empty() {
+        let fields = self.env.fields(map);
+        let pointers = self.env.map_info(map).map_or(&[][..], |info| &info.pointers);
+        if fields.is_empty() && pointers.is_empty() {
             return Ok(None);
         }
         let fixed = i64::from(pointer.offset) + i64::from(offset);
@@ -85,17 +86,16 @@ impl Verifier<'_> {
         let high = high.saturating_add(fixed).saturating_add(i64::from(size));
         let touches = |at: u32, bytes: u32| low < i64::from(at + bytes) && i64::from(at) < high;
         let refuse = |message: String| Err(self.refuse(Cause::OutOfBounds, message).register(base));
-        if info.fields.spin_lock.is_some_and(|at| touches(at, SPIN_LOCK)) {
+        if fields.spin_lock.is_some_and(|at| touches(at, SPIN_LOCK)) {
             return refuse("bpf_spin_lock cannot be accessed directly by load/store".into());
         }
-        if info.fields.timer.is_some_and(|at| touches(at, TIMER)) {
+        if fields.timer.is_some_and(|at| touches(at, TIMER)) {
             return refuse("bpf_timer cannot be accessed directly by load/store".into());
         }
-        let Some(index) = info.pointers.iter().position(|field| touches(field.offset, POINTER))
-        else {
+        let Some(index) = pointers.iter().position(|field| touches(field.offset, POINTER)) else {
             return Ok(None);
         };
-        let field = &info.pointers[index];
+        let field = &pointers[index];
         if accessor == Accessor::Helper {
             return refuse("kptr cannot be accessed indirectly by helper".into());
         }
@@ -238,7 +238,7 @@ impl Verifier<'_> {
         value: &Value,
     ) -> Result<(), Refusal> {
         let (map, at) = self.field_argument(reg, value, "bpf_spin_lock")?;
-        let field = self.env.map_info(map).and_then(|info| info.fields.spin_lock);
+        let field = self.env.fields(map).spin_lock;
         self.check_field_at(reg, at, field, "bpf_spin_lock")?;
         let lock = Lock { map, id: value.id };
         let refuse = |message: &str| Err(self.refuse(Cause::Lock, message.into()).register(reg));
@@ -267,7 +267,7 @@ impl Verifier<'_> {
         found: &mut Arguments,
     ) -> Result<(), Refusal> {
         let (map, at) = self.field_argument(reg, value, "bpf_timer")?;
-        let field = self.env.map_info(map).and_then(|info| info.fields.timer);
+        let field = self.env.fields(map).timer;
         self.check_field_at(reg, at, field, "bpf_timer")?;
         if map & INNER_MAP != 0 {
             return Err(self

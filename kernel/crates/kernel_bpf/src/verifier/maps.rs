@@ -7,10 +7,11 @@ use super::explore::Verifier;
 use super::refusal::Refusal;
 use super::rejection::Cause;
 use super::state::Byte;
-use super::value::{Kind, Value};
+use super::value::{INNER_MAP, Kind, Value};
 use crate::helper::HelperProto;
 use crate::helper::proto::id;
 use crate::map::MapType;
+use crate::map::def::flags;
 
 /// Linux's `check_map_func_compatibility`, both directions in one table.
 fn compatible(map: MapType, helper: i32) -> bool {
@@ -161,13 +162,26 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    /// Greatest number of elements of a map. Maps inside of others may be larger than the one
+    /// that stands for them, except arrays.
+    pub(super) fn most_elements(&self, map: u32) -> u64 {
+        let Some(def) = self.env.map(map) else { return 0 };
+        let fixed = matches!(def.map_type, MapType::Array | MapType::PercpuArray)
+            && def.flags & flags::INNER_MAP == 0;
+        let known = map & INNER_MAP == 0 || fixed;
+        u64::from(if known { def.max_entries } else { u32::MAX })
+    }
+
     /// Whether the key on the stack is a constant index that an array has: then a
     /// lookup cannot fail.
     pub(super) fn constant_key_in_range(&mut self, key: &Value, arguments: &Arguments) -> bool {
         let Some(def) = arguments.map.and_then(|map| self.env.map(map)).copied() else {
             return false;
         };
-        if !matches!(def.map_type, MapType::Array | MapType::PercpuArray) || def.key_size != 4 {
+        if !matches!(def.map_type, MapType::Array | MapType::PercpuArray)
+            || def.key_size != 4
+            || def.flags & flags::INNER_MAP != 0
+        {
             return false;
         }
         let (Kind::Stack { frame }, Some(x)) = (key.kind, key.scalar.as_constant()) else {

@@ -133,6 +133,7 @@ pub fn verify_with_log<M: MapRef>(
                 def: map.def(),
                 inner: map.inner_def(),
                 fields: map.value_fields(),
+                inner_fields: map.inner_fields(),
                 pointers: map.kernel_pointers().to_vec(),
             })
             .collect();

@@ -1,14 +1,16 @@
 //! Locks, timers and kernel pointers in map values.
 
 use kernel_bpf::asm::assemble;
+use kernel_bpf::map::def::flags;
 use kernel_bpf::map::{KernelPointer, MapDef, MapRef, MapType, ValueFields};
 use kernel_bpf::prog_type::ProgType::{self, RawTracepoint as RawTp, SchedCls, SocketFilter};
 use kernel_bpf::program::Program;
 use kernel_bpf::verifier::{Cause, Proof, Rejection, VerifyOptions, verify};
 
 /// Map 0: a counter and a lock at 4; map 1: a timer at 0 and 16 bytes; map 2: a pointer to
-/// `thing` at 0, one with reference at 8, one to `other` at 16; map 3: a lock again.
-struct Fields(MapDef, ValueFields, Vec<KernelPointer>);
+/// `thing` at 0, one with reference at 8, one to `other` at 16; map 3: a lock again; map 4: an
+/// array of maps like map 3, map 5 of hash maps, map 6 of arrays of any length.
+struct Fields(MapDef, ValueFields, Vec<KernelPointer>, Option<MapDef>);
 
 impl MapRef for Fields {
     fn def(&self) -> MapDef {
@@ -19,6 +21,13 @@ impl MapRef for Fields {
     }
     fn kernel_pointers(&self) -> &[KernelPointer] {
         &self.2
+    }
+    fn inner_def(&self) -> Option<MapDef> {
+        self.3
+    }
+    fn inner_fields(&self) -> ValueFields {
+        let lock = ValueFields { spin_lock: Some(4), timer: None };
+        self.3.map(|_| lock).unwrap_or_default()
     }
 }
 
@@ -35,15 +44,22 @@ fn maps() -> Vec<Fields> {
         target: target.into(),
         referenced,
     };
+    let outer = |inner| {
+        let outer = MapDef { map_type: MapType::ArrayOfMaps, ..array(4, 1) };
+        Fields(outer, ValueFields::default(), vec![], Some(inner))
+    };
     let lock = ValueFields { spin_lock: Some(4), timer: None };
     let timer = ValueFields { spin_lock: None, timer: Some(0) };
     let pointers =
         vec![pointer(0, "thing", false), pointer(8, "thing", true), pointer(16, "other", true)];
     vec![
-        Fields(array(8, 1), lock, vec![]),
-        Fields(array(32, 1), timer, vec![]),
-        Fields(array(24, 1), ValueFields::default(), pointers),
-        Fields(array(8, 4), lock, vec![]),
+        Fields(array(8, 1), lock, vec![], None),
+        Fields(array(32, 1), timer, vec![], None),
+        Fields(array(24, 1), ValueFields::default(), pointers, None),
+        Fields(array(8, 4), lock, vec![], None),
+        outer(array(8, 4)),
+        outer(MapDef { map_type: MapType::Hash, ..array(8, 4) }),
+        outer(MapDef { flags: flags::INNER_MAP, ..array(8, 4) }),
     ]
 }
 
@@ -157,4 +173,33 @@ fn kernel_pointers_are_exchanged_whole() {
     refuse(&with_value(2, &format!("{take}{put}")), Cause::Reference);
     refuse(&with_value(2, &format!("{take}{}", put.replace("+= 8", "+= 16"))), Cause::BadArgument);
     refuse(&with_value(2, &take.replace("+= 8", "+= 0")), Cause::BadArgument);
+}
+
+/// With a map inside of another in r6.
+fn with_inner(map: u32, body: &str) -> String {
+    with_value(map, &format!("*(u32 *)(r10 - 8) = 3\n {body}"))
+}
+
+#[test]
+fn locks_in_maps_inside_of_maps_are_locks() {
+    let value = "r1 = r6\n r2 = r10\n r2 += -8\n call bpf_map_lookup_elem\n r6 = r0\n";
+    let checked = format!("{value} if r0 == 0 goto out\n");
+    accept(&with_inner(4, &format!("{checked} *(u32 *)(r6 + 0) = 1")));
+    refuse(&with_inner(4, &format!("{checked} *(u32 *)(r6 + 4) = 1")), Cause::OutOfBounds);
+    let unlock = "r1 = r6\n r1 += 4\n call bpf_spin_unlock\n";
+    accept(&with_inner(4, &format!("{checked} {TAKE} {unlock}")));
+    refuse(&with_inner(4, &format!("{checked} {TAKE}")), Cause::Lock);
+    // The fourth element of an array is there, unless the array may be shorter.
+    accept(&with_inner(4, &format!("{value} *(u32 *)(r6 + 0) = 1")));
+    refuse(&with_inner(6, &format!("{value} *(u32 *)(r6 + 0) = 1")), Cause::MayBeNull);
+}
+
+#[test]
+fn maps_inside_of_maps_may_have_more_elements() {
+    let each = |map| {
+        let body = "r1 = r6\n r2 = func cb ll\n r3 = 0\n r4 = 0\n call bpf_for_each_map_elem\n";
+        accept(&format!("{}\n cb: r0 = 0\n exit", with_inner(map, body))).worst_case
+    };
+    assert!(each(4) < 1000, "{}", each(4));
+    assert!(each(5) > 1 << 32 && each(6) > 1 << 32, "{} {}", each(5), each(6));
 }
