@@ -5,19 +5,27 @@ use dtoolkit::{Node, Property};
 
 use crate::{cell, text};
 
-/// An interrupt as Arm's interrupt controllers number and describe it: three cells.
+/// An interrupt as a controller numbers and describes it: in three cells, as Arm's do, or in
+/// one, as RISC-V's PLIC does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interrupt {
-    /// The number by which the controller knows it: shared ones from 32, a CPU's own from 16.
+    /// The number by which the controller knows it; Arm's shared ones are from 32, a CPU's own
+    /// from 16.
     pub number: u32,
     /// Asserted until served, rather than by an edge.
     pub level: bool,
 }
 
 impl Interrupt {
-    /// Reads the cells: kind (0 shared, 1 a CPU's own), number within its kind, flags.
-    pub(crate) fn read(cells: &[u8]) -> Option<Self> {
+    /// Reads so many cells. Three: kind (0 shared, 1 a CPU's own), number within its kind, flags.
+    /// One: the number.
+    pub(crate) fn read(cells: &[u8], count: usize) -> Option<Self> {
         const EDGES: u32 = 0b11;
+        match count {
+            1 => return Some(Self { number: cell(cells)?, level: true }),
+            3 => {}
+            _ => return None,
+        }
         let base = match cell(cells)? {
             0 => 32,
             1 => 16,
@@ -27,6 +35,9 @@ impl Interrupt {
         Some(Self { number, level: cell(cells.get(8..)?)? & EDGES == 0 })
     }
 }
+
+/// How many cells describe an interrupt of Arm's controllers.
+const ARM_CELLS: usize = 3;
 
 /// A node of the tree that stands for a device.
 #[derive(Clone, Copy, Debug)]
@@ -60,10 +71,26 @@ impl<'a> Device<'a> {
             .filter_map(|range| Some((range.address().ok()?, range.size().ok()?)))
     }
 
-    /// The interrupt with this index.
+    /// The interrupt with this index, of an interrupt controller of Arm's.
     #[must_use]
     pub fn interrupt(&self, index: usize) -> Option<Interrupt> {
-        Interrupt::read(self.property("interrupts")?.get(index.checked_mul(12)?..)?)
+        self.interrupt_of(index, ARM_CELLS)
+    }
+
+    /// The interrupt with this index, which is `controller`'s.
+    #[must_use]
+    pub fn interrupt_at(&self, index: usize, controller: &Device<'_>) -> Option<Interrupt> {
+        self.interrupt_of(index, controller.interrupt_cells())
+    }
+
+    fn interrupt_of(&self, index: usize, cells: usize) -> Option<Interrupt> {
+        let start = index.checked_mul(cells.checked_mul(4)?)?;
+        Interrupt::read(self.property("interrupts")?.get(start..)?, cells)
+    }
+
+    /// Of an interrupt controller: how many cells describe an interrupt.
+    pub(crate) fn interrupt_cells(&self) -> usize {
+        self.cells("#interrupt-cells").unwrap_or(ARM_CELLS)
     }
 
     /// The number of cells that `name` says, such as `#address-cells`.

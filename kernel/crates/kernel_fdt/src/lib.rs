@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`DeviceTree`] | a tree that has been checked |
 //! | [`Device`] | a node with registers at physical addresses |
+//! | [`Hart`] | a CPU of RISC-V |
 //! | [`PciWindows`], [`PciInterrupts`] | what a PCI host bridge's node says |
 //!
 //! Values are big-endian cells of 32 bits. Nothing here panics, whatever the tree holds.
@@ -14,10 +15,12 @@
 #![forbid(unsafe_code)]
 
 mod device;
+mod hart;
 mod pci;
 mod tree;
 
 pub use device::{Device, Interrupt};
+pub use hart::Hart;
 pub use pci::{PciInterrupts, PciRoute, PciWindow, PciWindows};
 pub use tree::{DeviceTree, size};
 

@@ -67,6 +67,8 @@ pub struct PciInterrupts<'a> {
     rest: &'a [u8],
     /// Bytes of the interrupt controller's unit address in each entry.
     unit: usize,
+    /// Cells that describe an interrupt.
+    cells: usize,
     /// Which bits of a slot's number the wiring looks at.
     pub slot_mask: u8,
 }
@@ -79,6 +81,7 @@ impl<'a> PciInterrupts<'a> {
         Self {
             rest: bridge.property("interrupt-map").unwrap_or_default(),
             unit: controller.cells("#address-cells").unwrap_or(0) * CELL,
+            cells: controller.interrupt_cells(),
             slot_mask: slot(mask),
         }
     }
@@ -93,12 +96,13 @@ impl Iterator for PciInterrupts<'_> {
     type Item = PciRoute;
 
     fn next(&mut self) -> Option<PciRoute> {
-        // Address, pin, the controller's handle and unit address, three cells of interrupt.
+        // Address, pin, the controller's handle and unit address, the interrupt.
         let before = (ADDRESS_CELLS + 1 + 1) * CELL + self.unit;
-        let (entry, rest) = self.rest.split_at_checked(before + 3 * CELL)?;
+        let (entry, rest) =
+            self.rest.split_at_checked(before.checked_add(self.cells.checked_mul(CELL)?)?)?;
         self.rest = rest;
         let pin = cell(entry.get(ADDRESS_CELLS * CELL..)?)?.checked_sub(1)? as u8;
-        let interrupt = Interrupt::read(entry.get(before..)?)?;
+        let interrupt = Interrupt::read(entry.get(before..)?, self.cells)?;
         Some(PciRoute { slot: slot(cell(entry)?), pin, interrupt })
     }
 }

@@ -7,7 +7,7 @@ use std::vec::Vec;
 use dtoolkit::memreserve::MemoryReservation;
 use dtoolkit::model::{DeviceTree as Model, DeviceTreeNode, DeviceTreeProperty};
 
-use crate::{DeviceTree, Interrupt, PciInterrupts, PciRoute, PciWindow, PciWindows, size};
+use crate::{Device, DeviceTree, Interrupt, PciInterrupts, PciRoute, PciWindow, PciWindows, size};
 
 fn cells(values: &[u32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_be_bytes()).collect()
@@ -162,9 +162,92 @@ fn a_host_bridge_tells_windows_and_wires() {
     assert_eq!(wires, [first, PciRoute { slot: 1, pin: 1, interrupt: level(37) }]);
 }
 
+/// A machine of RISC-V's: two CPUs that tell what they can do in both ways, and one disabled.
+fn riscv_machine() -> Vec<u8> {
+    let mut model = Model::new();
+    let mut cpus = node(
+        "cpus",
+        &[
+            ("#address-cells", &cells(&[1])),
+            ("#size-cells", &cells(&[0])),
+            ("timebase-frequency", &cells(&[10_000_000])),
+        ],
+    );
+    let features: [&[(&str, &[u8])]; 3] = [
+        &[("riscv,isa", b"rv64imafdch_zicsr_zba_sstc\0")],
+        &[("riscv,isa", b"rv64i\0"), ("riscv,isa-extensions", b"i\0m\0zbb\0")],
+        &[("status", b"disabled\0")],
+    ];
+    for (number, features) in features.into_iter().enumerate() {
+        let reg = cells(&[number as u32 + 4]);
+        let mut properties: Vec<(&str, &[u8])> =
+            Vec::from([("device_type", b"cpu\0".as_slice()), ("reg", reg.as_slice())]);
+        properties.extend(features);
+        let mut cpu = node(&std::format!("cpu@{}", number + 4), &properties);
+        cpu.add_child(node(
+            "interrupt-controller",
+            &[("compatible", b"riscv,cpu-intc\0"), ("phandle", &cells(&[number as u32 + 1]))],
+        ));
+        cpus.add_child(cpu);
+    }
+    model.root.add_child(cpus);
+    model.root.add_child(node(
+        "plic",
+        &[
+            ("compatible", b"riscv,plic0\0"),
+            ("#interrupt-cells", &cells(&[1])),
+            ("interrupts-extended", &cells(&[1, 11, 1, 9, 2, 11, 2, 9])),
+        ],
+    ));
+    model.root.add_child(node("uart", &[("interrupts", &cells(&[10, 12]))]));
+    let map = cells(&[0, 0, 0, 1, 9, 32, 0x800, 0, 0, 2, 9, 33]);
+    model.root.add_child(node("pcie", &[("interrupt-map", &map)]));
+    model.to_dtb()
+}
+
+#[test]
+fn harts_tell_what_they_can_do_and_how_they_are_reached() {
+    let bytes = riscv_machine();
+    let tree = DeviceTree::read(&bytes).unwrap();
+    assert_eq!(tree.time_hertz(), Some(10_000_000));
+    let harts: Vec<_> = tree.harts().collect();
+    let numbers: Vec<_> = harts.iter().map(|hart| (hart.number, hart.controller)).collect();
+    assert_eq!(numbers, [(4, Some(1)), (5, Some(2))]);
+    for extension in ["i", "c", "h", "zba", "sstc"] {
+        assert!(harts[0].has(extension), "{extension}");
+    }
+    for extension in ["b", "v", "z", "zbb", "sst", "rv64imafdch"] {
+        assert!(!harts[0].has(extension), "{extension}");
+    }
+    assert!(harts[1].has("m") && harts[1].has("zbb") && !harts[1].has("a"));
+}
+
+#[test]
+fn one_cell_numbers_an_interrupt_where_the_controller_says_so() {
+    let bytes = riscv_machine();
+    let tree = DeviceTree::read(&bytes).unwrap();
+    let controller = tree.find(&["riscv,plic0"]).unwrap();
+    let wires: Vec<_> = controller.wires().collect();
+    assert_eq!(wires, [(1, 11), (1, 9), (2, 11), (2, 9)]);
+    let uart = Device(tree.0.find_node("/uart").unwrap());
+    let level = |number| Some(Interrupt { number, level: true });
+    assert_eq!(uart.interrupt_at(0, &controller), level(10));
+    assert_eq!(uart.interrupt_at(1, &controller), level(12));
+    assert_eq!(uart.interrupt_at(2, &controller), None);
+    let bridge = Device(tree.0.find_node("/pcie").unwrap());
+    let numbers: Vec<_> =
+        PciInterrupts::of(&bridge, &controller).map(|route| route.interrupt.number).collect();
+    assert_eq!(numbers, [32, 33]);
+}
+
 #[test]
 fn damage_is_not_followed() {
-    let bytes = machine();
+    for bytes in [machine(), riscv_machine()] {
+        damage(&bytes);
+    }
+}
+
+fn damage(bytes: &[u8]) {
     assert_eq!(size(&[]), None);
     assert_eq!(size(&[0; 8]), None);
     for length in 0..bytes.len() {
@@ -172,11 +255,13 @@ fn damage_is_not_followed() {
     }
     // A changed byte is refused or read without a panic.
     for at in 0..bytes.len() {
-        let mut damaged = bytes.clone();
+        let mut damaged = bytes.to_vec();
         damaged[at] ^= 0x81;
         let Some(tree) = DeviceTree::read(&damaged) else { continue };
         let _ = tree.command_line();
         let _ = tree.cpus().count();
+        let _ = (tree.time_hertz(), tree.harts().filter(|hart| hart.has("zba")).count());
+        tree.find(&["riscv,plic0"]).map(|controller| controller.wires().count());
         tree.memory(|_, _| {});
         tree.reserved(|_, _| {});
         let _ = tree.ram_disk();

@@ -21,7 +21,7 @@ pub fn size(header: &[u8]) -> Option<usize> {
 
 /// A tree that has been checked as a whole.
 #[derive(Clone, Copy, Debug)]
-pub struct DeviceTree<'a>(Fdt<'a>);
+pub struct DeviceTree<'a>(pub(crate) Fdt<'a>);
 
 impl<'a> DeviceTree<'a> {
     /// Checks a tree. `None` if it is damaged.
