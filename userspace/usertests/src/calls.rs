@@ -66,7 +66,6 @@ calls! {
     fchdir(fd: i32) -> usize = __NR_fchdir;
     mkdirat(directory: i32, path: &CStr, mode: u32) -> usize = __NR_mkdirat;
     unlinkat(directory: i32, path: &CStr, flags: u32) -> usize = __NR_unlinkat;
-    renameat(from: i32, old: &CStr, to: i32, new: &CStr) -> usize = __NR_renameat;
     renameat2(from: i32, old: &CStr, to: i32, new: &CStr, flags: u32) -> usize
         = __NR_renameat2;
     linkat(from: i32, old: &CStr, to: i32, new: &CStr, flags: u32) -> usize = __NR_linkat;
@@ -175,7 +174,7 @@ pub(crate) fn rmdir(path: &CStr) -> Result<usize> {
 }
 
 pub(crate) fn rename(old: &CStr, new: &CStr) -> Result<usize> {
-    renameat(AT_FDCWD, old, AT_FDCWD, new)
+    renameat2(AT_FDCWD, old, AT_FDCWD, new, 0)
 }
 
 pub(crate) fn link(old: &CStr, new: &CStr) -> Result<usize> {

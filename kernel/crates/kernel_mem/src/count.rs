@@ -63,6 +63,14 @@ impl<'a> FrameCounts<'a> {
         }
     }
 
+    /// Sets how many owners a frame has, for a caller who knows them all.
+    #[inline]
+    pub fn set(&self, frame: usize, owners: u32) {
+        if let Some(count) = self.counts.get(frame) {
+            count.store(owners, Ordering::Release);
+        }
+    }
+
     /// How many owners there are now. With 1, the asker being that one, it cannot change.
     #[inline]
     pub fn get(&self, frame: usize) -> u32 {
@@ -88,6 +96,10 @@ mod tests {
         assert_eq!(counts.release(1), Released::Last);
         assert_eq!(counts.release(1), Released::NotOwned);
         assert_eq!(counts.get(1), 0);
+        counts.first(2);
+        counts.set(2, 3);
+        assert_eq!(counts.release(2), Released::Shared);
+        assert_eq!(counts.get(2), 2);
         assert!(!counts.share(3));
         assert_eq!(counts.release(9), Released::NotOwned);
     }

@@ -16,7 +16,7 @@ use lemma_rt::general::{
     __NR_newfstatat, __NR_openat, __NR_openat2, __NR_pipe2, __NR_ppoll, __NR_prctl, __NR_pread64,
     __NR_preadv, __NR_preadv2, __NR_prlimit64, __NR_pselect6, __NR_pwrite64, __NR_pwritev,
     __NR_pwritev2, __NR_read, __NR_readlinkat, __NR_readv, __NR_reboot, __NR_recvfrom,
-    __NR_renameat, __NR_renameat2, __NR_rt_sigaction, __NR_rt_sigpending, __NR_rt_sigprocmask,
+    __NR_renameat2, __NR_rt_sigaction, __NR_rt_sigpending, __NR_rt_sigprocmask,
     __NR_rt_sigqueueinfo, __NR_rt_sigreturn, __NR_rt_sigsuspend, __NR_rt_sigtimedwait,
     __NR_rt_tgsigqueueinfo, __NR_sched_get_priority_max, __NR_sched_get_priority_min,
     __NR_sched_getaffinity, __NR_sched_getparam, __NR_sched_getscheduler, __NR_sched_setscheduler,
@@ -27,6 +27,12 @@ use lemma_rt::general::{
     __NR_sysinfo, __NR_syslog, __NR_tgkill, __NR_times, __NR_tkill, __NR_truncate, __NR_umask,
     __NR_umount2, __NR_uname, __NR_unlinkat, __NR_utimensat, __NR_wait4, __NR_write, __NR_writev,
 };
+
+/// `renameat(2)`, which RISC-V's Linux does not have any more.
+#[cfg(not(target_arch = "riscv64"))]
+const RENAMEAT: u32 = lemma_rt::general::__NR_renameat;
+#[cfg(target_arch = "riscv64")]
+const RENAMEAT: u32 = 38;
 
 /// A system call under attack.
 pub(super) struct Call {
@@ -122,7 +128,7 @@ pub(super) const CALLS: &[Call] = &[
     quick("fchownat", __NR_fchownat),
     quick("newfstatat", __NR_newfstatat),
     quick("unlinkat", __NR_unlinkat),
-    quick("renameat", __NR_renameat),
+    quick("renameat", RENAMEAT),
     quick("renameat2", __NR_renameat2),
     quick("linkat", __NR_linkat),
     quick("symlinkat", __NR_symlinkat),

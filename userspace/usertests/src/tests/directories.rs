@@ -162,7 +162,7 @@ fn relative_to_descriptor() -> Outcome {
     ok!(calls::close(ok!(calls::openat(fd, c"a", O_WRONLY | O_CREAT, 0o644))));
     ok!(stat_of(c"d/a"));
     ok!(calls::mkdirat(fd, c"e", 0o755));
-    ok!(calls::renameat(fd, c"a", fd, c"e/b"));
+    ok!(calls::renameat2(fd, c"a", fd, c"e/b", 0));
     ok!(stat_of(c"d/e/b"));
     ok!(calls::unlinkat(fd, c"e/b", 0));
     ok!(calls::unlinkat(fd, c"e", AT_REMOVEDIR));

@@ -456,6 +456,15 @@ extern "C" fn break_frame(_: i32, _: usize, context: usize) {
     unsafe { ((context + RECORDS) as *mut u64).write(u64::MAX) };
 }
 
+/// Breaks the word behind the floating-point registers that must be zero.
+#[cfg(target_arch = "riscv64")]
+extern "C" fn break_frame(_: i32, _: usize, context: usize) {
+    /// `uc_mcontext.sc_extdesc.reserved`.
+    const RESERVED: usize = 948;
+    // SAFETY: the kernel has put the structures there, for the handler to change.
+    unsafe { ((context + RESERVED) as *mut u32).write(u32::MAX) };
+}
+
 fn bad_frame() -> Outcome {
     let status = ok!(in_child(|| {
         // SAFETY: the handler changes its frame, of which this process dies.

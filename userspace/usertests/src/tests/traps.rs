@@ -4,6 +4,7 @@
 
 #[cfg_attr(target_arch = "x86_64", path = "traps/x86_64.rs")]
 #[cfg_attr(target_arch = "aarch64", path = "traps/aarch64.rs")]
+#[cfg_attr(target_arch = "riscv64", path = "traps/riscv64.rs")]
 mod machine;
 
 use super::family;

@@ -10,4 +10,6 @@
 //! | `clone_arguments` | the arguments of `clone(2)` in x86_64's order |
 
 pub mod aarch64;
+mod generic;
+pub mod riscv64;
 pub mod x86_64;

@@ -18,4 +18,5 @@ macro_rules! numbers {
     };
 }
 pub mod generic;
+pub mod riscv64;
 pub mod x86_64;
