@@ -2,7 +2,7 @@
 //! same on all machines here.
 
 use super::machine::layout::DIRECT_MAP;
-use super::machine::user;
+use super::machine::{stack, user};
 
 /// Follows the chain from `frame_pointer`, innermost first; returns how many addresses it
 /// wrote. Ends at the first frame that is not in kernel memory or not above the last one.
@@ -13,10 +13,11 @@ pub(super) fn backtrace(frame_pointer: usize, out: &mut [usize]) -> usize {
         if current < DIRECT_MAP || !current.is_multiple_of(8) {
             break;
         }
-        // A frame begins with the caller's frame pointer and the return address.
+        // The caller's frame pointer and the return address.
         let mut frame = [0usize; 2];
         let size = size_of_val(&frame);
-        if user::copy_nofault(frame.as_mut_ptr() as usize, current, size) != 0 {
+        let start = current.wrapping_sub(stack::FRAME_BELOW);
+        if user::copy_nofault(frame.as_mut_ptr() as usize, start, size) != 0 {
             break;
         }
         let [caller, address] = frame;

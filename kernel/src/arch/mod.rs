@@ -9,15 +9,31 @@
 //! its folder: the kernel's page tables ([`paging`]) and users' ([`table`]), the parts of the
 //! image ([`image`]), instructions that may fault ([`fixup`]), who called whom ([`call_chain`]),
 //! what the boot loader passed ([`boot_info`]), calling further CPUs ([`secondary`]).
+//! Machines with a device tree share how it is read ([`device_tree`]), who handles their
+//! interrupts ([`handlers`]), where their flat image is ([`flat_image`]), how QEMU is told of the
+//! end ([`semihosting`]), and how a counter's ticks become time ([`ticks`]); a serial port that
+//! several have is in [`ns16550`].
 
 mod boot_info;
 mod call_chain;
 pub mod cpu_set;
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+mod device_tree;
 mod fixup;
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+mod flat_image;
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+mod handlers;
 mod image;
+#[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
+mod ns16550;
 mod paging;
 mod secondary;
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+mod semihosting;
 mod table;
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+mod ticks;
 mod traits;
 mod up;
 
@@ -32,6 +48,8 @@ pub use abi::numbers;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(target_arch = "riscv64")]
+mod riscv64;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "aarch64")]
@@ -40,6 +58,12 @@ use aarch64 as machine;
 pub use aarch64::Aarch64 as Arch;
 #[cfg(target_arch = "aarch64")]
 pub use kernel_abi::machine::aarch64 as abi;
+#[cfg(target_arch = "riscv64")]
+pub use kernel_abi::machine::riscv64 as abi;
+#[cfg(target_arch = "riscv64")]
+use riscv64 as machine;
+#[cfg(target_arch = "riscv64")]
+pub use riscv64::Riscv64 as Arch;
 
 /// What this machine's Linux lays out and numbers in its own way.
 #[cfg(target_arch = "x86_64")]

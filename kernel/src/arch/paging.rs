@@ -1,4 +1,4 @@
-//! The kernel's half of the address space, on every machine with four levels of tables.
+//! The kernel's half of the address space.
 //!
 //! What an entry's bits mean and how the CPU is told of a tree stands in each machine's
 //! `entry.rs` and `mmu.rs`; where things are, in its `layout.rs`.
@@ -20,7 +20,7 @@ use super::image::{
     text_end, text_start,
 };
 use super::machine::layout::{
-    DEVICE_END, DEVICE_START, DIRECT_MAP, KERNEL_BASE, KERNEL_MAP_END, KERNEL_MAP_START,
+    DEVICE_END, DEVICE_START, DIRECT_MAP, KERNEL_BASE, KERNEL_MAP_END, KERNEL_MAP_START, LEVELS,
     image_to_phys,
 };
 use super::machine::{Entry, guard_pages, mmu};
@@ -28,7 +28,7 @@ use super::traits::{BootInfo, CacheMode, MapError, MemoryKind, PAGE_SIZE, PhysAd
 use super::up;
 
 /// The level of the root table; 1 is that of the tables that hold pages.
-pub(super) const ROOT_LEVEL: u32 = 4;
+pub(super) const ROOT_LEVEL: u32 = LEVELS;
 const SIZE_2M: u64 = 2 << 20;
 
 /// The kernel's top-level table; user tables copy its upper half.
@@ -135,7 +135,7 @@ unsafe fn map_range(
         frame += span(level) as u64;
         length -= (span(level) as u64).min(length);
     }
-    mmu::published();
+    mmu::mapped_kernel();
     Ok(())
 }
 
@@ -255,7 +255,7 @@ pub(super) fn map_kernel(
         }
         *entry = new;
     }
-    mmu::published();
+    mmu::mapped_kernel();
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! User address spaces: one four-level tree each.
+//! User address spaces: one tree of tables each.
 //!
 //! Each inner entry counts the used entries of its table, so a table is freed when its last
 //! page goes, without looking at the other 511. A table that is freed so is all zero; some are
@@ -526,7 +526,7 @@ unsafe fn free_tables(holder: Entry, level: u32) {
             }
         }
     }
-    up::free_table_frame(PhysAddr(holder.frame()));
+    up::free_table_frame(PhysAddr(holder.with_used(0).frame()));
 }
 
 impl Drop for Table {

@@ -77,3 +77,15 @@ pub(super) fn code_frames() -> core::ops::Range<u64> {
 pub(super) fn free_table_frame(frame: PhysAddr) {
     crate::mem::phys::release(frame);
 }
+
+/// How many entries of a page table are in use, as its frame keeps it.
+#[cfg(target_arch = "riscv64")]
+pub(super) fn table_use(frame: PhysAddr) -> u32 {
+    crate::mem::phys::count(frame).saturating_sub(1)
+}
+
+/// Keeps that. The table must be without any when its frame is given back.
+#[cfg(target_arch = "riscv64")]
+pub(super) fn set_table_use(frame: PhysAddr, used: u32) {
+    crate::mem::phys::set_count(frame, used + 1);
+}

@@ -219,6 +219,14 @@ pub fn count(frame: PhysAddr) -> u32 {
     COUNTS.get().map_or(0, |counts| counts.get(index(frame)))
 }
 
+/// Sets how many owners a frame has, at least one, which the caller knows all and speaks for.
+#[inline]
+pub fn set_count(frame: PhysAddr, owners: u32) {
+    if let Some(counts) = COUNTS.get() {
+        counts.set(index(frame), owners);
+    }
+}
+
 /// Fills a frame with zeros. The caller owns it.
 #[inline]
 pub fn zero(frame: PhysAddr) {

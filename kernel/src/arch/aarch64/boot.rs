@@ -10,18 +10,18 @@
 //! The boot page tables are replaced by `paging.rs`; further CPUs come through them too (smp.rs).
 
 use core::arch::global_asm;
-use core::slice;
 
 use kernel_boot::Loaded;
 use kernel_fdt::DeviceTree;
 
 use super::console;
 use super::entry::{Entry, Flags};
-use super::layout::{self, DEVICE_START, DIRECT_MAP};
+use super::layout::DEVICE_START;
 use crate::arch::boot_info::{self, Found};
 use crate::arch::image::linker_symbols;
 use crate::arch::paging::{index, span};
 use crate::arch::traits::{BootInfo, MemoryKind, PhysAddr};
+use crate::arch::{device_tree, flat_image};
 
 #[expect(improper_ctypes, reason = "both sides are Rust, of one build")]
 unsafe extern "C" {
@@ -272,31 +272,10 @@ fn map_boot_device(address: u64) -> usize {
     DEVICE_START + (address % size) as usize
 }
 
-/// Bytes of physical memory, through the boot page tables' direct map.
-///
-/// # Safety
-/// `[address, address + length)` is RAM that nobody writes, and mapped.
-unsafe fn physical(address: u64, length: usize) -> &'static [u8] {
-    // SAFETY: the caller's promise.
-    unsafe { slice::from_raw_parts((DIRECT_MAP + address as usize) as *const u8, length) }
-}
-
-/// The bytes of the device tree at a physical address.
-pub(super) fn device_tree_bytes(address: u64) -> Option<&'static [u8]> {
-    if !address.is_multiple_of(8) {
-        return None;
-    }
-    // SAFETY: the boot protocol passes the address of a device tree, which lies in RAM, below a
-    // boundary of 2 MiB, and which the memory map keeps from being used.
-    let length = kernel_fdt::size(unsafe { physical(address, 8) })?;
-    // SAFETY: as above; the length is the tree's own.
-    Some(unsafe { physical(address, length) })
-}
-
 /// Called by the trampoline, once, on the boot stack.
 extern "C" fn aarch64_boot(tree_at: u64, loaded_at: u64) -> ! {
-    layout::set_loaded_at(loaded_at);
-    let tree = device_tree_bytes(tree_at).and_then(|bytes| {
+    flat_image::set_loaded_at(loaded_at);
+    let tree = device_tree::bytes(tree_at).and_then(|bytes| {
         map_boot_memory(tree_at, tree_at + bytes.len() as u64);
         Some((DeviceTree::read(bytes)?, bytes.len() as u64))
     });

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use kernel_fdt::{Device, DeviceTree};
 
-use super::boot::device_tree_bytes;
+use crate::arch::device_tree;
 use crate::arch::traits::BootInfo;
 
 const COMPATIBLE: &str = "arm,pl011";
@@ -40,7 +40,7 @@ pub(super) fn device<'a>(tree: &DeviceTree<'a>) -> Option<Device<'a>> {
 
 /// Where the console's registers are, by the boot loader's device tree.
 pub(super) fn registers(boot: &BootInfo) -> Option<(u64, u64)> {
-    let bytes = device_tree_bytes(boot.device_tree?.0)?;
+    let bytes = device_tree::bytes(boot.device_tree?.0)?;
     device(&DeviceTree::read(bytes)?)?.registers().next()
 }
 

@@ -1,17 +1,17 @@
 //! Interrupts of devices: who handles which. The controller itself is in gic.rs.
 //!
 //! Interrupts are numbered as the controller numbers them: 16 to 31 are a CPU's own, devices'
-//! begin at 32; those below 16 CPUs send each other. One has up to [`SHARED`] handlers, for lines
-//! that devices share. Handlers are set once and read without a lock.
+//! begin at 32; those below 16 CPUs send each other.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use kernel_sync::{OnceCell, SpinLock};
+use kernel_sync::SpinLock;
 
 use super::frame::Frame;
 use super::gic::{self, Messages};
 use super::platform::platform;
 use super::{power, timer};
+use crate::arch::handlers::Handlers;
 use crate::arch::traits::{IrqError, IrqHandler, IrqLine, MessageInterrupt};
 use crate::arch::up;
 
@@ -23,11 +23,8 @@ pub(super) const STOP: u32 = 1;
 /// Interrupts that can have handlers: a GICv2m frame of QEMU's ends below.
 const COUNT: usize = 288;
 const FIRST_DEVICE: u32 = 32;
-const SHARED: usize = 4;
 
-type Slot = OnceCell<(IrqHandler, usize)>;
-
-static HANDLERS: [[Slot; SHARED]; COUNT] = [const { [const { Slot::new() }; SHARED] }; COUNT];
+static HANDLERS: Handlers<COUNT> = Handlers::new();
 
 /// The timer's interrupt; 0 for none.
 static TIMER: AtomicU32 = AtomicU32::new(0);
@@ -47,22 +44,12 @@ pub(super) fn init() {
     }
 }
 
-/// Puts a handler into an interrupt's first free slot.
-fn add_handler(number: u32, handler: IrqHandler, argument: usize) -> Result<(), IrqError> {
-    let slots = HANDLERS.get(number as usize).ok_or(IrqError::NoSuchLine)?;
-    if slots.iter().any(|slot| slot.set((handler, argument)).is_ok()) {
-        Ok(())
-    } else {
-        Err(IrqError::Exhausted)
-    }
-}
-
 /// See [`crate::arch::Architecture::irq_line`].
 pub(super) fn line(line: IrqLine, handler: IrqHandler, argument: usize) -> Result<(), IrqError> {
     if line.number < FIRST_DEVICE || line.number >= gic::lines() {
         return Err(IrqError::NoSuchLine);
     }
-    add_handler(line.number, handler, argument)?;
+    HANDLERS.add(line.number, handler, argument)?;
     gic::enable(line.number, line.level);
     Ok(())
 }
@@ -71,7 +58,7 @@ pub(super) fn line(line: IrqLine, handler: IrqHandler, argument: usize) -> Resul
 pub(super) fn message(handler: IrqHandler, argument: usize) -> Result<MessageInterrupt, IrqError> {
     let (message, number) =
         MESSAGES.lock().as_mut().and_then(Messages::take).ok_or(IrqError::Exhausted)?;
-    add_handler(number, handler, argument)?;
+    HANDLERS.add(number, handler, argument)?;
     gic::enable(number, false);
     Ok(message)
 }
@@ -79,19 +66,6 @@ pub(super) fn message(handler: IrqHandler, argument: usize) -> Result<MessageInt
 /// The console's line.
 pub(super) fn console_line() -> Option<IrqLine> {
     let interrupt = platform().console?;
-    Some(IrqLine { number: interrupt.number, level: interrupt.level, active_low: false })
-}
-
-/// See [`crate::arch::Architecture::pci_line`].
-pub(super) fn pci_line(bus: u8, slot: u8, pin: u8) -> Option<IrqLine> {
-    let platform = platform();
-    // Pins behind bridges are wired through the bridges' own.
-    if bus != 0 {
-        return None;
-    }
-    let slot = slot & platform.pci_slot_mask;
-    let route = platform.pci_routes.iter().find(|route| route.slot == slot && route.pin == pin)?;
-    let interrupt = route.interrupt;
     Some(IrqLine { number: interrupt.number, level: interrupt.level, active_low: false })
 }
 
@@ -121,10 +95,7 @@ pub(super) fn handle(frame: &mut Frame) {
             }
             STOP => power::halt(),
             _ => {
-                for slot in HANDLERS.get(number as usize).into_iter().flatten() {
-                    let Some(&(handler, argument)) = slot.get() else { break };
-                    handler(argument);
-                }
+                HANDLERS.run(number);
                 gic::end(taken);
             }
         }

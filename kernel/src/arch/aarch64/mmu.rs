@@ -97,11 +97,17 @@ pub(in crate::arch) fn flush(page: usize) {
     }
 }
 
-/// Entries were written where there were none: walks see them from now on.
+/// Entries of users were written where there were none: walks see them from now on.
 #[inline]
 pub(in crate::arch) fn published() {
     // SAFETY: barriers.
     unsafe { asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
+}
+
+/// The same of the kernel's.
+#[inline]
+pub(in crate::arch) fn mapped_kernel() {
+    published();
 }
 
 /// A user page is about to be mapped to be executed: instruction fetches see what was written

@@ -14,11 +14,11 @@ mod irq;
 pub(in crate::arch) mod layout;
 pub(in crate::arch) mod mmu;
 mod platform;
-mod power;
+pub(in crate::arch) mod power;
 mod protection;
 mod signal;
 mod smp;
-mod stack;
+pub(in crate::arch) mod stack;
 mod syscall;
 mod timer;
 mod trap;
@@ -37,7 +37,7 @@ use super::traits::{
     Architecture, BootInfo, CacheMode, CpuStart, IrqError, IrqHandler, IrqLine, MapError,
     MessageInterrupt, PciHost, PhysAddr, Protection, SignalCall, SignalStack, VirtioRegisters,
 };
-use super::{call_chain, image, paging, secondary, table};
+use super::{call_chain, flat_image, image, paging, secondary, table};
 
 /// The AArch64 machine.
 #[derive(Debug)]
@@ -265,7 +265,7 @@ impl Architecture for Aarch64 {
     }
 
     fn dma_address(address: usize) -> Option<PhysAddr> {
-        layout::dma_address(address)
+        flat_image::dma_address(address)
     }
 
     #[inline]
@@ -317,7 +317,7 @@ impl Architecture for Aarch64 {
     }
 
     fn pci_hosts() -> &'static [PciHost] {
-        &platform::platform().pci
+        &platform::platform().pci.hosts
     }
 
     fn pci_port_read(_: u8, _: u8, _: u16) -> u32 {
@@ -328,7 +328,7 @@ impl Architecture for Aarch64 {
     fn pci_port_write(_: u8, _: u8, _: u16, _: u32) {}
 
     fn pci_line(bus: u8, slot: u8, pin: u8, _: u8) -> Option<IrqLine> {
-        irq::pci_line(bus, slot, pin)
+        platform::platform().pci.line(bus, slot, pin)
     }
 
     fn virtio_registers() -> &'static [VirtioRegisters] {

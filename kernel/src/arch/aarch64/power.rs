@@ -1,25 +1,13 @@
 //! The end: exit status to QEMU, power-off, reset.
 //!
-//! Under QEMU with semihosting (Arm's "Semihosting for AArch32 and AArch64"), the status is
-//! written to the semihosting console, and QEMU then ends with 2v + 1, as its exit device on
-//! PCs has it. Elsewhere the instruction is undefined, which is fixed up, and firmware (PSCI)
-//! powers off; failing that, the CPU halts.
+//! Under QEMU with semihosting the status goes that way. Elsewhere the instruction for it is
+//! undefined, which is fixed up, and firmware (PSCI) powers off; failing that, the CPU halts.
 
 use core::arch::{asm, global_asm};
 
 use super::asm::exception;
 use super::platform::{Conduit, platform};
-use crate::arch::up;
-
-/// The largest status that a program can cause, so that a panic's differs from all of them.
-const LARGEST_STATUS: u8 = 126;
-/// The status of a kernel panic.
-const PANIC_STATUS: u8 = 127;
-
-const SEMIHOSTING_WRITE_CHARACTER: usize = 0x03;
-const SEMIHOSTING_EXIT: usize = 0x20;
-/// `ADP_Stopped_ApplicationExit`: with a status.
-const APPLICATION_EXIT: u64 = 0x2_0026;
+use crate::arch::{semihosting, up};
 
 // Power State Coordination Interface 1.1, section 5.1.
 const CPU_ON: u32 = 0xc400_0003;
@@ -38,7 +26,8 @@ global_asm!(
 );
 
 unsafe extern "C" {
-    fn semihosting_call(operation: usize, parameter: usize) -> usize;
+    /// A semihosting call; does nothing where there is none.
+    pub(in crate::arch) fn semihosting_call(operation: usize, parameter: usize) -> usize;
 }
 
 /// Stops this CPU for ever.
@@ -46,20 +35,6 @@ pub(super) fn halt() -> ! {
     loop {
         // SAFETY: masks everything and waits.
         unsafe { asm!("msr daifset, #0xf", "wfi", options(nostack)) };
-    }
-}
-
-/// Ends QEMU; returns where there is none, or no semihosting.
-fn end_qemu(status: u8) {
-    let parameters = [APPLICATION_EXIT, 2 * u64::from(status.min(PANIC_STATUS)) + 1];
-    // SAFETY: reads the parameters, and ends the machine or does nothing.
-    unsafe { semihosting_call(SEMIHOSTING_EXIT, parameters.as_ptr() as usize) };
-}
-
-fn write_status(status: u8) {
-    // SAFETY: reads the byte, and writes it to the semihosting console or does nothing.
-    unsafe {
-        semihosting_call(SEMIHOSTING_WRITE_CHARACTER, (&raw const status) as usize);
     }
 }
 
@@ -96,16 +71,14 @@ pub(super) fn start_cpu(affinity: u64, entry: u64, argument: u64) -> bool {
 pub(super) fn off(status: u8) -> ! {
     super::smp::stop_others();
     up::before_end();
-    write_status(status);
-    end_qemu(status.min(LARGEST_STATUS));
+    semihosting::exit(status);
     firmware(SYSTEM_OFF, [0; 3]);
     halt()
 }
 
 /// Ends QEMU as a panic does; elsewhere, stops so that the screen can be read.
 pub(super) fn abort() -> ! {
-    write_status(PANIC_STATUS);
-    end_qemu(PANIC_STATUS);
+    semihosting::abort();
     halt()
 }
 

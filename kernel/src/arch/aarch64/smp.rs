@@ -9,7 +9,7 @@ use core::mem::offset_of;
 use super::asm::read_register;
 use super::boot::SYSTEM_CONTROL;
 use super::cpu::{self, CpuBlock};
-use super::layout::{dma_address, image_to_phys};
+use crate::arch::flat_image::{dma_address, image_to_phys};
 use super::platform::platform;
 use super::{gic, irq, mmu, power, timer, trap};
 use crate::arch::image::linker_symbols;

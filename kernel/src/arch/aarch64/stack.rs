@@ -8,6 +8,9 @@ use super::layout::USER_END;
 use super::user;
 use crate::arch::traits::TrapFrame;
 
+/// How far below where a frame pointer points the pair of frame pointer and return address begins.
+pub(in crate::arch) const FRAME_BELOW: usize = 0;
+
 /// This function's frame pointer, so its caller's, as it is inlined.
 #[inline(always)]
 pub(super) fn frame_pointer() -> usize {

@@ -1,8 +1,7 @@
 //! Time: the monotonic clock, this CPU's one-shot timer, and the date at start-up.
 //!
 //! Both are the generic timer's virtual counter and timer (Arm Architecture Reference Manual,
-//! D11), which count at the rate that CNTFRQ_EL0 says. Read without a division: nanoseconds =
-//! (ticks × factor) >> 32.
+//! D11), which count at the rate that CNTFRQ_EL0 says.
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,6 +10,7 @@ use super::asm::{read_register, write_register};
 use super::cpu::{FEATURES, has};
 use super::platform::platform;
 use crate::arch::paging::map_device;
+use crate::arch::ticks::Rate;
 use crate::arch::traits::PhysAddr;
 
 const NANOS: u64 = 1_000_000_000;
@@ -18,10 +18,7 @@ const NANOS: u64 = 1_000_000_000;
 const USUAL_HERTZ: u64 = 62_500_000;
 const ENABLE: u64 = 1;
 
-/// Nanoseconds per tick, times 2^32; 0 before `init`: time stands still.
-static CLOCK_FACTOR: AtomicU64 = AtomicU64::new(0);
-/// Ticks per nanosecond, times 2^32.
-static TIMER_FACTOR: AtomicU64 = AtomicU64::new(0);
+static RATE: Rate = Rate::new();
 /// Seconds since 1970 when the clock read 0.
 static EPOCH: AtomicU64 = AtomicU64::new(0);
 
@@ -33,20 +30,10 @@ fn ticks() -> u64 {
     ticks
 }
 
-#[inline]
-fn scale(ticks: u64, factor: u64) -> u64 {
-    ((u128::from(ticks) * u128::from(factor)) >> 32) as u64
-}
-
-/// How many ticks of `to` hertz are in one of `from` hertz, times 2^32.
-fn factor(from: u64, to: u64) -> u64 {
-    (u128::from(to) << 32).checked_div(u128::from(from)).unwrap_or(0) as u64
-}
-
 /// See [`crate::arch::Architecture::now_ns`].
 #[inline]
 pub(super) fn now_ns() -> u64 {
-    scale(ticks(), CLOCK_FACTOR.load(Ordering::Relaxed))
+    RATE.to_nanos(ticks())
 }
 
 /// See [`crate::arch::Architecture::counter`].
@@ -57,7 +44,7 @@ pub(super) fn counter() -> u64 {
 
 /// See [`crate::arch::Architecture::counter_ns`].
 pub(super) fn counter_ns(ticks: u64) -> u64 {
-    scale(ticks, CLOCK_FACTOR.load(Ordering::Relaxed))
+    RATE.to_nanos(ticks)
 }
 
 /// Starts the clock and the timer.
@@ -66,8 +53,7 @@ pub(super) fn init() {
         0 => USUAL_HERTZ,
         hertz => hertz,
     };
-    CLOCK_FACTOR.store(factor(hertz, NANOS), Ordering::Relaxed);
-    TIMER_FACTOR.store(factor(NANOS, hertz), Ordering::Relaxed);
+    RATE.set(hertz);
     stop();
     EPOCH.store(read_date().saturating_sub(now_ns() / NANOS), Ordering::Relaxed);
     log::info!("clock: generic timer ({}.{:03} MHz)", hertz / 1_000_000, hertz / 1000 % 1000);
@@ -95,7 +81,7 @@ pub(super) fn set(deadline_ns: u64) {
         return stop();
     }
     // Rounded up, so that the clock has passed the deadline when the timer interrupts.
-    let ticks = scale(deadline_ns, TIMER_FACTOR.load(Ordering::Relaxed)).saturating_add(1);
+    let ticks = RATE.tick_after(deadline_ns);
     // SAFETY: the timer is the kernel's.
     unsafe {
         write_register!("cntv_cval_el0", ticks);

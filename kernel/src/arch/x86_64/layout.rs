@@ -13,6 +13,8 @@
 use crate::arch::image::{data_end, kernel_start, linker_symbols};
 use crate::arch::traits::PhysAddr;
 
+/// Levels of page tables.
+pub(in crate::arch) const LEVELS: u32 = 4;
 /// The first page is never mapped, so that a null pointer is found out.
 pub(in crate::arch) const USER_START: usize = 0x1000;
 /// The last page below 2^47 stays free: SYSCALL there would return to a non-canonical address.

@@ -58,9 +58,13 @@ pub(in crate::arch) fn flush(page: usize) {
     tlb::flush(VirtAddr::new_truncate(page as u64));
 }
 
-/// Entries were written where there were none: nothing to be done here.
+/// Entries of users were written where there were none: nothing to be done here.
 #[inline]
 pub(in crate::arch) fn published() {}
+
+/// The same of the kernel's.
+#[inline]
+pub(in crate::arch) fn mapped_kernel() {}
 
 /// A page is about to be mapped to be executed: nothing to be done here.
 #[inline]

@@ -19,7 +19,7 @@ mod power;
 mod protection;
 mod signal;
 mod smp;
-mod stack;
+pub(in crate::arch) mod stack;
 mod syscall;
 mod timer;
 mod trap;
@@ -351,30 +351,30 @@ impl Architecture for X86_64 {
     }
 
     fn console_write(bytes: &[u8]) {
-        console::write(bytes);
+        console::DEVICE.write(bytes);
     }
 
     fn serial_line() -> Option<IrqLine> {
-        console::is_there().then(|| irq::isa_line(4))
+        console::DEVICE.is_there().then(|| irq::isa_line(4))
     }
 
     #[inline]
     fn serial_read() -> Option<u8> {
-        console::read()
+        console::DEVICE.read()
     }
 
     #[inline]
     fn serial_write(bytes: &[u8]) -> usize {
-        console::write_some(bytes)
+        console::DEVICE.write_some(bytes)
     }
 
     fn serial_listen(input: bool, room: bool) {
-        console::listen(input, room);
+        console::DEVICE.listen(input, room);
     }
 
     #[inline]
     fn serial_acknowledge() {
-        console::acknowledge();
+        console::DEVICE.acknowledge();
     }
 
     fn kernel_symbols() -> &'static [u8] {

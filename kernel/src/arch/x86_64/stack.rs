@@ -7,6 +7,9 @@ use super::cpu::USER_CODE;
 use super::frame::Frame;
 use super::user;
 
+/// How far below where a frame pointer points the pair of frame pointer and return address begins.
+pub(in crate::arch) const FRAME_BELOW: usize = 0;
+
 /// This function's frame pointer, so its caller's, as it is inlined.
 #[inline(always)]
 pub(super) fn frame_pointer() -> usize {

@@ -359,5 +359,5 @@ fn kernel_exception(frame: &mut Frame, vector: u8, error: u64) {
 /// failed.
 fn non_maskable() {
     super::smp::stop_if_told();
-    super::console::write(b"Lemma: non-maskable interrupt, reason unknown\r\n");
+    super::console::DEVICE.write(b"Lemma: non-maskable interrupt, reason unknown\r\n");
 }
