@@ -35,7 +35,7 @@ fn run(cli: &Cli) -> Result<u8> {
             toolchain::forget_failures(&workspace)?;
             setup::require_all(&workspace, &Tool::ALL)?;
             setup::require_all(&workspace, &Tool::FOR_TESTS)?;
-            for arch in Arch::SUPPORTED {
+            for arch in Arch::ALL {
                 setup::require(&workspace, arch.qemu())?;
                 for target in [toolchain::Target::Kernel(arch), toolchain::Target::User(arch)] {
                     say(toolchain::Toolchain::choose(&workspace, target)?.describe());
@@ -45,7 +45,7 @@ fn run(cli: &Cli) -> Result<u8> {
         }
         Some(Task::Bench(arguments)) => bench::run(&workspace, arguments),
         Some(Task::Clippy) => {
-            for arch in Arch::SUPPORTED {
+            for arch in Arch::ALL {
                 compile::clippy(&workspace, arch)?;
             }
             Ok(0)

@@ -38,6 +38,9 @@ macro_rules! on_each_architecture {
         mod aarch64 {
             $(#[test] fn $name() { super::$name(lemma::machine::Arch::Aarch64) })*
         }
+        mod riscv64 {
+            $(#[test] fn $name() { super::$name(lemma::machine::Arch::Riscv64) })*
+        }
     };
 }
 pub(crate) use on_each_architecture;

@@ -40,7 +40,8 @@ fn protection_is_enforced(arch: Arch) {
     // it, and to run it.
     let (pc, read, run) = match arch {
         Arch::X86_64 => ("rip 0x", "0x1", "0x11"),
-        _ => ("pc 0x", "0x9600000f", "0x8600000f"),
+        Arch::Aarch64 => ("pc 0x", "0x9600000f", "0x8600000f"),
+        Arch::Riscv64 => ("pc 0x", "0xd", "0xc"),
     };
     let console = boots_to(arch, "selftest=write-text", &Outcome::Panicked);
     for words in ["page fault in kernel mode", pc, "kernel::selftest::"] {

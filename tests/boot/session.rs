@@ -53,7 +53,6 @@ fn a_program_runs_instead_of_the_shell() {
 fn what_cannot_work_says_why() {
     for (arguments, reason) in [
         (&["--bpf", "/no/such.c"][..], "no such file"),
-        (&["--arch", "riscv64"], "does not run there yet"),
         (&["--icount", "--smp", "2"], "one CPU only"),
         (&["--", "two words"], "blanks"),
     ] {

@@ -29,21 +29,27 @@ pub(super) fn other_cpu(frame: &mut Frame) {
 /// This CPU has been asked to forget users' translations: whether it has stopped using a user's
 /// page tables instead, because it runs no user's task. IRQs off.
 #[cfg_attr(
-    target_arch = "aarch64",
-    expect(dead_code, reason = "its CPUs forget without being asked")
+    any(target_arch = "aarch64", target_arch = "riscv64"),
+    expect(dead_code, reason = "its CPUs forget without the kernel's being asked")
 )]
 pub(super) fn leave_unused_space() -> bool {
     crate::mcore::leave_unused_space()
 }
 
 /// A stack for a further CPU's exceptions, for good: one past its end.
-#[cfg_attr(target_arch = "aarch64", expect(dead_code, reason = "its CPUs share one"))]
+#[cfg_attr(
+    any(target_arch = "aarch64", target_arch = "riscv64"),
+    expect(dead_code, reason = "its CPUs share one")
+)]
 pub(super) fn new_stack() -> Option<usize> {
     crate::mem::virt::KernelStack::new().ok().map(crate::mem::virt::KernelStack::keep)
 }
 
 /// Bytes of it.
-#[cfg_attr(target_arch = "aarch64", expect(dead_code, reason = "as above"))]
+#[cfg_attr(
+    any(target_arch = "aarch64", target_arch = "riscv64"),
+    expect(dead_code, reason = "as above")
+)]
 pub(super) const STACK_BYTES: usize = crate::mem::virt::KERNEL_STACK_BYTES;
 
 /// Before each return to user mode, IRQs off: pending signals, rescheduling.

@@ -1,0 +1,108 @@
+//! What the device tree says of this machine, read once.
+
+use alloc::vec::Vec;
+
+use kernel_fdt::{Device, DeviceTree, Interrupt};
+use kernel_sync::OnceCell;
+
+use super::{console, cpu};
+use crate::arch::device_tree::{self, Pci};
+use crate::arch::traits::{PhysAddr, VirtioRegisters};
+
+/// A range of physical addresses: start and length.
+pub(super) type Registers = (u64, u64);
+
+/// The interrupt controller of devices.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Controller {
+    pub(super) registers: Registers,
+    /// One more than the highest line.
+    pub(super) lines: u32,
+    /// Which of its contexts interrupts the boot CPU in supervisor mode.
+    pub(super) context: usize,
+}
+
+/// Everything that the kernel takes from the tree after start-up.
+#[derive(Debug, Default)]
+pub(super) struct Platform {
+    pub(super) controller: Option<Controller>,
+    /// The rate of the time register.
+    pub(super) hertz: Option<u64>,
+    pub(super) console: Option<Interrupt>,
+    /// A real-time clock (Goldfish's).
+    pub(super) clock: Option<Registers>,
+    pub(super) pci: Pci,
+    /// VirtIO devices with registers in memory.
+    pub(super) virtio: Vec<VirtioRegisters>,
+    /// The numbers by which firmware knows the CPUs.
+    pub(super) harts: Vec<u64>,
+    /// Random bytes from firmware, as words.
+    pub(super) seed: Vec<u64>,
+}
+
+static PLATFORM: OnceCell<Platform> = OnceCell::new();
+static EMPTY: Platform = Platform {
+    controller: None,
+    hertz: None,
+    console: None,
+    clock: None,
+    pci: Pci::EMPTY,
+    virtio: Vec::new(),
+    harts: Vec::new(),
+    seed: Vec::new(),
+};
+
+/// What `init` found; nothing, before it.
+pub(super) fn platform() -> &'static Platform {
+    PLATFORM.get().unwrap_or(&EMPTY)
+}
+
+/// The context whose interrupts are supervisor mode's on this hart.
+fn context(tree: &DeviceTree<'_>, controller: &Device<'_>, hart: u64) -> Option<usize> {
+    /// A hart's interrupt from outside, in supervisor mode.
+    const SUPERVISOR_EXTERNAL: u32 = 9;
+    let wanted = tree.harts().find(|other| other.number == hart)?.controller?;
+    controller.wires().position(|wire| wire == (wanted, SUPERVISOR_EXTERNAL))
+}
+
+fn controller<'a>(tree: &DeviceTree<'a>, hart: u64) -> Option<(Controller, Device<'a>)> {
+    let device = tree.find(&["sifive,plic-1.0.0", "riscv,plic0", "thead,c900-plic"])?;
+    let registers = device.registers().next()?;
+    let highest = device.property("riscv,ndev")?.first_chunk().copied().map(u32::from_be_bytes)?;
+    let context = context(tree, &device, hart)?;
+    // A line has a word of priority in the first page, and a bit for each context.
+    let lines = highest.min(1023) + 1;
+    Some((Controller { registers, lines, context }, device))
+}
+
+/// Reads the tree.
+pub(super) fn init(address: Option<PhysAddr>) {
+    let Some(tree) = device_tree::read(address) else { return };
+    let boot_hart = cpu::boot_hart() as u64;
+    if let Some(hart) = tree.harts().find(|hart| hart.number == boot_hart) {
+        cpu::set_features(&hart);
+    }
+    let mut platform = Platform {
+        hertz: tree.time_hertz(),
+        clock: tree.find(&["google,goldfish-rtc"]).and_then(|device| device.registers().next()),
+        harts: tree.harts().map(|hart| hart.number).collect(),
+        seed: device_tree::seed(&tree),
+        ..Platform::default()
+    };
+    if let Some((controller, device)) = controller(&tree, boot_hart) {
+        platform.controller = Some(controller);
+        platform.pci = Pci::read(&tree, &device).unwrap_or_default();
+        platform.virtio = device_tree::virtio(&tree, &device);
+        platform.console =
+            console::device(&tree).and_then(|console| console.interrupt_at(0, &device));
+    }
+    log::debug!(
+        "device tree: hart {boot_hart} of {:?}, {:x?}, console {:?}, PCI {:x?}",
+        platform.harts,
+        platform.controller,
+        platform.console,
+        platform.pci.hosts,
+    );
+    // Called once; a second set would change nothing.
+    let _ = PLATFORM.set(platform);
+}

@@ -1,0 +1,125 @@
+//! Time: the monotonic clock, this CPU's one-shot timer, and the date at start-up.
+//!
+//! The clock is the time register, which counts at the rate that the device tree says. The timer
+//! is the supervisor's own (Sstc) where there is one, and firmware's elsewhere.
+
+use core::arch::{asm, global_asm};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use super::asm::{exception, write_csr};
+use super::cpu::{FEATURES, has};
+use super::platform::platform;
+use super::sbi;
+use crate::arch::paging::map_device;
+use crate::arch::ticks::Rate;
+use crate::arch::traits::PhysAddr;
+
+const NANOS: u64 = 1_000_000_000;
+/// What QEMU's time register runs at, where the device tree does not say.
+const USUAL_HERTZ: u64 = 10_000_000;
+
+static RATE: Rate = Rate::new();
+/// Seconds since 1970 when the clock read 0.
+static EPOCH: AtomicU64 = AtomicU64::new(0);
+/// The supervisor's own timer works.
+static OWN_TIMER: AtomicBool = AtomicBool::new(false);
+
+// Sets `stimecmp` to a0; returns whether that can be done: firmware may not allow it.
+global_asm!(
+    ".text",
+    ".global try_own_timer",
+    "try_own_timer:",
+    "2: csrw 0x14d, a0",
+    "li a0, 1",
+    "ret",
+    "3: li a0, 0",
+    "ret",
+    exception!("2b", "3b", "{no_resolve}"),
+    no_resolve = const crate::arch::fixup::Fixup::NO_RESOLVE,
+);
+
+unsafe extern "C" {
+    fn try_own_timer(ticks: u64) -> usize;
+}
+
+/// See [`crate::arch::Architecture::counter`].
+#[inline]
+pub(super) fn counter() -> u64 {
+    let ticks;
+    // SAFETY: reads a counter.
+    unsafe { asm!("rdtime {}", out(reg) ticks, options(nostack, preserves_flags)) };
+    ticks
+}
+
+/// See [`crate::arch::Architecture::counter_ns`].
+#[inline]
+pub(super) fn counter_ns(ticks: u64) -> u64 {
+    RATE.to_nanos(ticks)
+}
+
+/// See [`crate::arch::Architecture::now_ns`].
+#[inline]
+pub(super) fn now_ns() -> u64 {
+    RATE.to_nanos(counter())
+}
+
+/// Starts the clock and the timer.
+pub(super) fn init() {
+    let hertz = platform().hertz.unwrap_or(USUAL_HERTZ);
+    RATE.set(hertz);
+    // SAFETY: sets the timer, which is the kernel's, or does nothing.
+    let own = has(&FEATURES.timer) && unsafe { try_own_timer(u64::MAX) } != 0;
+    OWN_TIMER.store(own, Ordering::Relaxed);
+    stop();
+    EPOCH.store(read_date().saturating_sub(now_ns() / NANOS), Ordering::Relaxed);
+    let timer = if own { "Sstc" } else { "SBI" };
+    log::info!("clock: time register ({} kHz), timer by {timer}", hertz / 1000);
+}
+
+/// The date, in seconds since 1970: that of Goldfish's clock, which counts nanoseconds; reading
+/// the lower half keeps the upper. 0 without one.
+fn read_date() -> u64 {
+    let Some((start, _)) = platform().clock else { return 0 };
+    match map_device(PhysAddr(start), 8) {
+        Ok(registers) => {
+            let registers = registers as *const u32;
+            // SAFETY: both registers were just mapped.
+            let (low, high) =
+                unsafe { (registers.read_volatile(), registers.add(1).read_volatile()) };
+            (u64::from(high) << 32 | u64::from(low)) / NANOS
+        }
+        Err(_) => 0,
+    }
+}
+
+fn set_ticks(ticks: u64) {
+    if OWN_TIMER.load(Ordering::Relaxed) {
+        // SAFETY: the timer is the kernel's.
+        unsafe { write_csr!("0x14d", ticks) };
+    } else {
+        sbi::set_timer(ticks);
+    }
+}
+
+/// No interrupt of the timer until it is set.
+pub(super) fn stop() {
+    set_ticks(u64::MAX);
+}
+
+/// See [`crate::arch::Architecture::set_timer`].
+pub(super) fn set(deadline_ns: u64) {
+    // The first tick after it, so that the clock has passed the deadline when the timer
+    // interrupts.
+    set_ticks(if deadline_ns == u64::MAX { u64::MAX } else { RATE.tick_after(deadline_ns) });
+}
+
+/// See [`crate::arch::Architecture::boot_epoch_seconds`].
+pub(super) fn boot_epoch_seconds() -> u64 {
+    EPOCH.load(Ordering::Relaxed)
+}
+
+/// See [`crate::arch::Architecture::hardware_random`]: firmware's words, each once.
+pub(super) fn hardware_random() -> Option<u64> {
+    static GIVEN: AtomicUsize = AtomicUsize::new(0);
+    platform().seed.get(GIVEN.fetch_add(1, Ordering::Relaxed)).copied()
+}
