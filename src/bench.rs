@@ -20,8 +20,14 @@ use crate::qemu::Outcome;
 use crate::session::Session;
 use crate::workspace::{Workspace, say, write_atomically};
 
-/// Linux's figures on the x86_64 machine.
-const LINUX: &str = include_str!("../benches/linux-x86_64.tsv");
+/// Linux's figures on the same machine.
+const fn linux_figures(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => include_str!("../benches/linux-x86_64.tsv"),
+        Arch::Aarch64 => include_str!("../benches/linux-aarch64.tsv"),
+        Arch::Riscv64 => include_str!("../benches/linux-riscv64.tsv"),
+    }
+}
 
 /// Rows that wait for the disk: two runs may differ.
 const DISK_ROWS: [&str; 2] = ["boot_to_init", "file_create_unlink_ext2"];
@@ -58,26 +64,41 @@ impl Row {
     }
 }
 
-/// Runs the measurements, prints the table, writes the JSON.
+/// Runs the measurements, prints the tables, writes the JSON.
 pub fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<u8> {
-    arguments.arch.check_supported()?;
-    let rows = measure(workspace, arguments.arch, &arguments.rows)?;
+    let mut figures = Vec::new();
+    for &arch in &arguments.arch.0 {
+        if arguments.arch.0.len() > 1 {
+            println!("{}", arch.name());
+        }
+        figures.push(run_on(workspace, arch, arguments)?);
+    }
+    if let Some(file) = &arguments.json {
+        // One machine's figures, or a list.
+        let json = match figures.as_slice() {
+            [one] => one.clone(),
+            _ => Value::Array(figures),
+        };
+        write_atomically(&std::path::absolute(file)?, &serde_json::to_vec_pretty(&json)?)?;
+    }
+    Ok(0)
+}
+
+/// Measures on one machine and prints the table.
+fn run_on(workspace: &Workspace, arch: Arch, arguments: &BenchArguments) -> Result<Value> {
+    let rows = measure(workspace, arch, &arguments.rows)?;
     if rows.is_empty() {
         bail!("no row is named {}", arguments.rows.join(" or "));
     }
-    print!("{}", table(arguments.arch, &rows)?);
-    if let Some(file) = &arguments.json {
-        let text = serde_json::to_vec_pretty(&to_json(arguments.arch, &rows)?)?;
-        write_atomically(&std::path::absolute(file)?, &text)?;
-    }
+    print!("{}", table(arch, &rows)?);
     if arguments.twice {
-        let differences = differences(&rows, &measure(workspace, arguments.arch, &arguments.rows)?);
+        let differences = differences(&rows, &measure(workspace, arch, &arguments.rows)?);
         if !differences.is_empty() {
-            bail!("two runs differ: {}", differences.join(", "));
+            bail!("two runs on {} differ: {}", arch.name(), differences.join(", "));
         }
         say("a second run gave the same figures");
     }
-    Ok(0)
+    to_json(arch, &rows)
 }
 
 /// All rows whose names start with one of `wanted`; all of them if it is empty.
@@ -147,11 +168,9 @@ fn boot_rows(workspace: &Workspace, arch: Arch) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Linux's "lean" figure for each row that has one. On other machines than x86_64 it has not
-/// been measured.
+/// Linux's "lean" figure for each row that has one.
 fn linux(arch: Arch) -> Result<BTreeMap<&'static str, f64>> {
-    let figures = if arch == Arch::X86_64 { LINUX } else { "" };
-    figures
+    linux_figures(arch)
         .lines()
         .filter(|line| !line.starts_with('#') && !line.is_empty())
         .map(|line| {
@@ -161,7 +180,7 @@ fn linux(arch: Arch) -> Result<BTreeMap<&'static str, f64>> {
             Ok((name, lean))
         })
         .collect::<Result<_>>()
-        .context("benches/linux-x86_64.tsv")
+        .with_context(|| format!("benches/linux-{}.tsv", arch.name()))
 }
 
 fn table(arch: Arch, rows: &[Row]) -> Result<String> {
@@ -240,11 +259,17 @@ mod tests {
 
     #[test]
     fn linux_s_figures_are_read() {
-        assert!(linux(Arch::Aarch64).unwrap().is_empty());
-        let linux = linux(Arch::X86_64).unwrap();
-        assert_eq!(linux["getppid"], 330.0);
-        assert_eq!(linux["fork_execve_wait"], 250_352.0);
-        assert!(linux.len() > 40);
+        for (arch, getppid, fork) in [
+            (Arch::X86_64, 330.0, 250_352.0),
+            (Arch::Aarch64, 430.0, 175_039.0),
+            (Arch::Riscv64, 426.0, 239_310.0),
+        ] {
+            let linux = linux(arch).unwrap();
+            assert_eq!(linux["getppid"], getppid);
+            assert_eq!(linux["fork_execve_wait"], fork);
+            assert!(linux["boot_to_init"] > 900e6 && linux["memory_at_init"] > 50e6);
+            assert!(linux.len() > 40);
+        }
     }
 
     #[test]
