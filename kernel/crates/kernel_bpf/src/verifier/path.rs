@@ -358,19 +358,14 @@ impl Path {
                 while linked > 0 && self.linked[linked - 1].position as usize > position {
                     linked -= 1;
                 }
-                let group = linked
-                    .checked_sub(1)
-                    .map(|at| &self.linked[at])
-                    .filter(|group| group.position as usize == position);
-                if let Some(group) = group {
-                    spread(group, &mut places);
-                }
+                // Both operands of a branch may have copies.
+                let groups = self.linked[..linked].iter().rev();
+                let groups = groups.take_while(|group| group.position as usize == position);
+                groups.clone().for_each(|group| spread(group, &mut places));
                 if !step_back(insns, entry, &mut frame, &mut places) {
                     return false;
                 }
-                if let Some(group) = group {
-                    spread(group, &mut places);
-                }
+                groups.for_each(|group| spread(group, &mut places));
                 if position == asked {
                     for recent in self.recent.iter_mut().flatten() {
                         if recent.position == position && recent.frame == frame {

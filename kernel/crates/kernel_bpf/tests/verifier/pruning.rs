@@ -3,9 +3,9 @@
 //! careless comparison of states would leave out.
 
 use kernel_bpf::prog_type::ProgType::SocketFilter;
-use kernel_bpf::verifier::Cause;
+use kernel_bpf::verifier::{Cause, VerifyOptions};
 
-use crate::common::{accept, refuse};
+use crate::common::{accept, load, refuse, refuse_with};
 
 /// Three random numbers in r6, r7 and r9, and 64 bytes at r8.
 const PRELUDE: &str = "r8 = map[6][0]+0 ll
@@ -36,4 +36,25 @@ fn byte_of_a_spill(number: u32) -> String {
 fn a_spilled_zero_that_stood_for_zero_bytes_must_be_zero() {
     accept(SocketFilter, &byte_of_a_spill(0));
     refuse(SocketFilter, &byte_of_a_spill(0xff00), Cause::OutOfBounds);
+}
+
+/// A number that is compared with another, both of which have copies: the copy of the one is
+/// bounded by the other. `bits` of the other are known on the path that comes later.
+fn copies_on_both_sides(bits: u32) -> String {
+    format!(
+        "r8 = map[6][0]+0 ll\n r6 = r1\n call bpf_get_prandom_u32\n r2 = r0
+        r2 &= {bits}\n r9 = r2\n call bpf_get_prandom_u32\n if r0 == 1 goto on
+        call bpf_get_prandom_u32\n r9 = r0\n r9 &= 7
+        on: call bpf_get_prandom_u32\n r1 = r0\n r2 = r9
+        r3 = r1\n r4 = r2\n if r1 > r2 goto out
+        r8 += r3\n r0 = *(u8 *)(r8 + 40)\n out: r0 = 0\n exit"
+    )
+}
+
+#[test]
+fn copies_on_both_sides_of_a_comparison_matter() {
+    let options = VerifyOptions { every_state: true, ..VerifyOptions::cloud() };
+    load(SocketFilter, 0, &copies_on_both_sides(15), &options).unwrap();
+    let late = copies_on_both_sides(255);
+    refuse_with(SocketFilter, 0, &late, Cause::OutOfBounds, &options);
 }
