@@ -118,6 +118,10 @@ fn action(random: &mut Random, focus: Focus, out: &mut Vec<Insn>) {
         10 => {
             let offset = 8 + random.below(24) as i16;
             out.push(Insn::Load { size: Size::B, dst, base: Reg::R6, offset });
+            if random.below(2) == 0 {
+                let src = Operand::Imm(random.pick(&[3, 15, 63, 127]));
+                out.push(Insn::Alu { width: Width::W64, op: AluOp::And, dst, src });
+            }
         }
         // What a comparison says holds for copies too.
         11 => {
@@ -180,7 +184,16 @@ fn access(random: &mut Random, focus: Focus, out: &mut Vec<Insn>) {
         Insn::Alu { width: Width::W64, op: AluOp::Add, dst: Reg::R1, src: Operand::Reg(index) },
         Insn::Load { size: Size::B, dst: Reg::R1, base: Reg::R1, offset: random.below(2) as i16 },
     ];
-    if checked {
+    if random.below(4) == 0 {
+        // Copies of two numbers; one of the first's is used after the two are compared.
+        let [one, other, third] = [0; 3].map(|_| random.pick(&NUMBERED));
+        out.push(Insn::Load { size: Size::B, dst: one, base: Reg::R6, offset: 9 });
+        out.push(mov(index, Operand::Reg(one)));
+        out.push(mov(third, Operand::Reg(other)));
+        let (cond, src) = (random.pick(&[Cond::Gt, Cond::Ge]), Operand::Reg(other));
+        let offset = access.len() as i16;
+        out.push(Insn::Branch { width: width(random), cond, dst: one, src, offset });
+    } else if checked {
         let most = random.pick(&[8, 16, 55, 62]);
         out.push(Insn::Branch {
             width: width(random),
