@@ -145,7 +145,7 @@ impl Generator<'_> {
     }
 
     fn piece(&mut self, depth: u64) {
-        match self.random.below(30) {
+        match self.random.below(32) {
             0..6 => self.arithmetic(),
             6 | 7 => self.context_load(),
             8 | 9 => self.bound(),
@@ -158,6 +158,8 @@ impl Generator<'_> {
             26 => self.update(),
             27 if depth == 0 => self.call_local(),
             28 => self.unary(),
+            29 => self.choice(),
+            30 => self.wide_constant(),
             _ => {
                 let register = self.any();
                 let imm = self.immediate();
@@ -503,6 +505,35 @@ impl Generator<'_> {
             self.close(at, cond, dst, src, width);
             self.join(before);
         }
+    }
+
+    /// A branch over one move, as compilers choose between two values, perhaps with a jump behind.
+    fn choice(&mut self) {
+        let (Some(left), Some(dst)) = (self.number(), self.number()) else { return };
+        let (width, cond) = (self.width(), self.random.pick(&CONDS));
+        let operand = |generator: &mut Self| match generator.number() {
+            Some(register) if generator.random.one_in(2) => Operand::Reg(register),
+            _ => Operand::Imm(generator.immediate()),
+        };
+        let (right, value) = (operand(self), operand(self));
+        let jumps = self.random.one_in(2);
+        let offset = if jumps { 3 } else { 1 };
+        self.insns.push(Insn::Branch { width, cond, dst: left, src: right, offset });
+        let moved = self.width();
+        self.insns.push(Insn::Mov { width: moved, dst, src: value });
+        if jumps {
+            self.insns.push(Insn::Jump { offset: 1, long: false });
+            self.insns.push(Insn::Mov { width: Width::W64, dst, src: Operand::Imm(1) });
+        }
+        self.set(dst, Kind::Number);
+    }
+
+    fn wide_constant(&mut self) {
+        let dst = self.any();
+        let value = self.random.next() >> self.random.below(40);
+        self.insns.push(Insn::LoadImm64 { dst, value: Imm64::Value(value) });
+        self.insns.push(Insn::WideTail);
+        self.set(dst, Kind::Number);
     }
 
     fn counted_loop(&mut self, depth: u64) {

@@ -99,6 +99,9 @@ pub trait Emitter: Sized {
     /// know where nobody reads it ([`Node::wide`]).
     const WANTS_WIDE: bool = false;
 
+    /// Whether the machine moves under a condition without a jump ([`Op::Select`]).
+    const SELECTS: bool = false;
+
     /// Whether one load or store of this size can do this address.
     fn addresses(mem: &Mem, size: Size) -> bool;
 
@@ -148,7 +151,7 @@ pub(super) fn assemble<E: Emitter>(
         bytes: Vec::new(),
         positions: vec![0; lowered.slots + 1],
         entries: vec![0; lowered.functions.len() + 1],
-        jumps: Vec::new(),
+        jumps: Vec::with_capacity(lowered.jumps),
         outside: Vec::new(),
     };
     let room = lowered.nodes.len().saturating_mul(6).saturating_add(64);

@@ -161,6 +161,17 @@ pub enum Op {
     Jump { target: u32 },
     /// Goes to a slot if `a cond b`.
     Branch { width: Width, cond: Cond, a: Place, b: Source, target: u32 },
+    /// `dst = value` unless `a cond b`; only where [`super::emitter::Emitter::SELECTS`]. `moved` is
+    /// the width of the move: with 32 bits the upper half of the result is zero either way.
+    Select {
+        width: Width,
+        cond: Cond,
+        a: Place,
+        b: Source,
+        dst: Place,
+        moved: Width,
+        value: Source,
+    },
     /// Goes to a slot when the rounds of the run are used up (see [`super::run::Run::ROUNDS`]).
     MayGoto { target: u32 },
     /// Calls a helper's function: the first `arguments` of r1 to r5, then the address of the
@@ -225,6 +236,9 @@ impl Op {
                 (mem.reads() | src.bit() | compare, written)
             }
             Op::Branch { a, b, .. } => (a.bit() | b.reads(), 0),
+            Op::Select { a, b, dst, value, .. } => {
+                (a.bit() | b.reads() | dst.bit() | value.reads(), dst.bit())
+            }
             Op::Note { src, .. } => (src.bit(), 0),
             Op::FunctionAddress { dst, .. } => (0, dst.bit()),
             Op::TailCall { .. } => (0b1110, CALL_WRITES),
@@ -250,20 +264,9 @@ impl Op {
                 | Op::Truncate { .. }
                 | Op::Swap { .. }
                 | Op::Rotate { .. }
+                | Op::Select { .. }
                 | Op::Load { acquire: false, .. }
         )
-    }
-
-    /// The slot that it may go to.
-    #[inline]
-    #[must_use]
-    pub const fn target(&self) -> Option<u32> {
-        match *self {
-            Op::Jump { target } | Op::Branch { target, .. } | Op::MayGoto { target } => {
-                Some(target)
-            }
-            _ => None,
-        }
     }
 }
 

@@ -113,6 +113,15 @@ pub(super) enum Two {
     Asr = 0x1ac0_2800,
 }
 
+/// What a selection takes when its condition does not hold: of its second register, the value,
+/// the complement, or one more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Select {
+    Other = 0x1a80_0000,
+    Increment = 0x1a80_0400,
+    Invert = 0x5a80_0000,
+}
+
 /// What a load or store does with the rest of the register.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
@@ -211,6 +220,11 @@ pub(super) const fn ror(wide: bool, d: Reg, n: Reg, by: u8) -> u32 {
 /// `op d, n, m`
 pub(super) const fn two(op: Two, wide: bool, d: Reg, n: Reg, m: Reg) -> u32 {
     sf(wide) | op as u32 | dnm(d, n, m)
+}
+
+/// `csel d, n, m, cond` and its kin: `n` if the condition holds, else what `op` makes of `m`
+pub(super) const fn select(op: Select, wide: bool, d: Reg, n: Reg, m: Reg, cond: u8) -> u32 {
+    sf(wide) | op as u32 | (cond as u32) << 12 | dnm(d, n, m)
 }
 
 /// `madd d, n, m, a`: `a + n * m`

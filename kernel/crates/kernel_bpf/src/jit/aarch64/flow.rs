@@ -7,9 +7,10 @@ use super::super::run::Run;
 use super::Aarch64;
 use super::alu::{bits, fits_logic, shift_left, top};
 use super::asm::{
-    Access, Asm, B, BL, D, Field, LINK, Logic, R0, RET, RUN, Reg, SAVED, SP, Shift, Sum, T0, T1, W,
-    X0, X1, X5, ZERO, access, add_extended, adr, b_cond, blr, br, cbz, cc, home, load_pair, logic,
-    madd, mov, pop, pop_pair, push, push_pair, sum, sum_imm, tbz, thread_pointer,
+    Access, Asm, B, BL, D, Field, LINK, Logic, R0, RET, RUN, Reg, SAVED, SP, Select, Shift, Sum,
+    T0, T1, W, X0, X1, X5, ZERO, access, add_extended, adr, b_cond, blr, br, cbz, cc, home,
+    load_pair, logic, madd, mov, pop, pop_pair, push, push_pair, select, sum, sum_imm, tbz,
+    thread_pointer,
 };
 use super::constant::Constants;
 use crate::insn::{Cond, Width};
@@ -73,7 +74,6 @@ impl Aarch64 {
         let wide = width == Width::W64;
         let n = home(a);
         let to = Target::Slot(target);
-        let none = (Shift::Left, 0);
         match (cond, b) {
             (Cond::Eq | Cond::Le, Source::Imm(0)) => {
                 return Self::jump(cbz(wide, false, n), MIDDLE, to, out);
@@ -91,13 +91,50 @@ impl Aarch64 {
             (Cond::Set, Source::Imm(imm)) => {
                 return self.branch_bits(wide, n, bits(imm, wide), (true, target), out);
             }
+            _ => {}
+        }
+        Self::compare((width, cond, a, b), out);
+        Self::branch_if(code(cond), target, out);
+    }
+
+    /// Sets the flags that a condition looks at.
+    fn compare((width, cond, a, b): (Width, Cond, Place, Source), out: &mut Emission) {
+        let (wide, n) = (width == Width::W64, home(a));
+        let none = (Shift::Left, 0);
+        match (cond, b) {
+            (Cond::Set, Source::Imm(imm)) => {
+                out.logic_constant(Logic::Ands, wide, ZERO, n, bits(imm, wide));
+            }
             (Cond::Set, Source::Place(b)) => {
                 out.word(logic(Logic::Ands, wide, ZERO, n, home(b), none));
             }
             (_, Source::Imm(imm)) => out.compare(wide, n, i64::from(imm)),
             (_, Source::Place(b)) => out.word(sum(Sum::Subs, wide, ZERO, n, home(b), none)),
         }
-        Self::branch_if(code(cond), target, out);
+    }
+
+    /// `dst = value` unless the condition holds.
+    pub(super) fn select(
+        &self,
+        comparison: (Width, Cond, Place, Source),
+        (dst, moved, value): (Place, Width, Source),
+        out: &mut Emission,
+    ) {
+        let (wide, d, (_, cond, ..)) = (moved == Width::W64, home(dst), comparison);
+        Self::compare(comparison, out);
+        let word = match value {
+            Source::Place(m) => select(Select::Other, wide, d, d, home(m), code(cond)),
+            // What the other forms make of the zero register.
+            Source::Imm(0) => select(Select::Other, wide, d, d, ZERO, code(cond)),
+            Source::Imm(1) => select(Select::Increment, wide, d, d, ZERO, code(cond)),
+            Source::Imm(-1) => select(Select::Invert, wide, d, d, ZERO, code(cond)),
+            Source::Imm(imm) => {
+                let value = i64::from(imm) as u64;
+                out.constant(T1, if wide { value } else { value & 0xffff_ffff });
+                select(Select::Other, wide, d, d, T1, code(cond))
+            }
+        };
+        out.word(word);
     }
 
     /// Goes to `target` if some bit of `mask` is set, or if none is.

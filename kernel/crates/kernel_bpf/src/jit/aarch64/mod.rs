@@ -42,6 +42,7 @@ pub struct Aarch64 {
 impl Emitter for Aarch64 {
     const EXTRAS_KEPT: u8 = asm::KEPT;
     const EXTRAS_SCRATCH: u8 = asm::SCRATCH;
+    const SELECTS: bool = true;
 
     #[inline]
     fn addresses(mem: &Mem, size: Size) -> bool {
@@ -93,6 +94,9 @@ impl Emitter for Aarch64 {
             Op::Jump { target } => self.goto(target, out),
             Op::Branch { width, cond, a, b, target } => {
                 self.branch((width, cond, a, b, target), out);
+            }
+            Op::Select { width, cond, a, b, dst, moved, value } => {
+                self.select((width, cond, a, b), (dst, moved, value), out);
             }
             Op::MayGoto { target } => self.may_goto(target, out),
             Op::Call { function, .. } => self.call(context, function, out),

@@ -17,8 +17,8 @@ impl<E: Emitter> Front<'_, E> {
     pub(super) fn insn(&mut self, insn: &Insn, main: bool) -> Result<(), LoadError> {
         match *insn {
             Insn::Alu { width, op, dst, src } => {
-                let facts = self.resolver.facts(self.slot);
-                let nonzero = facts.is_some_and(|facts| facts.divisor_nonzero);
+                let divides = matches!(op, AluOp::Div | AluOp::Mod);
+                let nonzero = divides && self.divisor_is_nonzero();
                 let b = self.alu_source(op, width, Place::of(dst), src);
                 self.alu(&Alu { width, op, dst: Place::of(dst), b, nonzero });
             }
@@ -97,12 +97,15 @@ impl<E: Emitter> Front<'_, E> {
             }
             Insn::LoadImm64 { dst, value } => {
                 let value = self.resolver.constant(self.slot, value)?;
-                self.constant(Place::of(dst), value);
+                match self.promoted.holds(value) {
+                    Some(place) => self.copy(Width::W64, Place::of(dst), place),
+                    None => self.constant(Place::of(dst), value),
+                }
             }
             Insn::WideTail => {}
             Insn::Jump { offset, .. } => self.jump(i64::from(offset))?,
             Insn::Branch { width, cond, dst, src, offset } => {
-                if offset != 0 {
+                if offset != 0 && !(self.may_select() && self.select(insn)?) {
                     let target = self.target(i64::from(offset))?;
                     let a = self.place(Place::of(dst), width);
                     let b = self.source(src, width);
@@ -128,6 +131,12 @@ impl<E: Emitter> Front<'_, E> {
             Insn::CallRegister { target } => self.call_register(target)?,
         }
         Ok(())
+    }
+
+    /// Whether the divisor of the instruction is proved not to be zero.
+    #[inline(never)]
+    fn divisor_is_nonzero(&self) -> bool {
+        self.resolver.facts(self.slot).is_some_and(|facts| facts.divisor_nonzero)
     }
 
     /// A place as an operand: what it is a copy of; the frame pointer, which operations do not

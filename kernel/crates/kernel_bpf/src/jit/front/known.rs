@@ -187,6 +187,14 @@ impl Known {
                 self.is_narrow(a) && self.is_narrow(b)
             }
             Op::Constant { value, .. } => value >> 32 == 0,
+            Op::Select { moved: Width::W32, .. } => true,
+            Op::Select { dst, value, .. } => {
+                self.is_narrow(dst)
+                    && match value {
+                        Source::Imm(imm) => imm >= 0,
+                        Source::Place(place) => self.is_narrow(place),
+                    }
+            }
             Op::Load { size, signed: false, .. } => size != crate::insn::Size::DW,
             Op::Atomic { width: Width::W32, .. } => true,
             _ => false,

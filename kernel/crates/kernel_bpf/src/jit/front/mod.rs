@@ -13,7 +13,9 @@ mod known;
 mod live;
 mod promote;
 mod scan;
+mod select;
 mod simplify;
+mod used;
 mod wide;
 
 use alloc::boxed::Box;
@@ -21,8 +23,8 @@ use alloc::vec::Vec;
 
 use super::Intrinsics;
 use super::emitter::Emitter;
-use super::ir::{Node, Op, Place};
-use crate::insn::{Insn, Reg};
+use super::ir::{Node, Op};
+use crate::insn::Insn;
 use crate::map::ArrayLookup;
 use crate::resolve::{LoadError, MapTracker, Resolver};
 use crate::verifier::BranchFact;
@@ -54,6 +56,8 @@ pub struct Lowered {
     pub arrays: Box<[ArrayLookup]>,
     /// Slots of the program.
     pub slots: usize,
+    /// Jumps and branches of the program.
+    pub jumps: usize,
     /// Some operation needs the address of the [`super::run::Run`].
     pub needs_run: bool,
     /// Callbacks may be entered in its runs.
@@ -73,6 +77,10 @@ struct Front<'a, E> {
     blind: Option<Keys>,
     /// The slot whose instruction is being lowered.
     slot: usize,
+    /// Something jumps backwards.
+    loops: bool,
+    /// The next instruction is part of the one that has been lowered.
+    selected: bool,
     emitter: core::marker::PhantomData<E>,
 }
 
@@ -85,7 +93,7 @@ pub(super) fn lower<E: Emitter>(
     let slots = resolver.program.insns.len();
     let scan = scan::scan(resolver)?;
     let mut nodes = Vec::new();
-    nodes.try_reserve(slots + slots / 8 + 8).map_err(|_| LoadError::OutOfMemory)?;
+    nodes.try_reserve_exact(slots + slots / 8 + 8).map_err(|_| LoadError::OutOfMemory)?;
     let mut front = Front::<E> {
         resolver,
         intrinsics,
@@ -97,68 +105,25 @@ pub(super) fn lower<E: Emitter>(
         functions: Vec::new(),
         blind: blind.map(Keys::new),
         slot: 0,
+        loops: false,
+        selected: false,
         emitter: core::marker::PhantomData,
     };
     front.program()?;
-    let Front { mut nodes, mut functions, .. } = front;
-    live::analyse(&mut nodes, slots);
+    let Front { mut nodes, mut functions, loops, scan, .. } = front;
+    let needs = live::analyse::<E>(&mut nodes, &mut functions, (slots, loops));
     if E::WANTS_WIDE {
         wide::analyse(&mut nodes, slots);
     }
-    let needs = measure(&nodes, &mut functions);
     Ok(Lowered {
         nodes,
         functions,
         arrays: resolver.arrays.clone(),
         slots,
+        jumps: scan.jumps,
         needs_run: needs.run,
         needs_trampoline: needs.trampoline,
     })
-}
-
-/// What a program's code must have.
-#[derive(Default)]
-struct Needs {
-    run: bool,
-    trampoline: bool,
-}
-
-/// Finds out what each function uses, now that it is known which operations are left.
-fn measure(nodes: &[Node], functions: &mut [Function]) -> Needs {
-    let mut needs = Needs::default();
-    let (mut index, mut current) = (None, Function::default());
-    let mut finish = |index: Option<u32>, found: Function| {
-        if let Some(function) = index.and_then(|index| functions.get_mut(index as usize)) {
-            function.places = found.places;
-            function.calls = found.calls;
-            if found.places & Place::FRAME.bit() == 0 {
-                function.stack = 0;
-            }
-        }
-    };
-    for node in nodes {
-        match node.op {
-            Op::Enter { function } => {
-                finish(index.replace(function), current);
-                current = Function::default();
-            }
-            Op::Call { .. } => {
-                needs.run = true;
-                current.calls = true;
-            }
-            Op::TailCall { .. } => {
-                needs = Needs { run: true, trampoline: true };
-                current.calls = true;
-            }
-            Op::FunctionAddress { .. } => needs.trampoline = true,
-            Op::MayGoto { .. } => needs.run = true,
-            Op::CallLocal { .. } => current.calls = true,
-            _ => {}
-        }
-        current.places |= node.reads | node.writes;
-    }
-    finish(index, current);
-    needs
 }
 
 impl<E: Emitter> Front<'_, E> {
@@ -177,16 +142,18 @@ impl<E: Emitter> Front<'_, E> {
             if !self.resolver.facts(span.start).is_none_or(|facts| facts.reached) {
                 continue;
             }
-            self.promoted = if span.stack {
-                let free = free_places::<E>(&span);
-                promote::choose(&self.resolver.program.insns, &span, &self.scan.depth, &free)
-            } else {
-                Promoted::default()
-            };
+            if self.scan.promotes {
+                self.promoted = promote::choose::<E>(self.resolver, span, &self.scan.deeper);
+            }
             self.known.forget();
             self.maps.forget();
             self.slot = span.start;
             self.append(Op::Enter { function: index as u32 });
+            let mut number = 0;
+            while let Some((value, place)) = self.promoted.constant(number) {
+                self.constant(place, value);
+                number += 1;
+            }
             self.function(span)?;
         }
         Ok(())
@@ -196,7 +163,11 @@ impl<E: Emitter> Front<'_, E> {
         let insns = self.resolver.program.insns.get(span.start..span.end).unwrap_or_default();
         for (slot, insn) in (span.start..).zip(insns) {
             self.slot = slot;
-            if self.scan.targets.get(slot).copied().unwrap_or(false) {
+            if core::mem::take(&mut self.selected) {
+                // Done with the branch over it.
+                continue;
+            }
+            if self.is_target(slot) {
                 self.known.forget();
                 self.maps.forget();
                 self.append(Op::Label);
@@ -229,7 +200,17 @@ impl<E: Emitter> Front<'_, E> {
     fn push(&mut self, op: Op) {
         let node = Node::new(op, self.slot as u32);
         self.known.follow(&op, (node.reads, node.writes));
-        self.nodes.push(node);
+        // What nobody has read and is overwritten is nothing: mostly a copy whose reader reads
+        // what was copied.
+        if let Some(last) = self.nodes.last_mut()
+            && last.writes == node.writes
+            && last.writes & node.reads == 0
+            && matches!(last.op, Op::Move { .. } | Op::Constant { .. })
+        {
+            *last = node;
+        } else {
+            self.nodes.push(node);
+        }
     }
 
     /// The last operation, if it is of this basic block.
@@ -238,12 +219,20 @@ impl<E: Emitter> Front<'_, E> {
         self.nodes.last().map(|node| &node.op)
     }
 
+    /// Whether something jumps to a slot.
+    #[inline]
+    fn is_target(&self, slot: usize) -> bool {
+        self.scan.targets.get(slot).is_some_and(|&count| count != 0)
+    }
+
     fn unsupported(&self, what: &'static str) -> LoadError {
         LoadError::Unsupported { slot: self.slot, what }
     }
 
-    fn target(&self, offset: i64) -> Result<u32, LoadError> {
+    /// The slot that a jump goes to.
+    fn target(&mut self, offset: i64) -> Result<u32, LoadError> {
         let target = self.resolver.target(self.slot, offset)?;
+        self.loops |= target <= self.slot;
         u32::try_from(target).map_err(|_| LoadError::TooLarge)
     }
 
@@ -253,18 +242,4 @@ impl<E: Emitter> Front<'_, E> {
         let index = self.scan.spans.binary_search_by_key(&start, |span| span.start);
         index.map(|index| index as u32).map_err(|_| LoadError::BadJump { slot: self.slot })
     }
-}
-
-/// The places that a function has no other use for, the cheapest first.
-fn free_places<E: Emitter>(span: &scan::Span) -> Vec<Place> {
-    let unnamed = |register: &Reg| span.named & (1 << *register as u8) == 0;
-    let mut free = Vec::new();
-    if !span.calls {
-        free.extend(Reg::ALL[1..6].iter().filter(|reg| unnamed(reg)).map(|&reg| Place::of(reg)));
-        let (first, count) = (E::EXTRAS_KEPT, E::EXTRAS_SCRATCH);
-        free.extend((first..first + count).map(Place::extra));
-    }
-    free.extend((0..E::EXTRAS_KEPT).map(Place::extra));
-    free.extend(Reg::ALL[6..10].iter().filter(|reg| unnamed(reg)).map(|&reg| Place::of(reg)));
-    free
 }

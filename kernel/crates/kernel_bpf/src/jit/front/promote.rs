@@ -1,34 +1,61 @@
-//! Which stack slots of a function live in machine registers.
+//! Which stack slots and constants of a function live in machine registers.
 //!
 //! A slot can, when the function never computes an address in its stack and always accesses the
-//! slot with the same size. Those that are used most, loops counted, get the registers that the
-//! function has no other use for.
-
-use alloc::vec::Vec;
+//! slot with the same size. A constant can always; it is one that no instruction has room for,
+//! such as the address of a map's value, and that a loop loads. Those that are used most, loops
+//! counted, get the registers that the function has no other use for (`used`).
 
 use super::scan::Span;
-use crate::insn::{Insn, Operand, Reg, Size};
+use super::used::Used;
+use crate::insn::{Imm64, Insn, Operand, Reg, Size};
+use crate::jit::emitter::Emitter;
 use crate::jit::ir::Place;
+use crate::resolve::Resolver;
 
 /// 4-byte pieces of a function's stack.
 const PIECES: usize = 128;
-/// What an access counts in each further loop.
-const LOOP: u32 = 8;
+/// What an access counts in each further loop, as a power of two.
+const LOOP_BITS: u32 = 3;
+/// Loops deeper than this count as this.
+const DEEPEST: i32 = 4;
 /// A slot must be worth saving and restoring a register.
 const LEAST: u32 = 3;
+/// Different constants that are looked at: functions that have more use none of them often.
+const MOST_CONSTANTS: usize = 8;
+/// No machine has more registers to spare.
+const MOST: usize = 16;
 
-/// The slots of one function that live in registers.
+/// What of one function lives in registers.
 #[derive(Default)]
-pub(super) struct Promoted {
-    slots: Vec<(i32, Size, Place)>,
-}
+pub(super) struct Promoted([Option<(What, Place)>; MOST]);
 
 impl Promoted {
     /// The place of a slot.
     #[inline]
     pub(super) fn get(&self, offset: i32) -> Option<Place> {
-        let found = self.slots.iter().find(|(at, ..)| *at == offset);
-        found.map(|&(_, _, place)| place)
+        self.place(|what| matches!(what, What::Slot(at) if at == offset))
+    }
+
+    /// The place that holds a constant.
+    #[inline]
+    pub(super) fn holds(&self, value: u64) -> Option<Place> {
+        self.place(|what| matches!(what, What::Constant(held) if held == value))
+    }
+
+    #[inline]
+    fn place(&self, is: impl Fn(What) -> bool) -> Option<Place> {
+        let mut all = self.0.iter().map_while(|one| *one);
+        all.find(|&(what, _)| is(what)).map(|(_, place)| place)
+    }
+
+    /// A constant, with the place that is to hold it; the last number is one that is too great.
+    pub(super) fn constant(&self, number: usize) -> Option<(u64, Place)> {
+        let all = self.0.iter().map_while(|one| *one);
+        let mut constants = all.filter_map(|(what, place)| match what {
+            What::Constant(value) => Some((value, place)),
+            What::Slot(_) => None,
+        });
+        constants.nth(number)
     }
 }
 
@@ -40,16 +67,95 @@ struct Piece {
     spoiled: bool,
 }
 
-/// Chooses slots of the function `span` for the places `free`, the best first.
-pub(super) fn choose(insns: &[Insn], span: &Span, depth: &[u8], free: &[Place]) -> Promoted {
-    let mut pieces = [Piece::default(); PIECES];
-    let body = insns.get(span.start..span.end).unwrap_or_default();
-    for (index, insn) in body.iter().enumerate() {
+/// What may get a place, and what its uses count.
+#[derive(Clone, Copy)]
+struct Candidate {
+    weight: u32,
+    what: What,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    /// The stack slot with this offset.
+    Slot(i32),
+    Constant(u64),
+}
+
+/// What a function does with its stack and with constants.
+struct Uses {
+    pieces: [Piece; PIECES],
+    /// It accesses its stack, and in no other way than by constant offsets.
+    stack: bool,
+    /// With what their uses count.
+    constants: [Option<(u64, u32)>; MOST_CONSTANTS],
+}
+
+/// Chooses what of the function `span` gets a register. `deeper` is [`super::scan::Scan::deeper`].
+pub(super) fn choose<E: Emitter>(resolver: &Resolver<'_>, span: Span, deeper: &[i16]) -> Promoted {
+    let mut uses = Uses {
+        pieces: [Piece::default(); PIECES],
+        stack: false,
+        constants: [None; MOST_CONSTANTS],
+    };
+    let mut used = Used::default();
+    let (mut depth, mut plain) = (0i32, true);
+    let body = resolver.program.insns.get(span.start..span.end).unwrap_or_default();
+    for (slot, insn) in (span.start..).zip(body) {
+        depth += i32::from(deeper.get(slot).copied().unwrap_or(0));
+        let weight = 1 << (LOOP_BITS * depth.clamp(0, DEEPEST) as u32);
+        let frame = used.add(insn) & 1 << Reg::R10 as u8 != 0;
+        if frame {
+            plain &= uses.access(insn, weight);
+        } else if let Insn::LoadImm64 { value, .. } = *insn
+            // The address of a map itself is for calls, which emitters shorten.
+            && !matches!(value, Imm64::MapIndex(_) | Imm64::Func { .. })
+            && depth > 0
+        {
+            uses.constant(resolver.constant(slot, value).unwrap_or(0), weight);
+        }
+    }
+    // The best so far, in order.
+    let mut best = [None; MOST];
+    if uses.stack && plain {
+        for (index, piece) in uses.pieces.iter().enumerate() {
+            if piece.size.is_some() && !piece.spoiled && piece.weight >= LEAST {
+                offer(&mut best, piece.weight, What::Slot(index as i32 * 4 - 512));
+            }
+        }
+    }
+    for (value, weight) in uses.constants.into_iter().flatten() {
+        offer(&mut best, weight, What::Constant(value));
+    }
+    let mut promoted = Promoted::default();
+    let free = used.free::<E>();
+    for ((to, candidate), place) in promoted.0.iter_mut().zip(best).zip(free) {
+        *to = candidate.map(|candidate: Candidate| (candidate.what, place));
+    }
+    promoted
+}
+
+/// Puts a candidate in its place among the best.
+fn offer(best: &mut [Option<Candidate>; MOST], weight: u32, what: What) {
+    let mut left = Some(Candidate { weight, what });
+    for place in best {
+        if place.is_none_or(|held| held.weight < left.map_or(0, |left| left.weight)) {
+            core::mem::swap(place, &mut left);
+        }
+        if left.is_none() {
+            break;
+        }
+    }
+}
+
+impl Uses {
+    /// Counts what an instruction does that names the frame pointer; says whether it leaves slots
+    /// that may live in registers.
+    fn access(&mut self, insn: &Insn, weight: u32) -> bool {
         let (size, offset, plain) = match *insn {
             Insn::Load { size, base: Reg::R10, offset, .. } => (size, offset, true),
             Insn::Store { size, base: Reg::R10, offset, src } => {
                 if src == Operand::Reg(Reg::R10) {
-                    return Promoted::default();
+                    return false;
                 }
                 (size, offset, true)
             }
@@ -57,25 +163,28 @@ pub(super) fn choose(insns: &[Insn], span: &Span, depth: &[u8], free: &[Place]) 
             Insn::LoadAcquire { size, base: Reg::R10, offset, .. }
             | Insn::StoreRelease { size, base: Reg::R10, offset, .. } => (size, offset, false),
             Insn::Atomic { base: Reg::R10, offset, .. } => (Size::DW, offset, false),
-            _ if mentions_frame(insn) => return Promoted::default(),
-            _ => continue,
+            // Its address, or something that is not there in programs that were verified.
+            _ => return false,
         };
-        let weight = LOOP.pow(u32::from(depth.get(span.start + index).copied().unwrap_or(0)));
-        access(&mut pieces, i32::from(offset), size, plain, weight);
+        self.stack = true;
+        access(&mut self.pieces, i32::from(offset), size, plain, weight);
+        true
     }
-    let mut slots: Vec<(u32, i32, Size)> = Vec::new();
-    for (index, piece) in pieces.iter().enumerate() {
-        if let Some(size) = piece.size
-            && !piece.spoiled
-            && piece.weight >= LEAST
-        {
-            slots.push((piece.weight, index as i32 * 4 - 512, size));
+
+    /// Counts a constant that instructions have no room for.
+    fn constant(&mut self, value: u64, weight: u32) {
+        if i32::try_from(value as i64).is_ok() {
+            return;
+        }
+        for place in &mut self.constants {
+            match place {
+                Some((known, sum)) if *known == value => *sum = sum.saturating_add(weight),
+                Some(_) => continue,
+                None => *place = Some((value, weight)),
+            }
+            break;
         }
     }
-    slots.sort_unstable_by_key(|&(weight, ..)| core::cmp::Reverse(weight));
-    let slots =
-        slots.into_iter().zip(free).map(|((_, offset, size), &place)| (offset, size, place));
-    Promoted { slots: slots.collect() }
 }
 
 fn access(pieces: &mut [Piece; PIECES], offset: i32, size: Size, plain: bool, weight: u32) {
@@ -105,22 +214,5 @@ fn access(pieces: &mut [Piece; PIECES], offset: i32, size: Size, plain: bool, we
         && pieces[before].size == Some(Size::DW)
     {
         pieces[before].spoiled = true;
-    }
-}
-
-/// Whether an instruction that is no access to the stack uses the frame pointer.
-fn mentions_frame(insn: &Insn) -> bool {
-    let frame = |src: &Operand| *src == Operand::Reg(Reg::R10);
-    match insn {
-        Insn::Alu { src, .. } | Insn::Mov { src, .. } => frame(src),
-        Insn::Store { src, .. } => frame(src),
-        Insn::Branch { dst, src, .. } => *dst == Reg::R10 || frame(src),
-        Insn::MovSx { src, .. }
-        | Insn::AddrSpaceCast { src, .. }
-        | Insn::Atomic { src, .. }
-        | Insn::StoreRelease { src, .. }
-        | Insn::LoadInd { src, .. } => *src == Reg::R10,
-        Insn::CallRegister { target } => *target == Reg::R10,
-        _ => false,
     }
 }

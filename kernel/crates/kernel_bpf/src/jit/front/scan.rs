@@ -1,9 +1,9 @@
-//! The first look at a program: its functions, where jumps lead, how deep loops nest.
+//! The first look at a program: its functions, where jumps lead, where loops begin and end.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::insn::{Imm64, Insn, Operand, Reg};
+use crate::insn::{Imm64, Insn, Reg};
 use crate::resolve::{LoadError, Resolver};
 
 /// One function of the program.
@@ -13,129 +13,72 @@ pub(super) struct Span {
     pub(super) start: usize,
     /// One past its last slot.
     pub(super) end: usize,
-    /// The registers that its instructions name, by number.
-    pub(super) named: u16,
-    /// It calls helpers or functions.
-    pub(super) calls: bool,
-    /// It accesses its stack.
-    pub(super) stack: bool,
 }
 
 /// What the first look found.
 pub(super) struct Scan {
-    /// For each slot, whether a jump leads there.
-    pub(super) targets: Vec<bool>,
+    /// For each slot, how many jumps lead there; 255 stands for more.
+    pub(super) targets: Vec<u8>,
     /// Sorted; the main function is the first.
     pub(super) spans: Vec<Span>,
-    /// For each slot, in how many loops it lies (jumps backwards over it); empty when nothing
-    /// needs it.
-    pub(super) depth: Vec<u8>,
+    /// The number of jumps.
+    pub(super) jumps: usize,
+    /// For each slot, how many more loops it lies in than the one before (jumps backwards lead
+    /// over it): a negative number behind a loop. Empty when there are no loops.
+    pub(super) deeper: Vec<i16>,
+    /// It accesses its stack, or loads constants in loops.
+    pub(super) promotes: bool,
 }
-
-/// Loops deeper than this count as this.
-const DEEPEST: i32 = 4;
 
 pub(super) fn scan(resolver: &Resolver<'_>) -> Result<Scan, LoadError> {
     let insns = &resolver.program.insns;
-    let mut targets = vec![false; insns.len()];
-    let mut starts: Vec<usize> = vec![0];
-    let mut loops: Vec<(usize, usize)> = Vec::new();
-    let mut stack = false;
+    let mut targets = vec![0u8; insns.len()];
+    let mut spans: Vec<Span> = vec![Span::default()];
+    let (mut promotes, mut jumps) = (false, 0);
+    let mut deeper = Vec::new();
+    let mut last_constant = None;
     for (slot, insn) in insns.iter().enumerate() {
         match *insn {
             Insn::CallLocal { offset } | Insn::LoadImm64 { value: Imm64::Func { offset }, .. } => {
                 let start = resolver.target(slot, i64::from(offset))?;
-                if !starts.contains(&start) {
-                    starts.push(start);
+                if !spans.iter().any(|span| span.start == start) {
+                    spans.push(Span { start, end: 0 });
                 }
             }
+            Insn::LoadImm64 { .. } => last_constant = Some(slot),
             Insn::Jump { .. } | Insn::Branch { .. } | Insn::MayGoto { .. } => {
                 let target = insn.jump_target(slot).unwrap_or_default();
                 let target = resolver.target(slot, target - slot as i64 - 1)?;
                 if let Some(mark) = targets.get_mut(target) {
-                    *mark = true;
+                    *mark = mark.saturating_add(1);
                 }
+                jumps += 1;
                 if target <= slot {
-                    loops.push((target, slot));
+                    promotes |= last_constant.is_some_and(|at| at >= target);
+                    if deeper.is_empty() {
+                        deeper = vec![0; insns.len() + 1];
+                    }
+                    change(&mut deeper, target, 1);
+                    change(&mut deeper, slot + 1, -1);
                 }
             }
-            Insn::Load { base: Reg::R10, .. } | Insn::Store { base: Reg::R10, .. } => stack = true,
+            Insn::Load { base: Reg::R10, .. } | Insn::Store { base: Reg::R10, .. } => {
+                promotes = true;
+            }
             _ => {}
         }
     }
-    starts.sort_unstable();
-    let ends = starts.iter().skip(1).copied().chain([insns.len()]);
-    let mut spans: Vec<Span> = starts
-        .iter()
-        .zip(ends)
-        .map(|(&start, end)| Span { start, end, ..Span::default() })
-        .collect();
-    let mut depth = Vec::new();
-    if stack {
-        depth = depths(insns.len(), &loops);
-        for span in &mut spans {
-            name(insns, span);
-        }
+    spans.sort_unstable_by_key(|span| span.start);
+    let mut end = insns.len();
+    for span in spans.iter_mut().rev() {
+        (span.end, end) = (end, span.start);
     }
-    Ok(Scan { targets, spans, depth })
+    Ok(Scan { targets, spans, jumps, deeper, promotes })
 }
 
-fn depths(slots: usize, loops: &[(usize, usize)]) -> Vec<u8> {
-    let mut change = vec![0i32; slots + 1];
-    for &(start, end) in loops {
-        if let Some(at) = change.get_mut(start) {
-            *at += 1;
-        }
-        if let Some(at) = change.get_mut(end + 1) {
-            *at -= 1;
-        }
+/// One more or one fewer loop from a slot on.
+fn change(deeper: &mut [i16], slot: usize, by: i16) {
+    if let Some(change) = deeper.get_mut(slot) {
+        *change = change.saturating_add(by);
     }
-    let mut depth = 0;
-    let deeper = |change: &i32| {
-        depth += change;
-        depth.clamp(0, DEEPEST) as u8
-    };
-    change.iter().take(slots).map(deeper).collect()
-}
-
-/// Fills in which registers a function names and what it does.
-fn name(insns: &[Insn], span: &mut Span) {
-    let bit = |register: Reg| 1u16 << register as u8;
-    let operand = |operand: Operand| match operand {
-        Operand::Reg(register) => bit(register),
-        Operand::Imm(_) => 0,
-    };
-    for insn in insns.get(span.start..span.end).unwrap_or_default() {
-        span.named |= match *insn {
-            Insn::Alu { dst, src, .. } | Insn::Mov { dst, src, .. } => bit(dst) | operand(src),
-            Insn::Branch { dst, src, .. } => bit(dst) | operand(src),
-            Insn::Neg { dst, .. } | Insn::ByteOrder { dst, .. } | Insn::LoadImm64 { dst, .. } => {
-                bit(dst)
-            }
-            Insn::MovSx { dst, src, .. } | Insn::AddrSpaceCast { dst, src, .. } => {
-                bit(dst) | bit(src)
-            }
-            Insn::Load { dst, base, .. }
-            | Insn::LoadSx { dst, base, .. }
-            | Insn::LoadAcquire { dst, base, .. } => bit(dst) | bit(base),
-            Insn::Store { base, src, .. } => bit(base) | operand(src),
-            Insn::StoreRelease { base, src, .. } => bit(base) | bit(src),
-            Insn::Atomic { base, src, .. } => bit(base) | bit(src) | bit(Reg::R0),
-            Insn::CallHelper { .. }
-            | Insn::CallLocal { .. }
-            | Insn::CallRegister { .. }
-            | Insn::CallKfunc { .. }
-            | Insn::LoadAbs { .. }
-            | Insn::LoadInd { .. } => {
-                span.calls = true;
-                0x3f | bit(Reg::R6)
-            }
-            Insn::WideTail | Insn::Jump { .. } | Insn::MayGoto { .. } => 0,
-            Insn::Exit => bit(Reg::R0),
-        };
-        if let Insn::CallRegister { target } | Insn::LoadInd { src: target, .. } = *insn {
-            span.named |= bit(target);
-        }
-    }
-    span.stack = span.named & bit(Reg::R10) != 0;
 }

@@ -169,16 +169,6 @@ impl<E: Emitter> Front<'_, E> {
             }
             _ => None,
         };
-        // A copy that the second shift overwrites, having read what was copied, is nothing.
-        if let [.., copy, two] = self.nodes.as_slice()
-            && let Op::Move { dst: copied, src, .. } = copy.op
-            && let Some((_, second, again, _)) = shift(two)
-            && copied == second
-            && src == again
-            && src != second
-        {
-            self.nodes.remove(self.nodes.len() - 2);
-        }
         let [.., one, two] = self.nodes.as_slice() else { return false };
         let (one_node, two_node) = (*one, *two);
         let Some((first_op, first, source, first_by)) = shift(one) else { return false };

@@ -122,6 +122,7 @@ impl Emitter for Riscv64 {
             Op::Branch { width, cond, a, b, target } => {
                 self.branch((width, cond, a, b, target), out);
             }
+            Op::Select { .. } => return Err("a move under a condition"),
             Op::MayGoto { target } => self.may_goto(target, out),
             Op::Call { function, .. } => self.call(context, function, out),
             Op::TailCall { function } => self.tail_call(context, function, out),

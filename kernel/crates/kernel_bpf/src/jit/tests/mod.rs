@@ -1,8 +1,10 @@
 //! What the tests of all engines need of the compilers.
 
+mod addresses;
 pub(crate) mod emulated;
 mod operations;
 mod rotations;
+mod selections;
 pub(crate) mod tools;
 
 use alloc::sync::Arc;
@@ -10,8 +12,11 @@ use std::vec::Vec;
 
 use super::host::{HostMemory, Native, machine};
 use super::{Compiled, Intrinsics, Machine, Options};
+use crate::asm::assemble;
 use crate::helper::mock::Mock;
+use crate::interpreter::Interpreter;
 use crate::map::Map;
+use crate::profile::CloudProfile;
 use crate::prog_type::ProgType;
 use crate::program::Program;
 use crate::trusted::Trust;
@@ -35,6 +40,29 @@ pub(crate) fn compile_trusted(program: &Program<Arc<Map>>, trust: &Trust) -> Vec
     // SAFETY: the tests run programs that keep to what they are given, on this machine.
     let compile = |options| unsafe { Compiled::new_trusted::<Native>(program, trust, options) };
     options().iter().map(|options| compile(options).unwrap()).collect()
+}
+
+/// Runs a program, whose r1 points to 64 bytes of memory, everywhere and in every way: the same
+/// result, and the same memory afterwards. Returns the result.
+fn agree(text: &str) -> u64 {
+    let insns = assemble(text).unwrap_or_else(|error| panic!("{text}\n{error}"));
+    let program = Program::new(insns, ProgType::RawTracepoint, Vec::new());
+    let (trust, services) = (Trust::default(), Mock::default());
+    let before: [u8; 64] = core::array::from_fn(|index| (index * 37 + 129) as u8);
+    let mut expected = before;
+    // SAFETY: the tests' programs keep to their memory.
+    let ready = unsafe { Interpreter::<CloudProfile>::new_trusted(&program, &trust) }.unwrap();
+    let result = ready.run(&mut expected, &services).unwrap();
+    for compiled in compile_trusted(&program, &trust) {
+        let mut memory = before;
+        assert_eq!(compiled.run(&mut memory, &services), Some(result), "{text}");
+        assert_eq!(memory, expected, "{text}");
+    }
+    for (machine, there, memory) in emulated::run(&program, None, &before) {
+        assert_eq!(there, result, "{machine}: {text}");
+        assert_eq!(memory, expected, "{machine}: {text}");
+    }
+    result
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn lowered(functions: &[&[Op]], arrays: &[ArrayLookup]) -> Lowered {
     }
     let slots = nodes.len();
     Lowered {
+        jumps: 0,
         nodes,
         functions: found,
         arrays: arrays.into(),

@@ -1,36 +1,12 @@
 //! Rotations as compilers write them, two shifts and an or, in every order and with every
 //! register as the result: with what is in between read later, and not.
 
+use std::format;
 use std::string::String;
-use std::{format, vec};
 
-use super::{compile_trusted, emulated};
-use crate::asm::assemble;
-use crate::helper::mock::Mock;
-use crate::interpreter::Interpreter;
-use crate::profile::CloudProfile;
-use crate::prog_type::ProgType;
-use crate::program::Program;
-use crate::trusted::Trust;
+use super::agree;
 
 const VALUE: u64 = 0x8123_4567_89ab_cdef;
-
-/// Runs a program everywhere.
-fn agree(text: &str) -> u64 {
-    let insns = assemble(text).unwrap_or_else(|error| panic!("{text}\n{error}"));
-    let program = Program::new(insns, ProgType::RawTracepoint, vec![]);
-    let trust = Trust::default();
-    // SAFETY: the program has no memory.
-    let ready = unsafe { Interpreter::<CloudProfile>::new_trusted(&program, &trust) }.unwrap();
-    let result = ready.run(&mut [0; 8], &Mock::default()).unwrap();
-    for compiled in compile_trusted(&program, &trust) {
-        assert_eq!(compiled.run(&mut [0; 8], &Mock::default()), Some(result), "{text}");
-    }
-    for (machine, there, _) in emulated::run(&program, None, &[0; 8]) {
-        assert_eq!(there, result, "{machine}: {text}");
-    }
-    result
-}
 
 /// The two shifts, and the registers of their results.
 fn shifts(r: &str, way: u32, one: &str, two: &str) -> (String, u32, u32) {

@@ -16,10 +16,6 @@ impl X86_64 {
         }
     }
 
-    pub(super) fn load_constant(&self, dst: Place, value: u64, out: &mut Emission) {
-        out.constant(home(dst), value, true);
-    }
-
     pub(super) fn alu(
         &mut self,
         width: Width,

@@ -63,6 +63,8 @@ pub(super) mod op {
     pub(in super::super) const LEA: u32 = 0x8d;
     pub(in super::super) const MOVSXD: u32 = 0x63;
     pub(in super::super) const IMUL: u32 = 0x0faf;
+    /// With no condition yet.
+    pub(in super::super) const CMOV: u32 = 0x0f40;
     pub(in super::super) const MOVZX8: u32 = 0x0fb6;
     pub(in super::super) const MOVZX16: u32 = 0x0fb7;
     pub(in super::super) const MOVSX8: u32 = 0x0fbe;

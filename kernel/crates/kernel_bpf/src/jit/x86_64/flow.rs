@@ -15,9 +15,16 @@ const LEA: u16 = 64;
 /// Added to the kind of a jump that is short already.
 const SHORT: u16 = 32;
 
-/// Bytes that a short jump saves.
+/// Added to the kind of a jump that is long and gets short.
+const SHORTENED: u16 = 128;
+
+/// Bytes that a jump gets shorter.
 const fn saving(kind: u16) -> u32 {
-    if kind == ALWAYS { 3 } else { 4 }
+    match kind & !SHORTENED {
+        _ if kind & SHORTENED == 0 => 0,
+        ALWAYS => 3,
+        _ => 4,
+    }
 }
 
 /// Bytes of the form that is emitted.
@@ -76,12 +83,39 @@ impl X86_64 {
         self.jump(u16::from(code), Target::Slot(target), out);
     }
 
-    /// Compares, or uses the flags that the last operation left.
     pub(super) fn branch(
-        &mut self,
+        &self,
         (width, cond, a, b, target): (Width, Cond, Place, Source, u32),
         out: &mut Emission,
     ) {
+        self.compare((width, cond, a, b), out);
+        self.branch_if(code(cond), target, out);
+    }
+
+    /// `dst = value` unless the condition holds.
+    pub(super) fn select(
+        &self,
+        comparison: (Width, Cond, Place, Source),
+        (dst, moved, value): (Place, Width, Source),
+        out: &mut Emission,
+    ) {
+        let wide = moved == Width::W64;
+        let from = match value {
+            Source::Place(place) => home(place),
+            Source::Imm(imm) => {
+                let value = if wide { i64::from(imm) as u64 } else { u64::from(imm as u32) };
+                out.constant(RCX, value, false);
+                RCX
+            }
+        };
+        self.compare(comparison, out);
+        // The opposite condition has the opposite lowest bit.
+        let (_, cond, ..) = comparison;
+        out.rr(op::CMOV | u32::from(code(cond) ^ 1), wide, home(dst), from);
+    }
+
+    /// Compares, or uses the flags that the last operation left.
+    fn compare(&self, (width, cond, a, b): (Width, Cond, Place, Source), out: &mut Emission) {
         let wide = width == Width::W64;
         let reg = home(a);
         match b {
@@ -108,7 +142,6 @@ impl X86_64 {
             Source::Place(b) if cond == Cond::Set => out.rr(op::TEST, wide, home(b), reg),
             Source::Place(b) => out.rr(op::CMP, wide, home(b), reg),
         }
-        self.branch_if(code(cond), target, out);
     }
 
     /// A function's beginning.
@@ -324,15 +357,13 @@ impl X86_64 {
 
     /// Writes the distances of jumps, and makes those that are short short.
     pub(super) fn finish_jumps(out: &mut Emission) -> Result<(), &'static str> {
-        let short = choose_short(out);
-        if short.iter().any(|&short| short) {
-            compact(out, &short);
+        if choose_short(out) {
+            compact(out);
         }
         for index in 0..out.jumps.len() {
             let Some(&Jump { at, to, kind }) = out.jumps.get(index) else { break };
-            let is_short =
-                (SHORT..LEA).contains(&kind) || short.get(index).copied().unwrap_or(false);
-            let size = if is_short { 2 } else { length(kind) };
+            let is_short = (SHORT..LEA).contains(&kind);
+            let size = length(kind);
             let distance = i64::from(out.position(to)) - i64::from(at) - i64::from(size);
             let end = (at + size) as usize;
             let field = if is_short {
@@ -377,8 +408,10 @@ pub(super) fn multiply(dst: u8, src: u8, imm: i32, out: &mut Emission) {
 
 /// Which jumps can be short. Later jumps are decided first, since most jumps go forwards; what
 /// becomes shorter between a jump and its target brings the target nearer, never further away.
-fn choose_short(out: &Emission) -> alloc::vec::Vec<bool> {
-    let mut short = alloc::vec![false; out.jumps.len()];
+///
+/// Marks them; says whether there are any.
+fn choose_short(out: &mut Emission) -> bool {
+    let mut any = false;
     for index in (0..out.jumps.len()).rev() {
         let Some(&Jump { at, to, kind }) = out.jumps.get(index) else { break };
         if kind >= CALL {
@@ -390,24 +423,21 @@ fn choose_short(out: &Emission) -> alloc::vec::Vec<bool> {
         if distance > 127 * 3 {
             continue;
         }
-        let mut saved = 0;
-        for (later, jump) in out.jumps.iter().enumerate().skip(index + 1) {
-            if jump.at >= target {
-                break;
-            }
-            if short.get(later).copied().unwrap_or(false) {
-                saved += saving(jump.kind);
-            }
-        }
-        if let Some(mark) = short.get_mut(index) {
-            *mark = distance - saved <= 127;
+        let later = out.jumps.get(index + 1..).unwrap_or_default().iter();
+        let saved: u32 =
+            later.take_while(|jump| jump.at < target).map(|jump| saving(jump.kind)).sum();
+        if distance - saved <= 127
+            && let Some(jump) = out.jumps.get_mut(index)
+        {
+            jump.kind |= SHORTENED;
+            any = true;
         }
     }
-    short
+    any
 }
 
 /// Moves the code together where jumps get short, and everything that names a position with it.
-fn compact(out: &mut Emission, short: &[bool]) {
+fn compact(out: &mut Emission) {
     let (mut from, mut to) = (0usize, 0usize);
     let mut slots = out.positions.iter_mut().peekable();
     let mut entries = out.entries.iter_mut().peekable();
@@ -424,10 +454,10 @@ fn compact(out: &mut Emission, short: &[bool]) {
             reference.at -= by;
         }
     };
-    for (jump, &short) in out.jumps.iter_mut().zip(short) {
+    for jump in &mut out.jumps {
         let gone = (from - to) as u32;
         shift(jump.at, gone);
-        if !short {
+        if jump.kind & SHORTENED == 0 {
             jump.at -= gone;
             continue;
         }
@@ -435,12 +465,14 @@ fn compact(out: &mut Emission, short: &[bool]) {
         out.bytes.copy_within(from..start, to);
         to += start - from;
         jump.at = to as u32;
-        let opcode = if jump.kind == ALWAYS { 0xeb } else { 0x70 | jump.kind as u8 };
+        let kind = jump.kind & !SHORTENED;
+        let opcode = if kind == ALWAYS { 0xeb } else { 0x70 | kind as u8 };
         if let Some(byte) = out.bytes.get_mut(to) {
             *byte = opcode;
         }
         to += 2;
-        from = start + length(jump.kind) as usize;
+        from = start + length(kind) as usize;
+        jump.kind = kind | SHORT;
     }
     shift(u32::MAX, (from - to) as u32);
     let end = out.bytes.len();

@@ -19,6 +19,7 @@ mod flow;
 use super::emitter::{Context, Emission, Emitter, Outside};
 use super::ir::{Mem, Node, Op, Place, Source};
 use crate::insn::{AluOp, Size, Width};
+use asm::Asm;
 
 /// The emitter for x86_64.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub struct X86_64 {
 impl Emitter for X86_64 {
     const EXTRAS_KEPT: u8 = 2;
     const EXTRAS_SCRATCH: u8 = 0;
+    const SELECTS: bool = true;
 
     #[inline]
     fn addresses(mem: &Mem, _: Size) -> bool {
@@ -83,7 +85,11 @@ impl Emitter for X86_64 {
                 self.copy(width, dst, src, out);
                 self.flags = before.filter(|&(place, _)| place != dst);
             }
-            Op::Constant { dst, value } => self.load_constant(dst, value, out),
+            Op::Constant { dst, value } => {
+                out.constant(asm::home(dst), value, true);
+                // The short way to zero changes them.
+                self.flags = before.filter(|&(place, _)| value != 0 && place != dst);
+            }
             Op::Alu { width, op, dst, a, b, nonzero } => match op {
                 AluOp::Div | AluOp::Mod | AluOp::SDiv | AluOp::SMod => {
                     let rax_live = node.live & Place::R0.bit() != 0 && dst != Place::R0;
@@ -121,6 +127,14 @@ impl Emitter for X86_64 {
                 // After a comparison with zero the flag still tells.
                 self.flags = match b {
                     Source::Imm(0) => Some((a, width)),
+                    _ => None,
+                };
+            }
+            Op::Select { width, cond, a, b, dst, moved, value } => {
+                self.flags = before;
+                self.select((width, cond, a, b), (dst, moved, value), out);
+                self.flags = match b {
+                    Source::Imm(0) if a != dst => Some((a, width)),
                     _ => None,
                 };
             }
