@@ -9,7 +9,7 @@
 //! | `bpf_jit=0`, `bpf_jit=1` | whether BPF programs are compiled, or interpreted | 1 in the cloud profile |
 //! | `virtio_mmio.device=SIZE@ADDRESS:INTERRUPT` | a VirtIO device that firmware does not tell of (repeatable) | |
 //! | `panic=SECONDS` | how long the last words of a panic stay before the machine is stopped; 0: for ever; below: not at all | -1 |
-//! | `selftest=NAME` | runs a self-test instead of starting init: `protection`, `panic`, `stack` | |
+//! | `selftest=NAME` | runs a self-test instead of starting init: as `protection` or `panic` | |
 //!
 //! Words that nobody knows are left for init to read in `/proc/cmdline`.
 

@@ -55,8 +55,8 @@ fn enter() {
 fn finish(addresses: &[usize], registers: &[u64], stack: usize) -> ! {
     // Writing to the console cannot fail.
     let _ = describe_task();
-    let registers = registers.iter().map(|&register| register as usize);
-    let _ = describe_running(&mut Emergency, registers.chain(stack_words(stack)));
+    let at = addresses.first().map_or(0, |address| address.wrapping_sub(1));
+    let _ = describe_running(&mut Emergency, at, registers, stack_words(stack));
     write_emergency(format_args!("backtrace:\n"));
     for (index, &address) in addresses.iter().enumerate() {
         // A return address may be the first byte of the next function: look one back.

@@ -2,10 +2,15 @@
 //! machine, with status 0 if it passed. Those that provoke a panic pass by ending as a panic
 //! does (QEMU's exit status 255) with the right report on the console.
 
+use alloc::string::String;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::arch::{Arch, Architecture, PageTable, Protection};
+use crate::bpf::BpfManager;
+use crate::bpf::host::KernelHost;
+use crate::bpf::program::LoadRequest;
 
 /// Runs the test that the command line names, if it names one.
 pub(crate) fn run(command_line: &str) {
@@ -19,6 +24,7 @@ pub(crate) fn run(command_line: &str) {
             "disk" => disk(),
             "random" => random(),
             "panic" => provoke_panic(command_line),
+            "program-fault" => program_fault(),
             "write-text" => write_text(),
             "read-user" => read_user(),
             "run-user" => run_user(),
@@ -182,6 +188,49 @@ fn provoke_panic(command_line: &str) -> usize {
 #[expect(clippy::panic, reason = "this is what the test is for")]
 fn fail(command_line: &str) -> usize {
     panic!("provoked by the command line {command_line:?}");
+}
+
+/// Runs a program with a context that is not there: the report names the instruction that
+/// accesses it, and the source line.
+fn program_fault() -> usize {
+    use kernel_bpf::insn::{Insn, Operand, Reg, Size, Width};
+    use kernel_bpf::profile::{ActiveProfile, PhysicalProfile};
+    use kernel_bpf::prog_type::ProgType;
+    use kernel_bpf::program::{LineInfo, Program};
+
+    crate::bpf::init();
+    let mov = |dst, imm| Insn::Mov { width: Width::W64, dst, src: Operand::Imm(imm) };
+    let insns = vec![
+        mov(Reg::R6, 7),
+        Insn::Load { size: Size::DW, dst: Reg::R0, base: Reg::R1, offset: 8 },
+        Insn::Exit,
+    ];
+    let line = |insn, line| LineInfo {
+        insn,
+        file: "provoked.bpf.c".into(),
+        line,
+        column: 1,
+        text: "".into(),
+    };
+    let mut program = Program::new(insns, ProgType::RawTracepoint, Vec::new());
+    program.line_info = vec![line(0, 20), line(1, 21), line(2, 22)];
+    let request = LoadRequest {
+        program,
+        maps: Vec::new(),
+        name: [0; kernel_abi::bpf::OBJ_NAME_LEN],
+        btf: None,
+        options: ActiveProfile::verify_options(),
+        bytes: Vec::new(),
+        uid: 0,
+    };
+    let Some(manager) = BpfManager::get() else { return 1 };
+    let Ok(loaded) = manager.load_raw_program(request, &mut String::new()) else { return 1 };
+    let answer = loaded.code.running(|ready| {
+        // SAFETY: not sound: there is no context, and the test is that this faults.
+        unsafe { ready.run_at(0x1000 as *mut u8, 16, &KernelHost) }
+    });
+    log::error!("program-fault: the program returned {answer}");
+    1
 }
 
 /// Writes to the kernel's own code.

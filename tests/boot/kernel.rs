@@ -10,6 +10,7 @@ use crate::guest::{boot_with, on_each_architecture};
 on_each_architecture!(
     self_tests_pass,
     a_panic_tells_where_and_is_never_success,
+    a_fault_in_a_program_tells_which_instruction_and_line,
     protection_is_enforced,
     counting_instructions_every_run_is_alike,
     every_kernel_variant_boots,
@@ -32,6 +33,15 @@ fn a_panic_tells_where_and_is_never_success(arch: Arch) {
     let console = boots_to(arch, "selftest=panic", &Outcome::Panicked);
     for words in ["KERNEL PANIC", "selftest.rs", "backtrace:", "kernel::init+0x", "kernel_main+"] {
         assert!(console.contains(words), "no {words:?} in:\n{console}");
+    }
+}
+
+fn a_fault_in_a_program_tells_which_instruction_and_line(arch: Arch) {
+    for engine in ["bpf_jit=1", "bpf_jit=0"] {
+        let console =
+            boots_to(arch, &format!("selftest=program-fault {engine}"), &Outcome::Panicked);
+        let report = "program: 1 (RawTracepoint), instruction 1 (provoked.bpf.c:21)";
+        assert!(console.contains(report), "no {report:?} in:\n{console}");
     }
 }
 

@@ -14,7 +14,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use kernel_abi::bpf::OBJ_NAME_LEN;
-use kernel_bpf::engine::{self, Position};
+use kernel_bpf::engine;
 use kernel_bpf::hook::HookDecl;
 use kernel_bpf::interpreter::{self, Interpreter};
 use kernel_bpf::map::{Engine, Map};
@@ -108,6 +108,7 @@ struct Code {
     bounds: Bounds,
     prog_type: ProgType,
     expected_attach_type: u32,
+    lines: Box<[Line]>,
     runs: Box<[Runs]>,
 }
 
@@ -137,7 +138,14 @@ pub fn prepare(request: LoadRequest, log: &mut String) -> Result<Prepared, LoadE
         .within(tail_budget(prog_type, expected_attach_type));
     Ok(Prepared {
         request: Facts { maps, name, btf, bytes, uid, verify_time_ns, gpl_compatible },
-        code: Code { ready, bounds, prog_type, expected_attach_type, runs: Runs::for_all()? },
+        code: Code {
+            ready,
+            bounds,
+            prog_type,
+            expected_attach_type,
+            lines: lines(&verified)?,
+            runs: Runs::for_all()?,
+        },
     })
 }
 
@@ -189,6 +197,7 @@ impl Prepared {
                 bounds: code.bounds,
                 prog_type: code.prog_type,
                 expected_attach_type: code.expected_attach_type,
+                lines: code.lines,
                 runs: code.runs,
             }),
             attachments: Mutex::new(Vec::new()),
@@ -204,7 +213,28 @@ pub struct ProgramCode {
     bounds: Bounds,
     prog_type: ProgType,
     expected_attach_type: u32,
+    /// Sorted by slot; empty where the program brought none.
+    lines: Box<[Line]>,
     runs: Box<[Runs]>,
+}
+
+/// Where in the source the instructions from a slot on come from.
+struct Line {
+    slot: u32,
+    file: Arc<str>,
+    line: u32,
+}
+
+/// The source lines of a program, without their text.
+fn lines(program: &Program<Arc<Map>>) -> Result<Box<[Line]>, LoadError> {
+    let mut lines = Vec::new();
+    lines.try_reserve_exact(program.line_info.len()).map_err(|_| LoadError::OutOfMemory)?;
+    lines.extend(program.line_info.iter().map(|info| Line {
+        slot: info.insn,
+        file: Arc::clone(&info.file),
+        line: info.line,
+    }));
+    Ok(lines.into_boxed_slice())
 }
 
 /// How often and how long a program ran on one CPU, in a cache line of its own. Only that CPU
@@ -239,14 +269,17 @@ impl Runs {
 }
 
 /// Writes which program this CPU is running, if any, for the report of a kernel that failed:
-/// its number, and the instruction (compiled code) or operation (the interpreter's) that one of `words`
-/// (registers, then the stack upwards) points to.
+/// its number, and the instruction that `at` (where the CPU was), one of the `registers`, or one
+/// of the words of the `stack` upwards, points to, with its source line where the program brought
+/// those.
 ///
 /// # Errors
 /// If `out` fails.
 pub fn describe_running(
     out: &mut dyn fmt::Write,
-    mut words: impl Iterator<Item = usize>,
+    at: usize,
+    registers: &[u64],
+    mut stack: impl Iterator<Item = usize>,
 ) -> fmt::Result {
     let program = if mcore::is_running() {
         mcore::this_cpu().program().load(Ordering::Relaxed).cast::<ProgramCode>()
@@ -258,10 +291,21 @@ pub fn describe_running(
         return writeln!(out, "program: none");
     };
     write!(out, "program: {} ({:?})", program.id, program.prog_type)?;
-    match words.find_map(|word| program.ready.position_at(word)) {
-        Some(Position::Slot(slot)) => writeln!(out, ", instruction {slot}"),
-        Some(Position::Operation(at)) => writeln!(out, ", operation {at}"),
-        None => writeln!(out, ", instruction unknown"),
+    let ready = &program.ready;
+    // Whoever runs a program holds the address of its beginning: that says nothing.
+    let begin = |word: &usize| *word == ready.address();
+    let mut registers = registers.iter().map(|&word| word as usize).filter(|word| !begin(word));
+    let slot = ready
+        .slot_at(at)
+        .or_else(|| registers.find_map(|word| ready.slot_at(word)))
+        .or_else(|| stack.find_map(|word| ready.slot_of_caller(word).filter(|_| !begin(&word))));
+    let Some(slot) = slot else {
+        return writeln!(out, ", instruction unknown");
+    };
+    write!(out, ", instruction {slot}")?;
+    match program.line_of(slot) {
+        Some(at) => writeln!(out, " ({}:{})", at.file, at.line),
+        None => writeln!(out),
     }
 }
 
@@ -319,11 +363,8 @@ impl ProgramCode {
     #[inline]
     pub(super) fn run(&self, context: &mut [u64]) -> Option<u64> {
         let start = Arch::counter();
-        let slot = mcore::this_cpu().program();
-        let interrupted = slot.load(Ordering::Relaxed);
-        slot.store(core::ptr::from_ref(self).cast_mut().cast(), Ordering::Relaxed);
-        let answer = self.ready.run(bytemuck::cast_slice_mut(context), &KernelHost);
-        slot.store(interrupted, Ordering::Relaxed);
+        let answer =
+            self.running(|ready| ready.run(bytemuck::cast_slice_mut(context), &KernelHost));
         if let Some(runs) = self.runs.get(Arch::cpu_id()) {
             runs.add(Arch::counter().wrapping_sub(start));
         }
@@ -338,7 +379,25 @@ impl ProgramCode {
         }
     }
 
-    /// What runs, for `BPF_PROG_TEST_RUN`, which does not count as an event.
+    /// Does `work`, which runs the program: should the kernel fail meanwhile, it names the program
+    /// ([`describe_running`]). This is not counted as an event.
+    #[inline(always)]
+    pub fn running<T>(&self, work: impl FnOnce(&engine::Prepared<ActiveProfile>) -> T) -> T {
+        let slot = mcore::this_cpu().program();
+        let interrupted = slot.load(Ordering::Relaxed);
+        slot.store(core::ptr::from_ref(self).cast_mut().cast(), Ordering::Relaxed);
+        let result = work(&self.ready);
+        slot.store(interrupted, Ordering::Relaxed);
+        result
+    }
+
+    /// The source line of an instruction: that of the last entry at or before it.
+    fn line_of(&self, slot: usize) -> Option<&Line> {
+        let after = self.lines.partition_point(|line| line.slot as usize <= slot);
+        self.lines.get(after.checked_sub(1)?)
+    }
+
+    /// What runs; not to be run without [`running`](Self::running).
     pub fn ready(&self) -> &engine::Prepared<ActiveProfile> {
         &self.ready
     }

@@ -82,10 +82,10 @@ fn run_packet(request: &Request, program: &LoadedProgram) -> SyscallResult {
         packet.get_mut(ETHERNET_HEADER..).ok_or(Errno::EINVAL)?
     };
     let mut context = PacketContext::new(prog_type, seen).ok_or(Errno::ENOTSUPP)?;
-    let ready = program.code.ready();
     let outcome = repeat(request, program.code.bounds().worst_case, || {
         // The context was made for the program's type.
-        ready.run_packet(&mut context, &KernelHost).unwrap_or_default()
+        let run = program.code.running(|ready| ready.run_packet(&mut context, &KernelHost));
+        run.unwrap_or_default()
     })?;
     let room = request.u32(attr::DATA_SIZE_OUT) as usize;
     let address = request.pointer(attr::DATA_OUT);
@@ -115,10 +115,9 @@ fn run_context(request: &Request, program: &LoadedProgram, most: usize) -> Sysca
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
     let given = bytes.get_mut(..size).ok_or(Errno::EINVAL)?;
     copy_from_user(given, request.pointer(attr::CTX_IN))?;
-    let ready = program.code.ready();
     // The context is as long as the program was proved to read, checked above.
     let outcome = repeat(request, program.code.bounds().worst_case, || {
-        ready.run(bytes, &KernelHost).unwrap_or(0)
+        program.code.running(|ready| ready.run(bytes, &KernelHost)).unwrap_or(0)
     })?;
     outcome.report(request)?;
     Ok(0)

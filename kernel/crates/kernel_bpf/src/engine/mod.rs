@@ -17,15 +17,6 @@ pub enum Prepared<P: PhysicalProfile> {
     Compiled(Compiled),
 }
 
-/// Where in a program an address points, as its engine counts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Position {
-    /// An instruction, by its slot.
-    Slot(usize),
-    /// A pre-decoded operation of the interpreter's.
-    Operation(usize),
-}
-
 impl<P: PhysicalProfile> Prepared<P> {
     /// What runs it.
     #[must_use]
@@ -90,13 +81,32 @@ impl<P: PhysicalProfile> Prepared<P> {
         }
     }
 
-    /// Where in the program an address points: for the report of a kernel that failed while the
-    /// program ran.
+    /// Where the prepared program begins in memory.
     #[must_use]
-    pub fn position_at(&self, address: usize) -> Option<Position> {
+    pub fn address(&self) -> usize {
         match self {
-            Self::Interpreter(ready) => ready.operation_at(address).map(Position::Operation),
-            Self::Compiled(ready) => ready.slot_at(address).map(Position::Slot),
+            Self::Interpreter(ready) => ready.address(),
+            Self::Compiled(ready) => ready.address(),
+        }
+    }
+
+    /// The slot of the instruction that an address of the prepared program belongs to: for the
+    /// report of a kernel that failed while the program ran.
+    #[must_use]
+    pub fn slot_at(&self, address: usize) -> Option<usize> {
+        match self {
+            Self::Interpreter(ready) => ready.slot_at(address),
+            Self::Compiled(ready) => ready.slot_at(address),
+        }
+    }
+
+    /// As [`Prepared::slot_at`], of a word found on the stack: compiled code leaves there where a
+    /// call returns to, and that may be where the next instruction begins.
+    #[must_use]
+    pub fn slot_of_caller(&self, word: usize) -> Option<usize> {
+        match self {
+            Self::Interpreter(ready) => ready.slot_at(word),
+            Self::Compiled(ready) => ready.slot_at(word.checked_sub(1)?),
         }
     }
 

@@ -12,7 +12,9 @@ use crate::asm::assemble;
 use crate::helper::mock::Mock;
 use crate::insn::Insn;
 use crate::interpreter::Interpreter;
-use crate::map::{Engine, Epoch, Map, MapDef, MapEnvironment, MapError, MapType, TailTarget};
+use crate::map::{
+    Engine, Epoch, Executable, Map, MapDef, MapEnvironment, MapError, MapType, TailTarget,
+};
 use crate::profile::{ActiveProfile, CloudProfile, PhysicalProfile};
 use crate::prog_type::ProgType;
 use crate::program::Program;
@@ -283,4 +285,42 @@ fn with_callback(engine: Engine, main: &str, callback: &str, maps: &[Arc<Map>]) 
         Engine::Compiled => unreachable!("not among the engines"),
     };
     ready.run(&mut [0; 64], &Mock::default()).unwrap()
+}
+
+/// An address in the prepared program leads back to its instruction, also where instructions were
+/// fused, and where calls return to.
+#[test]
+fn addresses_lead_back_to_instructions() {
+    // Fused in the interpreter: 4 to 6, whose last part loads.
+    let text = "r6 = r1
+                r2 = *(u32 *)(r6 + 0)
+                *(u64 *)(r10 - 8) = r2
+                r3 = -8
+                r2 = r10
+                r2 += r3
+                r7 = *(u64 *)(r2 + 0)
+                call bpf_ktime_get_ns
+                r0 = r7
+                exit";
+    let verified = verify(program(text, &[]), &ActiveProfile::verify_options()).unwrap();
+    for &engine in ENGINES {
+        let ready = prepare(&verified, engine).unwrap();
+        let entry = match &ready {
+            Prepared::Interpreter(ready) => ready.tail_entry(),
+            Prepared::Compiled(ready) => ready.tail_entry(),
+        };
+        assert_eq!(ready.slot_at(entry.code - 1), None, "{engine:?}");
+        let mut slots: Vec<usize> =
+            (entry.code..).map_while(|address| ready.slot_at(address)).collect();
+        assert!(slots.is_sorted(), "{engine:?}: {slots:?}");
+        slots.dedup();
+        let (first, last) = (slots.first().copied(), slots.last().copied());
+        assert!([1, 2, 6, 7].iter().all(|slot| slots.contains(slot)), "{engine:?}: {slots:?}");
+        assert_eq!((first, last), (Some(0), Some(9)), "{engine:?}");
+        if let Prepared::Compiled(compiled) = &ready {
+            let returns = compiled.address() + compiled.positions()[8] as usize;
+            assert_eq!(ready.slot_at(returns), Some(8));
+            assert_eq!(ready.slot_of_caller(returns), Some(7));
+        }
+    }
 }

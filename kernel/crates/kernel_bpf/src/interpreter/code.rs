@@ -313,6 +313,13 @@ inverses!(
     Load8JEq Load8JNe, Load16JEq Load16JNe, Load32JEq Load32JNe, Load64JEq Load64JNe,
 );
 
+impl Code {
+    /// A load of a number from memory, before it is fused with anything.
+    pub(super) const fn is_load(self) -> bool {
+        matches!(self, Self::Load8 | Self::Load16 | Self::Load32 | Self::Load64)
+    }
+}
+
 macro_rules! select {
     ($operation:expr, $enum:ident, $($name:ident => $code:ident),+ $(,)?) => {
         match $operation { $($enum::$name => Code::$code),+ }

@@ -23,6 +23,8 @@ use crate::verifier::{BranchFact, Proof};
 /// Lowered code: ops with relative jumps, and what they point to.
 pub(super) struct Lowered {
     pub(super) ops: Vec<Op>,
+    /// For each op, the slot of its instruction.
+    pub(super) slots: Vec<u32>,
     /// The array maps that lookups were inlined for; ops hold addresses of its entries.
     pub(super) arrays: Box<[ArrayLookup]>,
 }
@@ -34,6 +36,10 @@ struct Lowering<'a> {
     /// For each slot: the op that it starts with.
     positions: Vec<u32>,
     ops: Vec<Op>,
+    /// For each op, the slot of its instruction.
+    slots: Vec<u32>,
+    /// The slot whose instruction is being lowered.
+    slot: u32,
     /// Ops whose `offset` waits for a slot's position.
     patches: Vec<(usize, usize)>,
     /// First op of the current basic block: nothing before it may be fused with.
@@ -56,14 +62,18 @@ pub(super) fn lower(
         targets,
         positions: vec![0; count],
         ops: Vec::new(),
+        slots: Vec::new(),
+        slot: 0,
         patches: Vec::new(),
         block: 0,
         maps: MapTracker::default(),
     };
     lowering.ops.try_reserve(count).map_err(|_| LoadError::OutOfMemory)?;
+    lowering.slots.try_reserve(count).map_err(|_| LoadError::OutOfMemory)?;
     lowering.emit_all()?;
     lowering.patch()?;
-    Ok(Lowered { ops: lowering.ops, arrays: lowering.resolver.arrays })
+    let Lowering { ops, slots, resolver, .. } = lowering;
+    Ok(Lowered { ops, slots, arrays: resolver.arrays })
 }
 
 impl Lowering<'_> {
@@ -71,6 +81,7 @@ impl Lowering<'_> {
         let program = self.resolver.program;
         for (slot, insn) in program.insns.iter().enumerate() {
             let position = u32::try_from(self.ops.len()).map_err(|_| LoadError::TooLarge)?;
+            self.slot = u32::try_from(slot).map_err(|_| LoadError::TooLarge)?;
             if let Some(at) = self.positions.get_mut(slot) {
                 *at = position;
             }
@@ -103,14 +114,20 @@ impl Lowering<'_> {
 
     /// Appends an op, fused with what precedes it in its block where that is possible.
     fn push(&mut self, op: Op) -> usize {
-        let mut op = op;
+        let (mut op, mut slot) = (op, self.slot);
         while self.ops.len() > self.block
             && let Some(fused) = self.ops.last().and_then(|last| fuse(last, &op))
         {
             self.ops.pop();
+            // What can go wrong in the machine is the part that accesses memory.
+            let before = self.slots.pop().unwrap_or(slot);
+            if !op.code.is_load() {
+                slot = before;
+            }
             op = fused;
         }
         self.ops.push(op);
+        self.slots.push(slot);
         self.ops.len() - 1
     }
 

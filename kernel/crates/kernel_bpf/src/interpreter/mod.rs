@@ -42,7 +42,8 @@ use lower::{Lowered, lower};
 /// A program that is ready to run.
 pub struct Interpreter<P: PhysicalProfile> {
     code: Region,
-    count: usize,
+    /// For each op, the slot of its instruction.
+    slots: Box<[u32]>,
     context: ContextSize,
     maps: Box<[Arc<Map>]>,
     /// For program arrays.
@@ -102,7 +103,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
         context: ContextSize,
         needs: Needs,
     ) -> Result<Self, LoadError> {
-        let Lowered { ops, arrays } = lowered;
+        let Lowered { ops, slots, arrays } = lowered;
         if ops.is_empty() || ops.len() > P::MAX_INSTRUCTIONS {
             return Err(LoadError::TooLarge);
         }
@@ -124,7 +125,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
         }
         Ok(Self {
             code,
-            count: ops.len(),
+            slots: slots.into_boxed_slice(),
             context,
             maps: program.maps.as_slice().into(),
             kind,
@@ -203,21 +204,28 @@ impl<P: PhysicalProfile> Interpreter<P> {
     /// Number of pre-decoded operations, fused pairs counted once.
     #[must_use]
     pub fn operations(&self) -> usize {
-        self.count
+        self.slots.len()
     }
 
-    /// Which pre-decoded operation an address is in: for the report of a kernel that failed
-    /// while the program ran.
+    /// Where the pre-decoded operations lie.
     #[must_use]
-    pub fn operation_at(&self, address: usize) -> Option<usize> {
+    pub fn address(&self) -> usize {
+        self.code.address()
+    }
+
+    /// The slot of the instruction whose pre-decoded operation an address is in (of a fused
+    /// pair, the one that accesses memory, or else the first): for the report of a kernel that
+    /// failed while the program ran.
+    #[must_use]
+    pub fn slot_at(&self, address: usize) -> Option<usize> {
         let operation = address.checked_sub(self.code.address())? / size_of::<Op>();
-        (operation < self.count).then_some(operation)
+        self.slots.get(operation).map(|&slot| slot as usize)
     }
 
     /// Bytes of memory that the prepared program takes.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.code.size()
+        self.code.size() + size_of_val(&*self.slots)
     }
 
     /// The maps that the program uses.
