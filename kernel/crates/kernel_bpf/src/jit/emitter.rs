@@ -99,6 +99,10 @@ pub trait Emitter: Sized {
     /// know where nobody reads it ([`Node::wide`]).
     const WANTS_WIDE: bool = false;
 
+    /// Whether a comparison takes no constant but zero, so that it is good to have those of loops
+    /// in registers.
+    const COMPARES_PLACES: bool = false;
+
     /// Whether the machine moves under a condition without a jump ([`Op::Select`]).
     const SELECTS: bool = false;
 
@@ -129,8 +133,9 @@ pub trait Emitter: Sized {
     /// as if in the frame of its caller, and returns its r0.
     fn trampoline(&mut self, out: &mut Emission);
 
-    /// Something jumps here: nothing that the emitter remembers of the state is so any more.
-    fn label(&mut self);
+    /// Something jumps here: nothing that the emitter remembers of the state is so any more. `node`
+    /// is the label.
+    fn label(&mut self, node: &Node);
 
     /// Writes the distances of `out.jumps`, and may make the code shorter.
     ///
@@ -179,7 +184,7 @@ pub(super) fn assemble<E: Emitter>(
         let count = match node.op {
             Op::Nop => 1,
             Op::Label => {
-                emitter.label();
+                emitter.label(node);
                 1
             }
             _ => {

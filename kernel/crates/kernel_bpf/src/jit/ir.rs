@@ -283,7 +283,9 @@ pub struct Node {
     /// The places that it writes.
     pub writes: u32,
     /// The places whose upper halves are read after it, where
-    /// [`super::emitter::Emitter::WANTS_WIDE`]; otherwise all.
+    /// [`super::emitter::Emitter::WANTS_WIDE`]; otherwise all. Without the place of a 32-bit result
+    /// that is known to be below 2^31; and at a label only those whose upper halves are zero
+    /// whatever way led there.
     pub wide: u32,
 }
 

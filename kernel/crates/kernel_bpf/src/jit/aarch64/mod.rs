@@ -121,7 +121,7 @@ impl Emitter for Aarch64 {
         self.enter_callback(out);
     }
 
-    fn label(&mut self) {}
+    fn label(&mut self, _: &Node) {}
 
     fn finish(&mut self, out: &mut Emission) -> Result<(), &'static str> {
         Self::finish_jumps(out)

@@ -108,7 +108,16 @@ impl<E: Emitter> Front<'_, E> {
                 if offset != 0 && !(self.may_select() && self.select(insn)?) {
                     let target = self.target(i64::from(offset))?;
                     let a = self.place(Place::of(dst), width);
-                    let b = self.source(src, width);
+                    let held = match src {
+                        Operand::Imm(imm) if E::COMPARES_PLACES && width == Width::W64 => {
+                            self.promoted.holds(i64::from(imm) as u64)
+                        }
+                        _ => None,
+                    };
+                    let b = match held {
+                        Some(place) => Source::Place(place),
+                        None => self.source(src, width),
+                    };
                     self.push(Op::Branch { width, cond, a, b, target });
                 }
             }

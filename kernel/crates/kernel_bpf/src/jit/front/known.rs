@@ -41,11 +41,7 @@ impl Known {
     #[inline]
     pub(super) fn forget(&mut self) {
         self.narrow = 0;
-        while self.any != 0 {
-            let place = self.any.trailing_zeros() as usize % PLACES;
-            self.facts[place] = None;
-            self.any &= self.any - 1;
-        }
+        self.any = 0;
     }
 
     #[inline]

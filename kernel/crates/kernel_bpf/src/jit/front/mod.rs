@@ -12,6 +12,7 @@ mod insns;
 mod known;
 mod live;
 mod promote;
+mod range;
 mod scan;
 mod select;
 mod simplify;
@@ -91,7 +92,7 @@ pub(super) fn lower<E: Emitter>(
     blind: Option<u64>,
 ) -> Result<Lowered, LoadError> {
     let slots = resolver.program.insns.len();
-    let scan = scan::scan(resolver)?;
+    let scan = scan::scan::<E>(resolver)?;
     let mut nodes = Vec::new();
     nodes.try_reserve_exact(slots + slots / 8 + 8).map_err(|_| LoadError::OutOfMemory)?;
     let mut front = Front::<E> {
@@ -113,6 +114,7 @@ pub(super) fn lower<E: Emitter>(
     let Front { mut nodes, mut functions, loops, scan, .. } = front;
     let needs = live::analyse::<E>(&mut nodes, &mut functions, (slots, loops));
     if E::WANTS_WIDE {
+        range::analyse(&mut nodes, slots);
         wide::analyse(&mut nodes, slots);
     }
     Ok(Lowered {

@@ -2,12 +2,13 @@
 //!
 //! A slot can, when the function never computes an address in its stack and always accesses the
 //! slot with the same size. A constant can always; it is one that no instruction has room for,
-//! such as the address of a map's value, and that a loop loads. Those that are used most, loops
+//! such as the address of a map's value, and that a loop loads or, where comparisons take none,
+//! compares with. Those that are used most, loops
 //! counted, get the registers that the function has no other use for (`used`).
 
 use super::scan::Span;
 use super::used::Used;
-use crate::insn::{Imm64, Insn, Operand, Reg, Size};
+use crate::insn::{Imm64, Insn, Operand, Reg, Size, Width};
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::Place;
 use crate::resolve::Resolver;
@@ -83,20 +84,15 @@ enum What {
 
 /// What a function does with its stack and with constants.
 struct Uses {
-    pieces: [Piece; PIECES],
-    /// It accesses its stack, and in no other way than by constant offsets.
-    stack: bool,
+    /// Nothing while it does not access its stack.
+    pieces: Option<[Piece; PIECES]>,
     /// With what their uses count.
     constants: [Option<(u64, u32)>; MOST_CONSTANTS],
 }
 
 /// Chooses what of the function `span` gets a register. `deeper` is [`super::scan::Scan::deeper`].
 pub(super) fn choose<E: Emitter>(resolver: &Resolver<'_>, span: Span, deeper: &[i16]) -> Promoted {
-    let mut uses = Uses {
-        pieces: [Piece::default(); PIECES],
-        stack: false,
-        constants: [None; MOST_CONSTANTS],
-    };
+    let mut uses = Uses { pieces: None, constants: [None; MOST_CONSTANTS] };
     let mut used = Used::default();
     let (mut depth, mut plain) = (0i32, true);
     let body = resolver.program.insns.get(span.start..span.end).unwrap_or_default();
@@ -111,13 +107,24 @@ pub(super) fn choose<E: Emitter>(resolver: &Resolver<'_>, span: Span, deeper: &[
             && !matches!(value, Imm64::MapIndex(_) | Imm64::Func { .. })
             && depth > 0
         {
-            uses.constant(resolver.constant(slot, value).unwrap_or(0), weight);
+            let value = resolver.constant(slot, value).unwrap_or(0);
+            if i32::try_from(value as i64).is_err() {
+                uses.constant(value, weight);
+            }
+        } else if E::COMPARES_PLACES
+            && let Insn::Branch { width: Width::W64, src: Operand::Imm(imm), .. } = *insn
+            && imm != 0
+            && depth > 0
+        {
+            uses.constant(i64::from(imm) as u64, weight);
         }
     }
     // The best so far, in order.
     let mut best = [None; MOST];
-    if uses.stack && plain {
-        for (index, piece) in uses.pieces.iter().enumerate() {
+    if let Some(pieces) = uses.pieces
+        && plain
+    {
+        for (index, piece) in pieces.iter().enumerate() {
             if piece.size.is_some() && !piece.spoiled && piece.weight >= LEAST {
                 offer(&mut best, piece.weight, What::Slot(index as i32 * 4 - 512));
             }
@@ -166,16 +173,13 @@ impl Uses {
             // Its address, or something that is not there in programs that were verified.
             _ => return false,
         };
-        self.stack = true;
-        access(&mut self.pieces, i32::from(offset), size, plain, weight);
+        let pieces = self.pieces.get_or_insert_with(|| [Piece::default(); PIECES]);
+        access(pieces, i32::from(offset), size, plain, weight);
         true
     }
 
-    /// Counts a constant that instructions have no room for.
+    /// Counts a constant.
     fn constant(&mut self, value: u64, weight: u32) {
-        if i32::try_from(value as i64).is_ok() {
-            return;
-        }
         for place in &mut self.constants {
             match place {
                 Some((known, sum)) if *known == value => *sum = sum.saturating_add(weight),

@@ -4,6 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::insn::{Imm64, Insn, Reg};
+use crate::jit::emitter::Emitter;
 use crate::resolve::{LoadError, Resolver};
 
 /// One function of the program.
@@ -30,7 +31,7 @@ pub(super) struct Scan {
     pub(super) promotes: bool,
 }
 
-pub(super) fn scan(resolver: &Resolver<'_>) -> Result<Scan, LoadError> {
+pub(super) fn scan<E: Emitter>(resolver: &Resolver<'_>) -> Result<Scan, LoadError> {
     let insns = &resolver.program.insns;
     let mut targets = vec![0u8; insns.len()];
     let mut spans: Vec<Span> = vec![Span::default()];
@@ -54,6 +55,7 @@ pub(super) fn scan(resolver: &Resolver<'_>) -> Result<Scan, LoadError> {
                 }
                 jumps += 1;
                 if target <= slot {
+                    promotes |= E::COMPARES_PLACES;
                     promotes |= last_constant.is_some_and(|at| at >= target);
                     if deeper.is_empty() {
                         deeper = vec![0; insns.len() + 1];

@@ -11,15 +11,16 @@ use alloc::vec::Vec;
 use crate::insn::{AluOp, AtomicOp, Size, SwapWidth, Width};
 use crate::jit::ir::{Node, Op, Place, Source};
 
-/// Fills in [`Node::wide`].
+/// Fills in [`Node::wide`], where `range` has left what it found out.
 pub(super) fn analyse(nodes: &mut [Node], slots: usize) {
     // For each slot that something jumps to: whose upper halves are read from there on.
     let mut entries: Vec<u32> = vec![0; slots];
-    // The sets grow from nothing; the last pass changes none, and leaves what is right.
-    while pass(nodes, &mut entries) {}
+    // The sets grow from nothing.
+    while pass(nodes, &mut entries, false) {}
+    pass(nodes, &mut entries, true);
 }
 
-fn pass(nodes: &mut [Node], entries: &mut [u32]) -> bool {
+fn pass(nodes: &mut [Node], entries: &mut [u32], last: bool) -> bool {
     let mut changed = false;
     let mut wide = 0u32;
     for node in nodes.iter_mut().rev() {
@@ -30,9 +31,11 @@ fn pass(nodes: &mut [Node], entries: &mut [u32]) -> bool {
             Op::Exit | Op::Enter { .. } => 0,
             _ => wide,
         };
-        node.wide = wide;
+        if last {
+            node.wide &= wide;
+        }
         wide = wide & !node.writes | reads(node, wide);
-        if node.op == Op::Label
+        if matches!(node.op, Op::Label)
             && let Some(entry) = entries.get_mut(node.slot as usize)
             && *entry | wide != *entry
         {

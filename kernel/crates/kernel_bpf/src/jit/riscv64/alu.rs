@@ -134,8 +134,14 @@ impl Riscv64 {
                 return self.divide((wide, operation, nonzero), dst, a, by, out);
             }
         };
+        let both = a.bit() | by.bit();
+        let (zeros, signs) = (self.zeros & both == both, self.signs & both == both);
         out.word(r(instruction, home(dst), home(a), home(by)));
         self.done(dst, upper, out);
+        if wide && matches!(operation, AluOp::And | AluOp::Or | AluOp::Xor) {
+            self.zeros |= if zeros { dst.bit() } else { 0 };
+            self.signs |= if signs { dst.bit() } else { 0 };
+        }
     }
 
     /// The upper half of an operation on bits, which have no instruction of 32 bits.

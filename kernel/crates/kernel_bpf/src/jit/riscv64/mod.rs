@@ -62,6 +62,7 @@ impl Emitter for Riscv64 {
     const EXTRAS_KEPT: u8 = asm::KEPT;
     const EXTRAS_SCRATCH: u8 = asm::SCRATCH;
     const WANTS_WIDE: bool = true;
+    const COMPARES_PLACES: bool = true;
 
     #[inline]
     fn addresses(mem: &Mem, _: Size) -> bool {
@@ -147,8 +148,10 @@ impl Emitter for Riscv64 {
         self.enter_callback(out);
     }
 
-    fn label(&mut self) {
+    fn label(&mut self, node: &Node) {
         self.forget();
+        // What is read later has been made right on every way.
+        self.zeros = node.wide;
     }
 
     fn finish(&mut self, out: &mut Emission) -> Result<(), &'static str> {

@@ -2,6 +2,7 @@
 
 mod addresses;
 pub(crate) mod emulated;
+mod halves;
 mod operations;
 mod rotations;
 mod selections;

@@ -161,7 +161,7 @@ impl Emitter for X86_64 {
         flow::trampoline(out);
     }
 
-    fn label(&mut self) {
+    fn label(&mut self, _: &Node) {
         self.flags = None;
     }
 

@@ -1,0 +1,59 @@
+//! Results of 32 bits that are read in 64: below and above 2^31, through copies, around loops and
+//! where ways meet.
+
+use std::format;
+
+use super::agree;
+
+const BEGINNINGS: [&str; 6] = [
+    "w2 = *(u8 *)(r1 + 3)",
+    "w2 = *(u16 *)(r1 + 8)",
+    "r2 = *(u32 *)(r1 + 12)",
+    "r2 = *(u64 *)(r1 + 16)",
+    "w2 = 0x7fffffff",
+    "w2 = -2",
+];
+
+const OPERATIONS: [&str; 14] = [
+    "w2 += 12",
+    "w2 += w2",
+    "w2 <<= 15",
+    "w2 <<= 23",
+    "w2 -= 300",
+    "w2 *= 257",
+    "w2 &= 0x7fffff00",
+    "w2 |= -2147483648",
+    "w2 ^= w3",
+    "w2 s>>= 1",
+    "w2 s/= 3",
+    "w2 = -w2",
+    "w3 = w2\n r2 = r3\n r2 += 5",
+    "r2 &= 0xffff",
+];
+
+#[test]
+fn upper_halves_are_what_they_should_be() {
+    for begin in BEGINNINGS {
+        for first in OPERATIONS {
+            for second in OPERATIONS {
+                let start = format!("w3 = *(u32 *)(r1 + 20)\n {begin}\n {first}\n");
+                // Straight on, as an address's part, and compared.
+                agree(&format!("{start} {second}\n r0 = r2\n r0 += r3\n exit"));
+                agree(&format!(
+                    "{start} {second}\n r2 >>= 31\n r2 += r1\n r0 = r2\n r0 -= r1\n exit"
+                ));
+                agree(&format!(
+                    "{start} if w2 s< w3 goto +3\n {second}\n r0 = r2\n exit\n r0 = 7\n exit"
+                ));
+                // Where two ways meet, and around a loop.
+                agree(&format!(
+                    "{start} if r3 s> 5 goto other\n {second}\n other: w2 ^= 3\n r0 = r2\n exit"
+                ));
+                agree(&format!(
+                    "{start} r4 = 0\n loop: {second}\n w2 ^= w3\n r4 += 1\n if r4 != 5 goto loop
+                     r0 = r2\n exit"
+                ));
+            }
+        }
+    }
+}
