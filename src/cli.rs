@@ -75,7 +75,7 @@ pub struct RunArguments {
     /// A machine without an entropy device
     #[arg(long)]
     pub no_entropy: bool,
-    /// A display with a console on it, in a window; keys are typed here all the same
+    /// A display with a console on it, in a window, and a keyboard; this terminal works too
     #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "window")]
     pub graphics: Option<Graphics>,
     /// Words for the kernel's command line

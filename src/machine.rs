@@ -214,6 +214,7 @@ impl Machine {
         }
         if self.graphics.is_some() {
             devices.push(("virtio-gpu", ""));
+            devices.push(("virtio-keyboard", ""));
             let mut socket = OsString::from("unix:");
             socket.push(option_value(monitor)?);
             socket.push(",server=on,wait=off");
@@ -409,7 +410,7 @@ mod tests {
         let line = joined(&headless);
         assert!(line.contains("-display none"), "{line}");
         assert!(line.contains("-qmp unix:/tmp/qmp,server=on,wait=off"), "{line}");
-        assert!(line.contains("-device virtio-gpu-pci"), "{line}");
+        assert!(line.contains("-device virtio-gpu-pci -device virtio-keyboard-pci"), "{line}");
         let window = Machine { graphics: Some(Picture::Window("gtk".to_owned())), ..machine() };
         assert!(joined(&window).contains("-display gtk"));
         let vnc = Machine { graphics: Some(Picture::Vnc), ..machine() };

@@ -124,6 +124,17 @@ pub fn resume_input() {
     }
 }
 
+/// Hands over what was typed at another keyboard, as far as there is room for it. In an
+/// interrupt.
+pub(super) fn type_in(bytes: &[u8]) {
+    let Some(receiver) = RECEIVER.get() else { return };
+    for &byte in bytes {
+        if (receiver.ready)() {
+            (receiver.receive)(byte);
+        }
+    }
+}
+
 /// Hands the device's input to the receiver until one of them has no more. Interrupts are off.
 fn receive() {
     let Some(receiver) = RECEIVER.get() else { return };

@@ -7,6 +7,7 @@
 //! | [`Font`] | glyphs, chosen for a picture's size |
 //! | [`Canvas`] | what can be drawn on: the small trait that a display implements |
 //! | [`Painter`] | draws the cells that differ from those it has drawn before |
+//! | [`Keyboard`] | turns keys into what a terminal sends |
 //!
 //! Writing to a [`Terminal`] touches cells only, so that scrolling costs a row's cells and no
 //! pixels; a [`Painter`] draws later what is then to be seen, however much was written meanwhile.
@@ -33,6 +34,7 @@ extern crate std;
 mod canvas;
 mod cell;
 mod font;
+mod keyboard;
 mod paint;
 mod rendition;
 mod screen;
@@ -41,6 +43,7 @@ mod terminal;
 pub use canvas::{Area, Canvas, Channel, Geometry, PixelFormat};
 pub use cell::{Cell, Colour, Style};
 pub use font::{Font, Glyph};
+pub use keyboard::{Keyboard, Keys};
 pub use paint::Painter;
 pub use screen::Screen;
 pub use terminal::Terminal;

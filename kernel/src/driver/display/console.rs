@@ -1,7 +1,7 @@
 //! The text console on the display: shows what the serial console shows.
 //!
 //! [`mirror`] takes output, wherever it is written: it changes cells and marks rows. [`paint`]
-//! draws them later, in the display's thread. Keys come from the serial line only.
+//! draws them later, in the display's thread.
 //!
 //! In a panic the words still arrive through [`mirror`], and [`show_last_words`] draws them at
 //! once, with a painter of its own: what was interrupted may hold the other's lock for ever.

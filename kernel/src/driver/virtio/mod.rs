@@ -2,12 +2,14 @@
 //!
 //! The crate is told here how this kernel allocates DMA memory and shares buffers. Devices are
 //! found on PCI (`pci.rs`) and in memory (`mmio.rs`); the drivers (`block.rs`, `gpu.rs`,
-//! `rng.rs`) do not know which, but for how a queue's interrupt is connected ([`Origin::connect_queue`]).
+//! `input.rs`, `rng.rs`) do not know which, but for how a queue's interrupt is connected
+//! ([`Origin::connect_queue`]).
 //!
 //! What a device says is an allegation: lengths, tokens and sizes are checked by who uses them.
 
 mod block;
 mod gpu;
+mod input;
 mod mmio;
 mod pci;
 pub(crate) mod rng;
@@ -101,6 +103,7 @@ impl Origin {
 fn start(origin: &Origin, transport: SomeTransport<'static>) {
     match transport.device_type() {
         DeviceType::Block => block::start(origin, transport),
+        DeviceType::Input => input::start(origin, transport),
         DeviceType::GPU => gpu::start(origin, transport),
         DeviceType::EntropySource => rng::start(transport),
         other => log::debug!("virtio: no driver for {other:?}"),
