@@ -1,4 +1,4 @@
-//! QEMU's monitor, by its machine protocol (QMP), as far as screenshots need it.
+//! QEMU's monitor, by its machine protocol (QMP), as far as screenshots and keys need it.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -62,12 +62,45 @@ impl Monitor {
         }
     }
 
+    /// Presses the keys of an American keyboard that type this text.
+    pub fn press(&mut self, text: &str) -> Result<()> {
+        for character in text.chars() {
+            let (shift, key) = key(character)
+                .with_context(|| format!("{character:?} is on no key that is known here"))?;
+            let keys: Vec<Value> = ["shift".to_owned()]
+                .into_iter()
+                .filter(|_| shift)
+                .chain([key])
+                .map(|key| json!({ "type": "qcode", "data": key }))
+                .collect();
+            // Held for a moment, of which QEMU keeps account.
+            self.execute("send-key", &json!({ "keys": keys, "hold-time": 10 }))?;
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        Ok(())
+    }
+
     /// What the first display shows now; `file` is where QEMU may put it.
     pub fn screenshot(&mut self, file: &Path) -> Result<Screenshot> {
         let name = file.to_str().context("a path that is not UTF-8")?;
         self.execute("screendump", &json!({ "filename": name }))?;
         Screenshot::read_ppm(&std::fs::read(file)?)
     }
+}
+
+/// QEMU's name of the key of a character, and whether shift goes with it.
+fn key(character: char) -> Option<(bool, String)> {
+    let name = match character {
+        'a'..='z' | '0'..='9' => return Some((false, character.to_string())),
+        'A'..='Z' => return Some((true, character.to_ascii_lowercase().to_string())),
+        ' ' => "spc",
+        '\n' => "ret",
+        '-' => "minus",
+        '.' => "dot",
+        '/' => "slash",
+        _ => return None,
+    };
+    Some((false, name.to_owned()))
 }
 
 /// A picture, row by row.

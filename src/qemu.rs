@@ -138,6 +138,11 @@ impl Guest {
         Monitor::connect(&monitor_socket(&self.folder))?.screenshot(&file)
     }
 
+    /// Presses keys of the guest's keyboard; the guest has a display.
+    pub fn press(&self, text: &str) -> Result<()> {
+        Monitor::connect(&monitor_socket(&self.folder))?.press(text)
+    }
+
     /// Waits for the end, at most until `deadline`; then the guest is stopped.
     pub fn wait(&mut self, deadline: Option<Instant>) -> Result<Outcome> {
         loop {

@@ -160,6 +160,11 @@ impl Session {
         self.guest.screenshot()
     }
 
+    /// Presses keys of the guest's keyboard.
+    pub fn press(&self, text: &str) -> Result<()> {
+        self.guest.press(text)
+    }
+
     /// Waits for the guest's end; returns how it ended and all that it printed.
     pub fn finish(mut self) -> Result<(Outcome, String)> {
         let outcome = self.guest.wait(Some(Instant::now() + self.patience))?;

@@ -10,6 +10,7 @@ mod guest;
 mod kernel;
 mod media;
 mod readme;
+mod screen;
 mod session;
 mod system;
 mod terminal;

@@ -198,6 +198,8 @@ mod tests {
             for character in LOW.chain(HIGH) {
                 let glyph = font.glyph(character);
                 assert_eq!(glyph.0.len() as u32, font.cell().1);
+                // The corner shows what is behind the character.
+                assert_eq!(glyph.0[0] & 0x8000, 0, "{character:?}");
                 let blank = glyph.0.iter().all(|&row| row == 0);
                 assert_eq!(blank, matches!(character, ' ' | '\u{a0}'), "{character:?}");
                 // A soft hyphen looks like a hyphen.

@@ -6,6 +6,7 @@ mod bpf;
 mod descriptors;
 mod devices;
 mod directories;
+mod display;
 mod events;
 pub(crate) mod exec;
 mod files;
@@ -35,7 +36,7 @@ pub(crate) use family;
 
 /// All tests, in the order in which they run: what others need comes first.
 pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
-    let families: [&'static [(&'static str, Test)]; 18] = [
+    let families: [&'static [(&'static str, Test)]; 19] = [
         system::TESTS,
         processes::TESTS,
         exec::TESTS,
@@ -53,6 +54,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
         events::TESTS,
         traps::TESTS,
         devices::TESTS,
+        display::TESTS,
         bpf::TESTS,
     ];
     families.into_iter().flatten().copied()
