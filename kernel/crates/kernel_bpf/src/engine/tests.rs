@@ -17,7 +17,7 @@ use crate::map::{
 };
 use crate::profile::{ActiveProfile, CloudProfile, PhysicalProfile};
 use crate::prog_type::ProgType;
-use crate::program::Program;
+use crate::program::{FuncInfo, Program};
 use crate::resolve::LoadError;
 use crate::trusted::Trust;
 use crate::verifier::{Verified, verify};
@@ -58,7 +58,30 @@ fn program(text: &str, maps: &[Arc<Map>]) -> Program<Arc<Map>> {
     let insns: Vec<Insn> = assemble(text).unwrap_or_else(|error| panic!("{text}\n{error}"));
     let mut program = Program::new(insns, ProgType::RawTracepoint, maps.to_vec());
     program.gpl_compatible = true;
+    describe_functions(&mut program);
     program
+}
+
+/// Says in BTF that every function returns an `int`: else its subprograms may make no tail calls.
+fn describe_functions(program: &mut Program<Arc<Map>>) {
+    // Types by number: 1 is `int`, 2 a function without parameters that returns one, 3 `f`, such
+    // a static function.
+    let types = [1, 1 << 24, 4, 0x0100_0020, 0, 13 << 24, 1, 5, 12 << 24, 2u32];
+    let strings = b"\0int\0f\0";
+    let length = 4 * types.len() as u32;
+    let header = [0x0001_eb9f, 24, 0, length, length, strings.len() as u32];
+    let words = header.into_iter().chain(types);
+    let btf: Vec<u8> = words.flat_map(u32::to_le_bytes).chain(*strings).collect();
+    program.btf = Some(btf.into());
+    let calls = program.insns.iter().enumerate().filter_map(|(slot, insn)| match *insn {
+        Insn::CallLocal { offset } => Some((slot as i64 + 1 + i64::from(offset)) as u32),
+        _ => None,
+    });
+    let mut starts: Vec<u32> = calls.chain([0]).collect();
+    starts.sort_unstable();
+    starts.dedup();
+    let function = |insn| FuncInfo { insn, type_id: 3, name: "f".into(), global: false };
+    program.func_info = starts.into_iter().map(function).collect();
 }
 
 fn load(text: &str, maps: &[Arc<Map>], engine: Engine) -> Result<Arc<Ready>, LoadError> {

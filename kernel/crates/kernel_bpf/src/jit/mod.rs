@@ -6,8 +6,9 @@
 //!
 //! `front` makes three-operand operations ([`ir::Op`]) of the instructions, without what the
 //! proof shows to be dead or needless: it removes copies, adds up offsets, recognises rotations
-//! and extensions, puts stack slots into spare registers, and says for each operation which places
-//! are read later. [`Compiled`] is the result, with the position of each instruction, so that an
+//! and extensions, puts stack slots and the constants of loops into spare registers, makes moves
+//! under a condition of branches over moves, and says for each operation which places are read
+//! later. [`Compiled`] is the result, with the position of each instruction, so that an
 //! address in the code leads back to an instruction and its source line.
 //!
 //! # How an emitter is written
