@@ -68,6 +68,7 @@ enum {
     BPF_F_WRONLY_PROG = 1 << 8,
 };
 enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_EXIST = 2 };
+enum { BPF_LOCAL_STORAGE_GET_F_CREATE = 1 };
 enum { BPF_F_USER_STACK = 1 << 8 };
 #define BPF_F_CURRENT_CPU 0xffffffffULL
 enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
@@ -96,6 +97,9 @@ static long (*const bpf_probe_read_kernel)(void *to, __u32 size, const void *fro
 static long (*const bpf_probe_read_user_str)(void *to, __u32 size, const void *from) = (void *)114;
 static long (*const bpf_probe_read_kernel_str)(void *to, __u32 size,
                                                const void *from) = (void *)115;
+static long (*const bpf_strtol)(const char *text, __u32 size, __u64 base, long *result) = (void *)105;
+static long (*const bpf_strtoul)(const char *text, __u32 size, __u64 base,
+                                 unsigned long *result) = (void *)106;
 static __u64 (*const bpf_jiffies64)(void) = (void *)118;
 static long (*const bpf_ringbuf_output)(void *ring, void *data, __u64 size,
                                         __u64 flags) = (void *)130;
@@ -104,10 +108,17 @@ static void (*const bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;
 static void (*const bpf_ringbuf_discard)(void *data, __u64 flags) = (void *)133;
 static __u64 (*const bpf_ringbuf_query)(void *ring, __u64 what) = (void *)134;
 
+struct task_struct;
+static void *(*const bpf_task_storage_get)(void *map, struct task_struct *task, void *initial,
+                                           __u64 flags) = (void *)156;
+static long (*const bpf_task_storage_delete)(void *map, struct task_struct *task) = (void *)157;
+static struct task_struct *(*const bpf_get_current_task_btf)(void) = (void *)158;
 static long (*const bpf_for_each_map_elem)(void *map, void *callback, void *context,
                                            __u64 flags) = (void *)164;
 static long (*const bpf_loop)(__u32 rounds, void *callback, void *context,
                               __u64 flags) = (void *)181;
+static long (*const bpf_snprintf)(char *text, __u32 size, const char *format, __u64 *numbers,
+                                  __u32 numbers_size) = (void *)165;
 static void *(*const bpf_map_lookup_percpu_elem)(void *map, const void *key,
                                                  __u32 cpu) = (void *)195;
 

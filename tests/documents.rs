@@ -105,7 +105,7 @@ fn list(names: impl IntoIterator<Item = String>) -> String {
 
 /// Whether some ordinary definition of the type can be created.
 fn can_be_created(map_type: MapType, extras: &[MapExtras]) -> bool {
-    let sizes = [(4, 8, 4096), (8, 8, 16), (4, 4, 16), (0, 8, 16), (0, 0, 4096)];
+    let sizes = [(4, 8, 4096), (8, 8, 16), (4, 4, 16), (0, 8, 16), (0, 0, 4096), (4, 8, 0)];
     sizes.into_iter().any(|(key_size, value_size, max_entries)| {
         [0, flags::NO_PREALLOC].into_iter().any(|flags| {
             let def = MapDef { map_type, key_size, value_size, max_entries, flags };
@@ -114,14 +114,18 @@ fn can_be_created(map_type: MapType, extras: &[MapExtras]) -> bool {
     })
 }
 
-/// What some types want beside sizes, and others refuse: an inner map.
-fn map_extras() -> [MapExtras; 2] {
+/// What some types want beside sizes, and others refuse: an inner map, types.
+fn map_extras() -> [MapExtras; 3] {
     let epoch: &'static Epoch = Box::leak(Box::new(Epoch::new()));
     let environment = MapEnvironment { cpus: 1, seed: 0, epoch };
     let def =
         MapDef { map_type: MapType::Array, key_size: 4, value_size: 8, max_entries: 1, flags: 0 };
     let inner = Map::create::<ActiveProfile>(def, &environment).unwrap();
-    [MapExtras::default(), MapExtras { inner: Some(Arc::new(inner)), ..MapExtras::default() }]
+    [
+        MapExtras::default(),
+        MapExtras { inner: Some(Arc::new(inner)), ..MapExtras::default() },
+        MapExtras { typed: true, ..MapExtras::default() },
+    ]
 }
 
 #[test]

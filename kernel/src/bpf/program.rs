@@ -15,6 +15,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use kernel_abi::bpf::OBJ_NAME_LEN;
 use kernel_bpf::engine;
+use kernel_bpf::helper;
 use kernel_bpf::hook::HookDecl;
 use kernel_bpf::interpreter::{self, Interpreter};
 use kernel_bpf::map::{Engine, Map};
@@ -76,6 +77,8 @@ pub struct Bounds {
     pub peak_states: u64,
     /// One more than the highest byte of the context that is accessed.
     pub context_bytes: u32,
+    /// Whether a helper that it calls may move a packet's ends.
+    pub moves_packet: bool,
 }
 
 /// Why a program was not loaded.
@@ -132,6 +135,10 @@ pub fn prepare(request: LoadRequest, log: &mut String) -> Result<Prepared, LoadE
         total_states: proof.total_states,
         peak_states: proof.peak_states,
         context_bytes: proof.max_ctx_offset,
+        moves_packet: proof
+            .helpers
+            .iter()
+            .any(|&number| helper::by_id(number).is_some_and(|helper| helper.changes_packet)),
     };
     let ready = make_ready(&verified, &options)
         .map_err(LoadError::NotRunnable)?

@@ -4,19 +4,47 @@
 #![forbid(unsafe_code)]
 
 use core::marker::PhantomData;
+use core::ops::Range;
 
 use crate::prog_type::context::{ContextRule, FieldKind};
 use crate::prog_type::{self, ProgType};
 use crate::program::Program;
 use crate::verifier::Verified;
 
-/// Words of the largest context (`struct __sk_buff`), and of the three pointers behind it.
-const WORDS: usize = (192 + 24) / 8;
+/// Bytes of an Ethernet header.
+pub(crate) const ETHERNET: usize = 14;
 
-/// Where the addresses of the packet's start and end lie in the context of a `struct __sk_buff`,
-/// and its field `hash`.
-pub(crate) const SK_BUFF_POINTERS: usize = Structure::SkBuff.bytes();
-pub(crate) const SK_BUFF_HASH: usize = 68;
+/// Offsets of fields of `struct __sk_buff`.
+pub(crate) mod skb {
+    pub(crate) const LEN: usize = 0;
+    /// In network order.
+    pub(crate) const PROTOCOL: usize = 16;
+    pub(crate) const VLAN_PRESENT: usize = 20;
+    pub(crate) const VLAN_TCI: usize = 24;
+    /// In network order.
+    pub(crate) const VLAN_PROTO: usize = 28;
+    pub(crate) const HASH: usize = 68;
+}
+
+/// Words behind the structure: addresses.
+pub(crate) mod behind {
+    /// Of the packet's first byte.
+    pub(crate) const DATA: usize = 0;
+    /// Behind its last.
+    pub(crate) const END: usize = 1;
+    /// Of the metadata before it.
+    pub(crate) const META: usize = 2;
+    /// Of the memory that the packet may grow into.
+    pub(crate) const START: usize = 3;
+    /// Behind that.
+    pub(crate) const LIMIT: usize = 4;
+    /// Of what the network layer begins with.
+    pub(crate) const NETWORK: usize = 5;
+    pub(crate) const WORDS: usize = 6;
+}
+
+/// Words of the largest context (`struct __sk_buff`), and behind it.
+const WORDS: usize = 192 / 8 + behind::WORDS;
 
 /// The structures that have pointers to a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,12 +64,14 @@ impl Structure {
             | ProgType::CgroupSkb
             | ProgType::LwtIn
             | ProgType::LwtOut
-            | ProgType::LwtXmit => Some(Self::SkBuff),
+            | ProgType::LwtXmit
+            | ProgType::LwtSeg6Local => Some(Self::SkBuff),
             _ => None,
         }
     }
 
-    const fn bytes(self) -> usize {
+    /// Bytes of the declared fields.
+    pub(crate) const fn bytes(self) -> usize {
         match self {
             Self::SkBuff => 192,
             Self::XdpMd => 24,
@@ -61,24 +91,52 @@ pub struct PacketContext<'a> {
 }
 
 impl<'a> PacketContext<'a> {
-    /// A context of programs of `prog_type` for a packet; `len` is set, all other fields are
-    /// zero. `None` for a type that takes no packets.
+    /// A context of programs of `prog_type` for a packet that cannot grow; `len` is set, all
+    /// other fields are zero. `None` for a type that takes no packets.
     #[must_use]
     pub fn new(prog_type: ProgType, packet: &'a mut [u8]) -> Option<Self> {
+        let length = packet.len();
+        Self::with_room(prog_type, packet, 0..length)
+    }
+
+    /// As [`PacketContext::new`], for the packet at `range` of `memory`, which helpers may let
+    /// grow into the rest of it. `None`, too, for a range that is not there.
+    #[must_use]
+    pub fn with_room(
+        prog_type: ProgType,
+        memory: &'a mut [u8],
+        range: Range<usize>,
+    ) -> Option<Self> {
         let structure = Structure::of(prog_type)?;
         let size = structure.bytes();
+        let packet = memory.get_mut(range.clone())?;
+        let length = packet.len();
+        // The link layer's header is a part of what these see.
+        let link = matches!(prog_type, ProgType::SchedCls | ProgType::SchedAct | ProgType::Xdp);
         let mut context = Self { words: [0; WORDS], structure, packet: PhantomData };
-        let range = packet.as_mut_ptr_range();
-        let (start, end) = (range.start.expose_provenance(), range.end.expose_provenance());
-        for (index, address) in [start, end, start].into_iter().enumerate() {
+        let whole = memory.as_mut_ptr_range();
+        let (start, limit) = (whole.start.expose_provenance(), whole.end.expose_provenance());
+        let (data, end) = (start + range.start, start + range.end);
+        let network = if link { data + ETHERNET.min(length) } else { data };
+        for (index, address) in [data, end, data, start, limit, network].into_iter().enumerate() {
             if let Some(word) = context.words.get_mut(size / 8 + index) {
                 *word = address as u64;
             }
         }
         if structure == Structure::SkBuff {
-            context.set_u32(0, u32::try_from(packet.len()).unwrap_or(u32::MAX));
+            context.set_u32(skb::LEN, u32::try_from(length).unwrap_or(u32::MAX));
         }
         Some(context)
+    }
+
+    /// Where the packet lies now in the memory that the context was made with.
+    #[must_use]
+    pub fn range(&self) -> Range<usize> {
+        let behind = |index: usize| {
+            self.words.get(self.structure.bytes() / 8 + index).map_or(0, |word| *word as usize)
+        };
+        let start = behind(behind::START);
+        behind(behind::DATA).saturating_sub(start)..behind(behind::END).saturating_sub(start)
     }
 
     /// Sets a 32-bit field by its offset in the structure, a multiple of 4; ignored outside.

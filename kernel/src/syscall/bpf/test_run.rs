@@ -21,6 +21,9 @@ use crate::mem::user::{copy_from_user, copy_to_user};
 const ETHERNET_HEADER: usize = 14;
 /// Longest packet: what fits a page beside its bookkeeping on Linux.
 const PACKET_MAX: usize = 4096 - 320 - 256;
+/// Bytes before and behind a packet for programs that let it grow (Linux:
+/// `XDP_PACKET_HEADROOM`).
+const ROOM: usize = 256;
 /// Words of the longest context that a caller can bring.
 const CONTEXT_WORDS: usize = 12;
 /// After about so many instructions the task looks whether it should stop or give way.
@@ -63,36 +66,39 @@ fn run_packet(request: &Request, program: &LoadedProgram) -> SyscallResult {
     if !(ETHERNET_HEADER..=PACKET_MAX).contains(&size) {
         return Err(Errno::EINVAL);
     }
+    let room = if program.code.bounds().moves_packet { ROOM } else { 0 };
     let mut inline = [0; 256];
     let mut heap;
-    let packet = match inline.get_mut(..size) {
-        Some(packet) => packet,
+    let memory = match inline.get_mut(..size + 2 * room) {
+        Some(memory) => memory,
         None => {
-            heap = super::buffer(size)?;
+            heap = super::buffer(size + 2 * room)?;
             &mut heap[..]
         }
     };
+    let packet = memory.get_mut(room..room + size).ok_or(Errno::EINVAL)?;
     copy_from_user(packet, request.pointer(attr::DATA_IN))?;
     let prog_type = program.code.prog_type();
     // These see the link layer; the others get what it carries.
     let whole = matches!(prog_type, ProgType::SchedCls | ProgType::SchedAct | ProgType::Xdp);
-    let seen = if whole {
-        &mut *packet
-    } else {
-        packet.get_mut(ETHERNET_HEADER..).ok_or(Errno::EINVAL)?
-    };
-    let mut context = PacketContext::new(prog_type, seen).ok_or(Errno::ENOTSUPP)?;
+    let header = if whole { 0 } else { ETHERNET_HEADER };
+    let mut context = PacketContext::with_room(prog_type, memory, room + header..room + size)
+        .ok_or(Errno::ENOTSUPP)?;
     let outcome = repeat(request, program.code.bounds().worst_case, || {
         // The context was made for the program's type.
         let run = program.code.running(|ready| ready.run_packet(&mut context, &KernelHost));
         run.unwrap_or_default()
     })?;
+    // What is there now, with the header that was taken off.
+    let left = context.range();
+    let left = left.start.saturating_sub(header)..left.end;
+    let size = left.len();
     let room = request.u32(attr::DATA_SIZE_OUT) as usize;
     let address = request.pointer(attr::DATA_OUT);
     let short = address != 0 && room != 0 && room < size;
     if address != 0 {
         let count = if short { room } else { size };
-        copy_to_user(address, packet.get(..count).unwrap_or(&[]))?;
+        copy_to_user(address, memory.get(left).and_then(|left| left.get(..count)).unwrap_or(&[]))?;
     }
     request.write_u32(attr::DATA_SIZE_OUT, size as u32)?;
     outcome.report(request)?;

@@ -14,8 +14,11 @@ use kernel_sync::{IrqState, irq};
 
 use super::callback;
 use super::format;
+use super::packet;
 use super::proto::id;
 use super::services::{Fault, KernelServices};
+use super::task;
+use super::text;
 use crate::map::{MAX_TAIL_CALLS, Map, MapError, TailEntry, stack_trace, value};
 
 /// What the helper calls of one run have in common.
@@ -93,13 +96,13 @@ impl<'a> Environment<'a> {
 /// The arguments satisfy the helper's declaration: what must point to memory does.
 pub type Helper = unsafe extern "C" fn(u64, u64, u64, u64, u64, &Environment<'_>) -> u64;
 
-/// Linux's EFAULT, EINVAL and E2BIG, negated, as a program sees them.
+/// Linux's EFAULT and EINVAL, negated, as a program sees them.
 pub(super) const EFAULT: u64 = -14i64 as u64;
 pub(super) const EINVAL: u64 = -22i64 as u64;
 
 /// Makes [`implementation`] from the table of numbers and functions.
 macro_rules! implementations {
-    ($($($number:path)|+ => $function:ident,)+) => {
+    ($($($number:path)|+ => $function:path,)+) => {
         /// The function of the helper with Linux's number; `None` for one that is not implemented.
         #[must_use]
         pub fn implementation(number: i32) -> Option<Helper> {
@@ -118,7 +121,7 @@ macro_rules! implementations {
                     }
                     entry
                 })+
-                _ => return super::network::implementation(number),
+                _ => return None,
             })
         }
     };
@@ -155,6 +158,44 @@ implementations! {
     id::RINGBUF_SUBMIT => ringbuf_submit,
     id::RINGBUF_DISCARD => ringbuf_discard,
     id::RINGBUF_QUERY => ringbuf_query,
+    id::GET_CURRENT_TASK | id::GET_CURRENT_TASK_BTF => task::get_current_task,
+    id::TASK_STORAGE_GET => task::task_storage_get,
+    id::TASK_STORAGE_DELETE => task::task_storage_delete,
+    id::GET_STACK => task::get_stack,
+    id::TRACE_VPRINTK => text::trace_vprintk,
+    id::SNPRINTF => text::snprintf,
+    id::STRTOL => text::strtol,
+    id::STRTOUL => text::strtoul,
+    id::SKB_LOAD_BYTES => packet::skb_load_bytes,
+    id::SKB_LOAD_BYTES_RELATIVE => packet::skb_load_bytes_relative,
+    id::SKB_STORE_BYTES => packet::skb_store_bytes,
+    id::L3_CSUM_REPLACE => packet::l3_csum_replace,
+    id::L4_CSUM_REPLACE => packet::l4_csum_replace,
+    id::CSUM_DIFF => packet::csum_diff,
+    id::CSUM_UPDATE => packet::csum_update,
+    id::SKB_PULL_DATA => packet::skb_pull_data,
+    id::GET_HASH_RECALC => packet::get_hash_recalc,
+    id::SET_HASH => packet::set_hash,
+    id::SET_HASH_INVALID => packet::set_hash_invalid,
+    id::SKB_CHANGE_HEAD => packet::skb_change_head,
+    id::SKB_CHANGE_TAIL => packet::skb_change_tail,
+    id::SKB_VLAN_PUSH => packet::skb_vlan_push,
+    id::SKB_VLAN_POP => packet::skb_vlan_pop,
+    id::GET_CGROUP_CLASSID | id::GET_ROUTE_REALM | id::GET_SOCKET_COOKIE => packet::none,
+    id::SK_LOOKUP_TCP | id::SK_LOOKUP_UDP | id::SKC_LOOKUP_TCP | id::SK_RELEASE => packet::none,
+    id::SKC_TO_TCP_SOCK | id::SKC_TO_TCP6_SOCK | id::SKC_TO_UDP6_SOCK => packet::none,
+    id::SKC_TO_TCP_TIMEWAIT_SOCK | id::SKC_TO_TCP_REQUEST_SOCK => packet::none,
+    id::SKC_TO_UNIX_SOCK | id::SKC_TO_MPTCP_SOCK => packet::none,
+    id::SK_STORAGE_GET | id::SK_STORAGE_DELETE => packet::none,
+    id::GET_LOCAL_STORAGE => packet::get_local_storage,
+    id::SK_FULLSOCK | id::TCP_SOCK | id::GET_LISTENER_SOCK => packet::none,
+    id::GET_SOCKET_UID => packet::get_socket_uid,
+    id::XDP_ADJUST_HEAD => packet::xdp_adjust_head,
+    id::XDP_ADJUST_META => packet::xdp_adjust_meta,
+    id::XDP_ADJUST_TAIL => packet::xdp_adjust_tail,
+    id::XDP_GET_BUFF_LEN => packet::xdp_get_buff_len,
+    id::XDP_LOAD_BYTES => packet::xdp_load_bytes,
+    id::XDP_STORE_BYTES => packet::xdp_store_bytes,
 }
 
 /// A lookup that is quicker than the general one, for a call that is known to be about `map`.

@@ -33,6 +33,9 @@ impl KernelServices for Mock {
     fn current_comm(&self, name: &mut [u8; 16]) {
         name[..5].copy_from_slice(b"lemma");
     }
+    fn current_task(&self) -> u64 {
+        4242
+    }
     fn cpu_id(&self) -> usize {
         self.cpu.load(Ordering::Relaxed)
     }

@@ -1,21 +1,25 @@
 //! Helpers: the functions that programs may call.
 //!
-//! [`proto`] declares them as data: numbers, arguments, results, costs. What they
-//! do is in [`call`] (with `format` and `bytes` for what is in memory, `network` for packets,
-//! and [`callback`] for those that call back); what that needs of the kernel is in [`services`].
+//! [`proto`] declares them as data: numbers, arguments, results, costs. What they do is in
+//! [`call`], with `packet` (and `checksum`), `task` and `text` (and `format`) for those about
+//! such, `bytes` for what needs memory only, and [`callback`] for those that call back; what that
+//! needs of the kernel is in [`services`].
 
 mod bytes;
 pub mod call;
 pub mod callback;
+mod checksum;
 mod format;
 #[cfg(test)]
 pub(crate) mod mock;
-mod network;
+mod packet;
 pub mod proto;
 pub mod services;
 pub mod table;
+mod task;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use call::{Environment, Helper, implementation, is_implemented, quick_lookup};
 pub use proto::{Arg, HelperProto, Ret};

@@ -21,6 +21,11 @@ pub trait KernelServices {
     fn current_uid_gid(&self) -> u64;
     /// The running task's name, zero-terminated and zero-padded.
     fn current_comm(&self, name: &mut [u8; 16]);
+    /// The running task as a number that no other task has while it lives, never 0; 0 where
+    /// there are no tasks.
+    fn current_task(&self) -> u64 {
+        0
+    }
     /// The CPU that this runs on.
     fn cpu_id(&self) -> usize;
     /// A random number; need not be secret.

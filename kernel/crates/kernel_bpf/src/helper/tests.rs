@@ -253,3 +253,109 @@ fn words(word: &mut u64) -> &mut [u8] {
     // SAFETY: eight bytes are eight bytes.
     unsafe { core::slice::from_raw_parts_mut(core::ptr::from_mut(word).cast(), 8) }
 }
+
+#[test]
+fn numbers_are_read_as_c_writes_them() {
+    let services = Mock::default();
+    let read = |number: i32, text: &str, base: u64| {
+        let mut out = [0xaa; 8];
+        let words = [address(text), text.len() as u64, base, address_mut(&mut out)];
+        let used = call(&services, &[], number, &words) as i64;
+        (used, i64::from_ne_bytes(out))
+    };
+    for (text, base, expected) in [
+        ("42", 0, (2, 42)),
+        (" \t-17 rest", 10, (5, -17)),
+        ("0x1F,", 0, (4, 31)),
+        ("0x1F", 16, (4, 31)),
+        ("1f", 16, (2, 31)),
+        ("0755", 0, (4, 493)),
+        ("08", 0, (1, 0)),
+        ("0x", 16, (1, 0)),
+        ("-9223372036854775808", 10, (20, i64::MIN)),
+    ] {
+        assert_eq!(read(id::STRTOL, text, base), expected, "{text}");
+    }
+    let kept = i64::from_ne_bytes([0xaa; 8]);
+    for (text, base, error) in [
+        ("", 0, -22),
+        ("x", 10, -22),
+        ("-", 10, -22),
+        ("1", 7, -22),
+        ("1", 0x110, -22),
+        ("9223372036854775808", 10, -34),
+        ("99999999999999999999", 10, -34),
+    ] {
+        assert_eq!(read(id::STRTOL, text, base), (error, kept), "{text}");
+    }
+    assert_eq!(read(id::STRTOUL, "18446744073709551615", 0), (20, -1));
+    assert_eq!(read(id::STRTOUL, "-1", 0), (-22, kept));
+    assert_eq!(read(id::STRTOUL, "ff", 16), (2, 255));
+}
+
+#[test]
+fn text_is_formatted_into_memory_with_many_numbers() {
+    let services = Mock::default();
+    let numbers = [1u64, 2, 3, 4, 5];
+    let template = b"%d %d %d %d %d\0";
+    let mut out = [0xaa; 8];
+    let print = |out: &mut [u8], bytes: u64| {
+        let words =
+            [address_mut(out), out.len() as u64, address(template), address(&numbers), bytes];
+        call(&services, &[], id::SNPRINTF, &words)
+    };
+    assert_eq!(print(&mut out, 40), 10, "all of it, with its end");
+    assert_eq!(&out, b"1 2 3 4\0");
+    let mut long = [0xaa; 12];
+    assert_eq!(print(&mut long, 40), 10);
+    assert_eq!(&long[..11], b"1 2 3 4 5\0\xaa");
+    assert_eq!(print(&mut [], 40), 10, "only measured");
+    assert_eq!(print(&mut out, 32), EINVAL, "too few numbers");
+    assert_eq!(print(&mut out, 39), EINVAL);
+    let words = [address(template), template.len() as u64, address(&numbers), 40];
+    assert_eq!(call(&services, &[], id::TRACE_VPRINTK, &words), 9);
+    assert_eq!(services.printed.lock().unwrap().pop().unwrap(), "1 2 3 4 5");
+}
+
+#[test]
+fn stacks_are_written_whole_and_zeroed_behind() {
+    let services = Mock::default();
+    let mut out = [0xaa; 24];
+    let to = address_mut(&mut out);
+    assert_eq!(call(&services, &[], id::GET_STACK, &[0, to, 24, 1]), 24);
+    assert_eq!(out[..16], [200u64.to_ne_bytes(), 300u64.to_ne_bytes()].concat());
+    assert_eq!(call(&services, &[], id::GET_STACK, &[0, to, 24, 256]), EFAULT, "no user stack");
+    assert_eq!(out, [0; 24]);
+    assert_eq!(call(&services, &[], id::GET_STACK, &[0, to, 23, 0]), EINVAL);
+    assert_eq!(call(&services, &[], id::GET_STACK, &[0, to, 24, 1 << 11]), EINVAL);
+}
+
+#[test]
+fn tasks_have_values_of_their_own() {
+    let services = Mock::default();
+    let epoch: &'static Epoch = Box::leak(Box::new(Epoch::new()));
+    let environment = MapEnvironment { cpus: 2, seed: 1, epoch };
+    let map_type = MapType::TaskStorage;
+    let def = MapDef { map_type, key_size: 4, value_size: 8, max_entries: 0, flags: 1 };
+    let extras = crate::map::MapExtras { typed: true, ..Default::default() };
+    let map = Map::create_with::<ActiveProfile>(def, &extras, &environment).unwrap();
+    let map = Arc::new(map);
+    let maps = [Arc::clone(&map)];
+    let task = call(&services, &maps, id::GET_CURRENT_TASK_BTF, &[]);
+    let get = |task: u64, initial: u64, flags: u64| {
+        call(&services, &maps, id::TASK_STORAGE_GET, &[address(&*map), task, initial, flags])
+    };
+    assert_eq!(get(task, 0, 0), 0, "not yet");
+    assert_eq!(get(task, 0, 2), 0, "no such flag");
+    assert_eq!(get(0, 0, 1), 0, "no task");
+    let initial = 77u64;
+    let value = get(task, address(&initial), 1);
+    assert_eq!(get(task, 0, 1), value, "what is there stays");
+    // SAFETY: it is a value of the map, of 8 bytes.
+    assert_eq!(unsafe { *core::ptr::with_exposed_provenance::<u64>(value as usize) }, 77);
+    assert_ne!(get(task + 1, 0, 1), value);
+    let delete =
+        |task| call(&services, &maps, id::TASK_STORAGE_DELETE, &[address(&*map), task]) as i64;
+    assert_eq!((delete(task), delete(task), delete(0)), (0, -2, -22));
+    assert_eq!(map.entries(), 1);
+}

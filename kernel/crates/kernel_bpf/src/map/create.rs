@@ -285,6 +285,44 @@ impl Map {
         let own = (extras.fields, extras.map_extra);
         Ok(Self::assemble(def, own, storage, plan.inner, plan.bytes, environment.cpus))
     }
+
+    /// Stands for a map of things that there are none of without a kernel that has them
+    /// (sockets, devices, control groups): always empty. Of control-group storage there is one
+    /// value. For tools that run programs outside of a kernel.
+    ///
+    /// # Errors
+    /// [`MapError::NotSupported`] for a type that holds anything else, or no memory.
+    pub fn stand_in<P: PhysicalProfile>(
+        def: MapDef,
+        environment: &MapEnvironment,
+    ) -> Result<Self, MapError> {
+        let storage = match def.map_type {
+            MapType::CgroupStorage | MapType::PercpuCgroupStorage => {
+                let words = Array::words(1, def.value_size as usize, 1);
+                if words.is_none_or(|words| words.saturating_mul(8) > P::MAX_MAP_BYTES) {
+                    return Err(MapError::OutOfMemory);
+                }
+                let (value, fields) = (def.value_size as usize, ValueFields::default());
+                Storage::Array(Array::new(P::memory(), 1, value, 1, false, fields)?)
+            }
+            MapType::CgroupArray
+            | MapType::Devmap
+            | MapType::DevmapHash
+            | MapType::Cpumap
+            | MapType::Xskmap
+            | MapType::Sockmap
+            | MapType::Sockhash
+            | MapType::ReuseportSockarray
+            | MapType::SkStorage
+            | MapType::InodeStorage
+            | MapType::CgrpStorage => {
+                Storage::Events(Slots::new(P::memory(), 1, environment.epoch)?)
+            }
+            _ => return Err(MapError::NotSupported),
+        };
+        let own = (ValueFields::default(), 0);
+        Ok(Self::assemble(def, own, storage, None, 0, environment.cpus))
+    }
 }
 
 fn storage<P: PhysicalProfile>(

@@ -73,6 +73,10 @@ pub const TASK: &[i32] = &[
     id::GET_CURRENT_TASK,
 ];
 
+/// What maps keep for a task.
+pub const TASK_STORAGE: &[i32] =
+    &[id::GET_CURRENT_TASK_BTF, id::TASK_STORAGE_GET, id::TASK_STORAGE_DELETE];
+
 /// Memory of the task that is running.
 pub const USER_MEMORY: &[i32] = &[id::PROBE_READ_USER, id::PROBE_READ_USER_STR];
 

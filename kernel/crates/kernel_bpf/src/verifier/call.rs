@@ -384,7 +384,7 @@ impl Verifier<'_> {
                 or_null(self, Kind::Socket, reference)
             }
             Ret::Btf(name) => {
-                let id = self.kernel_struct(name)?;
+                let id = self.returned_struct(name)?;
                 Value::pointer(Kind::Btf { id, trusted: true })
             }
             Ret::BtfOrNull(name) => {

@@ -240,10 +240,11 @@ impl Verifier<'_> {
         self.kernel_struct(name)
     }
 
-    /// Structures that are known by name only: kinds of sockets, and what maps point to.
+    /// Structures that are known by name only: kinds of sockets, the task, and what maps point
+    /// to.
     fn opaque(&self) -> impl Iterator<Item = &str> {
         let targets = self.env.maps.iter().flat_map(|map| &map.pointers);
-        OPAQUE_SOCKETS.into_iter().chain(targets.map(|field| &*field.target))
+        OPAQUE_SOCKETS.into_iter().chain([TASK]).chain(targets.map(|field| &*field.target))
     }
 
     /// The kernel's structure of a name.
@@ -446,6 +447,9 @@ impl Verifier<'_> {
             .register(base))
     }
 }
+
+/// The kernel's structure of a task.
+const TASK: &str = "task_struct";
 
 /// Marks a structure that is known by name only: a position in `Verifier::opaque`.
 const OPAQUE: u32 = 1 << 31;

@@ -125,6 +125,9 @@ impl KernelServices for Host {
     fn current_comm(&self, name: &mut [u8; 16]) {
         name[..4].copy_from_slice(b"test");
     }
+    fn current_task(&self) -> u64 {
+        8
+    }
     fn cpu_id(&self) -> usize {
         1
     }
