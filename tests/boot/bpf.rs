@@ -130,6 +130,16 @@ fn examples_give_the_output_they_promise(arch: Arch) {
     guest.succeed("bpf map dump .bss");
     assert!(guest.succeed("bpf log").contains("first write"));
     guest.succeed("bpf unload globals");
+
+    // Each thread's value lives as long as the thread, and is nobody else's.
+    guest.succeed("bpf load /lib/bpf/slowest.o slowest");
+    guest.succeed("bpf attach call_starts");
+    guest.succeed("bpf attach call_ends");
+    guest.succeed("sleep 1");
+    let longest = sum(&guest.succeed("bpf map dump slowest"));
+    assert!(longest >= 1_000_000_000, "{longest} ns in all, with a second's sleep");
+    guest.succeed("bpf unload call_starts");
+    guest.succeed("bpf unload call_ends");
     guest.shut_down(0);
 }
 

@@ -36,6 +36,10 @@ impl KernelServices for KernelHost {
         *name = current_name();
     }
 
+    fn current_task(&self) -> u64 {
+        mcore::try_current().map_or(0, |task| task.identity())
+    }
+
     #[inline]
     fn cpu_id(&self) -> usize {
         Arch::cpu_id()

@@ -1,9 +1,10 @@
 //! [`LoadedMap`]: a map with its number and name, as `bpf(2)` knows it.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use kernel_abi::bpf::OBJ_NAME_LEN;
-use kernel_bpf::map::Map;
+use kernel_bpf::map::{Map, MapType};
 
 use super::BpfManager;
 use super::btf::LoadedBtf;
@@ -26,8 +27,37 @@ pub struct MapTypes {
     pub value_type_id: u32,
 }
 
+/// How many maps keep something for tasks: without any, the end of a task looks for none.
+static TASK_MAPS: AtomicUsize = AtomicUsize::new(0);
+
+impl LoadedMap {
+    /// Counts a new map among those that keep something for tasks, if it is one.
+    pub(super) fn count(&self) {
+        if self.map.def().map_type == MapType::TaskStorage {
+            TASK_MAPS.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Removes what maps keep for a task that ends.
+pub(super) fn forget_task(identity: u64) {
+    if TASK_MAPS.load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    let Some(manager) = BpfManager::get() else { return };
+    let mut id = 0;
+    while let Some((next, map)) = manager.maps.next_after(id) {
+        // Most maps are of other types, or have nothing for it.
+        let _ = map.map.forget_task(identity);
+        id = next;
+    }
+}
+
 impl Drop for LoadedMap {
     fn drop(&mut self) {
+        if self.map.def().map_type == MapType::TaskStorage {
+            TASK_MAPS.fetch_sub(1, Ordering::Relaxed);
+        }
         // The programs in an array may use the array: nobody else would let them go. They go
         // when no CPU can be on its way into one.
         if self.map.clear_programs() {

@@ -61,6 +61,7 @@ pub fn init() {
     };
     let _ = MANAGER.set(manager);
     mcore::mtask::timer::set_observer(events::timer);
+    mcore::mtask::exit::set_observer(map::forget_task);
     procfs::register("bpf", "hooks", listing::hooks);
     procfs::register("bpf", "trace", listing::trace);
 }
@@ -101,7 +102,9 @@ impl BpfManager {
         self.maps
             .insert(|id| {
                 map.set_id(id);
-                LoadedMap { id, name, map, types }
+                let loaded = LoadedMap { id, name, map, types };
+                loaded.count();
+                loaded
             })
             .ok_or(MapError::OutOfMemory)
     }

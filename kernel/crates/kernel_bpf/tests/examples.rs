@@ -157,6 +157,40 @@ fn globals_are_maps() {
 }
 
 #[test]
+fn slowest_times_each_threads_calls() {
+    let Some(clang) = clang() else { return };
+    let object = Object::parse(&compile(clang, &examples().join("slowest.bpf.c"))).unwrap();
+    let maps = create_maps(&object, &environment());
+    let ready: Vec<Interpreter<ActiveProfile>> = object
+        .programs
+        .iter()
+        .map(|program| {
+            let program = program.to_program(&object, &maps, Arc::ptr_eq).unwrap();
+            let verified = verify(program, &ActiveProfile::verify_options());
+            Interpreter::new(&verified.unwrap_or_else(|rejection| panic!("{rejection}"))).unwrap()
+        })
+        .collect();
+    let run = |index: usize, context: &[u64]| {
+        let mut bytes: Vec<u8> = context.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        assert_eq!(ready[index].run(&mut bytes, &Host::default()), Some(0));
+    };
+    let (running, slowest) = (map(&object, &maps, "running"), map(&object, &maps, "slowest"));
+    run(1, &sys_exit(1, 0));
+    assert_eq!((running.entries(), slowest.entries()), (0, 0), "nothing had begun");
+    run(0, &sys_enter(1, [0; 6]));
+    assert_eq!(running.entries(), 1);
+    run(1, &sys_exit(2, 0));
+    assert_eq!(slowest.entries(), 0, "another call");
+    run(1, &sys_exit(1, 0));
+    run(1, &sys_exit(1, 0));
+    assert_eq!(slowest.keys(), [1u64.to_ne_bytes()]);
+    // The thread ends, and what was kept for it goes.
+    running.forget_task(8).unwrap();
+    assert_eq!(running.entries(), 0);
+    assert!(running.forget_task(8).is_err());
+}
+
+#[test]
 fn each_wrong_program_is_refused_for_its_one_cause() {
     for (name, cause, line) in [
         ("bad_oob", Cause::OutOfBounds, "table->slots[nr]++;"),
@@ -183,5 +217,5 @@ fn nothing_is_forgotten() {
     for entry in std::fs::read_dir(examples()).unwrap() {
         sources += usize::from(entry.unwrap().file_name().to_string_lossy().ends_with(".bpf.c"));
     }
-    assert_eq!(sources, 14, "a new example needs a test here");
+    assert_eq!(sources, 15, "a new example needs a test here");
 }

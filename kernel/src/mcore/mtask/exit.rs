@@ -3,6 +3,8 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
+use kernel_sync::OnceCell;
+
 use super::super::context::current;
 use super::family::{self, Found, INIT_PID, WaitRequest};
 use super::futex;
@@ -13,6 +15,17 @@ use super::task::TaskState;
 use super::wait::Interrupted;
 use crate::arch::{Arch, Architecture};
 use crate::mem::user::write_user;
+
+/// Is told the identity of each user task that ends, by the task itself.
+pub type Observer = fn(u64);
+
+static OBSERVER: OnceCell<Observer> = OnceCell::new();
+
+/// Says who is told of tasks that end; who keeps something for them is above this module. A
+/// second call changes nothing.
+pub fn set_observer(observer: Observer) {
+    let _ = OBSERVER.set(observer);
+}
 
 /// Ends the process of the running task with this exit code, and the task.
 pub fn exit_group(code: u32) -> ! {
@@ -51,6 +64,10 @@ fn leave() {
         if let Ok(key) = futex::Key::of_user(child_tid, false) {
             futex::wake(key, u32::MAX, 1);
         }
+    }
+    let identity = task.take_identity();
+    if let Some(observer) = OBSERVER.get() {
+        observer(identity);
     }
     let last = {
         let mut threads = process.threads.lock();

@@ -114,6 +114,8 @@ pub struct Task {
     /// Signals that it waits for although it may hold them off. Written by the task itself only.
     pub(super) awaited: AtomicU64,
     name: SpinLock<[u8; NAME_BYTES]>,
+    /// What no other task ever has; 0 once the task has given up what it had.
+    identity: AtomicU64,
     /// A thread of the kernel: runs no user code.
     kernel: bool,
 }
@@ -131,6 +133,8 @@ impl Task {
         name: [u8; NAME_BYTES],
     ) -> Self {
         let kernel = process.pid() == 0;
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let identity = AtomicU64::new(LAST.fetch_add(1, Ordering::Relaxed) + 1);
         Self {
             tid: AtomicU32::new(tid),
             process,
@@ -146,6 +150,7 @@ impl Task {
             blocked: AtomicU64::new(0),
             awaited: AtomicU64::new(0),
             name: SpinLock::new(name),
+            identity,
             kernel,
         }
     }
@@ -171,6 +176,18 @@ impl Task {
         let stack = KernelStack::new()?;
         let own = Own::of_kernel(Arch::new_context(stack.top(), entry, argument));
         Ok(Self::build(tid, Process::kernel(), Some(stack), own, name_from(name.as_bytes())))
+    }
+
+    /// A number that no other task has had or will have; 0 for a task at its end, for which
+    /// nothing may be kept any more.
+    #[inline]
+    pub fn identity(&self) -> u64 {
+        self.identity.load(Ordering::Relaxed)
+    }
+
+    /// Ends the task's identity, and returns it.
+    pub(super) fn take_identity(&self) -> u64 {
+        self.identity.swap(0, Ordering::Relaxed)
     }
 
     /// The thread's number.

@@ -19,10 +19,6 @@ use crate::syscall::errno::OrErrno;
 pub(super) fn create(request: &Request) -> SyscallResult {
     request.ends_at(map_create::END)?;
     let map_type = MapType::from_number(request.u32(map_create::MAP_TYPE)).ok_or(Errno::EINVAL)?;
-    // Its helpers need to know tasks, and when they end, which this kernel does not tell them.
-    if map_type == MapType::TaskStorage {
-        return Err(Errno::ENOTSUPP);
-    }
     let flags = request.u32(map_create::MAP_FLAGS);
     let name = request.name(map_create::MAP_NAME)?;
     // No devices and no module types here; `map_extra` is for bloom filters.
@@ -125,6 +121,7 @@ fn with_key<T>(
     }
     with_bytes(size, |key| {
         copy_from_user(key, address)?;
+        keyed_by_process(map)?;
         then(key)
     })
 }
@@ -138,6 +135,12 @@ pub(super) fn open(handle: &Handle, read: bool, write: bool) -> Result<&LoadedMa
         return Err(Errno::EPERM);
     }
     Ok(map)
+}
+
+/// Keys of task storage are descriptors of processes (`pidfd_open(2)`), of which there are none
+/// in this kernel: whatever descriptor it is, it is not one.
+fn keyed_by_process(map: &LoadedMap) -> Result<(), Errno> {
+    if map.map.def().map_type == MapType::TaskStorage { Err(Errno::EBADF) } else { Ok(()) }
 }
 
 /// `BPF_MAP_LOOKUP_ELEM`.
