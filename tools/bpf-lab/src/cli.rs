@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{batch, command, conformance};
+use crate::{batch, command, conformance, hex};
 
 /// Verifies, runs, measures and signs BPF programs with Lemma's engine.
 #[derive(Parser, Debug)]
@@ -71,11 +71,7 @@ fn plugin_order(arguments: Vec<OsString>) -> Vec<OsString> {
             _ => words.push(argument),
         }
     }
-    let is_memory = |word: &OsString| {
-        word.to_str().is_some_and(|text| {
-            text.chars().all(|c| c.is_ascii_hexdigit() || c.is_ascii_whitespace())
-        })
-    };
+    let is_memory = |word: &OsString| word.to_str().is_some_and(|text| hex::decode(text).is_ok());
     if words.get(1).is_some_and(is_memory) && words.get(2).is_some_and(|w| w == "conformance") {
         words.swap(1, 2);
     }
@@ -101,6 +97,8 @@ mod tests {
         let expected = ["bpf-lab", "conformance", "aa bb", "--engine", "jit"];
         assert_eq!(order(&["bpf-lab", "aa bb", "conformance --engine jit"]), expected);
         assert_eq!(order(&["bpf-lab", "aa bb", "conformance", "--engine", "jit"]), expected);
+        let prefixed = ["bpf-lab", "0xAA,0xbb", "conformance"];
+        assert_eq!(order(&prefixed), ["bpf-lab", "conformance", "0xAA,0xbb"]);
         assert_eq!(order(&expected), expected);
         assert_eq!(order(&["bpf-lab", "disasm", "ab"]), ["bpf-lab", "disasm", "ab"]);
     }

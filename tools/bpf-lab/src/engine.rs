@@ -83,6 +83,17 @@ impl Profile {
     }
 }
 
+impl Profile {
+    /// What stands for a map of things that this machine has none of.
+    pub(crate) fn stand_in(self, def: MapDef) -> Result<Map, MapError> {
+        let environment = crate::host::map_environment();
+        match self {
+            Self::Cloud => Map::stand_in::<CloudProfile>(def, &environment),
+            Self::Embedded => Map::stand_in::<EmbeddedProfile>(def, &environment),
+        }
+    }
+}
+
 /// A program that can be run any number of times.
 pub(crate) enum Ready {
     Cloud(Interpreter<CloudProfile>),

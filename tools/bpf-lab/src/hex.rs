@@ -8,7 +8,8 @@ use anyhow::{Result, bail};
 pub(crate) fn decode(text: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 2);
     for word in text.split(|c: char| c.is_whitespace() || c == ',') {
-        let digits = word.strip_prefix("0x").unwrap_or(word).as_bytes();
+        let digits =
+            word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")).unwrap_or(word).as_bytes();
         for pair in digits.chunks(2) {
             let [high, low] = *pair else { bail!("an odd number of hexadecimal digits") };
             bytes.push(digit(high)? << 4 | digit(low)?);
@@ -38,6 +39,7 @@ mod tests {
     fn reads_what_tools_write() {
         assert_eq!(decode("b7 00 0a\n").unwrap(), [0xb7, 0, 10]);
         assert_eq!(decode("0xB7,0x00").unwrap(), [0xb7, 0]);
+        assert_eq!(decode(" 0XB70a\r\n\tFf ").unwrap(), [0xb7, 10, 255]);
         assert_eq!(decode("").unwrap(), Vec::<u8>::new());
         assert!(decode("b70").is_err());
         assert!(decode("zz").is_err());

@@ -46,6 +46,10 @@ impl KernelServices for Host {
         }
     }
 
+    fn current_task(&self) -> u64 {
+        u64::from(std::process::id())
+    }
+
     fn cpu_id(&self) -> usize {
         0
     }

@@ -39,6 +39,9 @@ pub(crate) struct Input {
 
 /// Bytes of a packet that nobody gave.
 const DEFAULT_PACKET: usize = 64;
+/// Bytes before and behind a packet into which programs may let it grow (Linux:
+/// `XDP_PACKET_HEADROOM`, and the page that a test packet has).
+const ROOM: usize = 256;
 
 /// Runs a verified program once and returns r0.
 pub(crate) fn run_on(
@@ -72,7 +75,7 @@ fn run_raw(
 fn run_packet(
     ready: &Ready,
     prog_type: ProgType,
-    data: &mut [u8],
+    data: &mut Vec<u8>,
     fields: &[u8],
     services: &dyn KernelServices,
 ) -> Result<u64> {
@@ -81,8 +84,12 @@ fn run_packet(
     }
     let protocol = protocol(data);
     let link_layer = matches!(prog_type, ProgType::Xdp | ProgType::SchedCls | ProgType::SchedAct);
-    let packet = data.get_mut(if link_layer { 0 } else { ETHERNET }..).unwrap_or_default();
-    let Some(mut context) = PacketContext::new(prog_type, packet) else {
+    let mut memory = vec![0; ROOM];
+    memory.extend_from_slice(data);
+    let end = memory.len();
+    memory.resize(end + ROOM, 0);
+    let start = ROOM + if link_layer { 0 } else { ETHERNET };
+    let Some(mut context) = PacketContext::with_room(prog_type, &mut memory, start..end) else {
         bail!("there is no test run for this program type");
     };
     if prog_type == ProgType::Xdp {
@@ -96,7 +103,13 @@ fn run_packet(
             context.set_u32(index * 4, u32::from_ne_bytes(*word));
         }
     }
-    ready.run_packet(&mut context, services).context("there is no test run for this program type")
+    let result = ready.run_packet(&mut context, services);
+    let after = context.range();
+    // What the program left, below the link layer's header where that was taken off.
+    let left = memory.get(after).unwrap_or_default();
+    data.truncate(start - ROOM);
+    data.extend_from_slice(left);
+    result.context("there is no test run for this program type")
 }
 
 /// `skb->protocol`, in network order as programs see it: the type field of the header, or

@@ -309,3 +309,106 @@ fn maps_of_programs_and_of_maps_are_filled() {
     let verdict = one(with_map(json!([inner, outer, close]), look));
     assert_eq!((&verdict["verdict"], &verdict["retvals"]), (&json!("accept"), &json!([5])));
 }
+
+#[test]
+fn types_are_given_by_number_or_name() {
+    let case = |fields: Value| {
+        let mut case =
+            json!({ "name": "typed", "insns": hex("r0 = *(u32 *)(r1 + 4)\n r0 *= 2\n exit") });
+        case.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        one(case)["verdict"].clone()
+    };
+    // The second field of a socket buffer is a number, of an XDP context a packet's end.
+    for fields in [
+        json!({ "prog_type": SCHED_CLS }),
+        json!({ "prog_type": "sched_cls" }),
+        json!({ "prog_type": "BPF_PROG_TYPE_SCHED_CLS", "prog_type_name": null }),
+        json!({ "prog_type": null, "prog_type_name": "sched_cls", "unknown": [1] }),
+    ] {
+        assert_eq!(case(fields.clone()), "accept", "{fields}");
+    }
+    assert_eq!(case(json!({ "prog_type": "XDP" })), "reject", "a pointer is multiplied");
+    assert_eq!(case(json!({ "prog_type": "no_such" })), "error");
+    assert_eq!(case(json!({})), "error");
+}
+
+#[test]
+fn every_map_type_can_be_verified_with() {
+    for map_type in kernel_bpf::map::MapType::ALL {
+        use kernel_bpf::map::MapType as M;
+        let (key, value, entries, flags) = match map_type {
+            M::Ringbuf | M::UserRingbuf => (0, 0, 4096, 0),
+            M::Queue | M::Stack => (0, 4, 1, 0),
+            M::BloomFilter => (0, 4, 1, 0),
+            M::LpmTrie => (8, 4, 1, 1),
+            M::StackTrace => (4, 8, 1, 0),
+            M::SkStorage | M::InodeStorage | M::TaskStorage | M::CgrpStorage => (4, 8, 0, 1),
+            M::CgroupStorage | M::PercpuCgroupStorage => (16, 64, 0, 0),
+            _ => (4, 4, 1, 0),
+        };
+        let types = "9feb0100180000000000000010000000100000000500000000000000000000010400000020000001\
+                     00696e7400";
+        let mut create = json!({ "op": "map_create", "fd": 100, "type": map_type.number(),
+            "key_size": key, "value_size": value, "max_entries": entries, "map_flags": flags,
+            "name": null, "btf_fd": -1, "inner_map_fd": null });
+        let mut operations = Vec::new();
+        if map_type == M::TaskStorage {
+            create["btf_fd"] = json!(7);
+            create["btf_value_type_id"] = json!(1);
+            operations.push(json!({ "op": "btf_load", "fd": 7, "btf": types }));
+        }
+        if matches!(map_type, M::ArrayOfMaps | M::HashOfMaps) {
+            create["inner_map_fd"] = json!(9);
+            operations.push(json!({ "op": "map_create", "fd": 9, "type": 2, "key_size": 4,
+                "value_size": 4, "max_entries": 1 }));
+        }
+        operations.push(create);
+        let verdict = one(with_map(json!({ "ops": operations, "patch_fd": 100 }), "r0 = 0\n exit"));
+        assert_eq!(verdict["verdict"], "accept", "{} {verdict}", map_type.name());
+        let known = matches!(map_type, M::StructOps | M::UserRingbuf | M::Arena);
+        let retvals = if known { json!([]) } else { json!([0]) };
+        assert_eq!(verdict["retvals"], retvals, "{} {verdict}", map_type.name());
+    }
+}
+
+#[test]
+fn maps_of_what_a_host_has_none_of_are_empty() {
+    let create = |map_type: u32, key: u32, value: u32, entries: u32| {
+        json!([{ "op": "map_create", "fd": 1, "type": map_type, "key_size": key,
+                 "value_size": value, "max_entries": entries, "map_flags": 0 }])
+    };
+    // A map of sockets for XDP: no socket in it.
+    let mut case = with_map(create(17, 4, 4, 1), LOOKUP);
+    case["prog_type"] = json!(XDP);
+    assert_eq!(one(case)["retvals"], json!([0]));
+    // A control group's storage: a value of zeros.
+    let storage = "r2 = 0\n call bpf_get_local_storage\n r1 = *(u32 *)(r0 + 0)\n r1 += 7
+        *(u32 *)(r0 + 60) = r1\n r0 = *(u32 *)(r0 + 60)\n r0 &= 1\n exit";
+    let mut case = with_map(create(19, 16, 64, 0), storage);
+    case["prog_type"] = json!(8);
+    assert_eq!(one(case)["retvals"], json!([1]));
+    // An operation that nobody knows is an error on the lines that need it.
+    let verdict = one(with_map(json!([{ "op": "map_shake", "fd": 1 }]), LOOKUP));
+    assert_eq!(verdict["verdict"], "error", "{verdict}");
+}
+
+#[test]
+fn packets_can_grow_in_a_run() {
+    // Two tags: the first goes into the packet when the second comes.
+    let program = "r6 = r1\n r2 = 0\n r3 = 5\n call bpf_skb_vlan_push\n r1 = r6\n r2 = 0\n r3 = 6
+        call bpf_skb_vlan_push\n r0 = *(u16 *)skb[14]\n exit";
+    let verdict = one(json!({ "name": "tags", "prog_type": SCHED_CLS, "license": "GPL",
+        "insns": hex(program), "run": true, "runs": [{ "data": "00".repeat(64), "retval": 5 }] }));
+    assert_eq!(verdict["retvals"], json!([5]), "{verdict}");
+}
+
+#[test]
+fn a_trusted_case_without_runs_runs_once_on_its_data() {
+    let program = hex("r0 = *(u8 *)(r1 + 1)\n exit");
+    let case = json!({ "name": "t", "trusted": true, "r1": "buffer", "insns": program,
+                       "data": "0a0b0c", "frag_data": null, "nr_testruns": null });
+    assert_eq!(one(case.clone())["retvals"], json!([11]));
+    let mut sized = case;
+    sized["runs"] = json!([{ "data_size": 2, "result": 11 }, { "data_size": 3 }]);
+    assert_eq!(one(sized)["retvals"], json!([11, 11]));
+}

@@ -35,9 +35,9 @@ where
 pub(crate) struct Case {
     #[serde(default)]
     pub(crate) name: Value,
-    /// Number in `union bpf_attr`; without it, `prog_type_name`.
+    /// Number in `union bpf_attr`, or name; without it, `prog_type_name`.
     #[serde(default)]
-    pub(crate) prog_type: Option<u32>,
+    pub(crate) prog_type: Option<TypeOf>,
     #[serde(default)]
     pub(crate) prog_type_name: Option<String>,
     #[serde(default, deserialize_with = "nullable")]
@@ -98,6 +98,15 @@ pub(crate) struct Case {
     pub(crate) stack_depth: u32,
 }
 
+/// A program's type.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum TypeOf {
+    Number(u32),
+    /// As bpftool names it, or as Linux's header does.
+    Name(String),
+}
+
 /// The descriptor of a map belongs into this `ld_imm64`.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Fixup {
@@ -111,7 +120,7 @@ pub(crate) struct Run {
     #[serde(default)]
     pub(crate) data: Hex,
     /// How much of the case's `data` a trusted program gets.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub(crate) data_size: usize,
 }
 
@@ -188,6 +197,9 @@ pub(crate) enum Operation {
         insns: Hex,
     },
     Close {},
+    /// One that this tool does not know: a case that needs it is not judged.
+    #[serde(other)]
+    Unknown,
 }
 
 /// `BPF_MAP_CREATE`.

@@ -18,7 +18,7 @@ use kernel_bpf::program::{Program, ProgramError};
 use kernel_bpf::trusted::Trust;
 use kernel_bpf::verifier::{VerifyOptions, load_flags, verify};
 
-use super::case::{Argument, Case, MapKind};
+use super::case::{Argument, Case, MapKind, Run, TypeOf};
 use super::maps::{self, CaseMap, Purpose};
 use super::verdict::{Decision, Verdict};
 use crate::conformance;
@@ -149,16 +149,23 @@ fn undecodable(case: &Case, error: ProgramError, start: Instant) -> Verdict {
 }
 
 fn prog_type(case: &Case) -> Result<ProgType> {
-    match (case.prog_type, &case.prog_type_name) {
-        (Some(number), name) => ProgType::from_number(number).with_context(|| {
+    match (&case.prog_type, &case.prog_type_name) {
+        (Some(TypeOf::Number(number)), name) => ProgType::from_number(*number).with_context(|| {
             format!("program type {number} ({}) is not known", name.as_deref().unwrap_or("?"))
         }),
-        (None, Some(name)) => ProgType::ALL
-            .into_iter()
-            .find(|known| known.name() == name)
-            .with_context(|| format!("program type {name} is not known")),
+        (Some(TypeOf::Name(name)), _) | (None, Some(name)) => type_by_name(name),
         (None, None) => bail!("the case has no program type"),
     }
+}
+
+/// The type that is named as bpftool does (`xdp`) or as Linux's header does
+/// (`BPF_PROG_TYPE_XDP`).
+fn type_by_name(name: &str) -> Result<ProgType> {
+    let plain = name.strip_prefix("BPF_PROG_TYPE_").unwrap_or(name);
+    ProgType::ALL
+        .into_iter()
+        .find(|known| known.name().eq_ignore_ascii_case(plain))
+        .with_context(|| format!("program type {name} is not known"))
 }
 
 /// One map for each kind that the case's fixups name, in the order of their first use.
@@ -269,7 +276,9 @@ fn run_trusted(case: &Case, setting: &Setting) -> Result<Verdict> {
     verdict.micros = micros(start);
     let host = Host::default();
     let repetitions = case.nr_testruns.unwrap_or(1).max(1);
-    for run in case.runs.iter().flatten() {
+    // Without a list of runs there is one, on all of the data.
+    let whole = [Run { data_size: case.data.0.len(), ..Run::default() }];
+    for run in case.runs.as_deref().unwrap_or(&whole) {
         let mut data = case.data.0.clone();
         data.resize(run.data_size, 0);
         if r1 == Argument::Skb {

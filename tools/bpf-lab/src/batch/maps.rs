@@ -143,6 +143,7 @@ fn perform(
             descriptors.programs.insert(*fd, program.map_err(|error| format!("{error:#}")));
         }
         Operation::Close {} => {}
+        Operation::Unknown => bail!("an operation that this tool does not know"),
     }
     Ok(())
 }
@@ -181,9 +182,11 @@ fn map_create(
     };
     let map = match profile.create_map(def, &extras) {
         Ok(map) => Ok(Arc::new(map)),
-        Err(MapError::NotSupported) => {
-            Err(format!("no map of type {} can be created", map_type.name()))
-        }
+        // Maps of what this machine has none of: programs run as if they were empty.
+        Err(MapError::NotSupported) => profile
+            .stand_in(def)
+            .map(Arc::new)
+            .map_err(|error| format!("no map of type {} can be created: {error}", map_type.name())),
         Err(error) => bail!("map_create: {error}"),
     };
     let inner = inner.map(|inner| (inner.def, inner.fields));
