@@ -9,6 +9,7 @@ mod files;
 mod guest;
 mod kernel;
 mod media;
+mod objects;
 mod readme;
 mod screen;
 mod session;

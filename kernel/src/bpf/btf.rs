@@ -1,4 +1,5 @@
-//! [`LoadedBtf`]: type information that user space has loaded (`BPF_BTF_LOAD`).
+//! [`LoadedBtf`]: type information that user space has loaded (`BPF_BTF_LOAD`), and the kernel's
+//! own.
 
 use alloc::vec::Vec;
 
@@ -12,6 +13,8 @@ pub struct LoadedBtf {
     /// As it was loaded, for `BPF_OBJ_GET_INFO_BY_FD`.
     pub bytes: Vec<u8>,
     pub types: Btf,
+    /// The kernel's name for what it made itself; empty for what was loaded.
+    pub name: &'static str,
 }
 
 impl Drop for LoadedBtf {

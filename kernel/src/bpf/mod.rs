@@ -48,6 +48,8 @@ pub struct BpfManager {
     maps: IdTable<LoadedMap>,
     links: IdTable<Link>,
     btfs: IdTable<LoadedBtf>,
+    /// What this kernel shows its programs: the first number, held for good.
+    own_types: OnceCell<Arc<LoadedBtf>>,
 }
 
 /// Makes the manager. Called once at start-up, before the first system call.
@@ -58,7 +60,9 @@ pub fn init() {
         maps: IdTable::new(),
         links: IdTable::new(),
         btfs: IdTable::new(),
+        own_types: OnceCell::new(),
     };
+    manager.describe();
     let _ = MANAGER.set(manager);
     mcore::mtask::timer::set_observer(events::timer);
     mcore::mtask::exit::set_observer(map::forget_task);
@@ -115,7 +119,19 @@ impl BpfManager {
         bytes: alloc::vec::Vec<u8>,
         types: kernel_bpf::btf::Btf,
     ) -> Option<Arc<LoadedBtf>> {
-        self.btfs.insert(|id| LoadedBtf { id, bytes, types })
+        self.btfs.insert(|id| LoadedBtf { id, bytes, types, name: "" })
+    }
+
+    /// Lists the types that this kernel shows its programs, under Linux's name, so that loaders
+    /// fit objects to them.
+    fn describe(&self) {
+        let bytes = kernel_bpf::btf::kernel_types();
+        // They are made well: a test of the engine says so.
+        let Ok(types) = kernel_bpf::btf::Btf::parse(&bytes) else { return };
+        let own = self.btfs.insert(|id| LoadedBtf { id, bytes, types, name: "vmlinux" });
+        if let Some(own) = own {
+            let _ = self.own_types.set(own);
+        }
     }
 
     /// Attaches a loaded program to the hook with this attach type, for as long as the program

@@ -7,7 +7,7 @@ use crate::calls::{self, Kind, Map};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use kernel_abi::bpf::{map_info, prog_info};
+use kernel_abi::bpf::{btf_info, map_info, prog_info};
 use kernel_bpf::map::MapType;
 use kernel_bpf::prog_type::ProgType;
 use lemma_rt::rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -227,7 +227,6 @@ pub fn cpus() -> usize {
 
 /// The bytes of loaded types.
 pub fn types(id: u32) -> Result<Vec<u8>> {
-    use kernel_abi::bpf::btf_info;
     let fd = calls::by_id(Kind::Types, id)?;
     let mut room = alloc::vec![0; btf_info::SIZE];
     // SAFETY: no pointer is set, so nothing is written but the structure.
@@ -240,6 +239,21 @@ pub fn types(id: u32) -> Result<Vec<u8>> {
     // SAFETY: the buffer is as long as said.
     unsafe { calls::information(fd.as_fd(), &mut room) }?;
     Ok(bytes)
+}
+
+/// The types that the kernel shows its programs; `None` from a kernel that lists none.
+pub fn kernel_types() -> Option<Vec<u8>> {
+    calls::ids(Kind::Types).ok()?.into_iter().find_map(|id| {
+        let fd = calls::by_id(Kind::Types, id).ok()?;
+        let mut room = alloc::vec![0; btf_info::SIZE];
+        // SAFETY: no pointer is set, so nothing is written but the structure.
+        let length = unsafe { calls::information(fd.as_fd(), &mut room) }.ok()?;
+        room.truncate(length);
+        if Structure(room).u32(btf_info::KERNEL_BTF) == 0 {
+            return None;
+        }
+        types(id).ok()
+    })
 }
 
 /// `/proc/bpf/hooks`, line by line, the header first.

@@ -8,6 +8,7 @@
 //! | [`info`] | what the kernel says of programs, maps and hooks |
 //! | [`find`] | programs and maps by number, name or path |
 //! | [`values`] | keys and values as text, by their types |
+//! | [`signing`] | which objects may be loaded |
 //! | [`ring`] | reading a ring buffer |
 //! | [`table`] | columns that line up, times with units |
 //!
@@ -22,6 +23,7 @@ pub mod find;
 pub mod info;
 pub mod object;
 pub mod ring;
+pub mod signing;
 pub mod table;
 pub mod values;
 

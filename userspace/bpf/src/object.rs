@@ -1,8 +1,8 @@
 //! Loads a compiled object: makes its maps, loads its types and programs, and pins them.
 
 use crate::calls::{self, NewMap, NewProgram};
-use crate::info::{MapInfo, ProgramInfo};
-use crate::{PINS, attach_type, hook_names};
+use crate::info::{self, MapInfo, ProgramInfo};
+use crate::{PINS, attach_type, hook_names, signing};
 use alloc::ffi::CString;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -62,7 +62,16 @@ pub fn load(path: &str, pins: Pins<'_>) -> Result<Vec<Loaded>, Failure> {
     let object = |text: String| Failure::Object(text);
     let bytes =
         io::read_file(path).map_err(|error| object(format!("{path}: {}", error_text(error))))?;
-    let mut parsed = Object::parse(&bytes).map_err(|error| object(format!("{path}: {error}")))?;
+    let policy = signing::Policy::read().map_err(object)?;
+    let admitted = signing::admit(&policy, &bytes);
+    let admitted = admitted.map_err(|error| object(format!("{path}: {error}")))?;
+    let parsed = Object::parse(admitted.object);
+    let mut parsed = parsed.map_err(|error| object(format!("{path}: {error}")))?;
+    if let Some(version) = admitted.version {
+        let names = parsed.programs.iter().map(|program| program.name.as_str());
+        let checked = signing::no_older(version, names);
+        checked.map_err(|error| object(format!("{path}: {error}")))?;
+    }
     if parsed.programs.is_empty() {
         return Err(object(format!("{path}: there is no program in it")));
     }
@@ -89,6 +98,9 @@ pub fn load(path: &str, pins: Pins<'_>) -> Result<Vec<Loaded>, Failure> {
         let fd = load_one(program, &fds, &license, types.as_ref())?;
         let info = ProgramInfo::of(fd.as_fd())
             .map_err(|error| object(format!("{}: {}", program.name, error_text(error))))?;
+        if let Some(version) = admitted.version {
+            signing::remember(version, info.id).map_err(object)?;
+        }
         let pin = pin_path(pins, &info, several);
         pin_at(&pin, &fd).map_err(object)?;
         loaded.push(Loaded { fd, info, hook: hook_of(&program.attach), pin: Some(pin) });
@@ -108,10 +120,10 @@ pub fn load(path: &str, pins: Pins<'_>) -> Result<Vec<Loaded>, Failure> {
 /// Fits an object to the kernel that runs: its types, and its version.
 fn fit(object: &mut Object) -> Result<(), String> {
     if object.needs_kernel_types() {
-        let bytes = io::read_file(KERNEL_TYPES).map_err(|error| {
-            format!("it needs the kernel's types: {KERNEL_TYPES}: {}", error_text(error))
-        })?;
-        let types = Btf::parse(&bytes).map_err(|error| format!("{KERNEL_TYPES}: {error}"))?;
+        // Linux has a file; Lemma lists them with those that were loaded.
+        let bytes = io::read_file(KERNEL_TYPES).ok().or_else(info::kernel_types);
+        let bytes = bytes.ok_or("it needs the kernel's types, and the kernel tells none")?;
+        let types = Btf::parse(&bytes).map_err(|error| format!("the kernel's types: {error}"))?;
         object.relocate(&types).map_err(|error| error.to_string())?;
     }
     let system = lemma_rt::rustix::system::uname();
@@ -166,6 +178,11 @@ pub fn load_and_attach(path: &str, hook: &str) -> Result<Vec<Loaded>, Failure> {
         }
     }
     Ok(loaded)
+}
+
+/// A program's name as the kernel keeps it: the first 15 bytes.
+pub(crate) fn kernel_name(name: &str) -> String {
+    String::from_utf8_lossy(name.as_bytes().get(..15).unwrap_or(name.as_bytes())).into_owned()
 }
 
 /// Attaches a program to a hook by name.

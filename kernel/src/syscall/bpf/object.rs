@@ -302,5 +302,20 @@ fn describe_btf(btf: &LoadedBtf, asked: &Asked) -> Result<Block, Errno> {
     block.u64(btf_info::BTF, address as u64);
     block.u32(btf_info::BTF_SIZE, btf.bytes.len() as u32);
     block.u32(btf_info::ID, btf.id);
+    if !btf.name.is_empty() {
+        // The room is for the name with its end; what does not fit is cut, and ended.
+        let (place, room) = (asked.pointer(btf_info::NAME), asked.u32(btf_info::NAME_LEN));
+        if let Some(most) = (room as usize).checked_sub(1)
+            && place != 0
+        {
+            let name = btf.name.as_bytes();
+            let name = name.get(..most).unwrap_or(name);
+            copy_to_user(place, name)?;
+            copy_to_user(place + name.len(), &[0])?;
+        }
+        block.u64(btf_info::NAME, place as u64);
+        block.u32(btf_info::NAME_LEN, btf.name.len() as u32);
+        block.u32(btf_info::KERNEL_BTF, 1);
+    }
     Ok(block)
 }

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod core_reloc;
+mod describe;
 pub mod ext;
 mod fields;
 mod kptr;
@@ -19,6 +20,8 @@ mod tests;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+
+pub use describe::kernel_types;
 
 /// Most types that one BTF may have (Linux: `BTF_MAX_TYPE`).
 pub const MAX_TYPES: usize = 0x000f_ffff;

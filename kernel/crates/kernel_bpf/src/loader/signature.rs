@@ -50,6 +50,21 @@ impl fmt::Display for KeyId {
 pub struct PublicKey(pub [u8; 32]);
 
 impl PublicKey {
+    /// The key that 64 hexadecimal digits stand for; `None` for anything else.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut key = [0; 32];
+        if text.len() != 64 {
+            return None;
+        }
+        for (byte, pair) in key.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let [high, low] = *pair else { return None };
+            let digit = |byte: u8| char::from(byte).to_digit(16);
+            *byte = u8::try_from(digit(high)? << 4 | digit(low)?).ok()?;
+        }
+        Some(Self(key))
+    }
+
     /// How signatures name the key.
     #[must_use]
     pub fn id(&self) -> KeyId {
@@ -347,5 +362,13 @@ mod tests {
         let public = SecretKey::from_seed(seed).unwrap().public();
         assert_eq!(public.0[..4], [0xd7, 0x5a, 0x98, 0x01]);
         assert_eq!(public.0[28..], [0xf7, 0x07, 0x51, 0x1a]);
+        // As its file has it.
+        let hex = "D75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+        assert_eq!(PublicKey::from_hex(hex), Some(public));
+        for bad in
+            ["", &hex[1..], &hex.replace('f', "g"), &format!("{hex}0"), "+1".repeat(32).as_str()]
+        {
+            assert_eq!(PublicKey::from_hex(bad), None, "{bad}");
+        }
     }
 }
