@@ -36,6 +36,9 @@ fn sections_name_types_and_attach_points() {
         ("xdp", ProgType::Xdp, Attach::Nowhere),
         ("tc", ProgType::SchedCls, Attach::Nowhere),
         ("classifier/x", ProgType::SchedCls, Attach::Nowhere),
+        ("cgroup/connect4", ProgType::CgroupSockAddr, Attach::Nowhere),
+        ("sk_skb/stream_verdict/x", ProgType::SkSkb, Attach::Nowhere),
+        ("syscall", ProgType::Syscall, Attach::Nowhere),
     ] {
         let body = format!("SEC(\"{section}\") int f(void *ctx) {{ return 0; }}");
         let Some(object) = parse(&body) else { return };
@@ -54,7 +57,10 @@ fn what_is_wrong_is_said() {
         ("SEC(\"tp/incomplete\") int f(void *c) { return 0; }", "CATEGORY/NAME"),
         ("SEC(\"xdp\") static int f(void *c) { return 0; }", "static function"),
         ("int x SEC(\"strange\") = 1;", "unknown section name for data"),
-        ("struct { int a; } m SEC(\"maps\") = {1};", "legacy map definitions"),
+        ("struct { int a; } m SEC(\"maps\") = {1};", "m: a map is defined by five numbers"),
+        ("struct { int a[8]; } m SEC(\"maps\") = {1};", "m: a map is defined by seven numbers"),
+        ("struct { int a[5]; } m SEC(\"maps\") = {999};", "m: unknown map type 999"),
+        ("SEC(\"fentry/f\") int f(void *c) { return 0; }", "types of a kernel that Lemma's does"),
         (&format!("{MAP} __uint(bogus, 1); }} m SEC(\".maps\");"), "m: unknown attribute bogus"),
         (&format!("{MAP} __uint(key_size, 8); }} m SEC(\".maps\");"), "type and size of the key"),
         ("struct { __uint(type, 999); } m SEC(\".maps\");", "unknown map type 999"),
@@ -94,6 +100,27 @@ fn maps_are_declared_by_type_or_size() {
     assert_eq!(one.pinning, Pinning::ByName);
     assert!(one.key_type != 0 && one.value_type == 0);
     assert_eq!(map("two").def.map_type, MapType::Ringbuf);
+}
+
+#[test]
+fn maps_are_defined_by_numbers_as_in_rust() {
+    let body = "
+        struct bpf_map_def { __u32 type, key, value, entries, flags, id, pinning; };
+        struct bpf_map_def first SEC(\"maps\") = { 2, 4, 8, 3, 0, 77, 0 };
+        struct bpf_map_def second SEC(\"maps\") = { 1, 8, 16, 5, 1, 0, 1 };
+        SEC(\"raw_tp/x\") int f(void *c) { __u64 key = 0;
+            return bpf_map_lookup_elem(&second, &key) || bpf_map_lookup_elem(&first, &key); }";
+    let Some(object) = parse(body) else { return };
+    let object = object.unwrap();
+    let map = |name| object.maps.iter().find(|map| map.name == name).unwrap();
+    assert_eq!((map("first").def.value_size, map("first").pinning), (8, Pinning::None));
+    let second = map("second");
+    assert_eq!((second.def.map_type, second.def.key_size), (MapType::Hash, 8));
+    assert_eq!((second.def.max_entries, second.def.flags), (5, 1));
+    assert_eq!(second.pinning, Pinning::ByName);
+    let maps = common::create_maps(&object, &common::environment());
+    let program = object.programs[0].to_program(&object, &maps, std::sync::Arc::ptr_eq).unwrap();
+    assert_eq!(common::run(program, &mut [0; 16]), 1, "an array's key is there");
 }
 
 #[test]

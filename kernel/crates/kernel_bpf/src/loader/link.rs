@@ -67,7 +67,9 @@ pub(super) fn object(file: &File<'_>) -> Result<Object, ObjectError> {
     let mut programs = Vec::new();
     let mut total = 0;
     for (index, section) in file.sections.iter().enumerate() {
-        if !section.code || section.name == ".text" || section.size == 0 {
+        // Subprograms; of compilers that give each a section of its own, too.
+        let text = section.name == ".text" || section.name.starts_with(".text.");
+        if !section.code || text || section.size == 0 {
             continue;
         }
         let meaning = meaning(section.name)?;
@@ -268,9 +270,7 @@ impl Linker<'_> {
         let Some(index) = symbol.section else {
             return self.load_extern(symbol, name, insns, at).map(|()| None);
         };
-        if let Some((maps, offsets)) = &self.maps.declared
-            && *maps == index
-        {
+        if let Some(offsets) = self.maps.declared.get(&index) {
             let map = offsets.get(&symbol.value).filter(|_| imm == 0 && !symbol.is_section);
             let Some(&map) = map else {
                 return fail(format!("refers into map `{}` and not to it", symbol.name));

@@ -1,5 +1,6 @@
-//! Maps of an object: those declared in `.maps` by their BTF, and those that hold the global
-//! variables of `.rodata`, `.data` and `.bss`.
+//! Maps of an object: those declared in `.maps` by their BTF, those defined in `maps` by numbers,
+//! as programs in Rust have them, and those that hold the global variables of `.rodata`, `.data`
+//! and `.bss`.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -16,15 +17,15 @@ use crate::map::{MapDef, MapType};
 /// The maps of an object, and where instructions find them.
 pub(super) struct Maps {
     pub(super) maps: Vec<ObjectMap>,
-    /// ELF index of `.maps`, and the map at each offset in it.
-    pub(super) declared: Option<(usize, BTreeMap<u64, usize>)>,
+    /// Sections of declarations by ELF index: the map at each offset.
+    pub(super) declared: BTreeMap<usize, BTreeMap<u64, usize>>,
     /// Sections of variables by ELF index.
     pub(super) variables: BTreeMap<usize, usize>,
 }
 
 /// Collects all maps.
 pub(super) fn collect(file: &File<'_>, btf: Option<&Btf>) -> Result<Maps, ObjectError> {
-    let mut maps = Maps { maps: Vec::new(), declared: None, variables: BTreeMap::new() };
+    let mut maps = Maps { maps: Vec::new(), declared: BTreeMap::new(), variables: BTreeMap::new() };
     for (index, section) in file.sections.iter().enumerate() {
         if !section.loaded || section.code || section.size == 0 {
             continue;
@@ -35,17 +36,15 @@ pub(super) fn collect(file: &File<'_>, btf: Option<&Btf>) -> Result<Maps, Object
         match section.name {
             "license" | "version" => continue,
             "maps" => {
-                return Err(ObjectError::new(
-                    section.name,
-                    "legacy map definitions; declare maps in SEC(\".maps\") with __uint and __type",
-                ));
+                let offsets = defined(file, index, &mut maps.maps)?;
+                maps.declared.insert(index, offsets);
             }
             ".maps" => {
                 let btf = btf.ok_or_else(|| {
                     ObjectError::new(section.name, "needs BTF: compile with clang -g")
                 })?;
                 let offsets = declared(file, index, btf, &mut maps.maps)?;
-                maps.declared = Some((index, offsets));
+                maps.declared.insert(index, offsets);
             }
             _ if is(".rodata") || is(".data") || is(".bss") => {
                 let constant = is(".rodata");
@@ -106,6 +105,57 @@ pub(super) fn datasec<'b>(btf: &'b Btf, name: &str) -> Option<(TypeId, &'b Kind)
     btf.iter()
         .find(|(id, ty)| matches!(ty.kind, Kind::Datasec { .. }) && btf.name(*id) == name)
         .map(|(id, ty)| (id, &ty.kind))
+}
+
+/// Reads `maps`: a map for each symbol, as numbers of 32 bits: type, size of the key and of the
+/// value, entries, flags; then an identity that means nothing here, and how it is pinned
+/// (`struct bpf_map_def`, which libbpf had before its first version and Aya still has).
+fn defined(
+    file: &File<'_>,
+    index: usize,
+    maps: &mut Vec<ObjectMap>,
+) -> Result<BTreeMap<u64, usize>, ObjectError> {
+    let data = file.sections.get(index).map_or(&[][..], |section| section.data);
+    let mut offsets = BTreeMap::new();
+    for symbol in file.symbols.iter().filter(|symbol| symbol.section == Some(index)) {
+        if symbol.is_section || symbol.name.is_empty() {
+            continue;
+        }
+        let fail = |reason: String| ObjectError::new(symbol.name, reason);
+        let start = usize::try_from(symbol.value).unwrap_or(usize::MAX);
+        let end = start.saturating_add(usize::try_from(symbol.size).unwrap_or(usize::MAX));
+        let words: Vec<u32> = data.get(start..end).map_or_else(Vec::new, |bytes| {
+            bytes
+                .chunks_exact(4)
+                .filter_map(|word| Some(u32::from_le_bytes(word.try_into().ok()?)))
+                .collect()
+        });
+        let [number, key_size, value_size, max_entries, map_flags, ref rest @ ..] = words[..]
+        else {
+            return Err(fail(String::from("a map is defined by five numbers or more")));
+        };
+        let pinning = match rest {
+            [] | [_] | [_, 0] => Pinning::None,
+            [_, 1] => Pinning::ByName,
+            _ => return Err(fail(String::from("a map is defined by seven numbers at most"))),
+        };
+        let map_type = MapType::from_number(number)
+            .ok_or_else(|| fail(format!("unknown map type {number}")))?;
+        offsets.insert(symbol.value, maps.len());
+        maps.push(ObjectMap {
+            name: symbol.name.to_string(),
+            def: MapDef { map_type, key_size, value_size, max_entries, flags: map_flags },
+            pinning,
+            contents: None,
+            freeze: false,
+            inner: None,
+            slots: Vec::new(),
+            map_extra: 0,
+            key_type: 0,
+            value_type: 0,
+        });
+    }
+    Ok(offsets)
 }
 
 /// Reads `.maps`: one map for each variable.

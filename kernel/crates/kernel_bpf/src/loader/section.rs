@@ -22,6 +22,7 @@ pub(super) struct Meaning {
 const PLAIN: &[(&str, ProgType, u32)] = &[
     ("socket", ProgType::SocketFilter, 0),
     ("xdp/devmap", ProgType::Xdp, 33),
+    ("xdp/cpumap", ProgType::Xdp, 35),
     ("xdp", ProgType::Xdp, 37),
     ("tc", ProgType::SchedCls, 0),
     ("classifier", ProgType::SchedCls, 0),
@@ -34,6 +35,66 @@ const PLAIN: &[(&str, ProgType, u32)] = &[
     ("lwt_xmit", ProgType::LwtXmit, 0),
     ("kprobe", ProgType::Kprobe, 0),
     ("kretprobe", ProgType::Kprobe, 0),
+    ("uprobe", ProgType::Kprobe, 0),
+    ("uretprobe", ProgType::Kprobe, 0),
+    ("tcx/ingress", ProgType::SchedCls, 46),
+    ("tcx/egress", ProgType::SchedCls, 47),
+    ("tcx", ProgType::SchedCls, 46),
+    ("lwt_seg6local", ProgType::LwtSeg6Local, 0),
+    ("sockops", ProgType::SockOps, 3),
+    ("sk_skb/stream_parser", ProgType::SkSkb, 4),
+    ("sk_skb/stream_verdict", ProgType::SkSkb, 5),
+    ("sk_skb/verdict", ProgType::SkSkb, 38),
+    ("sk_skb", ProgType::SkSkb, 0),
+    ("sk_msg", ProgType::SkMsg, 7),
+    ("lirc_mode2", ProgType::LircMode2, 16),
+    ("flow_dissector", ProgType::FlowDissector, 17),
+    ("sk_reuseport/migrate", ProgType::SkReuseport, 40),
+    ("sk_reuseport", ProgType::SkReuseport, 39),
+    ("sk_lookup", ProgType::SkLookup, 36),
+    ("syscall", ProgType::Syscall, 0),
+    ("netfilter", ProgType::Netfilter, 45),
+    ("cgroup/dev", ProgType::CgroupDevice, 6),
+    ("cgroup/sysctl", ProgType::CgroupSysctl, 18),
+    ("cgroup/getsockopt", ProgType::CgroupSockopt, 21),
+    ("cgroup/setsockopt", ProgType::CgroupSockopt, 22),
+    ("cgroup/sock_create", ProgType::CgroupSock, 2),
+    ("cgroup/sock_release", ProgType::CgroupSock, 34),
+    ("cgroup/sock", ProgType::CgroupSock, 2),
+    ("cgroup/post_bind4", ProgType::CgroupSock, 12),
+    ("cgroup/post_bind6", ProgType::CgroupSock, 13),
+    ("cgroup/bind4", ProgType::CgroupSockAddr, 8),
+    ("cgroup/bind6", ProgType::CgroupSockAddr, 9),
+    ("cgroup/connect4", ProgType::CgroupSockAddr, 10),
+    ("cgroup/connect6", ProgType::CgroupSockAddr, 11),
+    ("cgroup/sendmsg4", ProgType::CgroupSockAddr, 14),
+    ("cgroup/sendmsg6", ProgType::CgroupSockAddr, 15),
+    ("cgroup/recvmsg4", ProgType::CgroupSockAddr, 19),
+    ("cgroup/recvmsg6", ProgType::CgroupSockAddr, 20),
+    ("cgroup/getpeername4", ProgType::CgroupSockAddr, 29),
+    ("cgroup/getpeername6", ProgType::CgroupSockAddr, 30),
+    ("cgroup/getsockname4", ProgType::CgroupSockAddr, 31),
+    ("cgroup/getsockname6", ProgType::CgroupSockAddr, 32),
+];
+
+/// Sections of programs that are attached to functions and structures of a kernel by their
+/// types, which a kernel of ours does not have.
+const BY_TYPE: &[&str] = &[
+    "fentry",
+    "fentry.s",
+    "fexit",
+    "fexit.s",
+    "fmod_ret",
+    "fmod_ret.s",
+    "freplace",
+    "iter",
+    "iter.s",
+    "lsm",
+    "lsm.s",
+    "lsm_cgroup",
+    "struct_ops",
+    "struct_ops.s",
+    "tp_btf",
 ];
 
 /// The meaning of a section with code.
@@ -78,6 +139,11 @@ pub(super) fn meaning(name: &str) -> Result<Meaning, ObjectError> {
             match known {
                 Some((_, prog_type, attach_type)) => {
                     meaning(*prog_type, *attach_type, Attach::Nowhere)
+                }
+                None if BY_TYPE.contains(&kind) => {
+                    let reason = "programs of this kind are attached to types of a kernel that \
+                                  Lemma's does not have";
+                    Err(ObjectError::new(name, reason))
                 }
                 None => Err(ObjectError::new(name, unknown())),
             }
