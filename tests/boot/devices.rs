@@ -36,6 +36,13 @@ fn aarch64_finds_virtio_in_the_device_tree() {
 }
 
 #[test]
+fn riscv64_finds_virtio_in_the_device_tree() {
+    for virtio in [Virtio::Mmio, Virtio::MmioLegacy] {
+        works_in_memory(Arch::Riscv64, &[], virtio);
+    }
+}
+
+#[test]
 fn random_numbers_come_from_what_there_is_and_a_lack_is_told() {
     const LACK: &str = "can be guessed";
     for (cpu, entropy, words) in [
