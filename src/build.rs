@@ -11,8 +11,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::compile::{self, KernelVariant, Profile};
 use crate::display::{self, Graphics};
+use crate::firmware::{Attached, Firmware};
 use crate::image::{self, Contents, Geometry};
-use crate::machine::{Arch, Disk, Machine, Picture, Virtio};
+use crate::machine::{Arch, Disk, Machine, Picture, Start, Virtio};
+use crate::media::Medium;
 use crate::setup::{self, Tool};
 use crate::workspace::{Workspace, say};
 
@@ -41,6 +43,10 @@ pub struct Options {
     pub entropy: bool,
     /// Has a display, whose picture is to go there.
     pub graphics: Option<Graphics>,
+    /// Firmware boots all of it from a medium, attached so.
+    pub firmware: Option<(Firmware, Attached)>,
+    /// The machine is as real ones are, without a way to give a status.
+    pub bare: bool,
     /// More words for the kernel's command line.
     pub append: Vec<String>,
     /// BPF programs to compile and put into `/lib/bpf`.
@@ -69,6 +75,8 @@ impl Default for Options {
             virtio: Virtio::default(),
             entropy: true,
             graphics: None,
+            firmware: None,
+            bare: false,
             append: Vec::new(),
             bpf: Vec::new(),
             copies: Vec::new(),
@@ -80,7 +88,15 @@ impl Default for Options {
 }
 
 /// Somebody looks at the picture: the last words of a panic stay there for half a minute.
-const PANIC: &str = "panic=30 ";
+const PANIC: &str = "panic=30";
+
+/// What has been compiled and assembled.
+#[derive(Clone, Debug)]
+struct Parts {
+    kernel: compile::Kernel,
+    command_line: String,
+    disk: Disk,
+}
 
 /// A machine that can be started, and where its kernel's symbols are.
 #[derive(Clone, Debug)]
@@ -94,15 +110,59 @@ pub struct Built {
 impl Options {
     /// Compiles what has changed and assembles the machine.
     pub fn build(&self, workspace: &Workspace) -> Result<Built> {
-        // What cannot work says so before minutes of compiling.
-        let mut command_line = self.command_line()?;
+        if let Some((firmware, _)) = self.firmware {
+            setup::require_all(workspace, &firmware.tools(self.arch)?)?;
+        }
+        setup::require(workspace, self.arch.qemu())?;
         let graphics = match self.graphics {
             Some(wish) => Some(display::picture(workspace, self.arch, wish)?),
             None => None,
         };
+        let mut options = self.clone();
         if graphics.as_ref().is_some_and(|picture| *picture != Picture::Headless) {
-            command_line.insert_str(0, PANIC);
+            options.append.insert(0, PANIC.to_owned());
         }
+        let symbols;
+        let start = match self.firmware {
+            None => {
+                let Parts { kernel, command_line, disk } = options.parts(workspace)?;
+                symbols = kernel.linked;
+                Start::Kernel { image: kernel.image, command_line, disk }
+            }
+            Some((firmware, attached)) => {
+                let (medium, linked) = options.medium(workspace)?;
+                symbols = linked;
+                Start::Medium { firmware, file: medium.file(workspace)?, attached }
+            }
+        };
+        let machine = Machine {
+            arch: self.arch,
+            cpu: self.cpu.clone(),
+            options: self.machine.clone(),
+            cpus: self.cpus,
+            memory_mib: self.memory_mib,
+            start,
+            bare: self.bare,
+            virtio: self.virtio,
+            entropy: self.entropy,
+            graphics,
+            icount: self.icount,
+            debug: self.debug,
+        };
+        Ok(Built { machine, symbols })
+    }
+
+    /// Compiles what has changed; what a medium is to have on it, and the kernel's symbols.
+    pub fn medium(&self, workspace: &Workspace) -> Result<(Medium, PathBuf)> {
+        let options = Self { ram_disk: true, disk: None, ..self.clone() };
+        let Parts { kernel, command_line, disk } = options.parts(workspace)?;
+        let (Disk::Memory(root) | Disk::Fresh(root) | Disk::Kept(root)) = disk;
+        Ok((Medium { arch: self.arch, kernel: kernel.image, root, command_line }, kernel.linked))
+    }
+
+    fn parts(&self, workspace: &Workspace) -> Result<Parts> {
+        // What cannot work says so before minutes of compiling.
+        let command_line = self.command_line()?;
         if let Some(missing) = self
             .bpf
             .iter()
@@ -112,7 +172,6 @@ impl Options {
             bail!("no such file: {}", missing.display());
         }
         setup::require_all(workspace, &Tool::ALL)?;
-        setup::require(workspace, self.arch.qemu())?;
         let mut added = self.copies.clone();
         for source in &self.bpf {
             let object = compile::bpf_object(workspace, self.arch, source)?;
@@ -120,24 +179,7 @@ impl Options {
         }
         let kernel = compile::kernel(workspace, self.arch, self.kernel)?;
         let disk = self.prepare_disk(workspace, &added)?;
-        Ok(Built {
-            machine: Machine {
-                arch: self.arch,
-                cpu: self.cpu.clone(),
-                options: self.machine.clone(),
-                cpus: self.cpus,
-                memory_mib: self.memory_mib,
-                kernel: kernel.image,
-                command_line,
-                disk,
-                virtio: self.virtio,
-                entropy: self.entropy,
-                graphics,
-                icount: self.icount,
-                debug: self.debug,
-            },
-            symbols: kernel.linked,
-        })
+        Ok(Parts { kernel, command_line, disk })
     }
 
     fn command_line(&self) -> Result<String> {

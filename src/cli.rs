@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum as _};
 use crate::build::Options;
 use crate::compile::{KernelVariant, Profile};
 use crate::display::Graphics;
+use crate::firmware::{Attached, Firmware};
 use crate::machine::{Arch, Virtio, parse_memory};
 
 /// Builds Lemma and boots it in QEMU, with this terminal as its console.
@@ -35,6 +36,8 @@ pub enum Task {
     Setup,
     /// Build everything, boot nothing
     Build(RunArguments),
+    /// Write an image for a USB stick, a CD or an SD card, which real machines boot
+    Image(ImageArguments),
     /// Measure in guest instructions, beside Linux's figures
     Bench(BenchArguments),
     /// Check the kernel and the user programs with clippy, warnings denied
@@ -78,6 +81,12 @@ pub struct RunArguments {
     /// A display with a console on it, in a window, and a keyboard; this terminal works too
     #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "window")]
     pub graphics: Option<Graphics>,
+    /// Let firmware boot what `image` writes, instead of QEMU the kernel
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "disk")]
+    pub firmware: Option<Firmware>,
+    /// How that is attached
+    #[arg(long, value_enum, value_name = "AS", requires = "firmware", default_value_t)]
+    pub medium: Attached,
     /// Words for the kernel's command line
     #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
     pub append: Vec<String>,
@@ -108,6 +117,43 @@ pub struct RunArguments {
     /// A program and its arguments that init runs instead of the shell
     #[arg(last = true, value_name = "PROGRAM")]
     pub program: Vec<String>,
+}
+
+/// Options of an image for real machines.
+#[derive(Debug, Args)]
+pub struct ImageArguments {
+    /// The architecture of the machine
+    #[arg(long, value_enum, default_value_t)]
+    pub arch: Arch,
+    /// Where to write it [default: lemma-ARCH.iso or lemma-ARCH.img in the build's folder]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The kernel's profile
+    #[arg(long, value_enum, default_value_t)]
+    pub profile: Profile,
+    /// Words for the kernel's command line
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    pub append: Vec<String>,
+    /// Compile this BPF program and put it into /lib/bpf on the disk (repeatable)
+    #[arg(long, value_name = "FILE.c")]
+    pub bpf: Vec<PathBuf>,
+    /// Put a file on the disk, into /root or at the path given (repeatable)
+    #[arg(long, value_name = "HOST[:GUEST]")]
+    pub copy: Vec<String>,
+}
+
+impl ImageArguments {
+    /// The options of the build, checked.
+    pub fn options(&self) -> Result<Options> {
+        Ok(Options {
+            arch: self.arch,
+            kernel: KernelVariant { profile: self.profile, ..KernelVariant::default() },
+            append: self.append.clone(),
+            bpf: self.bpf.clone(),
+            copies: self.copy.iter().map(|text| parse_copy(text)).collect::<Result<_>>()?,
+            ..Options::default()
+        })
+    }
 }
 
 /// Options of the measurements.
@@ -164,6 +210,8 @@ impl RunArguments {
             virtio: self.virtio,
             entropy: !self.no_entropy,
             graphics: self.graphics,
+            firmware: self.firmware.map(|firmware| (firmware, self.medium)),
+            bare: false,
             append: self.append.clone(),
             bpf: self.bpf.clone(),
             copies: self.copy.iter().map(|text| parse_copy(text)).collect::<Result<_>>()?,

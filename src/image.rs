@@ -186,7 +186,7 @@ pub fn root_disk(
     }
     temporary.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
     temporary.persist(&image)?;
-    remove_old_images(parent)?;
+    remove_old(parent, "img", IMAGES_KEPT)?;
     Ok(image)
 }
 
@@ -316,16 +316,17 @@ pub fn check(workspace: &Workspace, image: &Path) -> Result<()> {
     Ok(())
 }
 
-fn remove_old_images(folder: &Path) -> Result<()> {
+/// Removes the oldest files of this extension, until `kept` are left.
+pub(crate) fn remove_old(folder: &Path, extension: &str, kept: usize) -> Result<()> {
     let mut images: Vec<(SystemTime, PathBuf)> = Vec::new();
     for entry in folder.read_dir()?.flatten() {
         let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "img") {
+        if path.extension().is_some_and(|found| found == extension) {
             images.push((entry.metadata()?.modified()?, path));
         }
     }
     images.sort();
-    let surplus = images.len().saturating_sub(IMAGES_KEPT);
+    let surplus = images.len().saturating_sub(kept);
     for (_, path) in images.into_iter().take(surplus) {
         fs::remove_file(path)?;
     }
@@ -408,7 +409,8 @@ mod tests {
         for number in 0..IMAGES_KEPT + 3 {
             fs::write(folder.path().join(format!("{number}.img")), "").unwrap();
         }
-        remove_old_images(folder.path()).unwrap();
-        assert_eq!(folder.path().read_dir().unwrap().count(), IMAGES_KEPT);
+        fs::write(folder.path().join("other"), "").unwrap();
+        remove_old(folder.path(), "img", IMAGES_KEPT).unwrap();
+        assert_eq!(folder.path().read_dir().unwrap().count(), IMAGES_KEPT + 1);
     }
 }

@@ -3,8 +3,9 @@
 //! The way of one run, in the order in which it happens, a module each: [`setup`] finds or
 //! installs the programs that the machine lacks; [`toolchain`] picks the compiler for
 //! bare-metal code; [`compile`] builds kernel, user programs and BPF objects; [`symbols`]
-//! makes the bootable image from the linked kernel; [`image`] makes the root disk;
-//! [`machine`] describes the machine to QEMU; [`qemu`] starts it and reads its end;
+//! makes the bootable image from the linked kernel; [`image`] makes the root disk, and
+//! [`media`] what firmware boots;
+//! [`machine`] describes the machine to QEMU, [`firmware`] what may run on it first; [`qemu`] starts it and reads its end;
 //! [`display`] finds where its
 //! picture can be shown, [`console`] connects the terminal to it, [`monitor`] asks QEMU for
 //! screenshots. [`session`] talks to a guest as a person would,
@@ -17,8 +18,10 @@ pub mod cli;
 pub mod compile;
 pub mod console;
 pub mod display;
+pub mod firmware;
 pub mod image;
 pub mod machine;
+pub mod media;
 pub mod monitor;
 pub mod qemu;
 pub mod session;

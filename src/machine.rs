@@ -6,8 +6,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
+use crate::firmware::{Attached, Files, Firmware};
 use crate::setup::Tool;
 
 /// The CPU architecture of the guest.
@@ -108,6 +109,29 @@ pub enum Disk {
     Memory(PathBuf),
 }
 
+/// What the machine starts with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// QEMU loads the kernel itself.
+    Kernel {
+        /// The bootable image.
+        image: PathBuf,
+        /// The kernel's command line.
+        command_line: String,
+        /// The disk with the root file system.
+        disk: Disk,
+    },
+    /// Firmware finds all of it on a medium, which is only read.
+    Medium {
+        /// What looks for it.
+        firmware: Firmware,
+        /// The medium's image.
+        file: PathBuf,
+        /// How it is attached.
+        attached: Attached,
+    },
+}
+
 /// QEMU's machine of an x86 without PCI.
 const MICROVM: &str = "microvm";
 
@@ -125,12 +149,11 @@ pub struct Machine {
     pub cpus: u32,
     /// Memory in MiB.
     pub memory_mib: u64,
-    /// The bootable kernel image.
-    pub kernel: PathBuf,
-    /// The kernel's command line.
-    pub command_line: String,
-    /// The disk with the root file system.
-    pub disk: Disk,
+    /// What it starts with.
+    pub start: Start,
+    /// As real machines are: without QEMU's devices for an exit status, and a reset starts it
+    /// anew instead of ending it.
+    pub bare: bool,
     /// How virtio devices are reached.
     pub virtio: Virtio,
     /// Has an entropy device.
@@ -178,9 +201,11 @@ impl Machine {
         arguments.pair("-machine", machine.join(","));
         arguments.pair("-cpu", self.cpu.as_deref().unwrap_or_else(|| self.arch.usual_cpu()));
         arguments.words(&["-nodefaults", "-no-user-config"]);
-        // A triple fault ends the run instead of starting it again.
         arguments.pair("-display", self.graphics.as_ref().map_or("none", Picture::display));
-        arguments.words(&["-no-reboot"]);
+        if !self.bare {
+            // A triple fault ends the run instead of starting it again.
+            arguments.words(&["-no-reboot"]);
+        }
         if self.icount {
             if self.cpus != 1 {
                 bail!("--icount works with one CPU only (QEMU), not with --smp {}", self.cpus);
@@ -192,22 +217,18 @@ impl Machine {
         }
         arguments.pair("-smp", self.cpus.to_string());
         arguments.pair("-m", format!("{}M", self.memory_mib));
-        arguments.pair("-kernel", &self.kernel);
-        let drive = |file: &Path, snapshot: &str| -> Result<OsString> {
-            let mut drive = OsString::from("if=none,id=root,format=raw,snapshot=");
-            drive.push(snapshot);
-            drive.push(",file=");
-            drive.push(option_value(file)?);
-            Ok(drive)
-        };
-        match &self.disk {
-            Disk::Fresh(file) => arguments.pair("-drive", drive(file, "on")?),
-            Disk::Kept(file) => arguments.pair("-drive", drive(file, "off")?),
-            Disk::Memory(file) => arguments.pair("-initrd", file),
-        }
         let mut devices = Vec::new();
-        if !matches!(self.disk, Disk::Memory(_)) {
-            devices.push(("virtio-blk", "drive=root"));
+        match &self.start {
+            Start::Kernel { image, disk, .. } => {
+                arguments.pair("-kernel", image);
+                if arguments.root_disk(disk)? {
+                    devices.push(("virtio-blk", "drive=root"));
+                }
+            }
+            Start::Medium { firmware, file, attached } => {
+                arguments.firmware(firmware.files(self.arch)?)?;
+                arguments.medium(file, *attached, self.arch)?;
+            }
         }
         if self.entropy {
             devices.push(("virtio-rng", ""));
@@ -221,22 +242,13 @@ impl Machine {
             arguments.pair("-qmp", socket);
         }
         let mut words = self.add_virtio(&mut arguments, &devices)?;
-        words.push(self.command_line.clone());
-        arguments.pair("-append", words.join(" "));
+        if let Start::Kernel { command_line, .. } = &self.start {
+            words.push(command_line.clone());
+            arguments.pair("-append", words.join(" "));
+        }
         arguments.pair("-serial", "stdio");
-        // The guest's last words: a status byte of its own, then QEMU's exit.
-        let mut chardev = OsString::from("file,id=status,path=");
-        chardev.push(option_value(status)?);
-        arguments.pair("-chardev", chardev);
-        match self.arch {
-            Arch::X86_64 => {
-                arguments.pair("-device", "isa-debugcon,iobase=0xe9,chardev=status");
-                arguments.pair("-device", "isa-debug-exit,iobase=0xf4,iosize=4");
-            }
-            // The same through semihosting, which only the kernel may use.
-            Arch::Aarch64 | Arch::Riscv64 => {
-                arguments.pair("-semihosting-config", "enable=on,target=native,chardev=status")
-            }
+        if !self.bare {
+            arguments.status(status, self.arch)?;
         }
         if self.debug {
             arguments.words(&["-s", "-S"]);
@@ -318,6 +330,75 @@ impl Arguments {
         self.0.push(option.into());
         self.0.push(value.into());
     }
+
+    /// A drive for a device to use.
+    fn drive(&mut self, id: &str, file: &Path, more: &str) -> Result<()> {
+        let file = option_value(file)?;
+        self.pair("-drive", format!("if=none,id={id},format=raw,{more},file={file}"));
+        Ok(())
+    }
+
+    /// `false` if the disk needs no device.
+    fn root_disk(&mut self, disk: &Disk) -> Result<bool> {
+        match disk {
+            Disk::Fresh(file) => self.drive("root", file, "snapshot=on")?,
+            Disk::Kept(file) => self.drive("root", file, "snapshot=off")?,
+            Disk::Memory(file) => {
+                self.pair("-initrd", file);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn firmware(&mut self, files: Files) -> Result<()> {
+        let path = |tool: Tool| tool.find().with_context(|| format!("no {}", tool.program()));
+        match files {
+            Files::None => {}
+            Files::Code(code) => self.pair("-bios", path(code)?),
+            Files::Second(code) => self.pair("-kernel", path(code)?),
+            Files::Flash(code, stored) => {
+                for (unit, file, how) in [(0, code, "readonly=on"), (1, stored, "snapshot=on")] {
+                    let file = option_value(&path(file)?)?;
+                    let drive = format!("if=pflash,format=raw,unit={unit},{how},file={file}");
+                    self.pair("-drive", drive);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn medium(&mut self, file: &Path, attached: Attached, arch: Arch) -> Result<()> {
+        let more = if attached == Attached::Cd { "media=cdrom,readonly=on" } else { "snapshot=on" };
+        self.drive("medium", file, more)?;
+        match (attached, arch) {
+            (Attached::Disk, Arch::X86_64) => self.pair("-device", "ide-hd,drive=medium"),
+            (Attached::Disk, _) => self.pair("-device", "virtio-blk-pci,drive=medium"),
+            (Attached::Cd, Arch::X86_64) => self.pair("-device", "ide-cd,drive=medium"),
+            (Attached::Cd, _) => bail!("only PCs boot CDs"),
+            (Attached::Usb, _) => {
+                self.pair("-device", "qemu-xhci");
+                self.pair("-device", "usb-storage,drive=medium");
+            }
+        }
+        Ok(())
+    }
+
+    /// The guest's last words: a status byte of its own, then QEMU's exit.
+    fn status(&mut self, file: &Path, arch: Arch) -> Result<()> {
+        self.pair("-chardev", format!("file,id=status,path={}", option_value(file)?));
+        match arch {
+            Arch::X86_64 => {
+                self.pair("-device", "isa-debugcon,iobase=0xe9,chardev=status");
+                self.pair("-device", "isa-debug-exit,iobase=0xf4,iosize=4");
+            }
+            // The same through semihosting, which only the kernel may use.
+            Arch::Aarch64 | Arch::Riscv64 => {
+                self.pair("-semihosting-config", "enable=on,target=native,chardev=status");
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -331,15 +412,18 @@ mod tests {
             options: Vec::new(),
             cpus: 1,
             memory_mib: 256,
-            kernel: "kernel.img".into(),
-            command_line: "a b -- c".to_owned(),
-            disk: Disk::Fresh("root.img".into()),
+            start: start(Disk::Fresh("root.img".into())),
+            bare: false,
             virtio: Virtio::Auto,
             entropy: true,
             graphics: None,
             icount: false,
             debug: false,
         }
+    }
+
+    fn start(disk: Disk) -> Start {
+        Start::Kernel { image: "kernel.img".into(), command_line: "a b -- c".to_owned(), disk }
     }
 
     fn joined(machine: &Machine) -> String {
@@ -360,15 +444,35 @@ mod tests {
     #[test]
     fn a_fresh_disk_is_not_written() {
         assert!(joined(&machine()).contains("snapshot=on,file=root.img"));
-        let kept = Machine { disk: Disk::Kept("my,disk.img".into()), ..machine() };
+        let kept = Machine { start: start(Disk::Kept("my,disk.img".into())), ..machine() };
         assert!(joined(&kept).contains("snapshot=off,file=my,,disk.img"));
     }
 
     #[test]
     fn a_disk_in_memory_is_no_device() {
-        let words = joined(&Machine { disk: Disk::Memory("root.img".into()), ..machine() });
+        let words = joined(&Machine { start: start(Disk::Memory("root.img".into())), ..machine() });
         assert!(words.contains("-initrd root.img"), "{words}");
         assert!(!words.contains("virtio-blk"), "{words}");
+    }
+
+    #[test]
+    fn firmware_boots_a_medium_that_is_not_written() {
+        let boot = |attached| {
+            let firmware = Firmware::Bios;
+            let start = Start::Medium { firmware, file: "a.iso".into(), attached };
+            joined(&Machine { start, ..machine() })
+        };
+        let words = boot(Attached::Cd);
+        assert!(words.contains("media=cdrom,readonly=on,file=a.iso"), "{words}");
+        assert!(!words.contains("-kernel") && !words.contains("-append"), "{words}");
+        let words = boot(Attached::Usb);
+        assert!(words.contains("snapshot=on,file=a.iso"), "{words}");
+    }
+
+    #[test]
+    fn a_bare_machine_has_nothing_of_qemu_s() {
+        let words = joined(&Machine { bare: true, ..machine() });
+        assert!(!words.contains("isa-debug") && !words.contains("-no-reboot"), "{words}");
     }
 
     #[test]

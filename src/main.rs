@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
-use lemma::cli::{Cli, RunArguments, Task};
+use lemma::cli::{Cli, ImageArguments, RunArguments, Task};
 use lemma::console::InputStarts;
 use lemma::machine::Arch;
+use lemma::media::Medium;
 use lemma::qemu::Guest;
 use lemma::setup::{self, Tool};
 use lemma::workspace::{Workspace, say};
@@ -43,6 +44,7 @@ fn run(cli: &Cli) -> Result<u8> {
             }
             Ok(0)
         }
+        Some(Task::Image(arguments)) => image(&workspace, arguments),
         Some(Task::Bench(arguments)) => bench::run(&workspace, arguments),
         Some(Task::Clippy) => {
             for arch in Arch::ALL {
@@ -51,6 +53,23 @@ fn run(cli: &Cli) -> Result<u8> {
             Ok(0)
         }
     }
+}
+
+/// Writes what firmware boots, and says how to try it.
+fn image(workspace: &Workspace, arguments: &ImageArguments) -> Result<u8> {
+    let (medium, _) = arguments.options()?.medium(workspace)?;
+    let arch = arguments.arch;
+    let output = match &arguments.output {
+        Some(output) => output.clone(),
+        None => {
+            let (name, extension) = (arch.name(), Medium::extension(arch));
+            workspace.output(format!("lemma-{name}.{extension}"))?
+        }
+    };
+    medium.write(workspace, &output)?;
+    let size = output.metadata()?.len();
+    say(format!("{} ({} KiB); {}", output.display(), size / 1024, Medium::advice(arch)));
+    Ok(0)
 }
 
 fn boot(workspace: &Workspace, arguments: &RunArguments) -> Result<u8> {

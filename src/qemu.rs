@@ -41,6 +41,8 @@ pub enum Outcome {
     Exited(u8),
     /// The kernel panicked.
     Panicked,
+    /// It powered a bare machine off, which has nowhere to put a status.
+    PoweredOff,
     /// It reset the machine, or powered it off without a status.
     Reset,
     /// It was stopped at its time limit.
@@ -57,6 +59,7 @@ impl Outcome {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Exited(status) => *status,
+            Self::PoweredOff => 0,
             Self::Panicked => EXIT_PANIC,
             Self::Reset | Self::QemuFailed(_) => EXIT_LOST,
             Self::TimedOut => EXIT_TIMEOUT,
@@ -68,7 +71,7 @@ impl Outcome {
     #[must_use]
     pub fn explanation(&self) -> Option<String> {
         Some(match self {
-            Self::Exited(_) => return None,
+            Self::Exited(_) | Self::PoweredOff => return None,
             Self::Panicked => "the kernel panicked (its last words are above)".to_owned(),
             Self::Reset => {
                 "the guest ended without a status: a reset (triple fault) or a bare power-off"
@@ -85,6 +88,7 @@ impl Outcome {
 #[derive(Debug)]
 pub struct Guest {
     child: Child,
+    bare: bool,
     /// Keeps the status file's folder until the end.
     folder: tempfile::TempDir,
     errors: Option<std::thread::JoinHandle<String>>,
@@ -123,7 +127,8 @@ impl Guest {
             let _ = stderr.read_to_end(&mut text);
             String::from_utf8_lossy(&text).trim().to_owned()
         });
-        Ok((Self { child, folder, errors: Some(errors) }, input, output))
+        let guest = Self { child, bare: machine.bare, folder, errors: Some(errors) };
+        Ok((guest, input, output))
     }
 
     /// The process id of QEMU.
@@ -149,7 +154,10 @@ impl Guest {
             if let Some(status) = self.child.try_wait()? {
                 let errors = self.errors.take().and_then(|reader| reader.join().ok());
                 let byte = std::fs::read(status_file(&self.folder)).unwrap_or_default();
-                return Ok(judge(status, byte.last().copied(), errors.unwrap_or_default()));
+                let outcome = judge(status, byte.last().copied(), errors.unwrap_or_default());
+                // A reset does not end a bare machine.
+                let powered_off = self.bare && outcome == Outcome::Reset;
+                return Ok(if powered_off { Outcome::PoweredOff } else { outcome });
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 self.stop();

@@ -1,7 +1,7 @@
 //! What this machine lacks, and how to get it.
 //!
-//! [`Tool`] names each host program that a build or a boot needs and the Debian package that
-//! has it. [`require`] returns their paths, and installs what is missing: through `apt-get`
+//! [`Tool`] names each host program that a build or a boot needs, and each piece of firmware, and
+//! the Debian package that has it. [`require`] returns their paths, and installs what is missing: through `apt-get`
 //! as root or with a password-less `sudo`, else it names the exact command to type. When all
 //! is there it starts no other program. Neighbour: `toolchain` asks for Debian's Rust here.
 
@@ -11,9 +11,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::machine::Arch;
 use crate::workspace::{Workspace, say};
 
-/// A host program that comes from a Debian package.
+/// A host program, or a file, that comes from a Debian package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tool {
     /// The machine emulator.
@@ -36,6 +37,28 @@ pub enum Tool {
     Debugfs,
     /// Checks a disk.
     E2fsck,
+    /// Puts GRUB together, the boot loader of PCs.
+    GrubMkimage,
+    /// GRUB's parts for a BIOS.
+    GrubBios,
+    /// GRUB's parts for UEFI.
+    GrubUefi,
+    /// Makes ISO images.
+    Xorriso,
+    /// Makes FAT file systems.
+    Mformat,
+    /// Makes folders on them.
+    Mmd,
+    /// Copies files to them.
+    Mcopy,
+    /// UEFI for QEMU's PCs.
+    Ovmf,
+    /// What it has stored at first.
+    OvmfVariables,
+    /// U-Boot for QEMU's AArch64 machine.
+    UBootArm,
+    /// The same for RISC-V, to be started by the machine-mode firmware that QEMU brings.
+    UBootRiscv,
 }
 
 impl Tool {
@@ -43,9 +66,44 @@ impl Tool {
     pub const ALL: [Self; 4] = [Self::Clang, Self::Mke2fs, Self::Debugfs, Self::E2fsck];
 
     /// What some tests need beside that; without it they say that they were left out.
-    pub const FOR_TESTS: [Self; 3] = [Self::Lld, Self::QemuUserArm, Self::QemuUserRiscv];
+    pub const FOR_TESTS: [Self; 14] = [
+        Self::Lld,
+        Self::QemuUserArm,
+        Self::QemuUserRiscv,
+        Self::GrubMkimage,
+        Self::GrubBios,
+        Self::GrubUefi,
+        Self::Xorriso,
+        Self::Mformat,
+        Self::Mmd,
+        Self::Mcopy,
+        Self::Ovmf,
+        Self::OvmfVariables,
+        Self::UBootArm,
+        Self::UBootRiscv,
+    ];
 
-    /// The program's name.
+    /// Where GRUB's parts for a BIOS are.
+    pub const GRUB_BIOS: &'static str = "/usr/lib/grub/i386-pc";
+
+    /// What makes bootable media for an architecture.
+    #[must_use]
+    pub const fn for_media(arch: Arch) -> &'static [Self] {
+        match arch {
+            Arch::X86_64 => &[
+                Self::GrubMkimage,
+                Self::GrubBios,
+                Self::GrubUefi,
+                Self::Xorriso,
+                Self::Mformat,
+                Self::Mmd,
+                Self::Mcopy,
+            ],
+            Arch::Aarch64 | Arch::Riscv64 => &[Self::Mformat, Self::Mmd, Self::Mcopy],
+        }
+    }
+
+    /// The program's name; the whole path of what is only a file.
     #[must_use]
     pub const fn program(self) -> &'static str {
         match self {
@@ -59,6 +117,17 @@ impl Tool {
             Self::Mke2fs => "mke2fs",
             Self::Debugfs => "debugfs",
             Self::E2fsck => "e2fsck",
+            Self::GrubMkimage => "grub-mkimage",
+            Self::GrubBios => "/usr/lib/grub/i386-pc/boot_hybrid.img",
+            Self::GrubUefi => "/usr/lib/grub/x86_64-efi/kernel.img",
+            Self::Xorriso => "xorriso",
+            Self::Mformat => "mformat",
+            Self::Mmd => "mmd",
+            Self::Mcopy => "mcopy",
+            Self::Ovmf => "/usr/share/OVMF/OVMF_CODE_4M.fd",
+            Self::OvmfVariables => "/usr/share/OVMF/OVMF_VARS_4M.fd",
+            Self::UBootArm => "/usr/lib/u-boot/qemu_arm64/u-boot.bin",
+            Self::UBootRiscv => "/usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin",
         }
     }
 
@@ -73,15 +142,25 @@ impl Tool {
             Self::Clang => "clang",
             Self::Lld => "lld",
             Self::Mke2fs | Self::Debugfs | Self::E2fsck => "e2fsprogs",
+            Self::GrubMkimage => "grub-common",
+            Self::GrubBios => "grub-pc-bin",
+            Self::GrubUefi => "grub-efi-amd64-bin",
+            Self::Xorriso => "xorriso",
+            Self::Mformat | Self::Mmd | Self::Mcopy => "mtools",
+            Self::Ovmf | Self::OvmfVariables => "ovmf",
+            Self::UBootArm | Self::UBootRiscv => "u-boot-qemu",
         }
     }
 
-    /// Where the program is, if it is installed. LLVM's programs count with a version
+    /// Where the program or the file is, if it is installed. LLVM's programs count with a version
     /// suffix too (`clang-19`), the plain name first.
     #[must_use]
     pub fn find(self) -> Option<PathBuf> {
         let folders = search_path();
         match self {
+            _ if self.program().starts_with('/') => {
+                Some(PathBuf::from(self.program())).filter(|file| file.is_file())
+            }
             Self::Clang | Self::Lld => find_versioned(self.program(), &folders),
             _ => find_in(self.program(), &folders),
         }

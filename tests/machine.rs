@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lemma::machine::{Arch, Disk, Machine, Virtio};
+use lemma::machine::{Arch, Disk, Machine, Start, Virtio};
 use lemma::qemu::{Guest, Outcome};
 use lemma::symbols::{KERNEL_BASE, bootable_image};
 use lemma::workspace::Workspace;
@@ -111,12 +111,15 @@ fn machine(kernel: &Path, disk: &Path, icount: bool) -> Machine {
         options: Vec::new(),
         cpus: 1,
         memory_mib: 32,
-        kernel: kernel.to_path_buf(),
-        command_line: String::new(),
-        disk: Disk::Fresh(disk.to_path_buf()),
         virtio: Virtio::Auto,
         entropy: true,
         graphics: None,
+        start: Start::Kernel {
+            image: kernel.to_path_buf(),
+            command_line: String::new(),
+            disk: Disk::Fresh(disk.to_path_buf()),
+        },
+        bare: false,
         icount,
         debug: false,
     }

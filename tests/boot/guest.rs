@@ -53,7 +53,7 @@ pub(crate) fn boot_with(mut options: Options) -> Boot {
     // A disk file that is kept can be checked when the guest has ended.
     let disk = match options.disk.take() {
         Some(disk) => Some(disk),
-        None if options.ram_disk => None,
+        None if options.ram_disk || options.firmware.is_some() => None,
         None => Some(folder.path().join("disk")),
     };
     options.disk = disk.clone();
@@ -83,6 +83,14 @@ impl Boot {
     /// Types a command; returns its output.
     pub(crate) fn run(&mut self, command: &str) -> String {
         self.session.run(command).unwrap_or_else(|error| panic!("{command}: {error:#}"))
+    }
+
+    /// Restarts the machine, and waits for the prompt after the new start's banner: what still
+    /// runs may show one before.
+    pub(crate) fn reboot(&mut self) {
+        self.session.send("reboot\n").unwrap();
+        self.session.wait_for("Commands are in /bin").expect("a banner");
+        self.prompt();
     }
 
     /// Types a command that must succeed; returns its output.

@@ -99,16 +99,23 @@ fn aarch64_boots_on_each_kind_of_machine() {
     for cpu in ["cortex-a72", "max"] {
         for controller in ["gic-version=2", "gic-version=3"] {
             for level in ["virtualization=off", "virtualization=on"] {
+                let options = Options {
+                    arch: Arch::Aarch64,
+                    cpu: Some(cpu.to_owned()),
+                    machine: vec![controller.to_owned(), level.to_owned()],
+                    ..Options::default()
+                };
                 for test in ["protection", "disk"] {
-                    let options = Options {
-                        arch: Arch::Aarch64,
-                        cpu: Some(cpu.to_owned()),
-                        machine: vec![controller.to_owned(), level.to_owned()],
-                        append: vec![format!("selftest={test}")],
-                        ..Options::default()
-                    };
-                    boot_with(options).finish(&Outcome::Exited(0));
+                    let append = vec![format!("selftest={test}")];
+                    boot_with(Options { append, ..options.clone() }).finish(&Outcome::Exited(0));
                 }
+                // Firmware is called by another instruction where there is a hypervisor's level.
+                let mut guest = boot_with(Options { bare: true, ..options });
+                guest.prompt();
+                guest.reboot();
+                assert_eq!(guest.succeed("echo again | cat").trim(), "again");
+                guest.session.send("poweroff\n").unwrap();
+                guest.finish(&Outcome::PoweredOff);
             }
         }
     }

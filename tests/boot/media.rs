@@ -1,9 +1,14 @@
-//! Where the system comes from: a disk that the boot loader loads into memory.
+//! Where the system comes from: a disk that the boot loader loads into memory, and media that
+//! firmware boots as it does on real machines.
+
+use std::time::Duration;
 
 use lemma::build::Options;
+use lemma::firmware::{Attached, Firmware};
 use lemma::machine::Arch;
+use lemma::qemu::Outcome;
 
-use crate::guest::{boot_with, on_each_architecture};
+use crate::guest::{Boot, boot_with, on_each_architecture};
 
 on_each_architecture!(a_disk_in_memory_is_the_root);
 
@@ -14,10 +19,67 @@ fn a_disk_in_memory_is_the_root(arch: Arch) {
     let mounts = guest.succeed("mount");
     assert!(mounts.starts_with("/dev/ram0 on / type ext2 (rw)"), "{mounts}");
     guest.succeed("test -b /dev/ram0 && ! test -e /dev/vda");
-    // What is written is on the disk, not only in the caches: another mount shows it.
+    // What is written is on the disk, not only in the caches: the disk itself shows it.
     guest.succeed("echo kept > /root/file && sync");
     guest.fail("mount -t ext2 /dev/ram0 /mnt");
     let found = guest.succeed("cat /dev/ram0 | grep -c kept");
     assert_ne!(found.trim(), "0");
     guest.shut_down(0);
+}
+
+/// Lets firmware boot the medium, waits for the prompt, and looks whether all has come along.
+fn boot_medium(arch: Arch, firmware: Firmware, attached: Attached, options: Options) -> Boot {
+    let append = vec!["loglevel=3".to_owned()];
+    let firmware = Some((firmware, attached));
+    let mut guest = boot_with(Options { arch, firmware, append, ..options });
+    // The firmware alone takes its time.
+    guest.session.set_patience(Duration::from_secs(300));
+    guest.prompt();
+    let mounts = guest.succeed("mount");
+    assert!(mounts.starts_with("/dev/ram0 on / type ext2 (rw)"), "{mounts}");
+    assert_eq!(guest.succeed("cat /proc/cmdline").trim(), "loglevel=3");
+    let programs = guest.succeed("bpf list");
+    assert!(programs.contains("syscount"), "{programs}");
+    guest
+}
+
+/// On machines like real ones, the kernel resets the machine and turns it off by what firmware
+/// says of it.
+fn restart_and_power_off(mut guest: Boot) {
+    guest.reboot();
+    guest.session.send("poweroff\n").unwrap();
+    guest.finish(&Outcome::PoweredOff);
+}
+
+fn bare() -> Options {
+    Options { bare: true, ..Options::default() }
+}
+
+#[test]
+fn a_bios_boots_the_medium() {
+    for attached in [Attached::Cd, Attached::Usb] {
+        let guest = boot_medium(Arch::X86_64, Firmware::Bios, attached, Options::default());
+        guest.shut_down(0);
+    }
+    restart_and_power_off(boot_medium(Arch::X86_64, Firmware::Bios, Attached::Disk, bare()));
+}
+
+#[test]
+fn uefi_boots_the_medium() {
+    let mut guest = boot_medium(Arch::X86_64, Firmware::Uefi, Attached::Disk, Options::default());
+    guest.session.send("exit 3\n").unwrap();
+    guest.finish(&Outcome::Exited(3));
+    restart_and_power_off(boot_medium(Arch::X86_64, Firmware::Uefi, Attached::Cd, bare()));
+}
+
+#[test]
+fn u_boot_boots_the_medium() {
+    let (firmware, attached) = (Firmware::UBoot, Attached::Disk);
+    let mut guest = boot_medium(Arch::Aarch64, firmware, attached, Options::default());
+    guest.session.send("exit 3\n").unwrap();
+    guest.finish(&Outcome::Exited(3));
+    // With a level for hypervisors, at which U-Boot starts the kernel.
+    let machine = vec!["virtualization=on".to_owned(), "gic-version=3".to_owned()];
+    let options = Options { machine, ..bare() };
+    restart_and_power_off(boot_medium(Arch::Aarch64, firmware, attached, options));
 }
