@@ -3,6 +3,7 @@
 use crate::shutdown;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
+use lemma_rt::general::WNOHANG;
 use lemma_rt::rustix::fs::{Mode, OFlags, open};
 use lemma_rt::rustix::process::getpid;
 use lemma_rt::{Errno, eprintln, error_text, general, rustix, sys};
@@ -92,11 +93,12 @@ fn restore_echo() {
 /// Reaps whatever ends until `pid` does, or until someone asks for the end; the exit status.
 pub(crate) fn wait_until_ended(pid: i32) -> i32 {
     loop {
-        match sys::wait(-1, 0) {
+        match sys::wait(-1, WNOHANG) {
             Ok(Some((ended, status))) if ended == pid => return status.code(),
-            Ok(_) => {}
-            Err(Errno::INTR) if shutdown::requested().is_some() => return 0,
-            Err(Errno::INTR) => {}
+            Ok(None) if shutdown::requested().is_some() => return 0,
+            // What comes between the look and the wait ends the wait.
+            Ok(None) => shutdown::wait_for_signal(),
+            Ok(Some(_)) | Err(Errno::INTR) => {}
             Err(error) => {
                 eprintln!("init: wait: {}", error_text(error));
                 return 126;

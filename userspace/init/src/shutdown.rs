@@ -6,7 +6,8 @@
 use crate::mounts;
 use core::sync::atomic::{AtomicI32, Ordering};
 use lemma_rt::general::{
-    LINUX_REBOOT_CMD_POWER_OFF, LINUX_REBOOT_CMD_RESTART, SIGKILL, SIGTERM, SIGUSR2, WNOHANG,
+    LINUX_REBOOT_CMD_POWER_OFF, LINUX_REBOOT_CMD_RESTART, SIG_BLOCK, SIG_UNBLOCK, SIGCHLD, SIGKILL,
+    SIGTERM, SIGUSR2, WNOHANG,
 };
 use lemma_rt::rustix::fs::sync;
 use lemma_rt::rustix::thread::{Timespec, nanosleep};
@@ -18,13 +19,23 @@ static REQUEST: AtomicI32 = AtomicI32::new(0);
 /// How long programs have to end after SIGTERM.
 const GRACE_MILLISECONDS: usize = 1000;
 
-extern "C" fn remember(number: i32) {
-    REQUEST.store(number, Ordering::Relaxed);
+/// Requests, and that a child has ended.
+const SIGNALS: [u32; 3] = [SIGTERM, SIGUSR2, SIGCHLD];
+
+fn signal_set() -> u64 {
+    SIGNALS.iter().fold(0, |set, number| set | 1 << (number - 1))
 }
 
-/// From now on, remembers requests.
+extern "C" fn remember(number: i32) {
+    if number != SIGCHLD as i32 {
+        REQUEST.store(number, Ordering::Relaxed);
+    }
+}
+
+/// From now on, requests and ends of children wait for [`wait_for_signal`].
 pub(crate) fn listen() {
-    for number in [SIGTERM, SIGUSR2] {
+    let _ = signal::set_mask(SIG_BLOCK as usize, signal_set());
+    for number in SIGNALS {
         // SAFETY: the handler stores to an atomic, no more.
         let _ = unsafe { signal::set_handler(number as i32, remember as *const () as usize, 0, 0) };
     }
@@ -32,9 +43,15 @@ pub(crate) fn listen() {
 
 /// For a child of init: signals have their usual effect again.
 pub(crate) fn stop_listening() {
-    for number in [SIGTERM, SIGUSR2] {
+    for number in SIGNALS {
         let _ = signal::reset(number as i32);
     }
+    let _ = signal::set_mask(SIG_UNBLOCK as usize, signal_set());
+}
+
+/// Waits for a request or the end of a child, however long ago it was.
+pub(crate) fn wait_for_signal() {
+    signal::suspend(0);
 }
 
 /// The signal that asked for the end, if one did.

@@ -2,7 +2,7 @@
 
 use crate::{Result, arch, syscall};
 use core::ptr::null_mut;
-use linux_raw_sys::general::{__NR_rt_sigaction, __NR_rt_sigprocmask};
+use linux_raw_sys::general::{__NR_rt_sigaction, __NR_rt_sigprocmask, __NR_rt_sigsuspend};
 
 /// `SIG_DFL`.
 pub const DEFAULT: usize = 0;
@@ -40,4 +40,11 @@ pub fn set_mask(how: usize, mask: u64) -> Result<u64> {
     // SAFETY: both sets are eight bytes.
     unsafe { syscall!(__NR_rt_sigprocmask, how, &raw const mask, &raw mut old, 8usize) }?;
     Ok(old)
+}
+
+/// `rt_sigsuspend`: waits, with this set of blocked signals, until a handler has run. A signal that
+/// has been blocked until now and is pending counts, so none comes too early.
+pub fn suspend(mask: u64) {
+    // SAFETY: the set is eight bytes. The call always fails, with EINTR.
+    let _ = unsafe { syscall!(__NR_rt_sigsuspend, &raw const mask, 8usize) };
 }
