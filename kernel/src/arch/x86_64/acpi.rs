@@ -8,7 +8,7 @@ use kernel_acpi::{
 };
 use kernel_sync::OnceCell;
 
-use super::{port, power};
+use super::port::{inw, outb, outw};
 use crate::arch::paging::{map_device, map_firmware};
 use crate::arch::traits::{PciHost, PhysAddr};
 
@@ -42,8 +42,9 @@ pub(super) struct Platform {
     pub(super) hpet: Option<u64>,
     pub(super) fadt: Option<Fadt>,
     sleep_types: Option<(u16, u16)>,
-    /// The virtual address of a reset register in memory.
+    /// The virtual addresses of registers in memory, for reset and for sleep.
     reset_register: Option<usize>,
+    sleep_register: Option<usize>,
     pub(super) pci: Vec<PciHost>,
 }
 
@@ -57,6 +58,7 @@ static EMPTY: Platform = Platform {
     fadt: None,
     sleep_types: None,
     reset_register: None,
+    sleep_register: None,
     pci: Vec::new(),
 };
 
@@ -106,9 +108,12 @@ fn read_madt(platform: &mut Platform, table: &[u8]) {
 fn read_fadt(platform: &mut Platform, table: &[u8]) {
     let Some(fadt) = Fadt::read(table) else { return };
     platform.sleep_types = table_at(fadt.dsdt).and_then(|(_, dsdt)| sleep_type_s5(dsdt));
-    if let Some((GenericAddress::Memory(address), _)) = fadt.reset {
-        platform.reset_register = map_device(PhysAddr(address), 1).ok();
-    }
+    let map = |register| match register {
+        GenericAddress::Memory(address) => map_device(PhysAddr(address), 1).ok(),
+        GenericAddress::Port(_) => None,
+    };
+    platform.reset_register = fadt.reset.and_then(|(register, _)| map(register));
+    platform.sleep_register = fadt.sleep_control.and_then(map);
     platform.fadt = Some(fadt);
 }
 
@@ -160,14 +165,52 @@ pub(super) fn init(rsdp: Option<PhysAddr>) {
     let _ = PLATFORM.set(platform);
 }
 
-/// Powers the machine off, if ACPI says how (section 4.8.3.2: SLP_TYP in bits 10 to 12,
-/// SLP_EN bit 13).
+/// Writes a register of one byte; `mapped` is where it is, if it is in memory.
+fn write_register(register: GenericAddress, mapped: Option<usize>, value: u8) {
+    match (register, mapped) {
+        (GenericAddress::Port(port), _) => outb(port, value),
+        (GenericAddress::Memory(_), Some(address)) => {
+            // SAFETY: the register was mapped by `read_fadt` and is a byte wide.
+            unsafe { (address as *mut u8).write_volatile(value) };
+        }
+        (GenericAddress::Memory(_), None) => {}
+    }
+}
+
+/// Makes firmware leave the power-management registers to us (section 4.8.2.5, SCI_EN), which a
+/// BIOS does only when asked.
+fn take_over(fadt: &Fadt) {
+    const ENABLED: u16 = 1;
+    /// How often the answer is looked for: a port takes about a microsecond.
+    const PATIENCE: u32 = 3_000_000;
+    let Some((port, value)) = fadt.enable else { return };
+    if inw(fadt.pm1a_control) & ENABLED == 0 {
+        outb(port, value);
+        let _ = (0..PATIENCE).find(|_| inw(fadt.pm1a_control) & ENABLED != 0);
+    }
+}
+
+/// Powers the machine off, if ACPI says how. Returns if it does not, or the machine takes its
+/// time.
 pub(super) fn enter_s5() {
+    // Section 4.8.3.2: SLP_TYP is bits 10 to 12, SLP_EN bit 13. Section 4.8.3.7: bits 2 to 4, 5.
+    const TYPE: u16 = 7 << 10;
+    const ENABLE: u16 = 1 << 13;
+    const REDUCED_ENABLE: u8 = 1 << 5;
     let platform = platform();
     let (Some(fadt), Some((a, b))) = (platform.fadt, platform.sleep_types) else { return };
+    if let Some(register) = fadt.sleep_control {
+        let kind = (a as u8 & 7) << 2;
+        return write_register(register, platform.sleep_register, kind | REDUCED_ENABLE);
+    }
+    if fadt.pm1a_control == 0 {
+        return;
+    }
+    take_over(&fadt);
     for (register, kind) in [(fadt.pm1a_control, a), (fadt.pm1b_control, b)] {
         if register != 0 {
-            power::write_pm_register(register, kind << 10 | 1 << 13);
+            let others = inw(register) & !(TYPE | ENABLE);
+            outw(register, others | kind << 10 & TYPE | ENABLE);
         }
     }
 }
@@ -175,14 +218,7 @@ pub(super) fn enter_s5() {
 /// Resets the machine, if ACPI says how.
 pub(super) fn reset() {
     let platform = platform();
-    match platform.fadt.and_then(|fadt| fadt.reset) {
-        Some((GenericAddress::Port(register), value)) => port::outb(register, value),
-        Some((GenericAddress::Memory(_), value)) => {
-            if let Some(register) = platform.reset_register {
-                // SAFETY: the register was mapped by `read_fadt` and is a byte wide.
-                unsafe { (register as *mut u8).write_volatile(value) };
-            }
-        }
-        None => {}
+    if let Some((register, value)) = platform.fadt.and_then(|fadt| fadt.reset) {
+        write_register(register, platform.reset_register, value);
     }
 }

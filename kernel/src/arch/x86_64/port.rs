@@ -24,13 +24,8 @@ macro_rules! port_access {
 }
 
 port_access!(inb, outb, u8);
+port_access!(inw, outw, u16);
 port_access!(inl, outl, u32);
-
-/// Writes a 16-bit port.
-pub(super) fn outw(port: u16, value: u16) {
-    // SAFETY: as in the macro above.
-    unsafe { Port::new(port).write(value) }
-}
 
 /// Guards the two registers of PCI's configuration mechanism 1 (PCI 3.0, section 3.2.2.3.2).
 static CONFIGURATION: SpinLock<()> = SpinLock::new(());

@@ -4,7 +4,7 @@
 //! `isa-debug-exit`, which ends QEMU with 2v + 1). On a machine without those, ACPI's S5
 //! state powers off; failing that, the CPU halts.
 
-use super::port::{inb, outb, outw};
+use super::port::{inb, outb};
 use crate::arch::up;
 
 const STATUS_PORT: u16 = 0xe9;
@@ -53,9 +53,4 @@ pub(super) fn reset() -> ! {
     outb(0x64, 0xfe);
     outb(0xcf9, 0x06);
     super::cpu::triple_fault()
-}
-
-/// Writes a 16-bit power-management register.
-pub(super) fn write_pm_register(port: u16, value: u16) {
-    outw(port, value);
 }
