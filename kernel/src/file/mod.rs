@@ -11,6 +11,7 @@
 //! | `procfs/` | `/proc` |
 //! | `bpffs.rs` | names that keep BPF objects |
 //! | `pipe.rs`, `socketpair.rs`, `eventfd.rs` | pipes; connected sockets; counters of events |
+//! | `locks.rs` | advisory locks |
 //! | `poll.rs` | waiting for one of several files |
 //!
 //! **Locks.** `VFS` spins and is held for look-ups in memory only; see `kernel_vfs` for the rest.
@@ -22,6 +23,7 @@ mod disk;
 pub mod eventfd;
 mod ext2;
 mod framebuffer;
+pub mod locks;
 pub mod mounting;
 pub mod pipe;
 pub mod poll;
@@ -106,6 +108,7 @@ fn write_back() {
     loop {
         // A thread of the kernel gets no signals.
         let _ = mcore::sleep_until(mcore::now_ns() + WRITE_BACK_NS);
+        locks::forget_ended();
         let mounts = VFS.read().mounts();
         for mount in mounts {
             let file_system = mount.file_system();

@@ -1,6 +1,8 @@
 //! Descriptors: `open openat creat close close_range dup dup2 dup3 pipe pipe2 eventfd eventfd2 fcntl
 //! ioctl`.
 
+use alloc::sync::Arc;
+
 use kernel_abi::Errno;
 use kernel_abi::file::{
     AT_FDCWD, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC,
@@ -8,11 +10,11 @@ use kernel_abi::file::{
 };
 use kernel_vfs::{DESCRIPTOR_LIMIT, FileType, OpenFile, OpenFlags};
 
-use super::SyscallResult;
 use super::errno::OrErrno;
 use super::path::{Caller, PathBuffer};
+use super::{SyscallResult, lock};
 use crate::arch::abi;
-use crate::file::{eventfd, pipe};
+use crate::file::{eventfd, locks, pipe};
 use crate::mem::memapi::may_allocate;
 use crate::mem::user::{read_user, write_user};
 
@@ -76,8 +78,10 @@ fn open_at(directory: usize, path: usize, flags: usize, mode: usize) -> SyscallR
 
 /// `close(2)`.
 pub fn close([fd, ..]: [usize; 6]) -> SyscallResult {
-    let file = Caller::new().files()?.remove(fd as u32).or_errno()?;
-    drop(file);
+    let caller = Caller::new();
+    let files = caller.files()?;
+    let file = files.remove(fd as u32).or_errno()?;
+    locks::closed(files, file);
     Ok(0)
 }
 
@@ -94,7 +98,9 @@ pub fn close_range([first, last, flags, ..]: [usize; 6]) -> SyscallResult {
     for fd in files.list().into_iter().filter(|fd| (first..=last).contains(fd)) {
         // One that another thread has closed meanwhile is as it should be.
         if flags == 0 {
-            drop(files.remove(fd));
+            if let Ok(file) = files.remove(fd) {
+                locks::closed(files, file);
+            }
         } else {
             let _ = files.set_close_on_exec(fd, true);
         }
@@ -109,6 +115,20 @@ pub fn dup([fd, ..]: [usize; 6]) -> SyscallResult {
     caller.files()?.install(file, false).or_errno().map(|fd| fd as usize)
 }
 
+/// Makes `fd` name `file`, and closes what it named before.
+fn replace(
+    caller: &Caller,
+    fd: usize,
+    file: Arc<OpenFile>,
+    close_on_exec: bool,
+) -> Result<(), Errno> {
+    let files = caller.files()?;
+    if let Some(before) = files.replace(fd as u32, file, close_on_exec).or_errno()? {
+        locks::closed(files, before);
+    }
+    Ok(())
+}
+
 /// `dup2(2)`.
 pub fn dup2([old, new, ..]: [usize; 6]) -> SyscallResult {
     let caller = Caller::new();
@@ -116,8 +136,7 @@ pub fn dup2([old, new, ..]: [usize; 6]) -> SyscallResult {
     if old as u32 == new as u32 {
         return Ok(old as u32 as usize);
     }
-    let before = caller.files()?.replace(new as u32, file, false).or_errno()?;
-    drop(before);
+    replace(&caller, new, file, false)?;
     Ok(new as u32 as usize)
 }
 
@@ -132,8 +151,7 @@ pub fn dup3([old, new, flags, ..]: [usize; 6]) -> SyscallResult {
     }
     let caller = Caller::new();
     let file = caller.file(old)?;
-    let before = caller.files()?.replace(new as u32, file, flags as u32 != 0).or_errno()?;
-    drop(before);
+    replace(&caller, new, file, flags as u32 != 0)?;
     Ok(new as u32 as usize)
 }
 
@@ -190,7 +208,7 @@ pub fn eventfd2([count, flags, ..]: [usize; 6]) -> SyscallResult {
     files.install(file, close_on_exec).or_errno().map(|fd| fd as usize)
 }
 
-/// `fcntl(2)`. Locks, leases and signals are not supported.
+/// `fcntl(2)`. Leases and signals are not supported.
 pub fn fcntl([fd, command, argument, ..]: [usize; 6]) -> SyscallResult {
     let caller = Caller::new();
     let file = caller.file(fd)?;
@@ -213,7 +231,7 @@ pub fn fcntl([fd, command, argument, ..]: [usize; 6]) -> SyscallResult {
             Ok(0)
         }
         _ if file.flags().contains(OpenFlags::PATH) => Err(Errno::EBADF),
-        _ => Err(Errno::EINVAL),
+        command => lock::fcntl(files, &file, command, argument).unwrap_or(Err(Errno::EINVAL)),
     }
 }
 

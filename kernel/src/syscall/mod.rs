@@ -17,6 +17,7 @@ pub mod file;
 pub mod futex;
 pub mod identity;
 pub mod limits;
+pub mod lock;
 pub mod memory;
 pub mod mount;
 mod path;
@@ -110,6 +111,7 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         FCHOWNAT => stat::fchownat,
         FCNTL => descriptor::fcntl,
         FDATASYNC => file::fdatasync,
+        FLOCK => lock::flock,
         FSTAT => stat::fstat,
         FSTATFS => stat::fstatfs,
         FSYNC => file::fsync,
@@ -178,8 +180,8 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         READLINK => directory::readlink,
         READLINKAT => directory::readlinkat,
         READV => file::readv,
-        RECVFROM => socket::recvfrom,
         REBOOT => system::reboot,
+        RECVFROM => socket::recvfrom,
         RENAME => directory::rename,
         RENAMEAT => directory::renameat,
         RENAMEAT2 => directory::renameat2,

@@ -142,8 +142,8 @@ impl Caller {
         self.file(fd)?.dentry().cloned().ok_or(Errno::ENOTDIR)
     }
 
-    pub(super) fn files(&self) -> Result<&kernel_vfs::FdTable, Errno> {
-        self.task.files().map(|files| &**files).ok_or(Errno::EBADF)
+    pub(super) fn files(&self) -> Result<&Arc<kernel_vfs::FdTable>, Errno> {
+        self.task.files().ok_or(Errno::EBADF)
     }
 }
 

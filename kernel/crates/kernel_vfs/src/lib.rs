@@ -24,6 +24,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod advisory;
 pub mod block;
 pub mod byte_queue;
 mod cache;

@@ -11,6 +11,7 @@ mod events;
 pub(crate) mod exec;
 mod files;
 mod links;
+mod locks;
 mod memory;
 mod paths;
 mod pipes;
@@ -45,6 +46,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
         descriptors::TESTS,
         directories::TESTS,
         links::TESTS,
+        locks::TESTS,
         paths::TESTS,
         pipes::TESTS,
         sockets::TESTS,
