@@ -2,7 +2,8 @@
 //! weights: each task counts the nanoseconds that it has run, and the one that has run least
 //! runs next. A task that has slept does not get the time back for which it was asleep: on
 //! waking it is placed a little before the least of those that wait, which lets it answer
-//! soon, and no more.
+//! soon, and no more. Each CPU has a scale of its own; a task that changes its CPU keeps its
+//! distance to the others.
 
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
@@ -99,6 +100,36 @@ impl<T> RunQueue<T> {
         (entity, first)
     }
 
+    /// How far a task is behind the others of this CPU (ahead of them, if negative), which it
+    /// takes along to another CPU, whose scale is another.
+    #[must_use]
+    pub fn lag(&self, entity: Entity) -> i64 {
+        self.floor.wrapping_sub(entity.virtual_ns) as i64
+    }
+
+    /// Where a task stands that comes from another CPU, so far behind the others. What it was
+    /// behind for longer than one that has just woken up is lost, for it was not for want of a
+    /// CPU.
+    #[must_use]
+    pub fn arriving(&self, lag: i64) -> Entity {
+        let lag = lag.min(WAKE_UP_CREDIT_NS as i64);
+        Entity { virtual_ns: self.floor.saturating_add_signed(lag.saturating_neg()) }
+    }
+
+    /// Takes out a task that `accept` accepts, one that would not run soon if there are several.
+    pub fn take(&mut self, accept: impl FnMut(&T) -> bool) -> Option<(T, Entity)> {
+        let from_the_end = self.heap.iter().rev().map(|entry| &entry.task).position(accept)?;
+        let last = self.heap.len() - 1;
+        let at = last - from_the_end;
+        self.heap.swap(at, last);
+        let entry = self.heap.pop()?;
+        if at < self.heap.len() {
+            self.sift_up(at);
+            self.sift_down(at);
+        }
+        Some((entry.task, Entity { virtual_ns: entry.virtual_ns }))
+    }
+
     /// The task that runs next.
     pub fn pop(&mut self) -> Option<T> {
         let last = self.heap.len().checked_sub(1)?;
@@ -187,6 +218,20 @@ mod tests {
     }
 
     #[test]
+    fn a_task_that_moves_keeps_its_distance() {
+        let mut from = RunQueue::new();
+        from.requeue("other", Entity { virtual_ns: 100 * SLICE_NS });
+        from.pop();
+        let mut to = RunQueue::new();
+        to.requeue("another", Entity { virtual_ns: 7 * SLICE_NS });
+        to.pop();
+        let ahead = from.lag(Entity { virtual_ns: 101 * SLICE_NS });
+        assert_eq!(to.arriving(ahead).virtual_ns, 8 * SLICE_NS);
+        let slept_long = from.lag(Entity { virtual_ns: 0 });
+        assert_eq!(to.arriving(slept_long).virtual_ns, 7 * SLICE_NS - WAKE_UP_CREDIT_NS);
+    }
+
+    #[test]
     fn room_made_is_room_kept() {
         let mut queue = RunQueue::new();
         queue.reserve(10).unwrap();
@@ -215,6 +260,24 @@ mod tests {
             let most = entities.iter().map(|entity| entity.virtual_ns).max().unwrap();
             let least = entities.iter().map(|entity| entity.virtual_ns).min().unwrap();
             prop_assert!(most - least <= SLICE_NS);
+        }
+
+        #[test]
+        fn what_is_taken_is_gone_and_the_rest_stays_in_order(
+            times in proptest::collection::vec(0u64..50, 1..60),
+            which in any::<prop::sample::Index>(),
+        ) {
+            let mut queue = RunQueue::new();
+            for (arrival, &virtual_ns) in times.iter().enumerate() {
+                queue.requeue((virtual_ns, arrival), Entity { virtual_ns });
+            }
+            let wanted = which.index(times.len());
+            let (task, entity) = queue.take(|&(_, arrival)| arrival == wanted).unwrap();
+            prop_assert_eq!((task, entity.virtual_ns), ((times[wanted], wanted), times[wanted]));
+            prop_assert!(queue.take(|&(_, arrival)| arrival == wanted).is_none());
+            let out: Vec<_> = core::iter::from_fn(|| queue.pop()).collect();
+            prop_assert_eq!(out.len(), times.len() - 1);
+            prop_assert!(out.is_sorted());
         }
 
         #[test]

@@ -37,16 +37,33 @@ impl<T: ?Sized> SpinLock<T> {
     #[inline]
     pub fn lock(&self) -> SpinLockGuard<'_, T> {
         let irq = (platform().irq_save)();
-        while self
-            .locked
-            .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
+        if self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err()
         {
+            self.wait(irq);
+        }
+        SpinLockGuard { lock: self, irq }
+    }
+
+    /// Takes the lock after another CPU. Interrupts meanwhile are as they were.
+    #[cold]
+    fn wait(&self, irq: IrqState) {
+        loop {
+            (platform().irq_restore)(irq);
             while self.locked.load(Ordering::Relaxed) {
                 core::hint::spin_loop();
             }
+            // They were as `irq` says: so they will be again.
+            let _ = (platform().irq_save)();
+            let free = self.locked.compare_exchange_weak(
+                false,
+                true,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            );
+            if free.is_ok() {
+                return;
+            }
         }
-        SpinLockGuard { lock: self, irq }
     }
 
     /// Takes the lock if it is free.
