@@ -128,6 +128,22 @@ fn a_cpu_that_comes_online_or_goes_offline_is_counted_in_time() {
 }
 
 #[test]
+fn a_section_is_counted_in_time() {
+    let (reused, kept) = explore(
+        |model| {
+            model.epoch.online(0);
+            model.epoch.offline(0);
+        },
+        |model| {
+            assert!(model.epoch.enter(0));
+            model.read();
+            model.epoch.offline(0);
+        },
+    );
+    assert!(reused > 0 && kept > 0, "{reused} {kept}");
+}
+
+#[test]
 #[should_panic]
 fn the_model_notices_a_reuse_that_does_not_wait() {
     explore(

@@ -1,9 +1,10 @@
 //! When is a map element that was taken out of its map no longer seen by anybody?
 //!
-//! [`Epoch`] answers by quiescent states: a CPU that passes a point where no program runs on
-//! it (return to user mode, a context switch, idling) says so with [`Epoch::quiesce`]. What
-//! was unlinked before is safe to reuse once every CPU that is online has said so since.
-//! Readers do nothing at all; there is no lock and no counter on the way into a program.
+//! [`Epoch`] answers by quiescent states: a CPU is online while programs may run on it, and says
+//! with [`Epoch::quiesce`] when none does at a moment in between. What was unlinked before is safe
+//! to reuse once every CPU that is online has said so since, or has come online since. A CPU may
+//! stay online for good, or come ([`Epoch::enter`]) and go with each program. There is no lock
+//! and no counter on the way into a program.
 //!
 //! Use: unlink; `tag = epoch.retire()`; later, when `epoch.is_safe(tag)`, reuse.
 //!
@@ -97,6 +98,21 @@ impl<W: Word, const CPUS: usize> Epoch<W, CPUS> {
         }
     }
 
+    /// As [`Epoch::online`], for a CPU that has been online before and calls this itself; but
+    /// `false` if it is online already. So a section in which programs run, between this and
+    /// [`Epoch::offline`], may be interrupted by another one, which changes nothing then.
+    #[inline]
+    pub fn enter(&self, cpu: usize) -> bool {
+        let Some(seen) = self.seen.get(cpu) else { return false };
+        if seen.0.load(Ordering::Relaxed) != OFFLINE {
+            return false;
+        }
+        seen.0.store(self.current.load(Ordering::Acquire), Ordering::Relaxed);
+        // As in `online`.
+        W::fence(Ordering::SeqCst);
+        true
+    }
+
     /// `cpu` runs no program until it comes [`Epoch::online`] again.
     pub fn offline(&self, cpu: usize) {
         if let Some(seen) = self.seen.get(cpu) {
@@ -119,6 +135,12 @@ impl<W: Word, const CPUS: usize> Epoch<W, CPUS> {
         let tag = self.current.fetch_add(1, Ordering::AcqRel) + 1;
         W::fence(Ordering::SeqCst);
         tag
+    }
+
+    /// The tag that was given last: what was retired until now is safe when that is.
+    #[inline]
+    pub fn now(&self) -> u64 {
+        self.current.load(Ordering::Acquire)
     }
 
     /// Whether every CPU has passed a quiescent state since `tag` was given.
@@ -149,6 +171,21 @@ mod tests {
         epoch.offline(3);
         epoch.quiesce(0);
         assert!(epoch.is_safe(later));
+    }
+
+    #[test]
+    fn a_section_inside_another_does_not_end_it() {
+        let epoch = Epoch::new();
+        epoch.online(0);
+        epoch.offline(0);
+        let before = epoch.retire();
+        assert!(epoch.is_safe(before));
+        assert!(epoch.enter(0));
+        assert!(!epoch.enter(0));
+        let tag = epoch.retire();
+        assert!(epoch.is_safe(before) && !epoch.is_safe(tag));
+        epoch.offline(0);
+        assert!(epoch.is_safe(tag));
     }
 
     #[test]
