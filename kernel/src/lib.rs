@@ -42,6 +42,7 @@ pub fn init(boot: &'static BootInfo) -> ! {
     Arch::init_paging(boot);
     Arch::init_devices(boot);
     mcore::init();
+    mcore::start_other_cpus();
     driver::init(boot);
     random::init();
     selftest::run(boot.command_line);

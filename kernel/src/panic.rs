@@ -2,13 +2,13 @@
 //!
 //! A panic of the code and an exception that nothing resolves both end here. Everything is
 //! written to the console by polling, without locks and without allocation: the registers, the
-//! task, its system call, the BPF program that runs, who called whom. A second failure on the
-//! way does not repeat any of that: it ends the machine at once. A display shows the same; for how
-//! long, `panic=` on the command line says, as on Linux.
+//! task, its system call, the BPF program that runs, who called whom. The other CPUs are stopped
+//! first. A second failure on the way does not repeat any of that: it ends the machine at once. A
+//! display shows the same; for how long, `panic=` on the command line says, as on Linux.
 
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::arch::{Arch, Architecture, TrapFrame};
 use crate::bpf::program::describe_running;
@@ -23,11 +23,15 @@ const DEPTH: usize = 32;
 /// How many words of the stack are searched for the instruction of a BPF program.
 const SEARCHED: usize = 256;
 
-static PANICKING: AtomicBool = AtomicBool::new(false);
+/// Nobody has failed.
+const NOBODY: usize = usize::MAX;
+
+/// The CPU that is saying its last word.
+static PANICKING: AtomicUsize = AtomicUsize::new(NOBODY);
 
 /// Whether the kernel is in its last word: then nothing should wait for anything.
 pub fn in_progress() -> bool {
-    PANICKING.load(Ordering::Relaxed)
+    PANICKING.load(Ordering::Relaxed) != NOBODY
 }
 
 /// Writes to the console without a buffer of its own.
@@ -40,12 +44,21 @@ impl Write for Emergency {
     }
 }
 
-/// The first caller goes on; any later one ends the machine.
+/// The first caller goes on, alone; if it fails again, that ends the machine.
 fn enter() {
     Arch::irq_disable();
-    if PANICKING.swap(true, Ordering::Relaxed) {
-        Arch::console_write(b"\r\n(failed again while reporting; stopping)\r\n");
-        Arch::abort();
+    let own = Arch::cpu_id();
+    let first = PANICKING.compare_exchange(NOBODY, own, Ordering::SeqCst, Ordering::SeqCst);
+    match first {
+        Ok(_) => Arch::stop_others(),
+        Err(failed) if failed == own => {
+            Arch::console_write(b"\r\n(failed again while reporting; stopping)\r\n");
+            Arch::abort();
+        }
+        Err(_) => loop {
+            // Another CPU is speaking, and stops this one.
+            Arch::relax();
+        },
     }
     // What users wrote before comes first.
     uart::flush();

@@ -7,6 +7,7 @@
 //! Other CPUs may use the same tree, and walk it while it is changed. A table is linked when it
 //! is complete; what is taken out is kept ([`Removal`]) until no CPU remembers it.
 
+use core::mem::MaybeUninit;
 use core::sync::atomic::{Ordering, fence};
 
 use kernel_sync::SpinLock;
@@ -133,25 +134,26 @@ struct Removal<'a> {
     keeps: bool,
     users: &'a CpuSet,
     each: &'a mut dyn FnMut(usize, Mapping),
-    pages: [(usize, Mapping); KEPT],
+    /// The first `page_count` are written; with one CPU, none is.
+    pages: [MaybeUninit<(usize, Mapping)>; KEPT],
     page_count: usize,
-    tables: [u64; KEPT],
+    /// The first `table_count` are written.
+    tables: [MaybeUninit<u64>; KEPT],
     table_count: usize,
     freed: bool,
 }
 
 impl<'a> Removal<'a> {
     fn new(table: &Table, users: &'a CpuSet, each: &'a mut dyn FnMut(usize, Mapping)) -> Self {
-        let none = Mapping { frame: PhysAddr(0), protection: Protection::empty() };
         Self {
             root: table.root.frame(),
             active: table.is_active(),
             keeps: secondary::online() > 1,
             users,
             each,
-            pages: [(0, none); KEPT],
+            pages: [const { MaybeUninit::uninit() }; KEPT],
             page_count: 0,
-            tables: [0; KEPT],
+            tables: [const { MaybeUninit::uninit() }; KEPT],
             table_count: 0,
             freed: false,
         }
@@ -170,7 +172,7 @@ impl<'a> Removal<'a> {
             self.settle();
         }
         if let Some(slot) = self.pages.get_mut(self.page_count) {
-            *slot = (page, mapping);
+            slot.write((page, mapping));
             self.page_count += 1;
         }
     }
@@ -186,7 +188,7 @@ impl<'a> Removal<'a> {
             self.settle();
         }
         if let Some(slot) = self.tables.get_mut(self.table_count) {
-            *slot = table;
+            slot.write(table);
             self.table_count += 1;
         }
     }
@@ -200,6 +202,8 @@ impl<'a> Removal<'a> {
         self.freed = false;
         let pages = self.pages.get(..self.page_count).unwrap_or(&[]);
         let tables = self.tables.get(..self.table_count).unwrap_or(&[]);
+        // SAFETY: so many of each are written.
+        let (pages, tables) = unsafe { (pages.assume_init_ref(), tables.assume_init_ref()) };
         if !tables.is_empty() {
             forget(self.users, USER_START, USER_END);
         } else if let (Some((first, _)), Some((last, _))) = (pages.first(), pages.last()) {

@@ -22,8 +22,8 @@ pub(super) fn timer_interrupt(frame: &mut Frame) {
 }
 
 /// Another CPU has interrupted this one. IRQs off.
-pub(super) fn other_cpu(frame: &mut Frame) {
-    crate::mcore::other_cpu(frame);
+pub(super) fn other_cpu() {
+    crate::mcore::other_cpu();
 }
 
 /// This CPU has been asked to forget users' translations: whether it has stopped using a user's

@@ -175,10 +175,8 @@ pub fn sys_enter(frame: &Frame) -> Decision {
 /// Apart, so that what it needs of the stack costs nothing where there is no program.
 #[inline(never)]
 fn run_sys_enter(frame: &Frame) -> Decision {
-    let decision = BpfManager::execute_hooks(hook::SYS_ENTER, &SysEnter { frame });
-    // A task, outside every hook again: what the programs took out of maps can be used anew.
-    super::quiesce();
-    decision
+    let _reading = mcore::reading();
+    BpfManager::execute_hooks(hook::SYS_ENTER, &SysEnter { frame })
 }
 
 /// Called when a system call has its result, before the user gets it.
@@ -191,19 +189,16 @@ pub fn sys_exit(frame: &Frame, number: usize, result: usize) {
 
 #[inline(never)]
 fn run_sys_exit(frame: &Frame, number: usize, result: usize) {
+    let _reading = mcore::reading();
     BpfManager::execute_hooks(hook::SYS_EXIT, &SysExit { frame, number, result });
-    super::quiesce();
 }
 
 /// Called in the timer interrupt, with the time that it was due.
 #[inline]
 pub fn timer(frame: &Frame, now_ns: u64, deadline_ns: u64, period_ns: u64) {
     if TIMER.active() {
+        let _reading = mcore::reading_in_interrupt();
         let event = TimerEvent { frame, now_ns, deadline_ns, period_ns };
         BpfManager::execute_hooks(hook::TIMER, &event);
-        // Threads of the kernel run no programs; anything else may have been interrupted in one.
-        if frame.from_user() || mcore::try_current().is_none_or(|task| task.is_kernel()) {
-            super::quiesce();
-        }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A hook owns one pointer to an immutable list of attached programs. An event reads that
 //! pointer once; with no program it is null, and the hook costs a load and a predicted branch.
-//! A change builds a new list, swaps the pointer, waits until every CPU has passed a quiescent
-//! point, and frees the old one. So an event sees either the old list or the new one, whole:
+//! A change builds a new list, swaps the pointer, waits until every CPU has left the hooks that it
+//! was in, and frees the old one. So an event sees either the old list or the new one, whole:
 //! a replacement loses no event and delivers none twice. Dispatch takes no lock, may happen in
 //! an interrupt, and nests (the timer over a system call).
 //!
@@ -190,11 +190,10 @@ impl Hook {
             mcore::mtask::timer::set_tick(period);
         }
         let before = core::mem::replace(entries, working);
-        super::synchronize();
+        mcore::synchronize();
         if !old.is_null() {
             // SAFETY: `old` came from `Box::into_raw` in an earlier call of this function and
-            // was unlinked by the swap; every CPU has since passed a quiescent point, so no
-            // event is still reading it.
+            // was unlinked by the swap; every event that could be reading it has since ended.
             drop(unsafe { Box::from_raw(old) });
         }
         drop(before);
@@ -207,12 +206,13 @@ impl Hook {
         !self.list.load(Ordering::Relaxed).is_null()
     }
 
-    /// Runs every attached program for `event`; the first that refuses decides.
+    /// Runs every attached program for `event`; the first that refuses decides. The caller is
+    /// [`mcore::reading`].
     #[inline(always)]
     pub(super) fn run(&self, event: &impl Event) -> Decision {
         let list = self.list.load(Ordering::Acquire);
-        // SAFETY: the pointer is null or a published list, which is freed only after every
-        // CPU has passed a quiescent point; a running hook does not pass one.
+        // SAFETY: the pointer is null or a published list, which is freed only after every CPU
+        // has stopped reading; the caller has said that this one is.
         let Some(list) = (unsafe { list.as_ref() }) else { return Decision::Pass };
         self.runs.fetch_add(1, Ordering::Relaxed);
         match list.as_slice() {

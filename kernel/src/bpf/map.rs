@@ -8,6 +8,7 @@ use kernel_bpf::map::{Map, MapType};
 
 use super::BpfManager;
 use super::btf::LoadedBtf;
+use crate::mcore;
 
 /// A map that user space has created. Programs share its [`Map`]; descriptors and pins hold
 /// this object.
@@ -31,6 +32,14 @@ pub struct MapTypes {
 static TASK_MAPS: AtomicUsize = AtomicUsize::new(0);
 
 impl LoadedMap {
+    /// Does something with the elements of the map, which stay what they are for a reader
+    /// meanwhile. `act` does not wait.
+    #[inline]
+    pub fn with<R>(&self, act: impl FnOnce(&Map) -> R) -> R {
+        let _reading = mcore::reading();
+        act(&self.map)
+    }
+
     /// Counts a new map among those that keep something for tasks, if it is one.
     pub(super) fn count(&self) {
         if self.map.def().map_type == MapType::TaskStorage {
@@ -48,7 +57,7 @@ pub(super) fn forget_task(identity: u64) {
     let mut id = 0;
     while let Some((next, map)) = manager.maps.next_after(id) {
         // Most maps are of other types, or have nothing for it.
-        let _ = map.map.forget_task(identity);
+        let _ = map.with(|map| map.forget_task(identity));
         id = next;
     }
 }
@@ -61,7 +70,7 @@ impl Drop for LoadedMap {
         // The programs in an array may use the array: nobody else would let them go. They go
         // when no CPU can be on its way into one.
         if self.map.clear_programs() {
-            super::synchronize();
+            mcore::synchronize();
             self.map.clear_programs();
         }
         if let Some(manager) = BpfManager::get() {

@@ -22,7 +22,7 @@ pub mod trace;
 
 use alloc::sync::Arc;
 
-use kernel_bpf::map::{Epoch, MapDef, MapEnvironment, MapError, MapExtras};
+use kernel_bpf::map::{MapDef, MapEnvironment, MapError, MapExtras};
 use kernel_bpf::profile::ActiveProfile;
 use kernel_sync::OnceCell;
 
@@ -36,9 +36,6 @@ use ids::IdTable;
 use link::Link;
 use map::{LoadedMap, MapTypes};
 use program::{LoadError, LoadRequest, LoadedProgram};
-
-/// Tells when no CPU runs a program that could still see what was taken away.
-pub static EPOCH: Epoch = Epoch::new();
 
 static MANAGER: OnceCell<BpfManager> = OnceCell::new();
 
@@ -54,7 +51,6 @@ pub struct BpfManager {
 
 /// Makes the manager. Called once at start-up, before the first system call.
 pub fn init() {
-    EPOCH.online(Arch::cpu_id());
     let manager = BpfManager {
         programs: IdTable::new(),
         maps: IdTable::new(),
@@ -97,7 +93,7 @@ impl BpfManager {
         let environment = MapEnvironment {
             cpus: Arch::cpus_online(),
             seed: crate::random::word(),
-            epoch: &EPOCH,
+            epoch: &mcore::EPOCH,
         };
         let bytes = kernel_bpf::map::Map::memory_needed(&def, extras, environment.cpus)?;
         crate::mem::memapi::may_allocate(bytes).map_err(|_| MapError::OutOfMemory)?;
@@ -198,22 +194,5 @@ impl BpfManager {
 
     pub fn next_btf(&self, id: u32) -> Option<u32> {
         self.btfs.next_after(id).map(|(id, _)| id)
-    }
-}
-
-/// This CPU runs no program now and holds nothing that one left: called by tasks, outside hooks.
-#[inline]
-pub fn quiesce() {
-    EPOCH.quiesce(Arch::cpu_id());
-}
-
-/// Waits until no CPU runs a program that was taken from its hook before the call. The caller
-/// is a task, and not inside a hook.
-pub fn synchronize() {
-    let tag = EPOCH.retire();
-    quiesce();
-    while !EPOCH.is_safe(tag) {
-        mcore::yield_now();
-        quiesce();
     }
 }

@@ -4,7 +4,7 @@
 //! costs one load while nobody waits; then all look again. Few wait at a time, and what they wait
 //! for is cheap to ask.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use kernel_vfs::FsError;
 
@@ -16,7 +16,9 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 /// Something has become readable or writable. Callable in interrupts.
 #[inline]
 pub fn changed() {
-    if COUNT.load(Ordering::Acquire) > 0 {
+    // Who waits has counted itself before it looks: one of the two sees the other.
+    fence(Ordering::SeqCst);
+    if COUNT.load(Ordering::Relaxed) > 0 {
         WAITERS.wake_all();
     }
 }
@@ -29,7 +31,7 @@ pub fn wait<T>(
     ready: impl FnMut() -> Option<T>,
     deadline: Option<u64>,
 ) -> Result<Option<T>, FsError> {
-    COUNT.fetch_add(1, Ordering::AcqRel);
+    COUNT.fetch_add(1, Ordering::SeqCst);
     let result = match deadline {
         Some(deadline) => WAITERS.wait_deadline(ready, deadline),
         None => WAITERS.wait_until(ready).map(Some),

@@ -2,49 +2,55 @@
 //!
 //! The CPU's per-CPU register points to its [`CpuContext`], whose first word is the running
 //! task, so [`current`] is two loads. A CPU changes its own context with interrupts off; others
-//! only take its locks.
+//! only take its locks, and read what is atomic.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::cell::Cell;
 use core::marker::PhantomData;
 use core::ops::Deref;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use kernel_sched::{RunQueue, TimerQueue};
 use kernel_sync::SpinLock;
 
+use super::mtask::quiescent;
 use super::mtask::task::Task;
-use crate::arch::{Arch, Architecture};
-use crate::mem::AddressSpace;
-
-/// The most CPUs that the kernel keeps track of.
-pub const MAX_CPUS: usize = 64;
+use crate::arch::{Arch, Architecture, CpuStart, MAX_CPUS};
+use crate::mem::{AddressSpace, OutOfMemory};
 
 /// One CPU.
 pub struct CpuContext {
-    /// The running task: one strong reference, as a raw pointer.
+    /// The running task: one strong reference, as a raw pointer. Changed under the run queue's
+    /// lock.
     pub(super) current: AtomicPtr<Task>,
     /// The running task has to give way before it returns to user mode.
     pub(super) need_resched: AtomicBool,
-    /// The CPU is in its idle loop or in user mode, or has been since the last look.
-    pub(super) quiescent: AtomicU64,
     pub(super) number: usize,
     /// Runs when nothing else can.
     pub(super) idle: Arc<Task>,
     pub(super) run_queue: SpinLock<RunQueue<Arc<Task>>>,
+    /// How many tasks are in the run queue: changed under its lock, read without.
+    pub(super) queued: AtomicUsize,
+    /// When this CPU last looked whether another one has less to do.
+    pub(super) balanced: Cell<u64>,
     pub(super) sleepers: SpinLock<TimerQueue<Arc<Task>>>,
     /// When the running task has had its slice, if others wait.
     pub(super) slice_end: Cell<u64>,
-    /// When the running task was put on the CPU or last accounted for.
-    pub(super) since: Cell<u64>,
+    /// When the running task was put on the CPU or last accounted for. Changed under the run
+    /// queue's lock.
+    pub(super) since: AtomicU64,
     /// When the timer will interrupt; `u64::MAX` if it will not.
     pub(super) timer_set: Cell<u64>,
     /// A further reason for the timer to interrupt, period in nanoseconds; 0 for none.
     pub(super) tick_ns: AtomicU64,
     pub(super) next_tick: Cell<u64>,
-    /// The task that ran before, while the one after it has not let go of it.
+    /// The task that ran before, whose stack the one after it finds left when it runs.
+    pub(super) left: Cell<*const Task>,
+    /// The same, if it is not in the run queue again and has to be let go of.
     pub(super) previous: Cell<Option<Arc<Task>>>,
+    /// It may not run on this CPU any more, and goes to another one.
+    pub(super) moves: Cell<bool>,
     /// Whose address space is active; kept until another one is.
     pub(super) space: Cell<Option<Arc<AddressSpace>>>,
     /// Context switches since start-up.
@@ -142,11 +148,6 @@ impl CpuContext {
         self.number
     }
 
-    /// When the running task was put on the CPU, for the CPU itself.
-    pub fn running_since(&self) -> u64 {
-        self.since.get()
-    }
-
     /// Context switches since start-up.
     pub fn switches(&self) -> u64 {
         self.switches.load(Ordering::Relaxed)
@@ -158,42 +159,95 @@ impl CpuContext {
         &self.program
     }
 
-    /// Nanoseconds without a task to run, up to the last time one was found.
+    /// Nanoseconds without a task to run.
     pub fn idle_ns(&self) -> u64 {
         self.idle.run_ns()
     }
 
     /// Tasks that could run and wait for the CPU.
     pub fn waiting(&self) -> usize {
-        self.run_queue.lock().len()
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has a task to run.
+    pub fn is_busy(&self) -> bool {
+        !core::ptr::eq(self.current.load(Ordering::Relaxed), Arc::as_ptr(&self.idle))
     }
 }
 
-/// Gives this CPU its context; its present thread becomes the idle task. Interrupts off.
-pub(super) fn init_cpu() {
-    let number = Arch::cpu_id();
-    let idle = Task::idle(number);
-    let context = Box::leak(Box::new(CpuContext {
+/// The context of a CPU that will have this number, for good.
+fn new(number: usize) -> Result<&'static CpuContext, OutOfMemory> {
+    let idle = Task::idle(number)?;
+    Ok(Box::leak(Box::new(CpuContext {
         current: AtomicPtr::new(Arc::into_raw(Arc::clone(&idle)).cast_mut()),
         need_resched: AtomicBool::new(false),
-        quiescent: AtomicU64::new(0),
         number,
         idle,
         run_queue: SpinLock::new(RunQueue::new()),
+        queued: AtomicUsize::new(0),
+        balanced: Cell::new(0),
         sleepers: SpinLock::new(TimerQueue::new()),
         slice_end: Cell::new(u64::MAX),
-        since: Cell::new(Arch::now_ns()),
+        since: AtomicU64::new(Arch::now_ns()),
         timer_set: Cell::new(u64::MAX),
         tick_ns: AtomicU64::new(0),
         next_tick: Cell::new(u64::MAX),
+        left: Cell::new(core::ptr::null()),
         previous: Cell::new(None),
+        moves: Cell::new(false),
         space: Cell::new(None),
         switches: AtomicU64::new(0),
         program: AtomicPtr::new(core::ptr::null_mut()),
-    }));
-    if let Some(slot) = CPUS.get(number) {
-        slot.store(context, Ordering::Release);
+    })))
+}
+
+/// Makes a context this CPU's; its present thread becomes the idle task. Interrupts off.
+fn adopt(context: &'static CpuContext) {
+    context.since.store(Arch::now_ns(), Ordering::Relaxed);
+    // SAFETY: the context stays for good.
+    unsafe { Arch::set_cpu_local(core::ptr::from_ref(context).cast_mut().cast()) };
+    quiescent::online(context);
+    if let Some(slot) = CPUS.get(context.number) {
+        slot.store(core::ptr::from_ref(context).cast_mut(), Ordering::Release);
     }
-    // SAFETY: the box is leaked: valid for good.
-    unsafe { Arch::set_cpu_local(core::ptr::from_mut(context).cast()) };
+}
+
+/// Gives the boot CPU its context. Interrupts off.
+#[expect(clippy::expect_used, reason = "start-up cannot go on without it")]
+pub(super) fn init_boot_cpu() {
+    adopt(new(Arch::cpu_id()).expect("no memory for the boot CPU's context"));
+}
+
+/// Starts every further CPU that there is; each waits for tasks then.
+pub(super) fn start_others() {
+    let found = Arch::cpus_found();
+    for index in 1..found {
+        let number = Arch::cpus_online();
+        let Ok(context) = new(number) else {
+            log::error!("no memory for CPU {number}");
+            break;
+        };
+        let start = CpuStart {
+            number,
+            stack_top: context.idle.stack_top(),
+            entry: further_cpu,
+            argument: core::ptr::from_ref(context) as usize,
+        };
+        if !Arch::start_cpu(index, start) {
+            log::error!("CPU {index} of {found} does not start");
+            continue;
+        }
+        // It is on its way.
+        while cpu(number).is_none() {
+            Arch::relax();
+        }
+    }
+    log::info!("{} of {found} CPUs at work", Arch::cpus_online());
+}
+
+/// The first code of a further CPU, interrupts off.
+extern "C" fn further_cpu(context: usize) -> ! {
+    // SAFETY: `start_others` made the number from a context that stays for good.
+    adopt(unsafe { &*(context as *const CpuContext) });
+    super::idle()
 }

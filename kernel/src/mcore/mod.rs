@@ -6,7 +6,8 @@
 //! |---|---|
 //! | `task.rs`, `process.rs` | a thread; what its process shares |
 //! | `family.rs` | the table of processes: parents, children, groups, who is waited for |
-//! | `scheduler.rs`, `timer.rs` | run queues, switching, sleeping, the CPU's one-shot timer |
+//! | `scheduler.rs`, `timer.rs` | switching, waking, sleeping, the CPU's one-shot timer |
+//! | `balance.rs` | which CPU runs a task |
 //! | `event_timer.rs`, `interval.rs` | timers that nobody waits for; a process's interval timer |
 //! | `wait.rs`, `futex.rs` | wait queues; waiting on a word of memory |
 //! | `signal.rs`, `delivery.rs` | signals: sending, choosing, running handlers |
@@ -15,10 +16,13 @@
 //! | `quiescent.rs` | when no CPU can hold what was read before |
 //!
 //! The kernel is not preempted: a task leaves its CPU when it waits, and when it returns to
-//! user mode with its slice used up.
+//! user mode with its slice used up. So it stays on its CPU, and [`this_cpu`] stays true, until it
+//! calls something that may wait: another CPU may be the one that goes on with it.
 //!
 //! **Lock order** (all spin locks, interrupts off): `family`, then a process's signals, then a
-//! wait queue or futex bucket, then a timer queue, then a run queue.
+//! wait queue or futex bucket, then a timer queue, then a run queue. Never two run queues at a
+//! time: a task that moves is nowhere in between. Nobody waits for another CPU to answer an
+//! interrupt with a spin lock held or interrupts off.
 
 pub mod context;
 pub mod mtask;
@@ -27,7 +31,7 @@ pub use context::{CpuContext, can_sleep, current, is_running, this_cpu, try_curr
 pub use mtask::credentials::Credentials;
 pub use mtask::family::{process, signal_process_group};
 pub use mtask::process::Process;
-pub use mtask::quiescent::{defer, synchronize};
+pub use mtask::quiescent::{EPOCH, reading, reading_in_interrupt, synchronize};
 pub use mtask::scheduler::{
     TaskEntry, idle, leave_unused_space, other_cpu, return_to_user, spawn_kernel_thread,
     timer_interrupt, yield_now,
@@ -37,18 +41,21 @@ pub use mtask::task::Task;
 pub use mtask::timer::{now_ns, sleep_until};
 pub use mtask::wait::{Interrupted, WaitQueue};
 
-use crate::arch::{Arch, Architecture};
 use crate::mem;
 
 /// Makes tasks possible on the boot CPU, whose present thread becomes its idle task. Needs the
 /// heap; called once, interrupts off. Afterwards locks may sleep and threads may be spawned;
 /// [`idle`] lets them run.
 pub fn init() {
-    context::init_cpu();
+    context::init_boot_cpu();
     mtask::futex::install();
     mem::fault::register(mem::fault::Tasks {
         current_space: || context::try_current().and_then(|task| task.space().cloned()),
         signal: mtask::signal::fault,
     });
-    log::debug!("CPU {}: ready for tasks", Arch::cpu_id());
+}
+
+/// Starts the other CPUs. After [`init`], interrupts off.
+pub fn start_other_cpus() {
+    context::start_others();
 }

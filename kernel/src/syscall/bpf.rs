@@ -81,7 +81,6 @@ pub fn sys_bpf(args: [usize; 6]) -> SyscallResult {
         return Err(Errno::EPERM);
     }
     let manager = BpfManager::get().ok_or(Errno::ENOSYS)?;
-    crate::bpf::quiesce();
     let size = size as u32 as usize;
     let mut request = Request { attr: Attr::zeroed(), address, size, manager };
     read_attr(&mut request.attr, address, size)?;

@@ -6,7 +6,7 @@ use kernel_abi::Errno;
 use super::SyscallResult;
 use crate::arch::{Arch, Architecture};
 use crate::mcore::mtask::exec::CLOCK_TICKS;
-use crate::mcore::{current, now_ns, sleep_until, this_cpu};
+use crate::mcore::{current, now_ns, sleep_until};
 use crate::mem::user::{UserPtr, read_user, write_user};
 
 const SECOND: u64 = 1_000_000_000;
@@ -28,14 +28,12 @@ pub fn wall_clock_ns() -> u64 {
 
 /// Nanoseconds that the running task has been on a CPU.
 pub fn thread_ns() -> u64 {
-    let since_switch = now_ns().saturating_sub(this_cpu().running_since());
-    current().run_ns() + since_switch
+    current().run_ns()
 }
 
 /// Nanoseconds that the running process has been on CPUs.
 pub fn process_ns() -> u64 {
-    let since_switch = now_ns().saturating_sub(this_cpu().running_since());
-    current().process().run_ns() + since_switch
+    current().process().run_ns()
 }
 
 fn read_clock(clock: usize) -> Result<u64, Errno> {

@@ -91,7 +91,7 @@ pub(super) fn handle(frame: &mut Frame) {
         match number {
             LOOK => {
                 gic::end(taken);
-                up::other_cpu(frame);
+                up::other_cpu();
             }
             STOP => power::halt(),
             _ => {

@@ -66,7 +66,7 @@ pub(super) fn handle(frame: &mut Frame, cause: usize) {
             // SAFETY: takes the interrupt back.
             unsafe { clear_csr!("sip", 1usize << SOFTWARE) };
             smp::stop_if_told();
-            up::other_cpu(frame);
+            up::other_cpu();
         }
         _ => log::error!("interrupt {cause}: nobody asked for it"),
     }

@@ -305,7 +305,7 @@ pub(super) fn handle(vector: u8, frame: &mut Frame) {
         }
         LOOK_VECTOR => {
             apic_write(END_OF_INTERRUPT, 0);
-            up::other_cpu(frame);
+            up::other_cpu();
         }
         FLUSH_VECTOR => {
             apic_write(END_OF_INTERRUPT, 0);

@@ -36,17 +36,18 @@ pub fn exit_group(code: u32) -> ! {
 /// Ends the running thread; with the last one of a process, the process, with this exit code
 /// unless another end was decided.
 pub fn exit(code: u32) -> ! {
-    let process = current().process().clone();
-    if process.thread_count() == 1 {
-        signal::end_process(&process, (code & 0xff) << 8);
-    }
-    drop(process);
-    end_thread()
+    end_with((code & 0xff) << 8)
 }
 
 /// Ends the running thread: gives up what it has, tells who waits, and never runs again.
 pub(super) fn end_thread() -> ! {
-    leave();
+    end_with(0)
+}
+
+/// Ends the thread. `status`, in the form of `wait4`, is the process's if this is its last thread
+/// and no other end was decided.
+fn end_with(status: u32) -> ! {
+    leave(status);
     loop {
         current().set_state(TaskState::Dead);
         block();
@@ -54,7 +55,7 @@ pub(super) fn end_thread() -> ! {
 }
 
 /// All that must be dropped before the stack is left for good is local to this function.
-fn leave() {
+fn leave(status: u32) {
     let task = current();
     let process = Arc::clone(task.process());
     let child_tid = task.private().clear_child_tid.replace(0);
@@ -74,12 +75,12 @@ fn leave() {
         let at =
             threads.iter().position(|thread| core::ptr::eq(Arc::as_ptr(thread), &raw const *task));
         let own = at.map(|at| threads.remove(at));
+        process.ended_threads_ns.fetch_add(task.run_ns(), Ordering::Relaxed);
         let last = threads.is_empty();
         drop(threads);
         drop(own);
         last
     };
-    process.ended_threads_ns.fetch_add(task.run_ns(), Ordering::Relaxed);
     family::uncount_task();
     if task.is_kernel() {
         return;
@@ -88,6 +89,7 @@ fn leave() {
         family::remove_thread(task.tid());
     }
     if last {
+        signal::end_process(&process, status);
         end_process(&process);
     } else if process.sole_thread.load(Ordering::Relaxed) != 0 {
         // `execve` in another thread waits to be alone.

@@ -75,7 +75,8 @@ fn queue(place: usize) -> &'static SpinLock<VecDeque<Waiter>> {
 
 /// Notes, under the queue's lock, in which queue a task waits.
 fn set_place(task: &Task, place: Option<usize>) {
-    task.futex_place.store(place.map_or(0, |place| place + 1), Ordering::Release);
+    // Ordered before a waker's look at the task's state: the task sets that before it looks here.
+    task.futex_place.store(place.map_or(0, |place| place + 1), Ordering::SeqCst);
 }
 
 impl Key {
@@ -136,7 +137,7 @@ pub fn wait(
     let _alarm = deadline.map(Alarm::set);
     loop {
         // A waiter that is in no queue any more was taken out by a waker.
-        let queued = task.futex_place.load(Ordering::Acquire) != 0;
+        let queued = task.futex_place.load(Ordering::SeqCst) != 0;
         let late = deadline.is_some_and(|deadline| now_ns() >= deadline);
         if !queued || late || task.has_signal() {
             let was_queued = remove();

@@ -1,5 +1,6 @@
 //! The parts of a task's life. See [`super`] for the table of files.
 
+pub mod balance;
 pub mod credentials;
 pub mod delivery;
 pub mod event_timer;

@@ -61,7 +61,8 @@ pub struct Process {
     pub(super) release_event: WaitQueue,
     /// The signal that tells the parent of the end: `SIGCHLD`, or as `clone` said.
     pub(super) exit_signal: AtomicU32,
-    /// Nanoseconds run by threads that have ended, and by children that were waited for.
+    /// Nanoseconds run by threads that have ended (changed under the lock of the threads), and by
+    /// children that were waited for.
     pub(super) ended_threads_ns: AtomicU64,
     pub(super) children_ns: AtomicU64,
     /// The thread that goes on alone (`execve`); 0 if there is none. Changed under the lock of
@@ -244,7 +245,8 @@ impl Process {
 
     /// Nanoseconds run by all threads, ended ones included.
     pub fn run_ns(&self) -> u64 {
-        let running: u64 = self.threads.lock().iter().map(|thread| thread.run_ns()).sum();
+        let threads = self.threads.lock();
+        let running: u64 = threads.iter().map(|thread| thread.run_ns()).sum();
         running + self.ended_threads_ns.load(Ordering::Relaxed)
     }
 

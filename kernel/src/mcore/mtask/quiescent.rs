@@ -1,88 +1,90 @@
 //! When is it certain that no CPU still uses what it may have read before some moment?
 //!
-//! Programs that run at hooks, and the lists that lead to them, are read without a lock and
-//! without sleeping. So a CPU that has switched tasks, been idle, or been in user mode since
-//! has let go of whatever it had read: it has passed a *quiescent state* (P. McKenney and J.
-//! Slingwine, "Read-Copy Update", 1998). [`synchronize`] waits until all CPUs have; [`defer`]
-//! has something done after that.
+//! Programs that run at hooks, the lists that lead to them, and the elements of maps are read
+//! without a lock. Who reads them says so meanwhile, on its CPU ([`reading`]); between two such
+//! sections the CPU is quiescent (P. McKenney and J. Slingwine, "Read-Copy Update", 1998).
+//! [`EPOCH`] keeps the account of it: maps ask it when an element can be used again;
+//! [`synchronize`] waits until every CPU has been quiescent.
 
-use alloc::boxed::Box;
-use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicU64, Ordering};
 
-use kernel_sync::SpinLock;
+use kernel_bpf::map::Epoch;
 
-use super::super::context::{CpuContext, cpus, this_cpu};
-use super::scheduler::{spawn_kernel_thread, yield_now};
-use super::wait::WaitQueue;
+use super::super::context::CpuContext;
+use super::scheduler::yield_now;
+use crate::arch::{Arch, Architecture};
 
-/// Work that is put off until nobody can use what it frees.
-pub type Deferred = Box<dyn FnOnce() + Send>;
+/// Tells when no CPU can still see what was taken away.
+pub static EPOCH: Epoch = Epoch::new();
 
-static DEFERRED: SpinLock<Vec<Deferred>> = SpinLock::new(Vec::new());
-static DEFERRED_EVENT: WaitQueue = WaitQueue::new();
-static THREAD_RUNS: AtomicBool = AtomicBool::new(false);
+/// This CPU begins to take part. Interrupts off.
+pub(in super::super) fn online(cpu: &CpuContext) {
+    EPOCH.online(cpu.number);
+    EPOCH.offline(cpu.number);
+}
 
-/// Set in a CPU's counter while it is idle.
-const IDLE: u64 = 1;
+/// While this lives, what its CPU reads stays. Its holder does not wait.
+#[must_use]
+pub struct Reading {
+    /// It is the section that was entered first: an interrupt may come in the middle of another.
+    outermost: bool,
+    /// Belongs to this CPU.
+    not_send: PhantomData<*mut ()>,
+}
 
-/// This CPU has let go of everything. Interrupts off.
+/// Begins to read. The caller is a task. If much that others have taken away cannot be used again
+/// yet, because a CPU has been in a section for long (it may be one of a virtual machine that does
+/// not run just now), waits for that first: maps have little to spare.
 #[inline]
-pub(super) fn passed(cpu: &CpuContext) {
-    // Only the CPU itself writes it.
-    let count = cpu.quiescent.load(Ordering::Relaxed);
-    cpu.quiescent.store(count.wrapping_add(2), Ordering::Release);
-}
-
-pub(super) fn enter_idle(cpu: &CpuContext) {
-    cpu.quiescent.store(cpu.quiescent.load(Ordering::Relaxed) | IDLE, Ordering::SeqCst);
-}
-
-pub(super) fn leave_idle(cpu: &CpuContext) {
-    let count = cpu.quiescent.load(Ordering::Relaxed) & !IDLE;
-    cpu.quiescent.store(count.wrapping_add(2), Ordering::SeqCst);
-}
-
-/// Waits until every CPU has passed a quiescent state. May sleep; the caller holds nothing
-/// that it waits for.
-pub fn synchronize() {
-    let own = this_cpu().number;
-    // The caller runs in the kernel and uses nothing itself, so its own CPU is past it: what
-    // it interrupts or is interrupted by on this CPU begins or ends as a whole.
-    for cpu in cpus().filter(|cpu| cpu.number != own) {
-        let before = cpu.quiescent.load(Ordering::SeqCst);
-        while before & IDLE == 0 && cpu.quiescent.load(Ordering::SeqCst) == before {
-            yield_now();
-        }
-    }
-}
-
-/// Runs `work` in a thread of the kernel after every CPU has passed a quiescent state. May be
-/// called anywhere, also by what runs at a hook.
-pub fn defer(work: Deferred) {
-    DEFERRED.lock().push(work);
-    DEFERRED_EVENT.wake_one();
-}
-
-/// Starts the thread that does deferred work, once.
-pub(super) fn start_thread() {
-    if !THREAD_RUNS.swap(true, Ordering::Relaxed)
-        && spawn_kernel_thread("deferred", run_deferred).is_err()
+pub fn reading() -> Reading {
+    if Arch::cpus_online() > 1
+        && EPOCH.now().wrapping_sub(SETTLED.load(Ordering::Relaxed)) > BACKLOG
     {
-        THREAD_RUNS.store(false, Ordering::Relaxed);
-        log::error!("no memory for the thread that does deferred work");
+        catch_up();
+    }
+    reading_in_interrupt()
+}
+
+/// The same, in an interrupt, which may have come in the middle of a section.
+#[inline]
+pub fn reading_in_interrupt() -> Reading {
+    Reading { outermost: EPOCH.enter(Arch::cpu_id()), not_send: PhantomData }
+}
+
+/// So much may wait to be used again.
+const BACKLOG: u64 = 16;
+/// A CPU that stays in a section for longer than this is not waited for.
+const PATIENCE_NS: u64 = 100_000_000;
+
+/// What was retired up to this tag can be used again.
+static SETTLED: AtomicU64 = AtomicU64::new(0);
+
+#[cold]
+fn catch_up() {
+    let tag = EPOCH.now();
+    let start = Arch::now_ns();
+    while !EPOCH.is_safe(tag) && Arch::now_ns().saturating_sub(start) < PATIENCE_NS {
+        Arch::relax();
+    }
+    SETTLED.fetch_max(tag, Ordering::Relaxed);
+}
+
+impl Drop for Reading {
+    #[inline]
+    fn drop(&mut self) {
+        if self.outermost {
+            EPOCH.offline(Arch::cpu_id());
+        }
     }
 }
 
-fn run_deferred() {
-    loop {
-        let work = DEFERRED_EVENT.wait_uninterruptible(|| {
-            let mut deferred = DEFERRED.lock();
-            (!deferred.is_empty()).then(|| core::mem::take(&mut *deferred))
-        });
-        synchronize();
-        for work in work {
-            work();
-        }
+/// Waits until no CPU uses what was taken away before the call. The caller is a task, and reads
+/// nothing itself.
+pub fn synchronize() {
+    let tag = EPOCH.retire();
+    while !EPOCH.is_safe(tag) {
+        yield_now();
+        Arch::relax();
     }
 }

@@ -1,20 +1,22 @@
 //! Who runs when: the run queues, the switch, and preemption on the way back to user mode.
 //!
 //! A task is in exactly one place: on a CPU (which holds a reference to it), in that CPU's run
-//! queue, or waiting, held by whoever will wake it. Waking happens under the run queue's lock
-//! of the task's CPU, and so does the decision to leave the CPU: a wake-up that comes between
-//! a task's decision to wait and its leaving finds the task still current and only undoes the
-//! decision.
+//! queue, waiting, held by whoever will wake it, or on its way to another CPU, held by who moves
+//! it. Waking happens under the run queue's lock of the task's CPU, and so does the decision to
+//! leave the CPU: a wake-up that comes between a task's decision to wait and its leaving finds
+//! the task still current and only undoes the decision. One that comes while the CPU is leaving
+//! the task's stack (`Task::on_cpu`) queues it there, and nobody moves it from there until the
+//! CPU has left it ([`finish_switch`]). Which CPU runs a task is `balance.rs`.
 
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use kernel_sched::SLICE_NS;
+use kernel_sched::{Entity, SLICE_NS};
 
 use super::super::context::{self, CpuContext, current, this_cpu};
 use super::process::Process;
 use super::task::{Task, TaskState};
-use super::{delivery, exit, family, quiescent, timer};
+use super::{balance, delivery, exit, family, timer};
 use crate::arch::{Arch, Architecture, TrapFrame};
 use crate::mem::{AddressSpace, OutOfMemory};
 
@@ -60,64 +62,121 @@ extern "C" fn kernel_thread(entry: usize) -> ! {
     exit::end_thread()
 }
 
-/// Puts a new task into the run queue of the CPU with the fewest tasks.
+/// Puts a new task into the run queue of a CPU that has little to do.
 pub(super) fn start(task: Arc<Task>) -> Result<(), OutOfMemory> {
-    let cpu = context::cpus().min_by_key(|cpu| cpu.waiting()).unwrap_or_else(this_cpu);
+    balance::make_room(family::task_count())?;
+    let cpu = balance::for_new(&task);
     task.cpu.store(cpu.number, Ordering::Relaxed);
     let mut queue = cpu.run_queue.lock();
-    // Room for every task that could ever be in it, so that waking does not allocate.
-    queue.reserve(family::task_count() + 2).map_err(|_| OutOfMemory)?;
-    cpu.sleepers.lock().reserve(family::task_count() + 2).map_err(|_| OutOfMemory)?;
     let entity = queue.start();
     task.set_entity(entity);
     queue.requeue(task, entity);
+    let queued = queue.len();
+    cpu.queued.store(queued, Ordering::Relaxed);
     drop(queue);
-    expect_slice_end(cpu);
+    let idle = !cpu.is_busy();
+    announce(cpu, idle, queued);
     Ok(())
+}
+
+/// Puts a task that is nowhere into the run queue of a CPU, where it is so far behind the others.
+/// The task's CPU is set already.
+pub(super) fn arrive(cpu: &CpuContext, task: Arc<Task>, lag: i64) {
+    let mut queue = cpu.run_queue.lock();
+    let entity = queue.arriving(lag);
+    let (entity, at_once) = queue.waking(entity, running(cpu));
+    task.set_entity(entity);
+    queue.requeue(task, entity);
+    let queued = queue.len();
+    cpu.queued.store(queued, Ordering::Relaxed);
+    drop(queue);
+    announce(cpu, at_once, queued);
+}
+
+/// How long the running task of a CPU has run, unless it is idle. The run queue is locked.
+fn running(cpu: &CpuContext) -> Option<Entity> {
+    let running = cpu.current.load(Ordering::Relaxed);
+    if core::ptr::eq(running, Arc::as_ptr(&cpu.idle)) {
+        return None;
+    }
+    // SAFETY: the CPU holds a reference to its current task, and does not change it while the
+    // queue is locked.
+    let mut entity = unsafe { &*running }.entity();
+    entity.virtual_ns += Arch::now_ns().saturating_sub(cpu.since.load(Ordering::Relaxed));
+    Some(entity)
+}
+
+/// Has a CPU look at its run queue, in which there are so many tasks now: `at_once`, or when the
+/// running task has had its slice.
+fn announce(cpu: &CpuContext, at_once: bool, queued: usize) {
+    if at_once {
+        cpu.need_resched.store(true, Ordering::Release);
+    }
+    if cpu.number == Arch::cpu_id() {
+        expect_slice_end(cpu);
+    } else if at_once || queued == 1 {
+        Arch::interrupt_cpu(cpu.number);
+    }
+    if cpu.is_busy() {
+        balance::offer(queued);
+    }
 }
 
 /// Wakes a task that waits in `state`; `false` if it does not.
 pub(super) fn wake(task: Arc<Task>, state: TaskState) -> bool {
-    let Some(cpu) = context::cpu(task.cpu.load(Ordering::Relaxed)) else { return false };
-    let mut queue = cpu.run_queue.lock();
-    if !task.end_wait(state) {
-        return false;
-    }
-    let running = cpu.current.load(Ordering::Relaxed);
-    if core::ptr::eq(running, Arc::as_ptr(&task)) {
-        // It has not left the CPU yet, and will not.
+    loop {
+        let number = task.cpu.load(Ordering::Relaxed);
+        let Some(cpu) = context::cpu(number) else { return false };
+        let mut queue = cpu.run_queue.lock();
+        if task.cpu.load(Ordering::Relaxed) != number {
+            continue;
+        }
+        if !task.end_wait(state) {
+            return false;
+        }
+        let current = cpu.current.load(Ordering::Relaxed);
+        if core::ptr::eq(current, Arc::as_ptr(&task)) {
+            // It has not left the CPU yet, and will not.
+            return true;
+        }
+        if Arch::cpus_online() > 1 && !task.on_cpu.load(Ordering::Acquire) {
+            let target = balance::for_woken(&task, cpu);
+            if target.number != number {
+                let lag = queue.lag(task.entity());
+                task.cpu.store(target.number, Ordering::Relaxed);
+                drop(queue);
+                arrive(target, task, lag);
+                return true;
+            }
+        }
+        let (entity, at_once) = queue.waking(task.entity(), running(cpu));
+        task.set_entity(entity);
+        queue.requeue(task, entity);
+        let queued = queue.len();
+        cpu.queued.store(queued, Ordering::Relaxed);
+        drop(queue);
+        announce(cpu, at_once, queued);
         return true;
     }
-    let idle = core::ptr::eq(running, Arc::as_ptr(&cpu.idle));
-    let running = (!idle).then(|| {
-        // SAFETY: the CPU holds a reference to its current task, and does not change it while
-        // the queue is locked.
-        let mut entity = unsafe { &*running }.entity();
-        if cpu.number == Arch::cpu_id() {
-            entity.virtual_ns += Arch::now_ns().saturating_sub(cpu.since.get());
-        }
-        entity
-    });
-    let (entity, at_once) = queue.waking(task.entity(), running);
-    task.set_entity(entity);
-    queue.requeue(task, entity);
-    drop(queue);
-    if at_once {
-        cpu.need_resched.store(true, Ordering::Release);
+}
+
+/// Has a task that runs on another CPU come into the kernel, where it looks at its `attention`.
+pub(super) fn prod(task: &Task) {
+    let number = task.cpu.load(Ordering::Relaxed);
+    if task.on_cpu.load(Ordering::SeqCst) && number != Arch::cpu_id() {
+        Arch::interrupt_cpu(number);
     }
-    expect_slice_end(cpu);
-    true
 }
 
 /// Sees to it that the running task is interrupted at the end of its slice, now that another
-/// one waits.
+/// one waits. The CPU is this one.
 fn expect_slice_end(cpu: &CpuContext) {
-    if cpu.number != Arch::cpu_id() {
+    if !cpu.is_busy() {
         return;
     }
     let irq = Arch::irq_save();
-    if cpu.slice_end.get() == u64::MAX {
-        let end = cpu.since.get() + SLICE_NS;
+    let end = cpu.since.load(Ordering::Relaxed) + SLICE_NS;
+    if end < cpu.slice_end.get() {
         cpu.slice_end.set(end);
         timer::interrupt_at(cpu, end);
     }
@@ -148,7 +207,9 @@ fn switch(reason: Reason) {
         Arch::irq_restore(irq);
         return;
     }
-    if reason != Reason::Block && queue.is_empty() {
+    let runs_on = !idle && reason != Reason::Block;
+    let moves = runs_on && !running.may_run_on(cpu.number);
+    if runs_on && !moves && queue.is_empty() {
         cpu.need_resched.store(false, Ordering::Relaxed);
         drop(queue);
         Arch::irq_restore(irq);
@@ -156,40 +217,48 @@ fn switch(reason: Reason) {
     }
     // Account for the time that it has run.
     let now = Arch::now_ns();
-    let ran = now.saturating_sub(cpu.since.get());
-    cpu.since.set(now);
+    let ran = now.saturating_sub(cpu.since.load(Ordering::Relaxed));
+    cpu.since.store(now, Ordering::Relaxed);
     running.add_run_ns(ran);
     let mut entity = running.entity();
     entity.virtual_ns += ran;
-    let goes_on = !idle && reason != Reason::Block;
-    let next = if goes_on {
+    let goes_on = runs_on && !moves;
+    if goes_on {
         // SAFETY: the CPU's reference moves to the queue.
         let task = unsafe { Arc::from_raw(previous) };
         if reason == Reason::Yield {
             entity = queue.yielding(entity);
         }
         queue.requeue(task, entity);
-        queue.pop()
-    } else {
-        queue.pop()
-    };
+    }
+    let next = queue.pop();
     running.set_entity(entity);
     let next = next.unwrap_or_else(|| Arc::clone(&cpu.idle));
-    let others = !queue.is_empty();
+    let queued = queue.len();
+    cpu.queued.store(queued, Ordering::Relaxed);
+    let next = Arc::into_raw(next).cast_mut();
+    let same = core::ptr::eq(previous, next);
+    if !same {
+        // SAFETY: the reference that was taken from the queue is the CPU's now.
+        unsafe { &*next }.on_cpu.store(true, Ordering::SeqCst);
+        cpu.current.store(next, Ordering::Relaxed);
+        cpu.left.set(previous);
+    }
     drop(queue);
-    cpu.need_resched.store(false, Ordering::Relaxed);
-    if others {
+    // SAFETY: the CPU holds a reference to it.
+    let stays = unsafe { &*next }.may_run_on(cpu.number);
+    cpu.need_resched.store(!stays, Ordering::Relaxed);
+    if queued > 0 {
         cpu.slice_end.set(now + SLICE_NS);
         timer::interrupt_at(cpu, now + SLICE_NS);
     } else {
         cpu.slice_end.set(u64::MAX);
     }
-    quiescent::passed(cpu);
-    if core::ptr::eq(previous, Arc::as_ptr(&next)) {
-        // It was the most urgent itself: the queue's reference becomes the CPU's again. The
-        // idle task's was never given away.
-        if goes_on {
-            let _ = Arc::into_raw(next);
+    if same {
+        if idle {
+            // The queue was empty: the idle task's reference was taken once more.
+            // SAFETY: made by `Arc::into_raw` above; the CPU holds another.
+            drop(unsafe { Arc::from_raw(next) });
         }
         Arch::irq_restore(irq);
         return;
@@ -197,12 +266,12 @@ fn switch(reason: Reason) {
     if !goes_on {
         // SAFETY: the CPU's reference moves here; it is dropped after the switch.
         cpu.previous.set(Some(unsafe { Arc::from_raw(previous) }));
+        cpu.moves.set(moves);
     }
-    let next = Arc::into_raw(next).cast_mut();
-    cpu.current.store(next, Ordering::Relaxed);
     cpu.switches.store(cpu.switches.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    // SAFETY: both are kept alive: `next` by the CPU, `previous` by the queue, by
-    // `cpu.previous`, or as the idle task; interrupts are off and this is their CPU.
+    // SAFETY: both are kept alive: `next` by the CPU, `previous` by the queue, in which it stays
+    // while `on_cpu` is set, by `cpu.previous`, or as the idle task; interrupts are off and this
+    // is their CPU.
     unsafe { switch_to(cpu, running, &*next) };
     finish_switch();
     Arch::irq_restore(irq);
@@ -254,13 +323,10 @@ pub(super) fn activate(cpu: &CpuContext, space: &Arc<AddressSpace>) {
 /// Has this CPU use no user's page tables any more, if it runs no user's task: whether it did.
 /// Interrupts off. The space stays noted, and is activated again by the next task of it.
 pub fn leave_unused_space() -> bool {
-    if !context::is_running() {
+    if !context::is_running() || !current().is_kernel() {
         return false;
     }
     let cpu = this_cpu();
-    if !current().is_kernel() {
-        return false;
-    }
     let space = cpu.space.take();
     Arch::activate_kernel();
     if let Some(space) = &space {
@@ -270,29 +336,37 @@ pub fn leave_unused_space() -> bool {
     true
 }
 
-/// Another CPU has interrupted this one. Interrupts off.
-pub fn other_cpu(_frame: &mut Frame) {}
-
 /// What a task does first after it was switched to: lets go of the one before.
 pub(super) fn finish_switch() {
-    drop(this_cpu().previous.take());
+    let cpu = this_cpu();
+    let left = cpu.left.replace(core::ptr::null());
+    // SAFETY: null, or the task before, which is kept alive: in the run queue while `on_cpu` is
+    // set, by `cpu.previous`, or as the idle task.
+    if let Some(left) = unsafe { left.as_ref() } {
+        // All that this CPU has written for the task is seen by the CPU that sees this.
+        left.on_cpu.store(false, Ordering::Release);
+    }
+    let previous = cpu.previous.take();
+    if cpu.moves.replace(false)
+        && let Some(task) = previous
+    {
+        balance::send_away(cpu, task);
+    }
 }
 
 /// What the CPU does when no task can run; never returns. Called by its first thread.
 pub fn idle() -> ! {
+    Arch::irq_disable();
     // What start-up did until here was work.
-    this_cpu().since.set(Arch::now_ns());
+    this_cpu().since.store(Arch::now_ns(), Ordering::Relaxed);
     loop {
-        Arch::irq_disable();
         let cpu = this_cpu();
-        if !cpu.run_queue.lock().is_empty() {
+        if cpu.waiting() > 0 || balance::look_for_work(cpu) {
             switch(Reason::Block);
             continue;
         }
-        cpu.since.set(Arch::now_ns());
-        quiescent::enter_idle(cpu);
         Arch::wait_for_interrupt();
-        quiescent::leave_idle(cpu);
+        balance::stop_looking(cpu);
     }
 }
 
@@ -309,8 +383,23 @@ pub fn timer_interrupt(frame: &mut Frame) {
     if cpu.slice_end.get() <= now {
         cpu.slice_end.set(u64::MAX);
         cpu.need_resched.store(true, Ordering::Relaxed);
+        balance::push(cpu, now);
     }
     timer::program(cpu);
+}
+
+/// Another CPU has interrupted this one: there may be a task in the run queue, a change of the
+/// timer's ticks, or something for the running task to look at on its way to user mode.
+/// Interrupts off.
+pub fn other_cpu() {
+    if !context::is_running() {
+        return;
+    }
+    let cpu = this_cpu();
+    timer::follow_tick(cpu);
+    if cpu.waiting() > 0 {
+        expect_slice_end(cpu);
+    }
 }
 
 /// Before each return to user mode, interrupts off: gives way if others should run, and sees
@@ -318,7 +407,8 @@ pub fn timer_interrupt(frame: &mut Frame) {
 #[inline]
 pub fn return_to_user(frame: &mut Frame) {
     let cpu = this_cpu();
-    if cpu.need_resched.load(Ordering::Relaxed) || current().attention.load(Ordering::Relaxed) {
+    // Ordered behind the task's being on this CPU, which who wants attention looks at (`prod`).
+    if cpu.need_resched.load(Ordering::Relaxed) || current().attention.load(Ordering::SeqCst) {
         return_slowly(frame);
     }
 }

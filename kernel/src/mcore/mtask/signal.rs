@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering;
 
 use super::super::context::current;
 use super::process::{CONTINUED, NOT_ENDING, Process};
-use super::scheduler::wake;
+use super::scheduler::{prod, wake};
 use super::task::{Task, TaskState, Tid};
 use super::wait::{Interrupted, WaitQueue};
 use crate::arch::{Arch, Architecture, SignalStack, UserFault};
@@ -297,14 +297,9 @@ pub fn send(
     if protected && info.code != SignalInfo::fault(1, 0).code {
         return true;
     }
-    // Who is to look at it: the thread, or the first that does not hold it off.
     if is_ignored(&action, signal) && !is_kept(process, signal, thread) {
         return true;
     }
-    let target = match thread {
-        Some(task) => Some(Arc::clone(task)),
-        None => process.threads.lock().iter().find(|task| task.looks_at(signal)).cloned(),
-    };
     if signal == SIGKILL {
         drop(signals);
         end_process(process, SIGKILL);
@@ -318,14 +313,20 @@ pub fn send(
         discard(process, &mut signals, bit(SIGCONT));
     }
     let pending = match thread {
-        Some(task) => task.pending.fetch_or(bit(signal), Ordering::Relaxed),
-        None => process.shared_pending.fetch_or(bit(signal), Ordering::Relaxed),
+        Some(task) => task.pending.fetch_or(bit(signal), Ordering::SeqCst),
+        None => process.shared_pending.fetch_or(bit(signal), Ordering::SeqCst),
     };
     if pending & bit(signal) != 0 && !queues {
         return true;
     }
     signals.pending.push(Pending { signal, thread: thread.map(|task| task.tid()), info });
     drop(signals);
+    // Who is to look at it: the thread, or the first that does not hold it off. One that holds it
+    // off from now on looks for it then (`set_mask`).
+    let target = match thread {
+        Some(task) => Some(Arc::clone(task)),
+        None => process.threads.lock().iter().find(|task| task.looks_at(signal)).cloned(),
+    };
     if let Some(task) = target {
         notify(&task, signal);
     }
@@ -391,6 +392,8 @@ fn notify(task: &Arc<Task>, signal: u32) {
         // A task that is about to sleep looks for signals after it has said so.
         if task.state() == TaskState::Sleeping {
             wake(Arc::clone(task), TaskState::Sleeping);
+        } else {
+            prod(task);
         }
     }
 }
@@ -412,9 +415,11 @@ pub(super) fn end_process(process: &Process, status: u32) -> bool {
 /// Makes every thread of the process look whether it is to end or to stop.
 pub(super) fn end_other_threads(process: &Process) {
     for thread in process.threads() {
-        thread.attention.store(true, Ordering::Release);
-        if !wake(Arc::clone(&thread), TaskState::Sleeping) {
-            wake(thread, TaskState::Killable);
+        thread.attention.store(true, Ordering::SeqCst);
+        if !wake(Arc::clone(&thread), TaskState::Sleeping)
+            && !wake(Arc::clone(&thread), TaskState::Killable)
+        {
+            prod(&thread);
         }
     }
 }
@@ -514,18 +519,20 @@ pub fn mask() -> u64 {
 /// Sets the running task's signal mask, and has it look at what that lets through.
 pub fn set_mask(mask: u64) {
     let task = current();
-    task.blocked.store(mask & !UNBLOCKABLE, Ordering::Relaxed);
+    task.blocked.store(mask & !UNBLOCKABLE, Ordering::SeqCst);
     if task.ready_signals() != 0 {
         task.attention.store(true, Ordering::Relaxed);
     }
     // A signal for the process that this task now blocks may be another thread's to take.
     let process = task.process();
-    let shared = process.shared_pending.load(Ordering::Relaxed) & mask;
+    let shared = process.shared_pending.load(Ordering::SeqCst) & mask;
     if shared != 0 && process.thread_count() > 1 {
         for thread in process.threads() {
             if shared & !thread.blocked.load(Ordering::Relaxed) != 0 {
-                thread.attention.store(true, Ordering::Release);
-                wake(thread, TaskState::Sleeping);
+                thread.attention.store(true, Ordering::SeqCst);
+                if !wake(Arc::clone(&thread), TaskState::Sleeping) {
+                    prod(&thread);
+                }
             }
         }
     }
@@ -572,13 +579,13 @@ impl Task {
 
     /// Whether it has to be told of a signal: it does not block it, or waits for it.
     fn looks_at(&self, signal: u32) -> bool {
-        let looked_at = !self.blocked.load(Ordering::Relaxed) | self.awaited.load(Ordering::SeqCst);
+        let looked_at = !self.blocked.load(Ordering::SeqCst) | self.awaited.load(Ordering::SeqCst);
         looked_at & bit(signal) != 0
     }
 
     /// Whether a signal stays pending although it is ignored: it is blocked or waited for.
     fn keeps(&self, signal: u32) -> bool {
-        let kept = self.blocked.load(Ordering::Relaxed) | self.awaited.load(Ordering::SeqCst);
+        let kept = self.blocked.load(Ordering::SeqCst) | self.awaited.load(Ordering::SeqCst);
         kept & bit(signal) != 0
     }
 
@@ -586,7 +593,7 @@ impl Task {
     /// task itself.
     #[inline]
     pub fn has_signal(&self) -> bool {
-        self.attention.load(Ordering::Acquire) && self.must_return()
+        self.attention.load(Ordering::SeqCst) && self.must_return()
     }
 
     /// Whether the task has to end: its process does, or another thread goes on alone.

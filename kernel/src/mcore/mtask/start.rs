@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use kernel_sync::OnceCell;
 use kernel_vfs::{FdTable, FsContext};
 
+use super::credentials::Credentials;
 use super::exec::{ExecError, ExecRequest, load};
 use super::family::{self, INIT_PID};
 use super::fork::start_context;
@@ -12,7 +13,6 @@ use super::process::{Process, Resources};
 use super::scheduler::start;
 use super::signal::{SIGCHLD, Signals};
 use super::task::{Own, Task, name_from};
-use super::{credentials::Credentials, quiescent};
 use crate::arch::{Arch, Architecture, TrapFrame};
 use crate::mem::OutOfMemory;
 use crate::mem::virt::KernelStack;
@@ -44,7 +44,6 @@ pub fn start_init(
     fs: Arc<FsContext>,
     files: Arc<FdTable>,
 ) -> Result<Arc<Process>, ExecError> {
-    quiescent::start_thread();
     let loaded = load(request, Credentials::ROOT)?;
     let frame = Frame::user(loaded.entry, loaded.stack_pointer);
     let stack = KernelStack::new()?;

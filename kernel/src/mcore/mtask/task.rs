@@ -9,7 +9,7 @@ use kernel_sched::Entity;
 use kernel_sync::SpinLock;
 use kernel_vfs::{FdTable, FsContext};
 
-use super::super::context::Current;
+use super::super::context::{Current, cpu};
 use super::process::Process;
 use crate::arch::{Arch, Architecture, SignalStack};
 use crate::mem::virt::KernelStack;
@@ -92,12 +92,16 @@ pub struct Own {
 pub struct Task {
     tid: AtomicU32,
     process: Arc<Process>,
-    /// An idle task has one and does not use it: it runs on the CPU's boot stack.
     stack: Option<KernelStack>,
     own: Own,
     state: AtomicU8,
-    /// The CPU whose run queue it belongs to.
+    /// The CPU whose run queue it belongs to; changed under the lock of that run queue, or by who
+    /// is moving the task.
     pub(in super::super) cpu: AtomicUsize,
+    /// A CPU runs it, or has not yet let go of its stack.
+    pub(super) on_cpu: AtomicBool,
+    /// The CPUs that it may run on, a bit for each.
+    affinity: AtomicU64,
     /// Its [`Entity::virtual_ns`]; changed under the run queue's lock.
     virtual_ns: AtomicU64,
     /// Nanoseconds that it has run.
@@ -142,6 +146,8 @@ impl Task {
             own,
             state: AtomicU8::new(TaskState::Running as u8),
             cpu: AtomicUsize::new(Arch::cpu_id()),
+            on_cpu: AtomicBool::new(false),
+            affinity: AtomicU64::new(u64::MAX),
             virtual_ns: AtomicU64::new(0),
             run_ns: AtomicU64::new(0),
             attention: AtomicBool::new(false),
@@ -155,15 +161,18 @@ impl Task {
         }
     }
 
-    /// The task that a CPU's boot thread becomes.
-    pub(in super::super) fn idle(cpu: usize) -> Arc<Self> {
+    /// The task that a CPU's first thread becomes. Only a further CPU uses its stack: the boot
+    /// CPU has one.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub(in super::super) fn idle(cpu: usize) -> Result<Arc<Self>, OutOfMemory> {
         // Its context is written when the CPU first leaves it; a stack is needed to make one.
-        let stack = KernelStack::new().ok();
-        let top = stack.as_ref().map_or(0, KernelStack::top);
-        let own = Own::of_kernel(Arch::new_context(top, never, 0));
-        let task = Self::build(0, Process::kernel(), stack, own, name_from(b"idle"));
+        let stack = KernelStack::new()?;
+        let own = Own::of_kernel(Arch::new_context(stack.top(), never, 0));
+        let task = Self::build(0, Process::kernel(), Some(stack), own, name_from(b"idle"));
         task.cpu.store(cpu, Ordering::Relaxed);
-        Arc::new(task)
+        Ok(Arc::new(task))
     }
 
     /// A thread of the kernel that starts at `entry(argument)` with interrupts off.
@@ -259,9 +268,41 @@ impl Task {
         *self.name.lock() = name_from(name);
     }
 
-    /// Nanoseconds on a CPU, up to the last switch.
+    /// Nanoseconds on a CPU, up to now.
     pub fn run_ns(&self) -> u64 {
-        self.run_ns.load(Ordering::Relaxed)
+        loop {
+            let number = self.cpu.load(Ordering::Relaxed);
+            let Some(cpu) = cpu(number) else { return 0 };
+            // Under the lock, so that the present run is counted once.
+            let _queue = cpu.run_queue.lock();
+            if self.cpu.load(Ordering::Relaxed) != number {
+                continue;
+            }
+            let running = core::ptr::eq(cpu.current.load(Ordering::Relaxed), self);
+            let since = cpu.since.load(Ordering::Relaxed);
+            let now = if running { Arch::now_ns().saturating_sub(since) } else { 0 };
+            return self.run_ns.load(Ordering::Relaxed) + now;
+        }
+    }
+
+    /// The CPU that it runs on, or ran on last.
+    pub fn cpu(&self) -> usize {
+        self.cpu.load(Ordering::Relaxed)
+    }
+
+    /// The CPUs that it may run on, a bit for each.
+    pub fn affinity(&self) -> u64 {
+        self.affinity.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_affinity(&self, cpus: u64) {
+        self.affinity.store(cpus, Ordering::SeqCst);
+    }
+
+    /// Whether it may run on this CPU.
+    #[inline]
+    pub(super) fn may_run_on(&self, cpu: usize) -> bool {
+        self.affinity() >> cpu & 1 != 0
     }
 
     /// What the run queue knows of it. The run queue of its CPU is locked.
@@ -278,7 +319,7 @@ impl Task {
     #[inline]
     pub(super) fn add_run_ns(&self, ns: u64) {
         // Only the task's CPU writes it.
-        self.run_ns.store(self.run_ns() + ns, Ordering::Relaxed);
+        self.run_ns.store(self.run_ns.load(Ordering::Relaxed) + ns, Ordering::Relaxed);
     }
 
     /// One past the top of the kernel stack.

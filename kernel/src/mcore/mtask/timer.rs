@@ -77,19 +77,29 @@ pub(super) fn observe(cpu: &CpuContext, frame: &Frame, now: u64, deadline: u64) 
 /// Has every CPU's timer interrupt at least every `period` nanoseconds; 0 ends that. For
 /// programs that are attached to the timer.
 pub fn set_tick(period: u64) {
-    for cpu in cpus() {
-        cpu.tick_ns.store(period, Ordering::Relaxed);
-    }
     let irq = Arch::irq_save();
-    let cpu = this_cpu();
+    let own = this_cpu();
+    for cpu in cpus() {
+        cpu.tick_ns.store(period, Ordering::Release);
+        if cpu.number != own.number {
+            Arch::interrupt_cpu(cpu.number);
+        }
+    }
+    own.next_tick.set(u64::MAX);
+    follow_tick(own);
+    Arch::irq_restore(irq);
+}
+
+/// Begins or ends this CPU's ticks, as `set_tick` has said. Interrupts off.
+pub(super) fn follow_tick(cpu: &CpuContext) {
+    let period = cpu.tick_ns.load(Ordering::Acquire);
     if period == 0 {
         cpu.next_tick.set(u64::MAX);
-    } else {
+    } else if cpu.next_tick.get() == u64::MAX {
         let next = Arch::now_ns() + period;
         cpu.next_tick.set(next);
         interrupt_at(cpu, next);
     }
-    Arch::irq_restore(irq);
 }
 
 /// A running alarm for the current task: wakes it at a deadline unless dropped before.

@@ -117,7 +117,9 @@ fn by_bucket(batch: &Batch<'_>, remove: bool) -> SyscallResult {
             break Err(Errno::ENOENT);
         }
         let left = batch.count - done;
-        match map.bucket(bucket, left.min(room), &mut keys, &mut values, remove).or_errno() {
+        let most = left.min(room);
+        let found = batch.map.with(|map| map.bucket(bucket, most, &mut keys, &mut values, remove));
+        match found.or_errno() {
             Ok(found) => {
                 let elements = keys.chunks_exact(key_size).zip(values.chunks_exact(value_size));
                 for (index, (key, value)) in (done..done + found).zip(elements) {
@@ -144,7 +146,7 @@ fn buffers(elements: u32, size: usize) -> Result<alloc::vec::Vec<u8>, Errno> {
 
 /// Goes from key to key.
 fn by_key(batch: &Batch<'_>) -> SyscallResult {
-    let map: &Map = &batch.map.map;
+    let map = batch.map;
     with_bytes(batch.key_size(), |last| {
         let mut begun = batch.request.pointer(attr::IN_BATCH) != 0;
         if begun {
@@ -154,9 +156,10 @@ fn by_key(batch: &Batch<'_>) -> SyscallResult {
         let result = with_bytes(batch.key_size(), |key| {
             with_bytes(batch.value_size(), |value| {
                 while done < batch.count {
-                    map.next_key(begun.then_some(&*last), key).or_errno()?;
+                    let before = begun.then_some(&*last);
+                    map.with(|map| map.next_key(before, key)).or_errno()?;
                     // A key that has gone meanwhile is passed over.
-                    match map.lookup(key, value).or_errno() {
+                    match map.with(|map| map.lookup(key, value)).or_errno() {
                         Ok(()) => {
                             batch.put_element(done, key, value)?;
                             done += 1;
@@ -200,7 +203,7 @@ pub(super) fn delete(request: &Request) -> SyscallResult {
         if batch.map.map.buckets().is_none() && batch.map.map.def().map_type != MapType::LpmTrie {
             return Err(Errno::ENOTSUPP);
         }
-        each(batch, |_, key| batch.map.map.delete(key).or_errno())
+        each(batch, |_, key| batch.map.with(|map| map.delete(key)).or_errno())
     })
 }
 

@@ -155,7 +155,8 @@ pub(super) fn lookup(request: &Request) -> SyscallResult {
             if map.map.def().map_type == MapType::BloomFilter {
                 copy_from_user(value, address)?;
             }
-            map.map.lookup_with(key, value, request.u64(map_elem::FLAGS)).or_errno()?;
+            let flags = request.u64(map_elem::FLAGS);
+            map.with(|map| map.lookup_with(key, value, flags)).or_errno()?;
             copy_to_user(address, value)?;
             Ok(0)
         })
@@ -179,26 +180,26 @@ pub(super) fn update(request: &Request) -> SyscallResult {
 /// Sets an element: a value, or the program or map behind the descriptor in `value`.
 #[inline]
 pub(super) fn set(map: &LoadedMap, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
-    let map = &map.map;
     let object = || {
         let fd = value.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
         Handle::from_descriptor(fd.ok_or(Errno::EINVAL)?)
     };
-    match map.def().map_type {
+    match map.map.def().map_type {
         MapType::ProgArray => {
             let handle = object()?;
             let code = Arc::clone(&handle.program()?.code);
             let id = code.id;
             let target = TailTarget::new(code, |code| code.ready(), id);
-            map.set_program(key, Arc::new(target), flags).or_errno()
+            map.with(|map| map.set_program(key, Arc::new(target), flags)).or_errno()
         }
         MapType::ArrayOfMaps | MapType::HashOfMaps => {
-            map.set_map(key, Arc::clone(&object()?.map()?.map), flags).or_errno()
+            let inner = Arc::clone(&object()?.map()?.map);
+            map.with(|map| map.set_map(key, inner, flags)).or_errno()
         }
         // Linux: what is not a perf event's descriptor is no descriptor here, and no file of
         // this kernel is one.
         MapType::PerfEventArray => Err(Errno::EBADF),
-        _ => map.update(key, value, flags).or_errno(),
+        _ => map.with(|map| map.update(key, value, flags)).or_errno(),
     }
 }
 
@@ -213,7 +214,7 @@ pub(super) fn lookup_and_delete(request: &Request) -> SyscallResult {
     }
     with_key(request, map, |key| {
         with_bytes(map.map.user_value_size(), |value| {
-            map.map.lookup_and_delete(key, value).or_errno()?;
+            map.with(|map| map.lookup_and_delete(key, value)).or_errno()?;
             copy_to_user(request.pointer(map_elem::VALUE), value)?;
             Ok(0)
         })
@@ -226,7 +227,7 @@ pub(super) fn delete(request: &Request) -> SyscallResult {
     let handle = request.object(map_elem::MAP_FD)?;
     let map = open(&handle, false, true)?;
     with_key(request, map, |key| {
-        map.map.delete(key).or_errno()?;
+        map.with(|map| map.delete(key)).or_errno()?;
         Ok(0)
     })
 }
@@ -238,7 +239,7 @@ pub(super) fn next_key(request: &Request) -> SyscallResult {
     let map = open(&handle, true, false)?;
     let next_after = |key: Option<&[u8]>| {
         with_bytes(map.map.def().key_size as usize, |next| {
-            map.map.next_key(key, next).or_errno()?;
+            map.with(|map| map.next_key(key, next)).or_errno()?;
             copy_to_user(request.pointer(map_elem::VALUE), next)?;
             Ok(0)
         })
