@@ -198,6 +198,7 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         SCHED_GETSCHEDULER => sched::sched_getscheduler,
         SCHED_GET_PRIORITY_MAX => sched::sched_get_priority_max,
         SCHED_GET_PRIORITY_MIN => sched::sched_get_priority_min,
+        SCHED_SETAFFINITY => sched::sched_setaffinity,
         SCHED_SETSCHEDULER => sched::sched_setscheduler,
         SCHED_YIELD => sched::sched_yield,
         SELECT => poll::select,

@@ -1,14 +1,18 @@
-//! Scheduling: `sched_yield sched_getaffinity getcpu`, and what says that all are scheduled alike:
+//! Scheduling: `sched_yield sched_getaffinity sched_setaffinity getcpu`, and what says that all are
+//! scheduled alike:
 //! `getpriority sched_getscheduler sched_setscheduler sched_getparam sched_get_priority_max
 //! sched_get_priority_min`.
+
+use alloc::sync::Arc;
 
 use kernel_abi::Errno;
 
 use super::SyscallResult;
 use crate::mcore::context::cpus;
+use crate::mcore::mtask::balance::set_affinity;
 use crate::mcore::mtask::family;
-use crate::mcore::{current, this_cpu, yield_now};
-use crate::mem::user::{read_user, write_user};
+use crate::mcore::{Task, current, this_cpu, yield_now};
+use crate::mem::user::{copy_from_user, read_user, write_user};
 
 /// `sched_yield(2)`.
 pub fn sched_yield(_: [usize; 6]) -> SyscallResult {
@@ -16,18 +20,46 @@ pub fn sched_yield(_: [usize; 6]) -> SyscallResult {
     Ok(0)
 }
 
-/// `sched_getaffinity(2)`: every task may run on every CPU that the kernel uses.
-pub fn sched_getaffinity([pid, length, to, ..]: [usize; 6]) -> SyscallResult {
+/// The CPUs that there are, a bit for each.
+fn online() -> u64 {
+    cpus().fold(0, |mask, cpu| mask | 1 << cpu.number())
+}
+
+/// The task with this number; the running one for 0.
+fn task(tid: usize) -> Result<Arc<Task>, Errno> {
+    if tid as i32 == 0 || tid as u32 == current().tid() {
+        return Ok(current().to_arc());
+    }
+    family::thread(tid as u32).ok_or(Errno::ESRCH)
+}
+
+/// `sched_getaffinity(2)`: the CPUs that a thread may run on.
+pub fn sched_getaffinity([tid, length, to, ..]: [usize; 6]) -> SyscallResult {
     const WORD: usize = size_of::<u64>();
     if length < WORD || !length.is_multiple_of(WORD) {
         return Err(Errno::EINVAL);
     }
-    if pid as i32 != 0 && pid as u32 != current().tid() {
-        family::thread(pid as u32).ok_or(Errno::ESRCH)?;
-    }
-    let mask = cpus().fold(0u64, |mask, cpu| mask | 1 << (cpu.number() & 63));
-    write_user(to, mask)?;
+    write_user(to, task(tid)?.affinity() & online())?;
     Ok(WORD)
+}
+
+/// `sched_setaffinity(2)`: has a thread run on these CPUs only. Those that there are not do not
+/// count.
+pub fn sched_setaffinity([tid, length, from, ..]: [usize; 6]) -> SyscallResult {
+    let mut bytes = [0; size_of::<u64>()];
+    let length = length.min(bytes.len());
+    copy_from_user(bytes.get_mut(..length).unwrap_or_default(), from)?;
+    let task = task(tid)?;
+    let (own, other) = (current().process().credentials(), task.process().credentials());
+    if !own.is_privileged() && own.euid != other.euid && own.euid != other.uid {
+        return Err(Errno::EPERM);
+    }
+    let mask = u64::from_le_bytes(bytes) & online();
+    if mask == 0 {
+        return Err(Errno::EINVAL);
+    }
+    set_affinity(&task, mask);
+    Ok(0)
 }
 
 /// `getcpu(2)`.

@@ -228,7 +228,7 @@ fn stat(process: &Process) -> String {
     let pid = process.pid();
     format!(
         "{pid} ({}) {} {} {} {} {} -1 0 0 0 0 0 {} 0 {} 0 20 0 {} 0 {} {} {} {} \
-         0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+         0 0 0 0 0 0 0 0 0 0 0 0 17 {} 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
         summary.name,
         summary.letter,
         process.parent(),
@@ -242,6 +242,7 @@ fn stat(process: &Process) -> String {
         summary.mapped,
         summary.resident,
         u64::MAX,
+        process.first_thread().map_or(0, |thread| thread.cpu()),
     )
 }
 

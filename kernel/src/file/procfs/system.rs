@@ -18,6 +18,7 @@ use crate::mem::phys;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SystemFile {
     CommandLine,
+    Cpus,
     FileSystems,
     LoadAverage,
     Memory,
@@ -30,6 +31,7 @@ pub(super) enum SystemFile {
 impl SystemFile {
     pub(super) const ALL: &[Self] = &[
         Self::CommandLine,
+        Self::Cpus,
         Self::FileSystems,
         Self::LoadAverage,
         Self::Memory,
@@ -42,6 +44,7 @@ impl SystemFile {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::CommandLine => "cmdline",
+            Self::Cpus => "cpuinfo",
             Self::FileSystems => "filesystems",
             Self::LoadAverage => "loadavg",
             Self::Memory => "meminfo",
@@ -55,6 +58,7 @@ impl SystemFile {
     pub(super) fn text(self) -> Vec<u8> {
         match self {
             Self::CommandLine => format!("{}\n", COMMAND_LINE.get().copied().unwrap_or("")),
+            Self::Cpus => cpus(),
             Self::FileSystems => file_systems(),
             Self::LoadAverage => load_average(),
             Self::Memory => memory(),
@@ -67,6 +71,16 @@ impl SystemFile {
         }
         .into_bytes()
     }
+}
+
+/// The CPUs that run tasks; what firmware and registers say of each is not told.
+fn cpus() -> String {
+    context::cpus().map(|cpu| format!("processor\t: {}\n\n", cpu.number())).collect()
+}
+
+/// How many tasks run or could.
+fn running() -> usize {
+    context::cpus().map(|cpu| cpu.waiting() + usize::from(cpu.is_busy())).sum()
 }
 
 fn file_systems() -> String {
@@ -152,7 +166,7 @@ fn uptime() -> String {
 /// How many tasks could run now; averages are not kept.
 fn load_average() -> String {
     let tasks = family::task_count();
-    let running = context::cpus().map(|cpu| cpu.waiting() + 1).sum::<usize>();
+    let running = running();
     let last = family::list().last().map_or(0, |process| process.pid());
     format!("0.00 0.00 0.00 {running}/{tasks} {last}\n")
 }
@@ -175,7 +189,7 @@ fn stat() -> String {
     let boot = Arch::boot_epoch_seconds();
     let switches: u64 = context::cpus().map(|cpu| cpu.switches()).sum();
     let processes = family::count();
-    let running: usize = context::cpus().map(|cpu| cpu.waiting() + 1).sum();
+    let running = running();
     // Writing to a string does not fail.
     let _ = write!(
         out,
