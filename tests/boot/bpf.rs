@@ -84,7 +84,14 @@ fn the_first_minute(arch: Arch) {
 }
 
 fn examples_give_the_output_they_promise(arch: Arch) {
-    let mut guest = boot_on(arch);
+    examples(Options { arch, ..Options::default() });
+}
+
+/// Runs each example on such a machine.
+pub(crate) fn examples(options: Options) {
+    let arch = options.arch;
+    let mut guest = boot_with(options);
+    guest.session.set_patience(std::time::Duration::from_secs(120));
     guest.prompt();
 
     guest.succeed("bpf unload jitter");

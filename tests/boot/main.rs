@@ -13,5 +13,6 @@ mod objects;
 mod readme;
 mod screen;
 mod session;
+mod smp;
 mod system;
 mod terminal;

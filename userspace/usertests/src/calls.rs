@@ -98,6 +98,10 @@ calls! {
     getsid(pid: i32) -> i32 = __NR_getsid;
     setsid() -> i32 = __NR_setsid;
     sched_yield() -> usize = __NR_sched_yield;
+    sched_getaffinity(tid: i32, length: usize, mask: &mut [u64; 16]) -> usize
+        = __NR_sched_getaffinity;
+    sched_setaffinity(tid: i32, length: usize, mask: &[u64; 16]) -> usize = __NR_sched_setaffinity;
+    getcpu(cpu: &mut u32, node: &mut u32, unused: usize) -> usize = __NR_getcpu;
     nanosleep(time: &timespec, left: &mut timespec) -> usize = __NR_nanosleep;
     clock_nanosleep(clock: u32, flags: u32, time: &timespec, left: &mut timespec) -> usize
         = __NR_clock_nanosleep;

@@ -2,8 +2,8 @@
 //! that is how we know that the tests test Linux's behaviour and not ours.
 //!
 //! `usertests [-v] [-k] [--dir DIRECTORY] [NAME...]` runs the tests whose names begin with one of
-//! the words, or all; `usertests hostile` makes calls with hostile arguments; `usertests list`
-//! names the tests. Ends with 0 if everything is as it should be, and else stops at the first
+//! the words, or all; `usertests hostile` makes calls with hostile arguments; `usertests stress`
+//! does much at once; `usertests list` names the tests. Ends with 0 if everything is as it should be, and else stops at the first
 //! difference and says what differed (`-k`: goes on).
 //!
 //! | file | |
@@ -13,6 +13,8 @@
 //! | `calls` | the system calls, typed |
 //! | `tests/` | the tests, a file for each family |
 //! | `hostile` | hostile and random arguments |
+//! | `stress` | much at once, on all CPUs, while programs come and go |
+//! | `shared` | memory that processes share |
 #![no_std]
 #![no_main]
 
@@ -22,6 +24,8 @@ mod calls;
 mod check;
 mod harness;
 mod hostile;
+mod shared;
+mod stress;
 mod tests;
 
 use alloc::vec::Vec;
@@ -33,6 +37,7 @@ lemma_rt::entry!(main);
 fn usage() -> i32 {
     eprintln!("usage: usertests [-v] [-k] [--dir DIRECTORY] [NAME...]");
     eprintln!("       usertests hostile [--calls N] [--seed N]");
+    eprintln!("       usertests stress [--seconds N] [--workers N] [--replacements N]");
     eprintln!("       usertests list");
     2
 }
@@ -41,6 +46,7 @@ fn main() -> i32 {
     let words: Vec<&[u8]> = arguments().skip(1).collect();
     match words.as_slice() {
         [b"hostile", options @ ..] => hostile::main(options).unwrap_or_else(usage),
+        [b"stress", options @ ..] => stress::main(options).unwrap_or_else(usage),
         [b"list"] => {
             for (name, _) in tests::all() {
                 println!("{name}");

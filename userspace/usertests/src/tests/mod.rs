@@ -2,7 +2,8 @@
 
 use crate::check::Outcome;
 
-mod bpf;
+pub(crate) mod bpf;
+mod cpus;
 mod descriptors;
 mod devices;
 mod directories;
@@ -37,7 +38,7 @@ pub(crate) use family;
 
 /// All tests, in the order in which they run: what others need comes first.
 pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
-    let families: [&'static [(&'static str, Test)]; 19] = [
+    let families: [&'static [(&'static str, Test)]; 20] = [
         system::TESTS,
         processes::TESTS,
         exec::TESTS,
@@ -53,6 +54,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
         signals::TESTS,
         threads::TESTS,
         time::TESTS,
+        cpus::TESTS,
         events::TESTS,
         traps::TESTS,
         devices::TESTS,

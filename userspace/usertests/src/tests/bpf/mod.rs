@@ -41,8 +41,8 @@ family!("bpf":
 );
 
 pub(super) const HASH: u32 = 1;
-pub(super) const ARRAY: u32 = 2;
-pub(super) const PER_CPU_ARRAY: u32 = 6;
+pub(crate) const ARRAY: u32 = 2;
+pub(crate) const PER_CPU_ARRAY: u32 = 6;
 pub(super) const RING: u32 = 27;
 pub(super) const SOCKET_FILTER: u32 = 1;
 pub(super) const RAW_TRACEPOINT: u32 = 17;
@@ -50,7 +50,7 @@ pub(super) const RAW_TRACEPOINT: u32 = 17;
 pub(super) const HOOK: u32 = 0x4c00;
 
 /// The tests need a kernel with `bpf(2)` that this user may use.
-pub(super) fn available() -> Outcome {
+pub(crate) fn available() -> Outcome {
     match create(ARRAY, 4, 8, 1) {
         Ok(_) => Ok(()),
         Err(error @ (Errno::PERM | Errno::NOSYS)) => {
@@ -64,7 +64,7 @@ pub(super) fn available() -> Outcome {
 }
 
 /// Only Lemma has hooks.
-pub(super) fn hooks_available() -> Outcome {
+pub(crate) fn hooks_available() -> Outcome {
     available()?;
     match ::bpf::info::hooks() {
         Ok(_) => Ok(()),
@@ -72,7 +72,7 @@ pub(super) fn hooks_available() -> Outcome {
     }
 }
 
-pub(super) fn new_map(
+pub(crate) fn new_map(
     kind: u32,
     key_size: u32,
     value_size: u32,
@@ -81,7 +81,7 @@ pub(super) fn new_map(
     NewMap { kind, key_size, value_size, max_entries, name: "tested", ..NewMap::default() }
 }
 
-pub(super) fn create(kind: u32, key: u32, value: u32, entries: u32) -> lemma_rt::Result<Map> {
+pub(crate) fn create(kind: u32, key: u32, value: u32, entries: u32) -> lemma_rt::Result<Map> {
     let fd = commands::create_map(&new_map(kind, key, value, entries))?;
     Ok(Map { fd, key_size: key as usize, value_size: value as usize })
 }
@@ -107,7 +107,7 @@ pub(super) fn command_with(
 }
 
 /// An instruction: opcode, registers (source above destination), offset, immediate.
-pub(super) const fn instruction(opcode: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
+pub(crate) const fn instruction(opcode: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
     opcode as u64
         | (registers as u64) << 8
         | (offset as u16 as u64) << 16
@@ -115,11 +115,11 @@ pub(super) const fn instruction(opcode: u8, registers: u8, offset: i16, immediat
 }
 
 /// `r = immediate`.
-pub(super) const fn set(register: u8, immediate: i32) -> u64 {
+pub(crate) const fn set(register: u8, immediate: i32) -> u64 {
     instruction(0xb7, register, 0, immediate)
 }
 
-pub(super) const EXIT: u64 = instruction(0x95, 0, 0, 0);
+pub(crate) const EXIT: u64 = instruction(0x95, 0, 0, 0);
 
 pub(super) fn load_with(
     kind: u32,
@@ -144,11 +144,11 @@ pub(super) fn load(kind: u32, program: &[u64]) -> lemma_rt::Result<OwnedFd> {
 }
 
 /// A program for a hook of Lemma's.
-pub(super) fn load_hook(program: &[u64]) -> lemma_rt::Result<OwnedFd> {
+pub(crate) fn load_hook(program: &[u64]) -> lemma_rt::Result<OwnedFd> {
     load_with(HOOK, attach_type::SYS_ENTER, program, &mut [])
 }
 
-pub(super) fn number(bytes: &[u8]) -> u64 {
+pub(crate) fn number(bytes: &[u8]) -> u64 {
     bytes.try_into().map_or(u64::MAX, u64::from_ne_bytes)
 }
 

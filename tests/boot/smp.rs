@@ -1,0 +1,65 @@
+//! Several CPUs at work: the user programs' tests and the BPF examples pass as on one, and much at
+//! once does no harm.
+
+use lemma::build::Options;
+use lemma::machine::Arch;
+use lemma::qemu::Outcome;
+
+use crate::bpf;
+use crate::guest::{boot_with, on_each_architecture};
+
+on_each_architecture!(
+    system_calls_behave_as_linux_s_on_four_cpus,
+    examples_give_the_output_they_promise_on_four_cpus,
+    programs_are_replaced_under_load_and_no_event_is_lost,
+    every_number_of_cpus_starts_and_stops,
+    a_panic_stops_all_cpus,
+);
+
+/// With four CPUs.
+fn four(arch: Arch) -> Options {
+    Options { arch, cpus: 4, ..Options::default() }
+}
+
+fn system_calls_behave_as_linux_s_on_four_cpus(arch: Arch) {
+    let mut guest = boot_with(four(arch));
+    guest.session.set_patience(std::time::Duration::from_secs(300));
+    guest.prompt();
+    let report = guest.succeed("usertests");
+    assert!(report.contains("passed"), "{report}");
+    guest.shut_down(0);
+}
+
+fn examples_give_the_output_they_promise_on_four_cpus(arch: Arch) {
+    bpf::examples(four(arch));
+}
+
+/// A thousand replacements, forks, threads, pipes and files beside them.
+fn programs_are_replaced_under_load_and_no_event_is_lost(arch: Arch) {
+    let mut guest = boot_with(four(arch));
+    guest.session.set_patience(std::time::Duration::from_secs(300));
+    guest.prompt();
+    let report = guest.succeed("usertests stress --seconds 5");
+    assert!(report.contains("calls counted over"), "{report}");
+    guest.shut_down(0);
+}
+
+/// All of them are there, and none keeps the machine from ending. Little memory suffices.
+fn every_number_of_cpus_starts_and_stops(arch: Arch) {
+    for cpus in [2, 8] {
+        let mut guest = boot_with(Options { arch, cpus, memory_mib: 32, ..Options::default() });
+        let console = guest.prompt();
+        assert!(console.contains(&format!("{cpus} of {cpus} CPUs at work")), "{console}");
+        let stat = guest.succeed("cat /proc/stat");
+        let count = stat.lines().filter(|line| line.starts_with("cpu")).count();
+        assert_eq!(count as u32, cpus + 1, "{stat}");
+        guest.shut_down(0);
+    }
+}
+
+fn a_panic_stops_all_cpus(arch: Arch) {
+    let append = vec!["selftest=panic".to_owned()];
+    let console = boot_with(Options { append, ..four(arch) }).finish(&Outcome::Panicked);
+    assert_eq!(console.matches("KERNEL PANIC").count(), 1, "{console}");
+    assert!(console.contains("end of kernel panic"), "{console}");
+}

@@ -1,0 +1,165 @@
+//! Several CPUs: which ones a task may run on, and that those who want to run share them evenly.
+//! The tests pass with one CPU, too.
+
+use super::family;
+use crate::calls;
+use crate::check::{Outcome, check, equal, fails, ok};
+use crate::shared::Shared;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+use lemma_rt::general::{CLOCK_PROCESS_CPUTIME_ID, timespec};
+use lemma_rt::sys;
+
+family!("cpus": affinity, affinity_errors, moves_at_once, moves_another, hogs_share);
+
+/// The CPUs that this process may run on.
+fn allowed() -> lemma_rt::Result<Vec<u32>> {
+    let mut mask = [0u64; 16];
+    let length = calls::sched_getaffinity(0, size_of_val(&mask), &mut mask)?;
+    let bits = |word: usize| (0..64).filter(move |bit| mask[word] >> bit & 1 != 0);
+    Ok((0..length / 8)
+        .flat_map(|word| bits(word).map(move |bit| (word * 64 + bit) as u32))
+        .collect())
+}
+
+fn only(cpu: u32) -> [u64; 16] {
+    let mut mask = [0; 16];
+    mask[cpu as usize / 64] = 1 << (cpu % 64);
+    mask
+}
+
+fn here() -> lemma_rt::Result<u32> {
+    let (mut cpu, mut node) = (u32::MAX, u32::MAX);
+    calls::getcpu(&mut cpu, &mut node, 0)?;
+    Ok(cpu)
+}
+
+fn affinity() -> Outcome {
+    let cpus = ok!(allowed());
+    check!(!cpus.is_empty());
+    check!(cpus.contains(&ok!(here())));
+    let last = cpus[cpus.len() - 1];
+    ok!(calls::sched_setaffinity(0, 128, &only(last)));
+    equal!(ok!(allowed()), [last]);
+    // A child has it, too.
+    let status = ok!(calls::in_child(|| i32::from(allowed() != Ok(alloc::vec![last]))));
+    equal!(status.exited(), Some(0));
+    Ok(())
+}
+
+fn affinity_errors() -> Outcome {
+    let mut mask = [0u64; 16];
+    fails!(calls::sched_getaffinity(0, 4, &mut mask), INVAL);
+    fails!(calls::sched_getaffinity(0, 12, &mut mask), INVAL);
+    fails!(calls::sched_getaffinity(4_194_303, 128, &mut mask), SRCH);
+    fails!(calls::sched_setaffinity(0, 128, &mask), INVAL);
+    fails!(calls::sched_setaffinity(4_194_303, 128, &only(0)), SRCH);
+    let before = ok!(allowed());
+    // CPUs that are not there do not count.
+    mask[0] = u64::MAX;
+    ok!(calls::sched_setaffinity(0, 128, &mask));
+    check!(before.iter().all(|cpu| allowed().is_ok_and(|now| now.contains(cpu))));
+    Ok(())
+}
+
+/// When the call returns, the caller runs where it may; and the clock of one CPU is not behind
+/// that of another.
+fn moves_at_once() -> Outcome {
+    let cpus = ok!(allowed());
+    let mut last = 0;
+    for round in 0..200 {
+        let cpu = cpus[round % cpus.len()];
+        ok!(calls::sched_setaffinity(0, 128, &only(cpu)));
+        equal!(ok!(here()), cpu);
+        let now = calls::monotonic();
+        check!(now >= last, " {now} ns on CPU {cpu}, after {last}");
+        last = now;
+    }
+    Ok(())
+}
+
+/// Another process that is running is moved, too.
+fn moves_another() -> Outcome {
+    let cpus = ok!(allowed());
+    let shared: Shared<[AtomicU64; 2]> = ok!(Shared::new());
+    let [stop, seen] = shared.get();
+    let Some(pid) = ok!(sys::fork()) else {
+        while stop.load(Ordering::Acquire) == 0 {
+            seen.store(u64::from(here().unwrap_or(u32::MAX)) + 1, Ordering::Release);
+        }
+        sys::exit(0)
+    };
+    let mut outcome = Ok(());
+    for round in 0..50 {
+        let cpu = cpus[round % cpus.len()];
+        if calls::sched_setaffinity(pid, 128, &only(cpu)).is_err() {
+            outcome = Err(round);
+            break;
+        }
+        // What it stored before may come late: not what it stores from now on.
+        seen.store(0, Ordering::Release);
+        let mut looks = 0;
+        let found = loop {
+            match seen.load(Ordering::Acquire) {
+                0 => calls::pause_for(1),
+                found if found == u64::from(cpu) + 1 => break true,
+                // It may have been between its question and its answer.
+                _ if looks == 3 => break false,
+                _ => {
+                    looks += 1;
+                    seen.store(0, Ordering::Release);
+                }
+            }
+        };
+        if !found {
+            outcome = Err(round);
+            break;
+        }
+    }
+    stop.store(1, Ordering::Release);
+    ok!(sys::wait_for(pid));
+    check!(outcome.is_ok(), " in round {outcome:?}");
+    Ok(())
+}
+
+/// The CPU time of this process, in nanoseconds.
+fn used() -> u64 {
+    let mut time = timespec { tv_sec: 0, tv_nsec: 0 };
+    if calls::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &mut time).is_err() {
+        return 0;
+    }
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Processes that do nothing but run get as much time as each other, by the system's own account.
+fn hogs_share() -> Outcome {
+    const MOST: usize = 16;
+    let cpus = ok!(allowed()).len().min(MOST / 2);
+    for hogs in [cpus, 2 * cpus] {
+        let shared: Shared<[AtomicU64; MOST + 1]> = ok!(Shared::new());
+        let [stop, times @ ..] = shared.get();
+        let mut children = Vec::new();
+        for time in times.iter().take(hogs) {
+            match ok!(sys::fork()) {
+                Some(pid) => children.push(pid),
+                None => {
+                    while stop.load(Ordering::Relaxed) == 0 {
+                        core::hint::black_box(stop);
+                    }
+                    time.store(used(), Ordering::Release);
+                    sys::exit(0)
+                }
+            }
+        }
+        calls::pause_for(1000);
+        stop.store(1, Ordering::Relaxed);
+        for pid in children {
+            ok!(sys::wait_for(pid));
+        }
+        let times: Vec<u64> = times[..hogs].iter().map(|t| t.load(Ordering::Acquire)).collect();
+        let most = times.iter().copied().max().unwrap_or(0);
+        let least = times.iter().copied().min().unwrap_or(0);
+        check!(least * 2 > most, " {hogs} processes on {cpus} CPUs: {times:?} ns");
+    }
+    Ok(())
+}
