@@ -38,7 +38,7 @@ pub(crate) use family;
 
 /// All tests, in the order in which they run: what others need comes first.
 pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
-    let families: [&'static [(&'static str, Test)]; 20] = [
+    let families: [&'static [(&'static str, Test)]; 21] = [
         system::TESTS,
         processes::TESTS,
         exec::TESTS,
