@@ -162,8 +162,9 @@ fn symbol_table(linked: &[u8]) -> Result<Vec<u8>> {
         .filter_map(|symbol| {
             let offset = u32::try_from(symbol.address().checked_sub(KERNEL_BASE)?).ok()?;
             let name = symbol.name().ok()?;
-            // `$x` and the like tell code from data on some architectures.
-            if name.is_empty() || name.starts_with('$') {
+            // `$x` and the like tell code from data on some architectures; `.L` and the like are
+            // places within functions that the linker may move on others.
+            if name.is_empty() || name.starts_with('$') || name.starts_with(".L") {
                 return None;
             }
             Some((offset, format!("{:#}", rustc_demangle::demangle(name))))
