@@ -492,6 +492,10 @@ pub trait Architecture {
     /// `destination` is valid for `length` bytes.
     unsafe fn copy_nofault(destination: *mut u8, source: usize, length: usize) -> usize;
 
+    /// Makes every CPU's instruction fetches see what was written before; nothing to be done where
+    /// users do that themselves. Callable anywhere.
+    fn synchronise_code() {}
+
     /// Compiles a verified program for this machine's CPUs; `None` where there is no compiler for
     /// them. `blind`: see [`kernel_bpf::jit::Options`].
     fn compile(

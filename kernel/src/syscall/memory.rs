@@ -12,7 +12,7 @@ use kernel_vfs::{FileType, FsError, Metadata, OpenFile};
 
 use super::SyscallResult;
 use super::errno::ToErrno;
-use crate::arch::{FaultAccess, PAGE_SIZE};
+use crate::arch::{Arch, Architecture, FaultAccess, PAGE_SIZE};
 use crate::mcore::{self, current};
 use crate::mem::AddressSpace;
 use crate::mem::address_space::Placement;
@@ -218,6 +218,17 @@ pub fn msync([start, length, flags, ..]: [usize; 6]) -> SyscallResult {
     }
     let task = current();
     task.space().ok_or(Errno::ENOMEM)?.check_mapped(start, length)?;
+    Ok(0)
+}
+
+/// `riscv_flush_icache(2)`: everything that was written can be executed, on this CPU (with the
+/// one flag there is) or on every one.
+pub fn riscv_flush_icache([_, _, flags, ..]: [usize; 6]) -> SyscallResult {
+    const LOCAL: usize = 1;
+    if flags & !LOCAL != 0 {
+        return Err(Errno::EINVAL);
+    }
+    Arch::synchronise_code();
     Ok(0)
 }
 

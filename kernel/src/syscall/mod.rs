@@ -185,6 +185,7 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         RENAME => directory::rename,
         RENAMEAT => directory::renameat,
         RENAMEAT2 => directory::renameat2,
+        RISCV_FLUSH_ICACHE => memory::riscv_flush_icache,
         RMDIR => directory::rmdir,
         RT_SIGACTION => signal::rt_sigaction,
         RT_SIGPENDING => signal::rt_sigpending,

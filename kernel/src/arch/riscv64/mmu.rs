@@ -96,6 +96,11 @@ fn forget_everything() {
 
 /// A page is about to be mapped to be executed: instruction fetches see what was written to it.
 pub(in crate::arch) fn prepare_code(_frame: u64) {
+    synchronise_code();
+}
+
+/// See [`crate::arch::Architecture::synchronise_code`].
+pub(super) fn synchronise_code() {
     // SAFETY: a fence.
     unsafe { asm!("fence.i", options(nostack, preserves_flags)) };
     if secondary::online() > 1 {

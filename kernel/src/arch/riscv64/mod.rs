@@ -294,6 +294,10 @@ impl Architecture for Riscv64 {
         user::copy_nofault(destination as usize, source, length)
     }
 
+    fn synchronise_code() {
+        mmu::synchronise_code();
+    }
+
     fn compile(
         program: &Verified<Program<Arc<Map>>>,
         memory: &'static dyn CodeMemory,

@@ -5,5 +5,7 @@ pub use super::generic::*;
 
 use super::ABSENT;
 
+/// `riscv_flush_icache(2)`.
+pub const RISCV_FLUSH_ICACHE: usize = 259;
 /// User space makes `renameat2`.
 pub const RENAMEAT: usize = ABSENT;

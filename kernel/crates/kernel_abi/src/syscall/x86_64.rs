@@ -367,6 +367,9 @@ numbers! {
     SET_MEMPOLICY_HOME_NODE = 450 "set_mempolicy_home_node",
 }
 
+/// RISC-V's alone.
+pub const RISCV_FLUSH_ICACHE: usize = super::ABSENT;
+
 #[cfg(test)]
 mod tests {
     use super::{BPF, name};
