@@ -4,12 +4,12 @@
 //! installs the programs that the machine lacks; [`toolchain`] picks the compiler for
 //! bare-metal code; [`compile`] builds kernel, user programs and BPF objects; [`symbols`]
 //! makes the bootable image from the linked kernel; [`image`] makes the root disk, and
-//! [`media`] what firmware boots;
-//! [`machine`] describes the machine to QEMU, [`firmware`] what may run on it first; [`qemu`] starts it and reads its end;
-//! [`display`] finds where its
+//! [`media`] what firmware boots; [`machine`] describes the machine to QEMU, [`firmware`] what
+//! may run on it first; [`qemu`] starts it and reads its end; [`display`] finds where its
 //! picture can be shown, [`console`] connects the terminal to it, [`monitor`] asks QEMU for
-//! screenshots. [`session`] talks to a guest as a person would,
-//! for tests, and [`bench`] runs the measurements. [`build`] ties the middle together.
+//! screenshots. [`session`] talks to a guest as a person would, for tests, [`evidence`] keeps
+//! what those have shown, and [`bench`] runs the measurements. [`build`] ties the middle
+//! together.
 #![forbid(unsafe_code)]
 
 pub mod bench;
@@ -18,6 +18,7 @@ pub mod cli;
 pub mod compile;
 pub mod console;
 pub mod display;
+pub mod evidence;
 pub mod firmware;
 pub mod image;
 pub mod machine;

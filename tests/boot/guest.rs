@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lemma::build::Options;
+use lemma::evidence;
 use lemma::image;
 use lemma::machine::Arch;
 use lemma::qemu::Outcome;
@@ -33,17 +34,29 @@ pub(crate) fn boot_on(arch: Arch) -> Boot {
 macro_rules! on_each_architecture {
     ($($name:ident),* $(,)?) => {
         mod x86_64 {
-            $(#[test] fn $name() { super::$name(lemma::machine::Arch::X86_64) })*
+            $(#[test] fn $name() {
+                crate::guest::observe(stringify!($name), lemma::machine::Arch::X86_64, super::$name);
+            })*
         }
         mod aarch64 {
-            $(#[test] fn $name() { super::$name(lemma::machine::Arch::Aarch64) })*
+            $(#[test] fn $name() {
+                crate::guest::observe(stringify!($name), lemma::machine::Arch::Aarch64, super::$name);
+            })*
         }
         mod riscv64 {
-            $(#[test] fn $name() { super::$name(lemma::machine::Arch::Riscv64) })*
+            $(#[test] fn $name() {
+                crate::guest::observe(stringify!($name), lemma::machine::Arch::Riscv64, super::$name);
+            })*
         }
     };
 }
 pub(crate) use on_each_architecture;
+
+/// Runs a test on an architecture, and records how it ends.
+pub(crate) fn observe(name: &str, arch: Arch, test: fn(Arch)) {
+    let workspace = Workspace::locate().expect("the workspace");
+    evidence::observe(&workspace, name, arch, test).expect("a record of the outcome");
+}
 
 /// Boots and leaves the guest wherever it goes.
 pub(crate) fn boot_with(mut options: Options) -> Boot {
