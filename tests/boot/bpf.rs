@@ -53,7 +53,7 @@ fn the_first_minute(arch: Arch) {
     let list = guest.succeed("bpf list");
     assert!(list.contains("syscount") && list.contains("sys_enter"), "{list}");
     let show = guest.succeed("bpf show syscount");
-    for word in ["worst case", "verify time", "runs", "counts"] {
+    for word in ["engine        compiled", "worst case", "verify time", "runs", "counts"] {
         assert!(show.contains(word), "no {word:?} in: {show}");
     }
     let hooks = guest.succeed("bpf hooks");

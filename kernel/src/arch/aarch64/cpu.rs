@@ -29,7 +29,7 @@ pub(super) struct CpuBlock {
 
 pub(super) const KERNEL_STACK: usize = offset_of!(CpuBlock, kernel_stack);
 const LOCAL: usize = offset_of!(CpuBlock, local);
-const ID: usize = offset_of!(CpuBlock, id);
+pub(super) const ID: usize = offset_of!(CpuBlock, id);
 
 /// Memory that only its CPU writes.
 struct PerCpu<T>(UnsafeCell<T>);
@@ -73,6 +73,8 @@ pub(in crate::arch) fn guard_pages() -> impl Iterator<Item = usize> {
 pub(super) struct Features {
     /// The kernel's loads and stores do not reach users' pages (Armv8.1).
     pub(super) pan: AtomicBool,
+    /// Atomic instructions (Armv8.1).
+    pub(super) lse: AtomicBool,
     /// Random numbers (Armv8.5).
     pub(super) rng: AtomicBool,
     /// What programs are told (`AT_HWCAP`).
@@ -81,6 +83,7 @@ pub(super) struct Features {
 
 pub(super) static FEATURES: Features = Features {
     pan: AtomicBool::new(false),
+    lse: AtomicBool::new(false),
     rng: AtomicBool::new(false),
     capabilities: AtomicUsize::new(0),
 };
@@ -102,6 +105,7 @@ fn find_features() {
     let features = read_register!("id_aa64pfr0_el1");
     let memory = read_register!("id_aa64mmfr1_el1");
     FEATURES.pan.store(field(memory, 20) != 0, Ordering::Relaxed);
+    FEATURES.lse.store(field(instructions, 20) >= 2, Ordering::Relaxed);
     FEATURES.rng.store(field(instructions, 60) != 0, Ordering::Relaxed);
     // 15 says that there is none; 1 that there is half precision too.
     let unit = |shift| matches!(field(features, shift), 0 | 1);

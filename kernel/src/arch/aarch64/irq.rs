@@ -10,12 +10,13 @@ use kernel_sync::SpinLock;
 use super::frame::Frame;
 use super::gic::{self, Messages};
 use super::platform::platform;
-use super::{power, timer};
+use super::{power, smp, timer};
 use crate::arch::handlers::Handlers;
 use crate::arch::traits::{IrqError, IrqHandler, IrqLine, MessageInterrupt};
 use crate::arch::up;
 
-/// Another CPU wants this one to look at its run queue and timer.
+/// Another CPU wants this one to look at its run queue and timer, and to fetch its instructions
+/// anew.
 pub(super) const LOOK: u32 = 0;
 /// Another CPU wants this one to stop.
 pub(super) const STOP: u32 = 1;
@@ -91,6 +92,7 @@ pub(super) fn handle(frame: &mut Frame) {
         match number {
             LOOK => {
                 gic::end(taken);
+                smp::synchronise();
                 up::other_cpu();
             }
             STOP => power::halt(),

@@ -4,6 +4,7 @@
 
 mod asm;
 mod boot;
+mod bpf;
 mod console;
 mod context;
 mod cpu;
@@ -24,9 +25,16 @@ mod timer;
 mod trap;
 pub(in crate::arch) mod user;
 
+use alloc::sync::Arc;
 use core::arch::asm;
 use core::sync::atomic::Ordering;
 
+use kernel_bpf::interpreter::LoadError;
+use kernel_bpf::jit::Compiled;
+use kernel_bpf::jit::memory::CodeMemory;
+use kernel_bpf::map::Map;
+use kernel_bpf::program::Program;
+use kernel_bpf::verifier::Verified;
 use kernel_sync::IrqState;
 
 pub(in crate::arch) use cpu::guard_pages;
@@ -280,6 +288,14 @@ impl Architecture for Aarch64 {
 
     unsafe fn copy_nofault(destination: *mut u8, source: usize, length: usize) -> usize {
         user::copy_nofault(destination as usize, source, length)
+    }
+
+    fn compile(
+        program: &Verified<Program<Arc<Map>>>,
+        memory: &'static dyn CodeMemory,
+        blind: Option<u64>,
+    ) -> Option<Result<Compiled, LoadError>> {
+        Some(bpf::compile(program, memory, blind))
     }
 
     #[inline]

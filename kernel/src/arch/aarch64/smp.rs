@@ -3,8 +3,9 @@
 //! other. They tell each other by themselves what translations to forget (mmu.rs).
 
 use alloc::boxed::Box;
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 use core::mem::offset_of;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::asm::read_register;
 use super::boot::SYSTEM_CONTROL;
@@ -109,11 +110,11 @@ fn clean(start: usize, length: usize) {
     for address in (start & !(line - 1)..start + length).step_by(line) {
         // SAFETY: cleans a line of the kernel's memory.
         unsafe {
-            core::arch::asm!("dc cvac, {}", in(reg) address, options(nostack, preserves_flags));
+            asm!("dc cvac, {}", in(reg) address, options(nostack, preserves_flags));
         }
     }
     // SAFETY: a barrier.
-    unsafe { core::arch::asm!("dsb sy", options(nostack, preserves_flags)) };
+    unsafe { asm!("dsb sy", options(nostack, preserves_flags)) };
 }
 
 /// See [`crate::arch::Architecture::start_cpu`].
@@ -158,6 +159,34 @@ extern "C" fn further_cpu(further: &'static Further) -> ! {
 /// See [`crate::arch::Architecture::interrupt_cpu`].
 pub(super) fn interrupt(number: usize) {
     gic::send(number, irq::LOOK);
+}
+
+/// How often CPUs were asked to fetch instructions anew; up to which time each has done so.
+static ASKED: AtomicU64 = AtomicU64::new(0);
+static DONE: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
+
+/// Has every other CPU forget instructions that it has fetched, and waits for that: new code was
+/// written where other code was, and the caches know it (Arm ARM, B2.2.5). IRQs on, no spin lock
+/// held: two CPUs may ask each other.
+pub(super) fn synchronise_others() {
+    let asked = ASKED.fetch_add(1, Ordering::AcqRel) + 1;
+    let others = || (0..secondary::online()).filter(|&number| number != cpu::id());
+    others().for_each(interrupt);
+    for done in others().filter_map(|number| DONE.get(number)) {
+        while done.load(Ordering::Acquire) < asked {
+            core::hint::spin_loop();
+        }
+    }
+}
+
+/// This CPU has been interrupted by another: what it runs from now on is fetched anew.
+pub(super) fn synchronise() {
+    let asked = ASKED.load(Ordering::Acquire);
+    // SAFETY: a barrier.
+    unsafe { asm!("isb", options(nostack, preserves_flags)) };
+    if let Some(done) = DONE.get(cpu::id()) {
+        done.store(asked, Ordering::Release);
+    }
 }
 
 /// See [`crate::arch::Architecture::stop_others`]. Those with interrupts off do not stop.
