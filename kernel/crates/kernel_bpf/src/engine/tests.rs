@@ -13,7 +13,8 @@ use crate::helper::mock::Mock;
 use crate::insn::Insn;
 use crate::interpreter::Interpreter;
 use crate::map::{
-    Engine, Epoch, Executable, Map, MapDef, MapEnvironment, MapError, MapType, TailTarget,
+    Engine, Epoch, Executable, Map, MapDef, MapEnvironment, MapError, MapExtras, MapType,
+    TailTarget,
 };
 use crate::profile::{ActiveProfile, CloudProfile, PhysicalProfile};
 use crate::prog_type::ProgType;
@@ -181,6 +182,46 @@ fn on_a_tail_call_in_a_subprogram_returns_to_its_caller(engine: Engine) {
     assert_eq!(ready.run(&mut [0; 64], &Mock::default()), Some(175));
     put(&array, 0, &load("r0 = 30\n exit", &[], engine).unwrap()).unwrap();
     assert_eq!(ready.run(&mut [0; 64], &Mock::default()), Some(35));
+}
+
+#[test]
+fn records_of_rings_in_maps_of_maps_are_committed() {
+    for &engine in ENGINES {
+        on_records_of_rings_in_maps_of_maps_are_committed(engine);
+    }
+}
+
+fn on_records_of_rings_in_maps_of_maps_are_committed(engine: Engine) {
+    let epoch: &'static Epoch = Box::leak(Box::new(Epoch::new()));
+    let environment = MapEnvironment { cpus: 1, seed: 1, epoch };
+    let def = |map_type, key_size, value_size, max_entries| MapDef {
+        map_type,
+        key_size,
+        value_size,
+        max_entries,
+        flags: 0,
+    };
+    let ring = def(MapType::Ringbuf, 0, 0, 4096);
+    let ring = Arc::new(Map::create::<CloudProfile>(ring, &environment).unwrap());
+    let outer = def(MapType::ArrayOfMaps, 4, 4, 1);
+    let extras = MapExtras { inner: Some(Arc::clone(&ring)), ..Default::default() };
+    let outer = Map::create_with::<CloudProfile>(outer, &extras, &environment).unwrap();
+    outer.set_map(&0u32.to_ne_bytes(), Arc::clone(&ring), 0).unwrap();
+    let text = "*(u32 *)(r10 - 4) = 0
+        r1 = map[0] ll\n r2 = r10\n r2 += -4\n call 1
+        if r0 == 0 goto end
+        r1 = r0\n r2 = 8\n r3 = 0\n call 131
+        if r0 == 0 goto end
+        r1 = r0\n r2 = 0\n call 132
+        end: r0 = 0\n exit";
+    let ready = load(text, &[Arc::new(outer)], engine).unwrap();
+    let services = Mock::default();
+    for round in 1..4 {
+        ready.run(&mut [0; 64], &services);
+        assert_eq!(ring.ring().unwrap().query(3), 16 * round);
+    }
+    let woken = services.woken.load(core::sync::atomic::Ordering::Relaxed);
+    assert_eq!(woken, 1, "the first record is there for the consumer");
 }
 
 #[test]

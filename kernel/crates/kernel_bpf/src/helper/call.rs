@@ -5,10 +5,9 @@
 //! memory of the size that the declaration (`proto`) asks for, so this is one of the crate's
 //! few modules with `unsafe`.
 
-use alloc::sync::Arc;
 use core::cell::Cell;
 use core::ptr;
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use kernel_sync::{IrqState, irq};
 
@@ -19,14 +18,13 @@ use super::proto::id;
 use super::services::{Fault, KernelServices};
 use super::task;
 use super::text;
-use crate::map::{MAX_TAIL_CALLS, Map, MapError, TailEntry, stack_trace, value};
+use crate::map::ringbuf::HEADER;
+use crate::map::{MAX_TAIL_CALLS, Map, MapError, RingBuffer, TailEntry, stack_trace, value};
 
 /// What the helper calls of one run have in common.
 pub struct Environment<'a> {
     /// The kernel.
     pub services: &'a dyn KernelServices,
-    /// The maps of the program that runs; a tail call changes them.
-    maps: Cell<&'a [Arc<Map>]>,
     /// Bytes of context that there are, whatever this program uses of them.
     context_bytes: usize,
     tail_calls: Cell<u32>,
@@ -37,19 +35,12 @@ pub struct Environment<'a> {
 }
 
 impl<'a> Environment<'a> {
-    /// What a run of a program with these maps begins with. The programs that it reaches by
-    /// tail calls may use `context_bytes` of its context, and `budget` instructions together
-    /// in the worst case.
+    /// What a run of a program begins with. The programs that it reaches by tail calls may use
+    /// `context_bytes` of its context, and `budget` instructions together in the worst case.
     #[inline]
-    pub fn new(
-        services: &'a dyn KernelServices,
-        maps: &'a [Arc<Map>],
-        context_bytes: usize,
-        budget: u64,
-    ) -> Self {
-        let (maps, budget) = (Cell::new(maps), Cell::new(budget));
-        let (tail_calls, irq) = (Cell::new(0), Cell::new(None));
-        Self { services, maps, context_bytes, tail_calls, budget, irq }
+    pub fn new(services: &'a dyn KernelServices, context_bytes: usize, budget: u64) -> Self {
+        let (budget, tail_calls, irq) = (Cell::new(budget), Cell::new(0), Cell::new(None));
+        Self { services, context_bytes, tail_calls, budget, irq }
     }
 
     /// Decides a tail call (`bpf_tail_call`): the entry of the program at `index` of the
@@ -82,9 +73,6 @@ impl<'a> Environment<'a> {
         }
         self.budget.set(budget);
         self.tail_calls.set(calls + 1);
-        let maps = ptr::with_exposed_provenance::<Arc<Map>>(entry.maps);
-        // SAFETY: the entry names its program's own array of maps, which lives as long.
-        self.maps.set(unsafe { core::slice::from_raw_parts(maps, entry.map_count) });
         Some(entry)
     }
 }
@@ -529,27 +517,35 @@ unsafe fn ringbuf_reserve(_: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u6
     }
     // SAFETY: the verifier proved r1 a map.
     let Some(ring) = (unsafe { map(r1) }).ring() else { return 0 };
+    ring.set_owner(r1);
     ring.reserve(r2).map_or(0, |record| ring.address(record) as u64)
 }
 
 unsafe fn ringbuf_submit(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
-    commit(env, r1, r2, false)
+    // SAFETY: the verifier proved r1 a record that was reserved and is not committed.
+    unsafe { commit(env, r1, r2, false) }
 }
 
 unsafe fn ringbuf_discard(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
-    commit(env, r1, r2, true)
+    // SAFETY: as above.
+    unsafe { commit(env, r1, r2, true) }
 }
 
-/// A record says only where it lies; the ring is the one of the program's that holds it.
-fn commit(env: &Environment<'_>, record: u64, flags: u64, discard: bool) -> u64 {
-    for map in env.maps.get() {
-        let Some(ring) = map.ring() else { continue };
-        if let Some(record) = ring.record_at(record as usize) {
-            if ring.commit(record, discard, flags) {
-                env.services.ring_ready(map);
-            }
-            break;
-        }
+/// # Safety
+/// `record` was reserved, in this run, and is not committed.
+unsafe fn commit(env: &Environment<'_>, record: u64, flags: u64, discard: bool) -> u64 {
+    let word = |address: usize| ptr::with_exposed_provenance::<AtomicU64>(address);
+    // SAFETY: as the caller promises; neither programs nor users can write a record's header.
+    let header = unsafe { &*word(record as usize - HEADER) }.load(Ordering::Relaxed);
+    // SAFETY: so far before the record its ring begins.
+    let owner = unsafe { &*word(RingBuffer::owner_address(record as usize, header)) };
+    // SAFETY: `ringbuf_reserve` noted the map, which stays until this CPU is quiet.
+    let map = unsafe { map(owner.load(Ordering::Relaxed)) };
+    if let Some(ring) = map.ring()
+        && let Some(record) = ring.record_at(record as usize)
+        && ring.commit(record, discard, flags)
+    {
+        env.services.ring_ready(map);
     }
     0
 }

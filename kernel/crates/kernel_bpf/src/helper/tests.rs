@@ -24,13 +24,13 @@ fn map(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> A
     Arc::new(Map::create::<ActiveProfile>(def, &environment).unwrap())
 }
 
-fn call(services: &Mock, maps: &[Arc<Map>], number: i32, arguments: &[u64]) -> u64 {
+fn call(services: &Mock, number: i32, arguments: &[u64]) -> u64 {
     let mut registers = [0; 5];
     registers[..arguments.len()].copy_from_slice(arguments);
     let helper = implementation(number).unwrap();
     let [r1, r2, r3, r4, r5] = registers;
     // SAFETY: each test passes what the helper declares.
-    unsafe { helper(r1, r2, r3, r4, r5, &Environment::new(services, maps, 0, 0)) }
+    unsafe { helper(r1, r2, r3, r4, r5, &Environment::new(services, 0, 0)) }
 }
 
 fn address<T: ?Sized>(of: &T) -> u64 {
@@ -44,7 +44,7 @@ fn address_mut(of: &mut [u8]) -> u64 {
 fn print(template: &[u8], arguments: [u64; 3], services: &Mock) -> Result<String, u64> {
     let [a, b, c] = arguments;
     let words = [address(template), template.len() as u64, a, b, c];
-    let result = call(services, &[], id::TRACE_PRINTK, &words);
+    let result = call(services, id::TRACE_PRINTK, &words);
     let line = services.printed.lock().unwrap().pop();
     line.filter(|line| line.len() as u64 == result).ok_or(result)
 }
@@ -101,37 +101,37 @@ fn probing_reads_what_is_there_and_zeroes_what_is_not() {
         Mock { memory: vec![(0x1ff0, b"0123456789abcde\0".to_vec())], ..Mock::default() };
     let mut out = [0xaa; 8];
     let to = address_mut(&mut out);
-    assert_eq!(call(&services, &[], id::PROBE_READ_KERNEL, &[to, 4, 0x1ff2]), 0);
+    assert_eq!(call(&services, id::PROBE_READ_KERNEL, &[to, 4, 0x1ff2]), 0);
     assert_eq!(&out, b"2345\xaa\xaa\xaa\xaa");
-    assert_eq!(call(&services, &[], id::PROBE_READ_USER, &[to, 8, 0x1ff9]), EFAULT);
+    assert_eq!(call(&services, id::PROBE_READ_USER, &[to, 8, 0x1ff9]), EFAULT);
     assert_eq!(out, [0; 8]);
     // A string that ends where the memory ends.
     let mut long = [0xaa; 100];
     let to = address_mut(&mut long);
-    assert_eq!(call(&services, &[], id::PROBE_READ_USER_STR, &[to, 100, 0x1ff8]), 8);
+    assert_eq!(call(&services, id::PROBE_READ_USER_STR, &[to, 100, 0x1ff8]), 8);
     assert_eq!(&long[..8], b"89abcde\0");
     // One that is cut.
-    assert_eq!(call(&services, &[], id::PROBE_READ_KERNEL_STR, &[to, 4, 0x1ff0]), 4);
+    assert_eq!(call(&services, id::PROBE_READ_KERNEL_STR, &[to, 4, 0x1ff0]), 4);
     assert_eq!(&long[..4], b"012\0");
-    assert_eq!(call(&services, &[], id::PROBE_READ_KERNEL_STR, &[to, 0, 0x1ff0]), 0);
-    assert_eq!(call(&services, &[], id::PROBE_READ_KERNEL_STR, &[to, 9, 0x9000]), EFAULT);
+    assert_eq!(call(&services, id::PROBE_READ_KERNEL_STR, &[to, 0, 0x1ff0]), 0);
+    assert_eq!(call(&services, id::PROBE_READ_KERNEL_STR, &[to, 9, 0x9000]), EFAULT);
     assert_eq!(long[..9], [0; 9]);
 }
 
 #[test]
 fn the_task_and_the_machine_are_the_kernels() {
     let services = Mock::default();
-    assert_eq!(call(&services, &[], id::GET_CURRENT_PID_TGID, &[]), 42 << 32 | 43);
-    assert_eq!(call(&services, &[], id::GET_CURRENT_UID_GID, &[]), 100 << 32 | 1000);
-    assert_eq!(call(&services, &[], id::GET_PRANDOM_U32, &[]), 4);
-    let first = call(&services, &[], id::KTIME_GET_NS, &[]);
-    assert_eq!(call(&services, &[], id::KTIME_GET_NS, &[]), first + 1000);
+    assert_eq!(call(&services, id::GET_CURRENT_PID_TGID, &[]), 42 << 32 | 43);
+    assert_eq!(call(&services, id::GET_CURRENT_UID_GID, &[]), 100 << 32 | 1000);
+    assert_eq!(call(&services, id::GET_PRANDOM_U32, &[]), 4);
+    let first = call(&services, id::KTIME_GET_NS, &[]);
+    assert_eq!(call(&services, id::KTIME_GET_NS, &[]), first + 1000);
     let mut name = [0xaa; 20];
     let to = address_mut(&mut name);
-    assert_eq!(call(&services, &[], id::GET_CURRENT_COMM, &[to, 20]), 0);
+    assert_eq!(call(&services, id::GET_CURRENT_COMM, &[to, 20]), 0);
     assert_eq!(&name[..6], b"lemma\0");
     assert_eq!(name[6..], [0; 14]);
-    assert_eq!(call(&services, &[], id::GET_CURRENT_COMM, &[to, 3]), 0);
+    assert_eq!(call(&services, id::GET_CURRENT_COMM, &[to, 3]), 0);
     assert_eq!(&name[..3], b"le\0");
 }
 
@@ -142,19 +142,19 @@ fn maps_of_each_cpu_are_that_cpus() {
     let (handle, key, value) = (address(&*counters), [1, 0, 0, 0], 9u64.to_ne_bytes());
     services.cpu.store(1, core::sync::atomic::Ordering::Relaxed);
     let update = [handle, address(&key), address(&value), 0];
-    assert_eq!(call(&services, &[], id::MAP_UPDATE_ELEM, &update), 0);
+    assert_eq!(call(&services, id::MAP_UPDATE_ELEM, &update), 0);
     let mut all = [0; 16];
     counters.lookup(&key, &mut all).unwrap();
     assert_eq!((all[0], all[8]), (0, 9));
-    let mine = call(&services, &[], id::MAP_LOOKUP_ELEM, &[handle, address(&key)]);
+    let mine = call(&services, id::MAP_LOOKUP_ELEM, &[handle, address(&key)]);
     assert_eq!(mine, counters.value_address(&key, 1) as u64);
     let other = [handle, address(&key), 0];
-    let other = call(&services, &[], id::MAP_LOOKUP_PERCPU_ELEM, &other);
+    let other = call(&services, id::MAP_LOOKUP_PERCPU_ELEM, &other);
     assert_eq!(other, counters.value_address(&key, 0) as u64);
-    let delete = call(&services, &[], id::MAP_DELETE_ELEM, &[handle, address(&key)]);
+    let delete = call(&services, id::MAP_DELETE_ELEM, &[handle, address(&key)]);
     assert_eq!(delete, EINVAL);
     let bad_flags = [handle, address(&key), address(&value), 9];
-    assert_eq!(call(&services, &[], id::MAP_UPDATE_ELEM, &bad_flags), EINVAL);
+    assert_eq!(call(&services, id::MAP_UPDATE_ELEM, &bad_flags), EINVAL);
 }
 
 #[test]
@@ -162,26 +162,25 @@ fn ring_buffer_records_go_from_reservation_to_the_consumer() {
     let services = Mock::default();
     let other = map(MapType::Ringbuf, 0, 0, 4096);
     let ring = map(MapType::Ringbuf, 0, 0, 4096);
-    let maps = [Arc::clone(&other), Arc::clone(&ring)];
     let handle = address(&*ring);
     let woken = || services.woken.load(core::sync::atomic::Ordering::Relaxed);
-    let record = call(&services, &maps, id::RINGBUF_RESERVE, &[handle, 16, 0]);
+    let record = call(&services, id::RINGBUF_RESERVE, &[handle, 16, 0]);
     assert_ne!(record, 0);
-    assert_eq!(call(&services, &maps, id::RINGBUF_RESERVE, &[handle, 16, 5]), 0, "no flags");
+    assert_eq!(call(&services, id::RINGBUF_RESERVE, &[handle, 16, 5]), 0, "no flags");
     let data = [7; 16];
     let output = [handle, address(&data), 16, 0];
-    assert_eq!(call(&services, &maps, id::RINGBUF_OUTPUT, &output), 0);
+    assert_eq!(call(&services, id::RINGBUF_OUTPUT, &output), 0);
     assert_eq!(woken(), 0, "the first record is not committed");
-    call(&services, &maps, id::RINGBUF_SUBMIT, &[record, 0]);
+    call(&services, id::RINGBUF_SUBMIT, &[record, 0]);
     assert_eq!(woken(), 1);
-    assert_eq!(call(&services, &maps, id::RINGBUF_QUERY, &[handle, 0]), 48);
-    assert_eq!(call(&services, &maps, id::RINGBUF_QUERY, &[handle, 1]), 4096);
-    let discarded = call(&services, &maps, id::RINGBUF_RESERVE, &[handle, 8, 0]);
-    call(&services, &maps, id::RINGBUF_DISCARD, &[discarded, 2]);
+    assert_eq!(call(&services, id::RINGBUF_QUERY, &[handle, 0]), 48);
+    assert_eq!(call(&services, id::RINGBUF_QUERY, &[handle, 1]), 4096);
+    let discarded = call(&services, id::RINGBUF_RESERVE, &[handle, 8, 0]);
+    call(&services, id::RINGBUF_DISCARD, &[discarded, 2]);
     assert_eq!(woken(), 2, "forced");
     let large = vec![0; 5000];
     let output = [handle, address(&large[..]), 5000, 0];
-    assert_eq!(call(&services, &maps, id::RINGBUF_OUTPUT, &output), EAGAIN);
+    assert_eq!(call(&services, id::RINGBUF_OUTPUT, &output), EAGAIN);
     assert!(!other.ring().unwrap().readable());
 }
 
@@ -196,12 +195,12 @@ fn a_spin_lock_keeps_others_out() {
                 let services = Mock::default();
                 let [lock, number] = &*value;
                 for _ in 0..300 {
-                    assert_eq!(call(&services, &[], id::SPIN_LOCK, &[address(lock)]), 0);
+                    assert_eq!(call(&services, id::SPIN_LOCK, &[address(lock)]), 0);
                     assert_eq!(lock.load(Ordering::Relaxed), 1);
                     let seen = number.load(Ordering::Relaxed);
                     core::hint::spin_loop();
                     number.store(seen + 1, Ordering::Relaxed);
-                    assert_eq!(call(&services, &[], id::SPIN_UNLOCK, &[address(lock)]), 0);
+                    assert_eq!(call(&services, id::SPIN_UNLOCK, &[address(lock)]), 0);
                 }
             })
         })
@@ -215,7 +214,7 @@ fn queues_and_filters_through_their_helpers() {
     let services = Mock::default();
     let queue = map(MapType::Queue, 0, 8, 2);
     let on = |number, argument: u64, flags| {
-        call(&services, &[], number, &[address(&*queue), argument, flags])
+        call(&services, number, &[address(&*queue), argument, flags])
     };
     let mut out = 7u64;
     let out_address = address(&out);
@@ -231,7 +230,7 @@ fn queues_and_filters_through_their_helpers() {
     assert_eq!(out, 0);
 
     let stacks = map(MapType::StackTrace, 4, 32, 4);
-    let stack = |flags| call(&services, &[], id::GET_STACKID, &[0, address(&*stacks), flags]);
+    let stack = |flags| call(&services, id::GET_STACKID, &[0, address(&*stacks), flags]);
     // The mock's stack: a hundred, and so on, outwards.
     let id = stack(0);
     let mut frames = [0; 32];
@@ -243,7 +242,7 @@ fn queues_and_filters_through_their_helpers() {
     let events = map(MapType::PerfEventArray, 4, 4, 1);
     let send = |flags| {
         let data = address(b"record");
-        call(&services, &[], id::PERF_EVENT_OUTPUT, &[0, address(&*events), flags, data, 6])
+        call(&services, id::PERF_EVENT_OUTPUT, &[0, address(&*events), flags, data, 6])
     };
     assert_eq!(send(0xffff_ffff) as i64, -2, "nobody is there");
     assert_eq!(send(5) as i64, -7);
@@ -260,7 +259,7 @@ fn numbers_are_read_as_c_writes_them() {
     let read = |number: i32, text: &str, base: u64| {
         let mut out = [0xaa; 8];
         let words = [address(text), text.len() as u64, base, address_mut(&mut out)];
-        let used = call(&services, &[], number, &words) as i64;
+        let used = call(&services, number, &words) as i64;
         (used, i64::from_ne_bytes(out))
     };
     for (text, base, expected) in [
@@ -303,7 +302,7 @@ fn text_is_formatted_into_memory_with_many_numbers() {
     let print = |out: &mut [u8], bytes: u64| {
         let words =
             [address_mut(out), out.len() as u64, address(template), address(&numbers), bytes];
-        call(&services, &[], id::SNPRINTF, &words)
+        call(&services, id::SNPRINTF, &words)
     };
     assert_eq!(print(&mut out, 40), 10, "all of it, with its end");
     assert_eq!(&out, b"1 2 3 4\0");
@@ -314,7 +313,7 @@ fn text_is_formatted_into_memory_with_many_numbers() {
     assert_eq!(print(&mut out, 32), EINVAL, "too few numbers");
     assert_eq!(print(&mut out, 39), EINVAL);
     let words = [address(template), template.len() as u64, address(&numbers), 40];
-    assert_eq!(call(&services, &[], id::TRACE_VPRINTK, &words), 9);
+    assert_eq!(call(&services, id::TRACE_VPRINTK, &words), 9);
     assert_eq!(services.printed.lock().unwrap().pop().unwrap(), "1 2 3 4 5");
 }
 
@@ -323,12 +322,12 @@ fn stacks_are_written_whole_and_zeroed_behind() {
     let services = Mock::default();
     let mut out = [0xaa; 24];
     let to = address_mut(&mut out);
-    assert_eq!(call(&services, &[], id::GET_STACK, &[0, to, 24, 1]), 24);
+    assert_eq!(call(&services, id::GET_STACK, &[0, to, 24, 1]), 24);
     assert_eq!(out[..16], [200u64.to_ne_bytes(), 300u64.to_ne_bytes()].concat());
-    assert_eq!(call(&services, &[], id::GET_STACK, &[0, to, 24, 256]), EFAULT, "no user stack");
+    assert_eq!(call(&services, id::GET_STACK, &[0, to, 24, 256]), EFAULT, "no user stack");
     assert_eq!(out, [0; 24]);
-    assert_eq!(call(&services, &[], id::GET_STACK, &[0, to, 23, 0]), EINVAL);
-    assert_eq!(call(&services, &[], id::GET_STACK, &[0, to, 24, 1 << 11]), EINVAL);
+    assert_eq!(call(&services, id::GET_STACK, &[0, to, 23, 0]), EINVAL);
+    assert_eq!(call(&services, id::GET_STACK, &[0, to, 24, 1 << 11]), EINVAL);
 }
 
 #[test]
@@ -341,10 +340,9 @@ fn tasks_have_values_of_their_own() {
     let extras = crate::map::MapExtras { typed: true, ..Default::default() };
     let map = Map::create_with::<ActiveProfile>(def, &extras, &environment).unwrap();
     let map = Arc::new(map);
-    let maps = [Arc::clone(&map)];
-    let task = call(&services, &maps, id::GET_CURRENT_TASK_BTF, &[]);
+    let task = call(&services, id::GET_CURRENT_TASK_BTF, &[]);
     let get = |task: u64, initial: u64, flags: u64| {
-        call(&services, &maps, id::TASK_STORAGE_GET, &[address(&*map), task, initial, flags])
+        call(&services, id::TASK_STORAGE_GET, &[address(&*map), task, initial, flags])
     };
     assert_eq!(get(task, 0, 0), 0, "not yet");
     assert_eq!(get(task, 0, 2), 0, "no such flag");
@@ -355,8 +353,7 @@ fn tasks_have_values_of_their_own() {
     // SAFETY: it is a value of the map, of 8 bytes.
     assert_eq!(unsafe { *core::ptr::with_exposed_provenance::<u64>(value as usize) }, 77);
     assert_ne!(get(task + 1, 0, 1), value);
-    let delete =
-        |task| call(&services, &maps, id::TASK_STORAGE_DELETE, &[address(&*map), task]) as i64;
+    let delete = |task| call(&services, id::TASK_STORAGE_DELETE, &[address(&*map), task]) as i64;
     assert_eq!((delete(task), delete(task), delete(0)), (0, -2, -22));
     assert_eq!(map.entries(), 1);
 }

@@ -196,7 +196,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
         // `new_trusted` vouches for it), whose stack was checked to fit; the context is the
         // caller's promise; `self` keeps maps and tables alive.
         unsafe {
-            let env = Environment::new(services, &self.maps, bytes, self.tail_budget);
+            let env = Environment::new(services, bytes, self.tail_budget);
             run::execute(start, context.expose_provenance() as u64, env)
         }
     }
@@ -243,8 +243,6 @@ impl<P: PhysicalProfile> Executable for Interpreter<P> {
     fn tail_entry(&self) -> TailEntry {
         TailEntry {
             code: self.code.address(),
-            maps: self.maps.as_ptr().expose_provenance(),
-            map_count: self.maps.len(),
             needs: self.needs,
             // A packet's context is always whole.
             context_bytes: self.context.least(),

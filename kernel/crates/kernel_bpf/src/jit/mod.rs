@@ -280,7 +280,7 @@ impl Compiled {
         bytes: usize,
         services: &dyn KernelServices,
     ) -> u64 {
-        let environment = Environment::new(services, &self.maps, bytes, self.tail_budget);
+        let environment = Environment::new(services, bytes, self.tail_budget);
         let mut run = Run::new(environment, self.trampoline);
         // SAFETY: the caller's promise.
         unsafe { self.enter(context, &raw mut run) }
@@ -347,8 +347,6 @@ impl Executable for Compiled {
     fn tail_entry(&self) -> TailEntry {
         TailEntry {
             code: self.code.address(),
-            maps: self.maps.as_ptr().expose_provenance(),
-            map_count: self.maps.len(),
             needs: self.needs,
             context_bytes: self.context.least(),
         }

@@ -42,9 +42,6 @@ pub struct ProgramKind {
 pub struct TailEntry {
     /// The interpreter's first op, or the main function of compiled code.
     pub(crate) code: usize,
-    /// Address and number of the target's maps, an array of `Arc<Map>`.
-    pub(crate) maps: usize,
-    pub(crate) map_count: usize,
     /// What entering it takes.
     pub(crate) needs: Needs,
     /// Bytes of context that it was proved to access.

@@ -6,6 +6,8 @@
 //! only grow. A record is an 8-byte header and the data, rounded up to 8 bytes; the header's
 //! first half is the length with [`BUSY`] until it is committed and [`DISCARD`] if nobody
 //! shall see it; the second half says how many pages the record lies behind the first page.
+//! Before the first page is one that user space does not see: who commits a record has nothing
+//! but its address, and finds there whose ring it is in ([`RingBuffer::owner_address`]).
 //!
 //! The kernel does not map the data twice, so a record that would run over the end starts at
 //! the beginning instead, and a discarded record fills the gap: consumers skip it, as they
@@ -35,8 +37,12 @@ pub const NO_WAKEUP: u64 = 1;
 pub const FORCE_WAKEUP: u64 = 2;
 
 const PAGE_WORDS: usize = PAGE_SIZE / 8;
-/// Pages before the data: consumer's, producer's.
+/// Pages before the data that user space sees: consumer's, producer's.
 const CONTROL_PAGES: usize = 2;
+/// The page before them.
+const OWNER_PAGES: usize = 1;
+/// Where the data begins.
+const DATA: usize = (OWNER_PAGES + CONTROL_PAGES) * PAGE_WORDS;
 
 /// A ring buffer.
 pub struct RingBuffer {
@@ -67,7 +73,7 @@ pub struct Record {
 impl RingBuffer {
     /// Words that a ring with `size` bytes of data takes.
     pub(super) fn words(size: usize) -> Option<usize> {
-        (size / 8).checked_add(CONTROL_PAGES * PAGE_WORDS)
+        (size / 8).checked_add(DATA)
     }
 
     /// An empty ring of `size` bytes.
@@ -80,20 +86,35 @@ impl RingBuffer {
         Ok(Self { region, size, pending: SpinLock::new(0) })
     }
 
+    /// Notes whose ring this is, for who commits a record.
+    pub fn set_owner(&self, owner: u64) {
+        if let Some(word) = self.region.words().first() {
+            word.store(owner, Ordering::Relaxed);
+        }
+    }
+
+    /// Where the word is that [`set_owner`](Self::set_owner) wrote, from the address of a record
+    /// and its header, which is the [`HEADER`] bytes before it.
+    #[must_use]
+    pub const fn owner_address(record: usize, header: u64) -> usize {
+        let pages = Self::pages_of(header) as usize + OWNER_PAGES;
+        ((record - HEADER) & !(PAGE_SIZE - 1)) - pages * PAGE_SIZE
+    }
+
     fn consumer(&self) -> Option<&AtomicU64> {
-        self.region.words().first()
+        self.region.words().get(OWNER_PAGES * PAGE_WORDS)
     }
 
     fn producer(&self) -> Option<&AtomicU64> {
-        self.region.words().get(PAGE_WORDS)
+        self.region.words().get((OWNER_PAGES + 1) * PAGE_WORDS)
     }
 
     fn data(&self) -> &[AtomicU64] {
-        self.region.words().get(CONTROL_PAGES * PAGE_WORDS..).unwrap_or_default()
+        self.region.words().get(DATA..).unwrap_or_default()
     }
 
     fn header_at(&self, word: usize) -> Option<&AtomicU32> {
-        self.region.half_words().get((CONTROL_PAGES * PAGE_WORDS + word) * 2)
+        self.region.half_words().get((DATA + word) * 2)
     }
 
     /// Writes a header: the length with its bits, and the distance in pages.
@@ -109,9 +130,19 @@ impl RingBuffer {
         (pages as u64) << 32 | length as u64
     }
 
+    #[cfg(target_endian = "little")]
+    const fn pages_of(header: u64) -> u32 {
+        (header >> 32) as u32
+    }
+
     #[cfg(target_endian = "big")]
     const fn header(length: u32, pages: u32) -> u64 {
         (length as u64) << 32 | pages as u64
+    }
+
+    #[cfg(target_endian = "big")]
+    const fn pages_of(header: u64) -> u32 {
+        header as u32
     }
 
     /// Reserves a record of `length` bytes.
@@ -253,7 +284,8 @@ impl RingBuffer {
             Some(data) if data < 2 * pages => CONTROL_PAGES + data % pages,
             Some(_) => return None,
         };
-        Some(UserPage { address: self.region.address() + page * PAGE_SIZE, writable: index == 0 })
+        let address = self.region.address() + (OWNER_PAGES + page) * PAGE_SIZE;
+        Some(UserPage { address, writable: index == 0 })
     }
 }
 
