@@ -12,7 +12,9 @@ use crate::bpf::BpfManager;
 use crate::bpf::host::KernelHost;
 use crate::bpf::program::LoadRequest;
 
-/// Runs the test that the command line names, if it names one.
+/// Runs the test that the command line names, if it names one. A function of its own, so that the
+/// back trace of a test that ends in a panic names it.
+#[inline(never)]
 pub(crate) fn run(command_line: &str) {
     let mut words = command_line.split_ascii_whitespace().take_while(|&word| word != "--");
     if let Some(name) = words.find_map(|word| word.strip_prefix("selftest=")) {
