@@ -123,7 +123,8 @@ fn what_runs_is_stopped_goes_on_and_cannot_read_in_the_background() {
     terminal.press("cat &\r");
     terminal.wait_for("[1] ");
     terminal.wait_for("lemma:/# ");
-    terminal.press("sleep 1\r");
+    // The shell may have told of it before its prompt, or not yet.
+    terminal.press("sleep 1; jobs\r");
     terminal.wait_for("[1] stopped ");
     terminal.press("fg\r");
     terminal.wait_for("[1] continued ");
