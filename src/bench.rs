@@ -136,7 +136,7 @@ fn guest(
 ) -> Result<Vec<Row>> {
     let program = std::iter::once("bench").chain(arguments.iter().copied());
     let program = program.map(str::to_owned).collect();
-    let options = Options { arch, kernel, icount: true, program, ..Options::default() };
+    let options = Options { kernel, program, ..machine(arch) };
     let mut session = Session::boot(workspace, &options)?;
     session.set_patience(PATIENCE);
     let (outcome, console) = session.finish()?;
@@ -147,12 +147,37 @@ fn guest(
     Ok(console.lines().filter_map(Row::parse).collect())
 }
 
-/// The clock and the memory as the first process finds them: the program runs in the place
-/// of init, and is stopped when it has printed both.
+/// What is measured on: without an entropy device, which answers when the host gets to it.
+fn machine(arch: Arch) -> Options {
+    Options { arch, icount: true, entropy: false, ..Options::default() }
+}
+
+/// How often a boot is measured.
+const BOOTS: usize = 3;
+
+/// The clock and the memory as the first process finds them. While the kernel waits for the disk,
+/// which the host decides, the clock goes on: of several boots the shortest has waited least.
 fn boot_rows(workspace: &Workspace, arch: Arch) -> Result<Vec<Row>> {
+    let mut shortest = one_boot(workspace, arch)?;
+    for _ in 1..BOOTS {
+        let again = one_boot(workspace, arch)?;
+        if boot_time(&again)? < boot_time(&shortest)? {
+            shortest = again;
+        }
+    }
+    Ok(shortest)
+}
+
+fn boot_time(rows: &[Row]) -> Result<f64> {
+    let row = rows.iter().find(|row| row.name == "boot_to_init");
+    Ok(row.context("the guest did not tell how long it took to boot")?.value.parse()?)
+}
+
+/// The program runs in the place of init, and is stopped when it has printed both.
+fn one_boot(workspace: &Workspace, arch: Arch) -> Result<Vec<Row>> {
     let append = vec!["init=/bin/bench".to_owned()];
     let program = ["boot_to_init", "memory_free_at_init"].map(str::to_owned).into();
-    let options = Options { arch, icount: true, append, program, ..Options::default() };
+    let options = Options { append, program, ..machine(arch) };
     let mut session = Session::boot(workspace, &options)?;
     // Followed by a blank: the kernel repeats its command line, which has the name too.
     session.wait_for("memory_free_at_init ")?;
