@@ -1,3 +1,5 @@
+//! What programs write, and what is then on the screen.
+
 use super::Terminal;
 use crate::cell::{Cell, Colour, Style};
 use proptest::prelude::{any, prop, proptest};
