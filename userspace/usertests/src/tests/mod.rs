@@ -36,30 +36,32 @@ macro_rules! family {
 }
 pub(crate) use family;
 
-/// All tests, in the order in which they run: what others need comes first.
+/// The families, in the order in which they run: what others need comes first.
+const FAMILIES: &[&[(&str, Test)]] = &[
+    system::TESTS,
+    processes::TESTS,
+    exec::TESTS,
+    memory::TESTS,
+    files::TESTS,
+    descriptors::TESTS,
+    directories::TESTS,
+    links::TESTS,
+    locks::TESTS,
+    paths::TESTS,
+    pipes::TESTS,
+    sockets::TESTS,
+    signals::TESTS,
+    threads::TESTS,
+    time::TESTS,
+    cpus::TESTS,
+    events::TESTS,
+    traps::TESTS,
+    devices::TESTS,
+    display::TESTS,
+    bpf::TESTS,
+];
+
+/// All tests, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
-    let families: [&'static [(&'static str, Test)]; 21] = [
-        system::TESTS,
-        processes::TESTS,
-        exec::TESTS,
-        memory::TESTS,
-        files::TESTS,
-        descriptors::TESTS,
-        directories::TESTS,
-        links::TESTS,
-        locks::TESTS,
-        paths::TESTS,
-        pipes::TESTS,
-        sockets::TESTS,
-        signals::TESTS,
-        threads::TESTS,
-        time::TESTS,
-        cpus::TESTS,
-        events::TESTS,
-        traps::TESTS,
-        devices::TESTS,
-        display::TESTS,
-        bpf::TESTS,
-    ];
-    families.into_iter().flatten().copied()
+    FAMILIES.iter().copied().flatten().copied()
 }
