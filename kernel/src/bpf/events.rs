@@ -6,6 +6,8 @@
 //! as words, when a program of that kind is about to run.
 
 use kernel_bpf::hook;
+use kernel_bpf::prog_type::context::Context;
+use kernel_bpf::prog_type::perf_event::PerfEvent;
 
 use super::hooks::{HOOKS, Hook};
 use super::program::{ContextKind, ProgramCode};
@@ -140,8 +142,8 @@ impl Event for TimerEvent<'_> {
 type Registers = <Frame as TrapFrame>::Registers;
 /// `struct bpf_perf_event_data`: the registers, the sample period, an address.
 const PERF_EVENT_WORDS: usize = size_of::<Registers>() / 8 + 2;
-// What the verifier lets programs read is there.
-const _: () = assert!(size_of::<Registers>() == kernel_bpf::prog_type::USER_REGISTERS_SIZE);
+/// The same, as the verifier lets programs read it.
+pub const PERF_EVENT: Context = PerfEvent::<{ size_of::<Registers>() }>::CONTEXT;
 
 /// The process and the thread, as two 32-bit fields in memory order.
 #[inline]

@@ -58,10 +58,11 @@ impl Profile {
     /// The verifier's limits. The rules are those of the program type: a helper that this
     /// engine declares but does not implement is refused only when the program is to run.
     pub(crate) fn verify_options(self) -> VerifyOptions {
-        match self {
+        let limits = match self {
             Self::Cloud => VerifyOptions::cloud(),
             Self::Embedded => VerifyOptions::embedded(),
-        }
+        };
+        VerifyOptions { perf_event: crate::host::PERF_EVENT, ..limits }
     }
 
     /// Creates an object's maps.

@@ -8,6 +8,19 @@ use std::time::Instant;
 
 use kernel_bpf::helper::{Fault, KernelServices};
 use kernel_bpf::map::{Epoch, Map, MapEnvironment};
+use kernel_bpf::prog_type::context::Context;
+use kernel_bpf::prog_type::perf_event::{self, PerfEvent};
+
+/// What programs of perf events receive on this machine.
+pub(crate) const PERF_EVENT: Context = PerfEvent::<REGISTERS>::CONTEXT;
+
+const REGISTERS: usize = if cfg!(target_arch = "aarch64") {
+    perf_event::AARCH64_REGISTERS
+} else if cfg!(target_arch = "riscv64") {
+    perf_event::RISCV64_REGISTERS
+} else {
+    perf_event::X86_64_REGISTERS
+};
 
 /// The host as a kernel with one CPU.
 #[derive(Debug, Default)]

@@ -21,6 +21,7 @@ use kernel_bpf::verifier::{VerifyOptions, load_flags};
 use super::debug_info::{self, DebugInfo};
 use super::log::Log;
 use super::{Handle, Request, SyscallResult, install};
+use crate::bpf::events;
 use crate::bpf::files::{Access, Object};
 use crate::bpf::hooks::Hook;
 use crate::bpf::map::LoadedMap;
@@ -174,13 +175,14 @@ impl ReferencedMaps {
     }
 }
 
-/// The verifier's limits in this kernel's profile.
+/// The verifier's limits in this kernel's profile, and what this machine hands to programs.
 fn default_options() -> VerifyOptions {
-    if cfg!(feature = "profile-embedded") {
+    let limits = if cfg!(feature = "profile-embedded") {
         VerifyOptions::embedded()
     } else {
         VerifyOptions::cloud()
-    }
+    };
+    VerifyOptions { perf_event: events::PERF_EVENT, ..limits }
 }
 
 /// The licences that Linux takes as compatible with the GPL (`license_is_gpl_compatible`).

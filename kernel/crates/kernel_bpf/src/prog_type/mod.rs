@@ -3,13 +3,14 @@
 //!
 //! [`ProgType`] has Linux's numbers plus Lemma's own [`ProgType::LemmaHook`];
 //! [`decl`] finds the rules for a type and attach type. [`context`] has the shape of
-//! context tables; [`skb`], [`socket`], [`stream`] and [`cgroup`] those of packets,
-//! sockets and control groups; [`helpers`] the lists of helpers.
+//! context tables; [`skb`], [`socket`], [`stream`], [`cgroup`] and [`perf_event`] those of
+//! packets, sockets, control groups and perf events; [`helpers`] the lists of helpers.
 
 pub mod attach;
 pub mod cgroup;
 pub mod context;
 pub mod helpers;
+pub mod perf_event;
 pub mod skb;
 pub mod socket;
 pub mod stream;
@@ -201,10 +202,6 @@ pub enum Target {
     Operation,
 }
 
-/// Bytes of the registers at the start of a perf event's context, on the machine that the
-/// engine is compiled for.
-pub const USER_REGISTERS_SIZE: usize = table::USER_REGISTERS_SIZE as usize;
-
 /// The rules for one program type at one attach type.
 #[derive(Clone, Copy, Debug)]
 pub struct TypeDecl {
@@ -248,7 +245,7 @@ impl TypeDecl {
 }
 
 /// The rules for a type; `None` when the attach type does not name a hook of
-/// Lemma's or is not one of the type's.
+/// Lemma's or is not one of the type's. Perf events are as on x86_64.
 #[must_use]
 pub fn decl(prog_type: ProgType, expected_attach_type: u32) -> Option<TypeDecl> {
     if prog_type == ProgType::LemmaHook {

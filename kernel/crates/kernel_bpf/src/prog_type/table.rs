@@ -1,32 +1,15 @@
 //! The rules of Linux's program types, one entry each.
 
-use super::context::{Access, Context, ContextRule, Field};
+use super::context::{Context, ContextRule};
+use super::perf_event::{self, PerfEvent};
 use super::{ProgType, Sleepable, Target, TypeDecl, attach, cgroup, helpers, skb, socket, stream};
 
 /// `struct pt_regs` of x86_64.
-const PT_REGS_SIZE: u32 = 168;
+const PT_REGS_SIZE: u32 = perf_event::X86_64_REGISTERS as u32;
 /// Linux's `PERF_MAX_TRACE_SIZE`.
 const TRACEPOINT_SIZE: u32 = 8192;
 /// Linux's `MAX_BPF_FUNC_ARGS` words.
 const RAW_TRACEPOINT_SIZE: u32 = 12 * 8;
-/// `bpf_user_pt_regs_t` (`asm/bpf_perf_event.h`) of the machine that the engine is compiled for,
-/// because programs run where they are verified: `struct pt_regs` on x86_64, `struct
-/// user_pt_regs` on AArch64, `struct user_regs_struct` on RISC-V.
-pub(super) const USER_REGISTERS_SIZE: u16 = if cfg!(target_arch = "aarch64") {
-    272
-} else if cfg!(target_arch = "riscv64") {
-    256
-} else {
-    PT_REGS_SIZE as u16
-};
-const PERF_EVENT_CONTEXT: Context = Context {
-    name: "struct bpf_perf_event_data",
-    size: USER_REGISTERS_SIZE as u32 + 16,
-    rule: ContextRule::Words(&[
-        Field { read: Access::UpTo(8), ..Field::scalar("sample_period", USER_REGISTERS_SIZE, 8) },
-        Field { read: Access::UpTo(8), ..Field::scalar("addr", USER_REGISTERS_SIZE + 8, 8) },
-    ]),
-};
 
 pub(super) fn decl(prog_type: ProgType, attach_type: u32) -> Option<TypeDecl> {
     let base = TypeDecl {
@@ -109,7 +92,7 @@ pub(super) fn decl(prog_type: ProgType, attach_type: u32) -> Option<TypeDecl> {
             ..base
         },
         ProgType::PerfEvent => TypeDecl {
-            context: PERF_EVENT_CONTEXT,
+            context: PerfEvent::<{ perf_event::X86_64_REGISTERS }>::CONTEXT,
             helpers: &[
                 helpers::BASE,
                 helpers::TRACE,

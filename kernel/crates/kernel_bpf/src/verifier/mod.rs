@@ -195,7 +195,7 @@ fn check_shape<M: MapRef>(
     options: &VerifyOptions,
 ) -> Result<(TypeDecl, Attached, Cfg), Refusal> {
     let (kind, attach) = (program.prog_type, program.expected_attach_type);
-    let Some(decl) = prog_type::decl(kind, attach) else {
+    let Some(mut decl) = prog_type::decl(kind, attach) else {
         let message = if kind == ProgType::Ext {
             "programs of type ext replace a function of another program, which cannot be named here"
                 .into()
@@ -204,6 +204,9 @@ fn check_shape<M: MapRef>(
         };
         return Err(Refusal::program(Cause::ProgramType, message));
     };
+    if kind == ProgType::PerfEvent {
+        decl.context = options.perf_event;
+    }
     match decl.sleepable {
         Sleepable::Always if !program.sleepable => {
             return Err(Refusal::program(

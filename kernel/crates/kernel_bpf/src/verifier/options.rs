@@ -1,6 +1,8 @@
 //! [`VerifyOptions`]: who loads, and how much work the verifier may do.
 
 use crate::btf::Btf;
+use crate::prog_type::context::Context;
+use crate::prog_type::perf_event::{PerfEvent, X86_64_REGISTERS};
 
 /// `prog_flags` of `BPF_PROG_LOAD` that the verifier follows.
 pub mod load_flags {
@@ -44,6 +46,9 @@ pub struct VerifyOptions {
     /// The kernel's types, for programs that are attached to kernel functions or follow
     /// pointers to kernel objects.
     pub kernel_btf: Option<&'static Btf>,
+    /// What programs of perf events receive on the machine that will run them: a
+    /// [`PerfEvent::CONTEXT`].
+    pub perf_event: Context,
     /// As `log_level` of `BPF_PROG_LOAD`: bit 0 and 1 the explored instructions (2:
     /// with states), bit 2 the statistics.
     pub log_level: u32,
@@ -70,6 +75,7 @@ impl VerifyOptions {
             embedded: false,
             helper_available: None,
             kernel_btf: None,
+            perf_event: PerfEvent::<X86_64_REGISTERS>::CONTEXT,
             log_level: 0,
             record_claims: false,
         }

@@ -7,10 +7,13 @@ use kernel_bpf::prog_type::ProgType;
 use kernel_bpf::prog_type::ProgType::{
     RawTracepoint as RawTp, SchedCls, SocketFilter, Tracepoint, Xdp,
 };
+use kernel_bpf::prog_type::perf_event::{
+    AARCH64_REGISTERS, PerfEvent, RISCV64_REGISTERS, X86_64_REGISTERS,
+};
 use kernel_bpf::program::Program;
 use kernel_bpf::verifier::{Cause, VerifyOptions, verify};
 
-use crate::common::{accept, maps, refuse, refuse_with};
+use crate::common::{accept, load, maps, refuse, refuse_with};
 
 #[test]
 fn the_stack_is_512_aligned_bytes() {
@@ -251,6 +254,29 @@ fn contexts_have_fields() {
     refuse(ProgType::PerfEvent, "r0 = *(u64 *)(r1 + 184)\n exit", Cause::ContextAccess);
     accept(ProgType::Kprobe, "r0 = *(u64 *)(r1 + 160)\n exit");
     refuse(ProgType::Kprobe, "r0 = *(u64 *)(r1 + 168)\n exit", Cause::ContextAccess);
+}
+
+#[test]
+fn the_context_of_a_perf_event_is_that_of_the_machine_it_is_for() {
+    let machine = |perf_event| VerifyOptions { perf_event, ..VerifyOptions::cloud() };
+    for (options, registers) in [
+        (machine(PerfEvent::<X86_64_REGISTERS>::CONTEXT), 168),
+        (machine(PerfEvent::<AARCH64_REGISTERS>::CONTEXT), 272),
+        (machine(PerfEvent::<RISCV64_REGISTERS>::CONTEXT), 256),
+    ] {
+        let (last, period, end) = (registers - 8, registers, registers + 16);
+        let whole = format!(
+            "r0 = *(u64 *)(r1 + {last})\n r2 = *(u32 *)(r1 + {period})\n
+             r3 = *(u64 *)(r1 + {})\n exit",
+            period + 8
+        );
+        let proof = load(ProgType::PerfEvent, 0, &whole, &options).unwrap();
+        assert_eq!(proof.max_ctx_offset, end);
+        for outside in [format!("u32 *)(r1 + {last}"), format!("u64 *)(r1 + {end}")] {
+            let text = format!("r0 = *({outside})\n exit");
+            refuse_with(ProgType::PerfEvent, 0, &text, Cause::ContextAccess, &options);
+        }
+    }
 }
 
 #[test]
