@@ -1,5 +1,8 @@
 //! From a counter's ticks to nanoseconds and back, without a division: nanoseconds =
 //! (ticks × factor) >> 32.
+//!
+//! Neither factor is exact. Where the error of one would grow with the time that the machine has
+//! run, as the way from a deadline to a tick, only the time that is left is converted.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +12,7 @@ const NANOS: u64 = 1_000_000_000;
 pub(super) struct Rate {
     /// Nanoseconds per tick, times 2^32; 0 before `set`: time stands still.
     nanos: AtomicU64,
-    /// Ticks per nanosecond, times 2^32.
+    /// Ticks per nanosecond, times 2^32, rounded up.
     ticks: AtomicU64,
 }
 
@@ -29,8 +32,10 @@ impl Rate {
     }
 
     pub(super) fn set(&self, hertz: u64) {
-        self.nanos.store(factor(hertz, NANOS), Ordering::Relaxed);
-        self.ticks.store(factor(NANOS, hertz), Ordering::Relaxed);
+        let nanos = factor(hertz, NANOS);
+        self.nanos.store(nanos, Ordering::Relaxed);
+        // 2^64 divided by the other, so that ticks there and nanoseconds back are never fewer.
+        self.ticks.store((u64::MAX / nanos.max(1)).saturating_add(1), Ordering::Relaxed);
     }
 
     /// So many ticks in nanoseconds.
@@ -39,9 +44,11 @@ impl Rate {
         scale(ticks, self.nanos.load(Ordering::Relaxed))
     }
 
-    /// The first tick after so many nanoseconds.
+    /// A tick at which [`Self::to_nanos`] has reached `nanos`, seen from the tick `now`.
     #[inline]
-    pub(super) fn tick_after(&self, nanos: u64) -> u64 {
-        scale(nanos, self.ticks.load(Ordering::Relaxed)).saturating_add(1)
+    pub(super) fn tick_at(&self, nanos: u64, now: u64) -> u64 {
+        let left = nanos.saturating_sub(self.to_nanos(now));
+        let ticks = scale(left, self.ticks.load(Ordering::Relaxed));
+        now.saturating_add(ticks).saturating_add(1)
     }
 }

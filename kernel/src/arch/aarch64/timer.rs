@@ -80,8 +80,8 @@ pub(super) fn set(deadline_ns: u64) {
     if deadline_ns == u64::MAX {
         return stop();
     }
-    // Rounded up, so that the clock has passed the deadline when the timer interrupts.
-    let ticks = RATE.tick_after(deadline_ns);
+    // Not before the clock has reached the deadline.
+    let ticks = RATE.tick_at(deadline_ns, counter());
     // SAFETY: the timer is the kernel's.
     unsafe {
         write_register!("cntv_cval_el0", ticks);

@@ -32,6 +32,8 @@ pub(super) struct CpuBlock {
     new_pages: AtomicUsize,
     /// The running user's `tp`.
     thread_pointer: usize,
+    /// When the timer is to interrupt, in nanoseconds.
+    timer_deadline: usize,
     /// What the kernel above stored here.
     local: *mut u8,
     id: usize,
@@ -41,6 +43,7 @@ pub(super) const KERNEL_STACK: usize = offset_of!(CpuBlock, kernel_stack);
 pub(super) const SCRATCH: usize = offset_of!(CpuBlock, scratch);
 pub(super) const NEW_PAGES: usize = offset_of!(CpuBlock, new_pages);
 pub(super) const THREAD_POINTER: usize = offset_of!(CpuBlock, thread_pointer);
+const TIMER_DEADLINE: usize = offset_of!(CpuBlock, timer_deadline);
 const LOCAL: usize = offset_of!(CpuBlock, local);
 pub(super) const ID: usize = offset_of!(CpuBlock, id);
 
@@ -57,6 +60,7 @@ impl CpuBlock {
             scratch: 0,
             new_pages: AtomicUsize::new(0),
             thread_pointer: 0,
+            timer_deadline: usize::MAX,
             local: ptr::null_mut(),
             id,
         }
@@ -256,4 +260,16 @@ pub(super) fn thread_pointer() -> usize {
 #[inline]
 pub(super) fn set_thread_pointer(value: usize) {
     block_write!(THREAD_POINTER, value);
+}
+
+/// When this CPU's timer is to interrupt.
+#[inline]
+pub(super) fn timer_deadline() -> u64 {
+    block_read!(TIMER_DEADLINE) as u64
+}
+
+/// Sets it.
+#[inline]
+pub(super) fn set_timer_deadline(nanos: u64) {
+    block_write!(TIMER_DEADLINE, nanos);
 }

@@ -52,9 +52,9 @@ pub(super) fn console_line() -> Option<IrqLine> {
 pub(super) fn handle(frame: &mut Frame, cause: usize) {
     match cause {
         TIMER => {
-            // The timer interrupts until it is told not to.
-            timer::stop();
-            up::timer_interrupt(frame);
+            if timer::expired() {
+                up::timer_interrupt(frame);
+            }
         }
         EXTERNAL => {
             while let Some(line) = plic::claim() {

@@ -2,12 +2,18 @@
 //!
 //! The clock is the time register, which counts at the rate that the device tree says. The timer
 //! is the supervisor's own (Sstc) where there is one, and firmware's elsewhere.
+//!
+//! The timer cannot be turned off, only set far ahead, and it is never set further than
+//! [`FURTHEST_NS`]; an interrupt before the deadline only sets it again. A QEMU that counts
+//! instructions (`-icount`, without sleep) goes to the next timer at once when all CPUs wait, and
+//! firmware leaves its own at the end of time: a CPU that waited for a disk without a nearer one
+//! would be there, and QEMU, whose clock has overflowed, would run no further instruction.
 
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::asm::{exception, write_csr};
-use super::cpu::{FEATURES, has};
+use super::cpu::{self, FEATURES, has};
 use super::platform::platform;
 use super::sbi;
 use crate::arch::paging::map_device;
@@ -17,6 +23,8 @@ use crate::arch::traits::PhysAddr;
 const NANOS: u64 = 1_000_000_000;
 /// What QEMU's time register runs at, where the device tree does not say.
 const USUAL_HERTZ: u64 = 10_000_000;
+/// How far ahead the timer is set at most.
+const FURTHEST_NS: u64 = NANOS;
 
 static RATE: Rate = Rate::new();
 /// Seconds since 1970 when the clock read 0.
@@ -101,16 +109,26 @@ fn set_ticks(ticks: u64) {
     }
 }
 
-/// No interrupt of the timer until it is set.
+/// No interrupt of the timer, that anyone is told of, until it is set.
 pub(super) fn stop() {
-    set_ticks(u64::MAX);
+    set(u64::MAX);
 }
 
 /// See [`crate::arch::Architecture::set_timer`].
 pub(super) fn set(deadline_ns: u64) {
-    // The first tick after it, so that the clock has passed the deadline when the timer
-    // interrupts.
-    set_ticks(if deadline_ns == u64::MAX { u64::MAX } else { RATE.tick_after(deadline_ns) });
+    cpu::set_timer_deadline(deadline_ns);
+    let now = counter();
+    let furthest = RATE.to_nanos(now).saturating_add(FURTHEST_NS);
+    set_ticks(RATE.tick_at(deadline_ns.min(furthest), now));
+}
+
+/// The timer has interrupted, and does so until it is set again: whether for its deadline, which
+/// there is none of from now on.
+pub(super) fn expired() -> bool {
+    let deadline = cpu::timer_deadline();
+    let reached = deadline <= now_ns();
+    set(if reached { u64::MAX } else { deadline });
+    reached
 }
 
 /// See [`crate::arch::Architecture::boot_epoch_seconds`].
