@@ -110,9 +110,11 @@ fn aarch64_boots_on_each_kind_of_machine() {
                     let append = vec![format!("selftest={test}")];
                     boot_with(Options { append, ..options.clone() }).finish(&Outcome::Exited(0));
                 }
-                // Firmware is called by another instruction where there is a hypervisor's level.
-                let mut guest = boot_with(Options { bare: true, ..options });
-                guest.prompt();
+                // Firmware is called by another instruction where there is a hypervisor's level: to
+                // start CPUs, to reset the machine, to turn it off.
+                let mut guest = boot_with(Options { bare: true, cpus: 2, ..options });
+                let console = guest.prompt();
+                assert!(console.contains("2 of 2 CPUs at work"), "{console}");
                 guest.reboot();
                 assert_eq!(guest.succeed("echo again | cat").trim(), "again");
                 guest.session.send("poweroff\n").unwrap();

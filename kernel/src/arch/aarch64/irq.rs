@@ -1,4 +1,4 @@
-//! Interrupts of devices: who handles which. The controller itself is in gic.rs.
+//! Interrupts of devices: who handles which. The controller itself is in gic/.
 //!
 //! Interrupts are numbered as the controller numbers them: 16 to 31 are a CPU's own, devices'
 //! begin at 32; those below 16 CPUs send each other.
@@ -70,12 +70,16 @@ pub(super) fn console_line() -> Option<IrqLine> {
     Some(IrqLine { number: interrupt.number, level: interrupt.level, active_low: false })
 }
 
-/// Sets up what a further CPU, on which this runs, has of its own: its timer's interrupt.
-pub(super) fn init_cpu() {
-    gic::init_cpu();
+/// Sets up what a further CPU, on which this runs, has of its own: its timer's interrupt. `false`
+/// if it cannot be interrupted.
+pub(super) fn init_cpu() -> bool {
+    if !gic::init_cpu() {
+        return false;
+    }
     if let Some(interrupt) = platform().timer {
         gic::enable(interrupt.number, interrupt.level);
     }
+    true
 }
 
 /// Runs the handlers of every interrupt that is pending. Interrupts are off.

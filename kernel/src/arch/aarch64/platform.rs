@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use kernel_fdt::{Device, DeviceTree, Interrupt};
+use kernel_gic::Affinity;
 use kernel_sync::OnceCell;
 
 use super::console;
@@ -17,8 +18,9 @@ pub(super) type Registers = (u64, u64);
 pub(super) enum Controller {
     /// GICv2: distributor, CPU interface, and the frame that turns messages into interrupts.
     V2 { distributor: Registers, cpu: Registers, messages: Option<Registers> },
-    /// GICv3 and later: distributor, and the regions with the CPUs' redistributors.
-    V3 { distributor: Registers, redistributors: Vec<Registers> },
+    /// GICv3 and later: distributor, and the regions with the CPUs' redistributors; how far apart
+    /// these are, where that is not usual.
+    V3 { distributor: Registers, redistributors: Vec<Registers>, stride: Option<u64> },
 }
 
 /// How firmware is called (Arm Power State Coordination Interface).
@@ -41,8 +43,7 @@ pub(super) struct Platform {
     pub(super) pci: Pci,
     /// VirtIO devices with registers in memory.
     pub(super) virtio: Vec<VirtioRegisters>,
-    /// The CPUs, as `MPIDR_EL1` and firmware name them.
-    pub(super) cpus: Vec<u64>,
+    pub(super) cpus: Vec<Affinity>,
     /// Random bytes from firmware, as words.
     pub(super) seed: Vec<u64>,
 }
@@ -72,7 +73,9 @@ fn controller<'a>(tree: &DeviceTree<'a>) -> Option<(Controller, Device<'a>)> {
         let regions = device.property("#redistributor-regions");
         let regions = regions.and_then(|bytes| Some(u32::from_be_bytes(bytes.try_into().ok()?)));
         let redistributors = registers.take(regions.unwrap_or(1) as usize).collect();
-        return Some((Controller::V3 { distributor, redistributors }, device));
+        let stride = device.property("redistributor-stride");
+        let stride = stride.and_then(|bytes| Some(u64::from_be_bytes(bytes.try_into().ok()?)));
+        return Some((Controller::V3 { distributor, redistributors, stride }, device));
     }
     let device = tree.find(&[
         "arm,cortex-a15-gic",
@@ -94,7 +97,7 @@ pub(super) fn init(address: Option<PhysAddr>) {
         timer: tree.find(&["arm,armv8-timer", "arm,armv7-timer"]).and_then(|t| t.interrupt(2)),
         console: console::device(&tree).and_then(|device| device.interrupt(0)),
         clock: tree.find(&["arm,pl031"]).and_then(|device| device.registers().next()),
-        cpus: tree.cpus().collect(),
+        cpus: tree.cpus().map(Affinity::of).collect(),
         seed: device_tree::seed(&tree),
         ..Platform::default()
     };

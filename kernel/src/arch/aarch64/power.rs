@@ -5,6 +5,8 @@
 
 use core::arch::{asm, global_asm};
 
+use kernel_gic::Affinity;
+
 use super::asm::exception;
 use super::platform::{Conduit, platform};
 use crate::arch::{semihosting, up};
@@ -60,11 +62,11 @@ fn firmware(function: u32, arguments: [u64; 3]) -> Option<i64> {
     Some(result as i64)
 }
 
-/// Has firmware start the CPU that `MPIDR_EL1` names so, at a physical address, with `argument`
-/// in x0, the MMU off; whether it will.
-pub(super) fn start_cpu(affinity: u64, entry: u64, argument: u64) -> bool {
+/// Has firmware start a CPU at a physical address, with `argument` in x0, the MMU off; whether it
+/// will.
+pub(super) fn start_cpu(affinity: Affinity, entry: u64, argument: u64) -> bool {
     const SUCCESS: i64 = 0;
-    firmware(CPU_ON, [affinity, entry, argument]) == Some(SUCCESS)
+    firmware(CPU_ON, [affinity.register(), entry, argument]) == Some(SUCCESS)
 }
 
 /// Powers the machine off, with `status` as QEMU's.

@@ -7,6 +7,8 @@ use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use kernel_gic::Affinity;
+
 use super::asm::read_register;
 use super::boot::SYSTEM_CONTROL;
 use super::cpu::{self, CpuBlock};
@@ -17,8 +19,6 @@ use crate::arch::image::linker_symbols;
 use crate::arch::secondary;
 use crate::arch::traits::{CpuStart, MAX_CPUS};
 
-/// The bits of `MPIDR_EL1` that name a CPU.
-const AFFINITY: u64 = 0xff_00ff_ffff;
 /// TCR_EL1.EPD0: no walks through TTBR0.
 const NO_USER_WALKS: u64 = 1 << 7;
 /// Firmware does not lose a call.
@@ -89,16 +89,16 @@ linker_symbols! {
     boot_root = boot_low_l0;
 }
 
-/// How firmware names the further CPU with this index.
-fn further_affinity(index: usize) -> Option<u64> {
-    let own = read_register!("mpidr_el1") & AFFINITY;
-    let others = platform().cpus.iter().copied().filter(|&cpu| cpu != own);
+/// The further CPU with this index. The boot CPU asks.
+fn further_affinity(index: usize) -> Option<Affinity> {
+    let own = Affinity::of(read_register!("mpidr_el1"));
+    let others = platform().cpus.iter().copied().filter(|&cpu| cpu != own && gic::reaches(cpu));
     others.take(MAX_CPUS - 1).nth(index.checked_sub(1)?)
 }
 
 /// See [`crate::arch::Architecture::cpus_found`].
 pub(super) fn found() -> usize {
-    if !gic::reaches_others() || platform().firmware.is_none() {
+    if platform().firmware.is_none() {
         return 1;
     }
     (1..).take_while(|&index| further_affinity(index).is_some()).count() + 1
@@ -149,8 +149,7 @@ extern "C" fn further_cpu(further: &'static Further) -> ! {
     trap::init();
     mmu::install_on_further_cpu();
     timer::stop();
-    irq::init_cpu();
-    if !secondary::arrive(further.index) {
+    if !irq::init_cpu() || !secondary::arrive(further.index) {
         power::halt();
     }
     (further.start.entry)(further.start.argument)
