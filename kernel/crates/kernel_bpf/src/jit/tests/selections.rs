@@ -54,6 +54,38 @@ fn every_condition_and_operand() {
     }
 }
 
+/// A comparison with zero and another of the same register at once: what the first one leaves
+/// behind may not be taken for the second one's answer.
+#[test]
+fn one_comparison_with_zero_after_another() {
+    for first in CONDITIONS {
+        for second in CONDITIONS {
+            for (r, wide) in [("r", true), ("w", false)] {
+                for a in VALUES {
+                    let before = [
+                        format!("if {r}2 {first} 0 goto +5"),
+                        format!("r4 = 5\n if {r}2 {first} 0 goto +1\n r4 = r3"),
+                    ];
+                    for before in before {
+                        let text = format!(
+                            "r0 = 0\n r2 = {a:#x} ll\n r3 = 9\n {before}
+                             if {r}2 {second} 0 goto +2\n r0 += 1\n exit\n r0 += 2\n exit
+                             r0 += 4\n exit"
+                        );
+                        let leaves = before.starts_with("if") && holds(first, wide, a, 0);
+                        let expected = match (leaves, holds(second, wide, a, 0)) {
+                            (true, _) => 4,
+                            (false, true) => 2,
+                            (false, false) => 1,
+                        };
+                        assert_eq!(agree(&text), expected, "{text}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// What the two moves are, and with what the register that they choose is compared.
 #[test]
 fn every_kind_of_move() {

@@ -18,7 +18,7 @@ mod flow;
 
 use super::emitter::{Context, Emission, Emitter, Outside};
 use super::ir::{Mem, Node, Op, Place, Source};
-use crate::insn::{AluOp, Size, Width};
+use crate::insn::{AluOp, Cond, Size, Width};
 use asm::Asm;
 
 /// The emitter for x86_64.
@@ -124,19 +124,12 @@ impl Emitter for X86_64 {
             Op::Branch { width, cond, a, b, target } => {
                 self.flags = before;
                 self.branch((width, cond, a, b, target), out);
-                // After a comparison with zero the flag still tells.
-                self.flags = match b {
-                    Source::Imm(0) => Some((a, width)),
-                    _ => None,
-                };
+                self.flags = compared_with_zero(cond, b).then_some((a, width));
             }
             Op::Select { width, cond, a, b, dst, moved, value } => {
                 self.flags = before;
                 self.select((width, cond, a, b), (dst, moved, value), out);
-                self.flags = match b {
-                    Source::Imm(0) if a != dst => Some((a, width)),
-                    _ => None,
-                };
+                self.flags = (compared_with_zero(cond, b) && a != dst).then_some((a, width));
             }
             Op::MayGoto { target } => self.may_goto(target, out),
             Op::Call { function, arguments } => self.call(context, function, arguments, out),
@@ -179,4 +172,10 @@ impl Emitter for X86_64 {
             }
         }
     }
+}
+
+/// Whether the zero flag tells after a comparison whether its first operand is zero. After
+/// `if r & 0` it does not: that was compared with nothing.
+fn compared_with_zero(cond: Cond, b: Source) -> bool {
+    cond != Cond::Set && b == Source::Imm(0)
 }
