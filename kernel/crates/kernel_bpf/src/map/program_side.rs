@@ -136,7 +136,8 @@ impl Map {
         mut visit: impl FnMut(usize, usize) -> bool,
     ) -> Result<u64, MapError> {
         match &self.storage {
-            Storage::Hash(hash) => Ok(hash.each(cpu, visit)),
+            // The verifier counted with this many calls of the callback.
+            Storage::Hash(hash) => Ok(hash.each(cpu, u64::from(self.def().max_entries), visit)),
             Storage::Array(array) => Ok(array.each(cpu, |index, value| {
                 let key = core::ptr::from_ref(&index).expose_provenance();
                 visit(key, value)

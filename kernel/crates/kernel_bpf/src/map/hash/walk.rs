@@ -93,11 +93,13 @@ impl Hash {
     }
 
     /// Shows every element to a program: `visit` gets the addresses of key and value (on
-    /// `cpu`, of a per-CPU map) and says whether to go on. Returns how many were visited. The
-    /// CPU passes no quiescent state meanwhile.
+    /// `cpu`, of a per-CPU map) and says whether to go on; at most `limit` of them, however many
+    /// come into the map meanwhile. Returns how many were visited. The CPU passes no quiescent
+    /// state meanwhile.
     pub(in crate::map) fn each(
         &self,
         cpu: usize,
+        limit: u64,
         mut visit: impl FnMut(usize, usize) -> bool,
     ) -> u64 {
         let cpu = if self.shape.cpus == 1 { 0 } else { cpu };
@@ -110,6 +112,9 @@ impl Hash {
                 else {
                     break;
                 };
+                if visited == limit {
+                    return visited;
+                }
                 visited += 1;
                 let key = key.as_ptr().expose_provenance();
                 if !visit(key, value.as_ptr().expose_provenance()) {

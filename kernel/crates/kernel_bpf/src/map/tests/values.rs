@@ -126,6 +126,38 @@ fn a_walk_survives_what_it_removes() {
     assert_eq!(queue.each(0, |_, _| true), Err(MapError::Invalid));
 }
 
+/// What a callback puts in behind itself could keep a walk going: the verifier counted with as
+/// many calls as the map has room for.
+#[test]
+fn a_walk_meets_no_more_than_the_map_has_room_for() {
+    let flags = flags::ZERO_SEED | flags::NO_PREALLOC;
+    let environment = environment(1);
+    let definition = def(MapType::Hash, 4, 8, 5, flags);
+    let map = Map::create::<CloudProfile>(definition, &environment).unwrap();
+    let buckets = map.buckets().unwrap();
+    assert_eq!(buckets, 8);
+    // A key of each bucket.
+    let mut keys = (0..buckets).map(|bucket| {
+        let mut keys = (0..10_000u32).map(u32::to_ne_bytes);
+        keys.find(|key| {
+            map.update(key, &[1; 8], ANY).unwrap();
+            let is_here = map.bucket(bucket, 0, &mut [], &mut [], false).is_err();
+            map.delete(key).unwrap();
+            environment.epoch.quiesce(0);
+            is_here
+        })
+    });
+    let keys: vec::Vec<[u8; 4]> = keys.by_ref().map(Option::unwrap).collect();
+    let mut there = 0;
+    map.update(&keys[0], &[1; 8], ANY).unwrap();
+    let visited = map.each(0, |_, _| {
+        map.delete(&keys[there]).unwrap();
+        there += 1;
+        keys.get(there).is_some_and(|next| map.update(next, &[1; 8], ANY).is_ok())
+    });
+    assert_eq!((visited, there), (Ok(5), 5));
+}
+
 #[test]
 fn a_task_has_one_value_until_it_is_gone() {
     const CREATE: u64 = 1;
