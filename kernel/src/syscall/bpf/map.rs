@@ -12,6 +12,7 @@ use kernel_bpf::map::{Map, MapDef, MapExtras, MapType, TailTarget, ValueFields};
 use super::{Handle, Request, SyscallResult, install};
 use crate::bpf::files::{Access, Object};
 use crate::bpf::map::{LoadedMap, MapTypes};
+use crate::mcore;
 use crate::mem::user::{copy_from_user, copy_to_user};
 use crate::syscall::errno::OrErrno;
 
@@ -42,7 +43,7 @@ pub(super) fn create(request: &Request) -> SyscallResult {
         max_entries: request.u32(map_create::MAX_ENTRIES),
         flags,
     };
-    let types = types(request)?;
+    let types = types(request, &def)?;
     let extras = MapExtras {
         map_extra: request.u64(map_create::MAP_EXTRA),
         inner: inner(request, map_type)?,
@@ -76,16 +77,15 @@ pub(super) fn access_of(map_flags: u32) -> Result<Access, Errno> {
     }
 }
 
-/// The types of keys and values, if the caller names them.
-fn types(request: &Request) -> Result<Option<MapTypes>, Errno> {
+/// The types of keys and values, if the caller names them; they must be those of the map.
+fn types(request: &Request, def: &MapDef) -> Result<Option<MapTypes>, Errno> {
     let key_type_id = request.u32(map_create::BTF_KEY_TYPE_ID);
     let value_type_id = request.u32(map_create::BTF_VALUE_TYPE_ID);
     if key_type_id == 0 && value_type_id == 0 {
         return Ok(None);
     }
     let btf = Arc::clone(request.object(map_create::BTF_FD)?.btf()?);
-    let known = |id: u32| id == 0 || btf.types.get(id).is_some();
-    if value_type_id == 0 || !known(key_type_id) || !known(value_type_id) {
+    if !btf.types.describes(def, key_type_id, value_type_id) {
         return Err(Errno::EINVAL);
     }
     Ok(Some(MapTypes { btf, key_type_id, value_type_id }))
@@ -260,5 +260,8 @@ pub(super) fn freeze(request: &Request) -> SyscallResult {
         return Err(Errno::EPERM);
     }
     map.freeze().or_errno()?;
+    // Changes are made by readers (`LoadedMap::with`).
+    mcore::synchronize();
+    map.settle();
     Ok(0)
 }

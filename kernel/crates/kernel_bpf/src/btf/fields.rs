@@ -1,13 +1,23 @@
-//! Locks and timers in a map's values, found by the BTF of the value's type.
+//! What the types of a map's keys and values tell: whether they describe that map, and where its
+//! values have locks and timers.
 
 use super::{Btf, BtfError, Kind, TypeId};
-use crate::map::ValueFields;
+use crate::map::{MapDef, ValueFields};
 
 /// Name, size and alignment of the structures that are fields of their own.
 const SPIN_LOCK: (&str, u32, u32) = ("bpf_spin_lock", 4, 4);
 const TIMER: (&str, u32, u32) = ("bpf_timer", 16, 8);
 
 impl Btf {
+    /// Whether keys and values of these types are as long as the map's: what is read out of a type
+    /// holds for the map's values only then. A key's type may be missing (0), a value's may not
+    /// (Linux: `map_check_btf`).
+    #[must_use]
+    pub fn describes(&self, def: &MapDef, key_type: TypeId, value_type: TypeId) -> bool {
+        (key_type == 0 || self.size_of(key_type) == Some(def.key_size))
+            && self.size_of(value_type) == Some(def.value_size)
+    }
+
     /// Where the values of this type have locks and timers: members of the structure itself,
     /// one of each at most (Linux: `btf_parse_fields`).
     ///

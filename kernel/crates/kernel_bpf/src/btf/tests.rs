@@ -2,7 +2,7 @@
 
 use super::ext::{Ext, func_info, func_records, line_info, line_records};
 use super::{Btf, Kind};
-use crate::map::ValueFields;
+use crate::map::{MapDef, MapType, ValueFields};
 use alloc::vec::Vec;
 
 /// Types and strings with a header around them.
@@ -143,6 +143,18 @@ fn locks_and_timers_in_values_are_found() {
     assert_eq!(fields(&types(4, 32), 5), Ok(both));
     assert_eq!(fields(&types(4, 32), 6), Ok(both));
     assert_eq!(fields(&types(4, 32), 1), Ok(ValueFields::default()));
+    let btf = Btf::parse(&types(4, 32)).unwrap();
+    let map = |key_size, value_size| MapDef {
+        map_type: MapType::Hash,
+        key_size,
+        value_size,
+        max_entries: 1,
+        flags: 0,
+    };
+    assert!(btf.describes(&map(4, 40), 1, 6) && btf.describes(&map(9, 40), 0, 5));
+    assert!(!btf.describes(&map(4, 36), 1, 5), "a value shorter than its type");
+    assert!(!btf.describes(&map(8, 40), 1, 5), "a key longer than its type");
+    assert!(!btf.describes(&map(4, 40), 1, 0) && !btf.describes(&map(4, 40), 1, 99));
     assert!(fields(&types(2, 32), 5).is_err(), "two locks");
     assert!(fields(&types(4, 16), 5).is_err(), "not aligned");
 }

@@ -276,7 +276,9 @@ unsafe fn map_lookup_elem(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 
 unsafe fn map_lookup_percpu_elem(_: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
     // SAFETY: as in `map_lookup_elem`.
     let (map, key) = unsafe { (map(r1), memory(r2, map(r1).def().key_size as usize)) };
-    map.value_address(key, r3 as u32 as usize) as u64
+    // Any number may come here, and a map has values for the CPUs that there are.
+    let cpu = r3 as u32 as usize;
+    if cpu < map.cpus() { map.value_address(key, cpu) as u64 } else { 0 }
 }
 
 unsafe fn map_update_elem(env: &Environment<'_>, [r1, r2, r3, r4, _]: [u64; 5]) -> u64 {

@@ -151,6 +151,18 @@ fn maps_of_each_cpu_are_that_cpus() {
     let other = [handle, address(&key), 0];
     let other = call(&services, id::MAP_LOOKUP_PERCPU_ELEM, &other);
     assert_eq!(other, counters.value_address(&key, 0) as u64);
+    // There are two CPUs.
+    for kind in [MapType::PercpuArray, MapType::PercpuHash, MapType::LruPercpuHash] {
+        let counters = map(kind, 4, 8, 4);
+        let key = [1, 0, 0, 0];
+        let update = [address(&*counters), address(&key), address(&value), 0];
+        assert_eq!(call(&services, id::MAP_UPDATE_ELEM, &update), 0);
+        for (cpu, there) in [(0, true), (1, true), (2, false), (u32::MAX, false)] {
+            let lookup = [address(&*counters), address(&key), u64::from(cpu)];
+            let found = call(&services, id::MAP_LOOKUP_PERCPU_ELEM, &lookup);
+            assert_eq!(found != 0, there, "{kind:?}, CPU {cpu}");
+        }
+    }
     let delete = call(&services, id::MAP_DELETE_ELEM, &[handle, address(&key)]);
     assert_eq!(delete, EINVAL);
     let bad_flags = [handle, address(&key), address(&value), 9];

@@ -42,6 +42,8 @@ impl Object {
             }
             if declared.freeze {
                 map.freeze().map_err(|error| fail(&error))?;
+                // Nobody else has the map yet.
+                map.settle();
             }
             maps.push(map);
         }

@@ -122,6 +122,9 @@ fn plan(def: &MapDef, extras: &MapExtras, cpus: usize) -> Result<Plan, MapError>
     if !extras.fields.is_empty() && !has_fields(def.map_type) {
         return Err(MapError::NotSupported);
     }
+    if !extras.fields.fit(def.value_size) {
+        return Err(MapError::Invalid);
+    }
     let (key, value) = (def.key_size as usize, def.value_size as usize);
     let percpu = is_per_cpu(def.map_type);
     let cpus = if percpu { cpus } else { 1 };

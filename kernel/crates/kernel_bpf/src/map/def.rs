@@ -181,6 +181,11 @@ impl MapDef {
     }
 }
 
+/// Size of `struct bpf_spin_lock`.
+const SPIN_LOCK_BYTES: u32 = 4;
+/// Size of `struct bpf_timer`.
+const TIMER_BYTES: u32 = 16;
+
 /// Parts of a value that have rules of their own, by their offsets in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ValueFields {
@@ -196,6 +201,14 @@ impl ValueFields {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.spin_lock.is_none() && self.timer.is_none()
+    }
+
+    /// Whether all parts lie within a value of this size.
+    pub(super) fn fit(&self, value_size: u32) -> bool {
+        let fits = |part: Option<u32>, size: u32| {
+            part.is_none_or(|offset| offset.checked_add(size).is_some_and(|end| end <= value_size))
+        };
+        fits(self.spin_lock, SPIN_LOCK_BYTES) && fits(self.timer, TIMER_BYTES)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use super::array::Array;
 use super::bloom::Bloom;
@@ -46,10 +46,18 @@ pub struct Map {
     /// Bytes of a value as system calls pass it.
     value_bytes: usize,
     inner: Option<Meta>,
-    frozen: AtomicBool,
+    /// [`OPEN`], [`FROZEN`] or [`SETTLED`].
+    state: AtomicU8,
     id: AtomicU32,
     bytes: usize,
 }
+
+/// System calls may change the map.
+const OPEN: u8 = 0;
+/// They can no longer begin to.
+const FROZEN: u8 = 1;
+/// Those that had begun are done.
+const SETTLED: u8 = 2;
 
 /// What is behind a map.
 pub(super) enum Storage {
@@ -80,8 +88,8 @@ impl Map {
         let value = def.value_size as usize;
         let value_bytes =
             if is_per_cpu(def.map_type) { value.next_multiple_of(8) * cpus } else { value };
-        let (frozen, id) = (AtomicBool::new(false), AtomicU32::new(0));
-        Self { def, storage, fields, map_extra, value_bytes, inner, frozen, id, bytes }
+        let (state, id) = (AtomicU8::new(OPEN), AtomicU32::new(0));
+        Self { def, storage, fields, map_extra, value_bytes, inner, state, id, bytes }
     }
 
     /// The definition that the map was created with.
@@ -126,24 +134,42 @@ impl Map {
         self.value_bytes
     }
 
+    /// How many values each key has: one for each CPU of per-CPU maps.
+    #[must_use]
+    pub fn cpus(&self) -> usize {
+        if self.is_per_cpu() {
+            self.value_bytes / (self.def.value_size as usize).next_multiple_of(8)
+        } else {
+            1
+        }
+    }
+
     /// Bytes of memory that the map took when it was created (`memlock`).
     #[must_use]
     pub fn memory(&self) -> usize {
         self.bytes
     }
 
-    /// From now on system calls cannot change the map (`BPF_MAP_FREEZE`).
+    /// From now on system calls cannot begin to change the map (`BPF_MAP_FREEZE`). Those that are
+    /// at it may go on: what the map holds is not taken for constant before [`Map::settle`].
     ///
     /// # Errors
     /// [`MapError::Busy`] when it is frozen already.
     pub fn freeze(&self) -> Result<(), MapError> {
-        if self.frozen.swap(true, Ordering::AcqRel) { Err(MapError::Busy) } else { Ok(()) }
+        let swap = self.state.compare_exchange(OPEN, FROZEN, Ordering::AcqRel, Ordering::Acquire);
+        swap.map(|_| ()).map_err(|_| MapError::Busy)
+    }
+
+    /// Tells that every change that was under way when the map was frozen has ended. If programs
+    /// cannot write it either, the verifier may from now on rely on what it holds.
+    pub fn settle(&self) {
+        let _ = self.state.compare_exchange(FROZEN, SETTLED, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Whether system calls can no longer change the map.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
-        self.frozen.load(Ordering::Acquire)
+        self.state.load(Ordering::Acquire) != OPEN
     }
 
     #[inline]
@@ -550,7 +576,7 @@ impl MapRef for Map {
         let mappable = self.def.flags & flags::MMAPABLE != 0;
         !mappable
             && !self.def.program_may_write()
-            && self.is_frozen()
+            && self.state.load(Ordering::Acquire) == SETTLED
             && array.read_at(offset as usize, into)
     }
 

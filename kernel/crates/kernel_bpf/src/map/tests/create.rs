@@ -114,6 +114,16 @@ fn extras_go_to_the_types_that_take_them() {
     let lock = ValueFields { spin_lock: Some(0), timer: None };
     let locked = MapExtras { fields: lock, ..Default::default() };
     assert_eq!(new(plain, &locked), Ok(()));
+    // A lock or timer must lie within the value.
+    let value = plain.value_size;
+    for fields in [
+        ValueFields { spin_lock: Some(value - 3), timer: None },
+        ValueFields { spin_lock: Some(u32::MAX - 3), timer: None },
+        ValueFields { spin_lock: None, timer: Some(value.saturating_sub(15)) },
+    ] {
+        let outside = MapExtras { fields, ..Default::default() };
+        assert_eq!(new(plain, &outside), Err(MapError::Invalid), "{fields:?}");
+    }
     let percpu = def(MapType::PercpuArray, 4, 8, 1, 0);
     assert_eq!(new(percpu, &locked), Err(MapError::NotSupported));
 }
