@@ -22,6 +22,7 @@ use kernel_bpf::prog_type::ProgType;
 use kernel_bpf::program::Program;
 use kernel_bpf::trusted::Trust;
 
+use crate::emulated;
 use crate::engine::{EngineKind, Trusted};
 use crate::hex;
 use crate::host::Host;
@@ -95,7 +96,11 @@ pub(crate) fn run(insns: Vec<Insn>, memory: &mut [u8], engine: EngineKind) -> Re
     let mut program = vec![Insn::LoadImm64 { dst: Reg::R2, value: length }, Insn::WideTail];
     program.extend(insns);
     let program: Program<Arc<Map>> = Program::new(program, ProgType::RawTracepoint, Vec::new());
-    let ready = Trusted::new(&program, engine, &Trust { helpers: helper, ..Trust::default() })?;
+    let helpers = match engine {
+        EngineKind::Interpreter | EngineKind::Jit => helper,
+        EngineKind::JitAarch64 | EngineKind::JitRiscv64 => emulated::suite,
+    };
+    let ready = Trusted::new(&program, engine, &Trust { helpers, ..Trust::default() })?;
     // Atomics want the memory aligned as programs expect it.
     let mut words = vec![0u64; memory.len().div_ceil(8)];
     let aligned: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
@@ -103,7 +108,7 @@ pub(crate) fn run(insns: Vec<Insn>, memory: &mut [u8], engine: EngineKind) -> Re
         *to = *from;
     }
     UNWOUND.set(false);
-    let result = ready.run((!memory.is_empty()).then_some(&mut *aligned), &Host::default());
+    let result = ready.run((!memory.is_empty()).then_some(&mut *aligned), 1, &Host::default())?;
     for (to, from) in memory.iter_mut().zip(aligned.iter()) {
         *to = *from;
     }

@@ -1,13 +1,13 @@
 //! [`Ready`]: a program made ready to run, by the engine that was asked for.
 //!
-//! The one file here with `unsafe`: it runs programs that nobody verified, where the user asked
-//! for that, in a process of their own (`batch::pool`).
+//! It has `unsafe` because it runs programs that nobody verified, where the user asked for that,
+//! in a process of their own (`batch::pool`).
 
 use std::fmt;
 use std::ptr;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use kernel_bpf::helper::KernelServices;
 use kernel_bpf::interpreter::{Interpreter, PacketContext};
@@ -21,18 +21,26 @@ use kernel_bpf::jit::{
 use kernel_bpf::loader::{Object, ObjectError};
 use kernel_bpf::map::{Map, MapDef, MapError, MapExtras, TailTarget};
 use kernel_bpf::profile::{CloudProfile, EmbeddedProfile};
+use kernel_bpf::prog_type::ProgType;
 use kernel_bpf::program::Program;
 use kernel_bpf::trusted::Trust;
 use kernel_bpf::verifier::{Verified, VerifyOptions};
 use serde::Deserialize;
 
+use crate::emulated::{Foreign, MEMORY, Other};
+
 /// What runs a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum EngineKind {
     #[default]
     Interpreter,
+    /// For this machine
     Jit,
+    /// Under user-mode QEMU: for tests of single instructions, not for programs that are verified
+    JitAarch64,
+    /// The same for RISC-V
+    JitRiscv64,
 }
 
 impl fmt::Display for EngineKind {
@@ -40,6 +48,8 @@ impl fmt::Display for EngineKind {
         f.write_str(match self {
             Self::Interpreter => "interpreter",
             Self::Jit => "jit",
+            Self::JitAarch64 => "jit-aarch64",
+            Self::JitRiscv64 => "jit-riscv64",
         })
     }
 }
@@ -145,6 +155,11 @@ impl Ready {
     ) -> Result<Self> {
         Ok(match (engine, profile) {
             (EngineKind::Jit, _) => Self::Compiled(compile(program, profile)?),
+            (EngineKind::JitAarch64 | EngineKind::JitRiscv64, _) => {
+                bail!(
+                    "only tests of single instructions run there: this program's maps and helpers are here"
+                )
+            }
             (EngineKind::Interpreter, Profile::Cloud) => Self::Cloud(Interpreter::new(program)?),
             (EngineKind::Interpreter, Profile::Embedded) => {
                 Self::Embedded(Interpreter::new(program)?)
@@ -185,7 +200,10 @@ impl Ready {
 }
 
 /// A program that nobody verified, ready to run. Whoever makes one says that it may.
-pub(crate) struct Trusted(Ready);
+pub(crate) enum Trusted {
+    Here(Ready),
+    There(Foreign),
+}
 
 impl Trusted {
     /// Prepares a program on the user's word. Running it may do anything that this process may.
@@ -195,36 +213,81 @@ impl Trusted {
         trust: &Trust,
     ) -> Result<Self> {
         // SAFETY: the user vouches for the program; the tool says so where it is asked for.
-        Ok(Self(unsafe {
-            match engine {
-                EngineKind::Interpreter => Ready::Cloud(Interpreter::new_trusted(program, trust)?),
-                EngineKind::Jit => Ready::Compiled(compile_trusted(program, trust)?),
-            }
-        }))
+        let here = |prepare: unsafe fn(&_, &_) -> Result<Ready>| unsafe { prepare(program, trust) };
+        let there = |other| Foreign::new(program, trust, other).map(Self::There);
+        match engine {
+            EngineKind::Interpreter => here(interpret_trusted).map(Self::Here),
+            EngineKind::Jit => here(compile_trusted).map(Self::Here),
+            EngineKind::JitAarch64 => there(Other::Aarch64),
+            EngineKind::JitRiscv64 => there(Other::Riscv64),
+        }
     }
 
-    /// Runs with r1 the address of `memory`, or 0 without.
-    pub(crate) fn run(&self, memory: Option<&mut [u8]>, services: &dyn KernelServices) -> u64 {
+    /// Runs so often with r1 the address of `memory`, or 0 without; returns the last result.
+    pub(crate) fn run(
+        &self,
+        memory: Option<&mut [u8]>,
+        times: u32,
+        services: &dyn KernelServices,
+    ) -> Result<u64> {
+        let ready = match self {
+            Self::Here(ready) => ready,
+            Self::There(foreign) => {
+                return match memory {
+                    Some(memory) => foreign.run(memory, MEMORY, times),
+                    None => foreign.run(&mut [], 0, times),
+                };
+            }
+        };
         let (address, bytes) =
             memory.map_or((ptr::null_mut(), 0), |memory| (memory.as_mut_ptr(), memory.len()));
         // SAFETY: as in `new`.
-        unsafe {
-            match &self.0 {
+        let run = || unsafe {
+            match ready {
                 Ready::Cloud(ready) => ready.run_at(address, bytes, services),
                 Ready::Embedded(ready) => ready.run_at(address, bytes, services),
                 Ready::Compiled(ready) => ready.run_at(address, bytes, services),
             }
-        }
+        };
+        Ok((0..times).fold(0, |_, _| run()))
     }
 
-    /// Runs on a packet.
+    /// Runs so often on a packet; returns the last result.
     pub(crate) fn run_packet(
         &self,
-        context: &mut PacketContext<'_>,
+        prog_type: ProgType,
+        packet: &mut [u8],
+        times: u32,
         services: &dyn KernelServices,
-    ) -> Option<u64> {
-        self.0.run_packet(context, services)
+    ) -> Result<u64> {
+        let what = "the type takes no packets";
+        let mut context = PacketContext::new(prog_type, &mut *packet).context(what)?;
+        match self {
+            Self::Here(ready) => {
+                let mut run = || ready.run_packet(&mut context, services);
+                (0..times).try_fold(0, |_, _| run()).context(what)
+            }
+            Self::There(foreign) => {
+                // The context, and the packet behind it.
+                let bytes = 8 * context.moved_to(0).len();
+                let words = context.moved_to(MEMORY + bytes as u64);
+                let mut memory: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+                memory.extend_from_slice(packet);
+                let result = foreign.run(&mut memory, MEMORY, times)?;
+                packet.copy_from_slice(memory.get(bytes..).unwrap_or_default());
+                Ok(result)
+            }
+        }
     }
+}
+
+/// Prepares a program that nobody verified for the interpreter.
+///
+/// # Safety
+/// The program keeps to what `trust` says, and to memory that it is given.
+unsafe fn interpret_trusted(program: &Program<Arc<Map>>, trust: &Trust) -> Result<Ready> {
+    // SAFETY: as the caller promises.
+    Ok(Ready::Cloud(unsafe { Interpreter::new_trusted(program, trust) }?))
 }
 
 /// Compiles a program that nobody verified.
@@ -232,9 +295,10 @@ impl Trusted {
 /// # Safety
 /// The program keeps to what `trust` says, and to memory that it is given.
 #[cfg(target_arch = "x86_64")]
-unsafe fn compile_trusted(program: &Program<Arc<Map>>, trust: &Trust) -> Result<Compiled> {
+unsafe fn compile_trusted(program: &Program<Arc<Map>>, trust: &Trust) -> Result<Ready> {
     // SAFETY: as in `compile`, and as the caller promises.
-    Ok(unsafe { Compiled::new_trusted::<X86_64>(program, trust, &jit_options()?) }?)
+    let compiled = unsafe { Compiled::new_trusted::<X86_64>(program, trust, &jit_options()?) };
+    Ok(Ready::Compiled(compiled?))
 }
 
 /// There is no emitter for this host.
@@ -242,6 +306,6 @@ unsafe fn compile_trusted(program: &Program<Arc<Map>>, trust: &Trust) -> Result<
 /// # Safety
 /// None: it refuses.
 #[cfg(not(target_arch = "x86_64"))]
-unsafe fn compile_trusted(_: &Program<Arc<Map>>, _: &Trust) -> Result<Compiled> {
+unsafe fn compile_trusted(_: &Program<Arc<Map>>, _: &Trust) -> Result<Ready> {
     anyhow::bail!("there is no JIT for this machine");
 }

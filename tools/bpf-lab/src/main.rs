@@ -3,7 +3,7 @@
 //! `cli` is the command line. `command` has the commands on one file, which `input` reads: an
 //! ELF object, hexadecimal text or assembly. `batch` judges many cases at once, `conformance` is a plugin of
 //! the `bpf_conformance` runner. They share `engine` (a program made ready to run, whichever
-//! engine runs it), `test_run` (what a program is given to run on), and `host` (the machine
+//! engine runs it), `emulated` (machines that this host is not), `test_run` (what a program is given to run on), and `host` (the machine
 //! that helpers see).
 //!
 //! An error is one line on standard error and a non-zero exit status: 1 for a program that is
@@ -13,6 +13,7 @@ mod batch;
 mod cli;
 mod command;
 mod conformance;
+mod emulated;
 mod engine;
 mod hex;
 mod host;

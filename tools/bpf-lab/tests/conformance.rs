@@ -3,6 +3,7 @@
 mod common;
 
 use common::{hex, lab};
+use serde_json::{Value, json};
 
 /// Bytes as the runner writes them, a space after each.
 fn spaced(hex: &str) -> String {
@@ -51,27 +52,73 @@ fn an_error_is_a_message_and_a_status() {
     }
 }
 
+/// Programs that call the suite's helpers, the memory that they get, and their result.
+const SUITE: &[(&str, &str, &str)] = &[
+    // gather_bytes
+    ("r1 = 1\n r2 = 2\n r3 = 3\n r4 = 4\n r5 = 0x105\n call 0\n exit", "", "102030405"),
+    // memfrob
+    ("r6 = r1\n call 1\n r0 = *(u16 *)(r6 + 0)\n exit", "2a2b", "100"),
+    // trash_registers leaves what a call must preserve
+    ("r6 = 6\n r9 = 9\n call 2\n r0 = r6\n r0 += r9\n exit", "", "f"),
+    // sqrti
+    ("r1 = 1000000\n call 3\n exit", "", "3e8"),
+    // strcmp_ext
+    ("r2 = r1\n r2 += 3\n call 4\n exit", "616200616200", "0"),
+    ("r2 = r1\n r2 += 3\n call 4\n exit", "616200616300", "ffffffffffffffff"),
+    // unwind, which ends the program if its argument is 0
+    ("r1 = -1\n call 5\n r0 = 2\n exit", "", "2"),
+    ("r1 = 0\n call 5\n r0 = 2\n exit", "", "0"),
+    // by register
+    ("r1 = 144\n r7 = 3\n callx r7\n exit", "", "c"),
+];
+
 #[test]
 fn the_suites_helpers_are_there() {
-    for (program, memory, result) in [
-        // gather_bytes
-        ("r1 = 1\n r2 = 2\n r3 = 3\n r4 = 4\n r5 = 0x105\n call 0\n exit", "", "102030405"),
-        // memfrob
-        ("r6 = r1\n call 1\n r0 = *(u16 *)(r6 + 0)\n exit", "2a2b", "100"),
-        // trash_registers leaves what a call must preserve
-        ("r6 = 6\n r9 = 9\n call 2\n r0 = r6\n r0 += r9\n exit", "", "f"),
-        // sqrti
-        ("r1 = 1000000\n call 3\n exit", "", "3e8"),
-        // strcmp_ext
-        ("r2 = r1\n r2 += 3\n call 4\n exit", "616200616200", "0"),
-        ("r2 = r1\n r2 += 3\n call 4\n exit", "616200616300", "ffffffffffffffff"),
-        // unwind, which ends the program if its argument is 0
-        ("r1 = -1\n call 5\n r0 = 2\n exit", "", "2"),
-        ("r1 = 0\n call 5\n r0 = 2\n exit", "", "0"),
-        // by register
-        ("r1 = 144\n r7 = 3\n callx r7\n exit", "", "c"),
-    ] {
+    for (program, memory, result) in SUITE {
         let ran = lab(&["conformance", memory], &hex(program));
-        assert_eq!(ran.stdout.trim(), result, "{program} {}", ran.stderr);
+        assert_eq!(ran.stdout.trim(), *result, "{program} {}", ran.stderr);
+    }
+}
+
+/// The commands that show an engine right must be able to show it for every JIT.
+#[test]
+fn the_compilers_for_other_machines_run_under_emulation() {
+    let tools = ["clang", "ld.lld", "qemu-aarch64", "qemu-riscv64"];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = |tool: &&str| std::env::split_paths(&path).any(|dir| dir.join(tool).is_file());
+    if let Some(tool) = tools.iter().find(|tool| !there(tool)) {
+        assert!(std::env::var_os("CI").is_none(), "{tool} is missing");
+        eprintln!("SKIPPED: {tool} is missing (apt-get install clang lld qemu-user)");
+        return;
+    }
+    for engine in ["jit-aarch64", "jit-riscv64"] {
+        for (program, memory, result) in SUITE {
+            let ran = lab(&["conformance", memory, "--engine", engine], &hex(program));
+            assert_eq!(ran.stdout.trim(), *result, "{engine}: {program} {}", ran.stderr);
+        }
+        let memory = "r0 = *(u64 *)(r1 + 0)\n r2 = 3\n lock *(u64 *)(r1 + 0) += r2\n exit";
+        let ran = lab(&["conformance", "0807060504030201", "--engine", engine], &hex(memory));
+        assert_eq!(ran.stdout.trim(), "102030405060708", "{engine}: {}", ran.stderr);
+        let packet = json!({
+            "name": "packet", "trusted": true, "r1": "skb", "data": "0102030405060708",
+            "insns": hex("r0 = *(u32 *)(r1 + 0)\n exit"), "engine": engine,
+            "runs": [{ "data_size": 8 }, { "data_size": 6 }],
+        });
+        let counter = json!({
+            "name": "counter", "trusted": true, "r1": "buffer", "data": "0000000000000000",
+            "insns": hex("r0 = *(u64 *)(r1 + 0)\n r0 += 1\n *(u64 *)(r1 + 0) = r0\n exit"),
+            "engine": engine, "nr_testruns": 1000, "runs": [{ "data_size": 8 }],
+        });
+        let unable = json!({
+            "name": "verified", "prog_type": 1, "insns": hex("r0 = 0\n exit"), "run": true,
+            "engine": engine,
+        });
+        let ran = lab(&["batch", "--jobs", "1"], &format!("{packet}\n{counter}\n{unable}\n"));
+        let verdicts: Vec<Value> =
+            ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(verdicts[0]["retvals"], json!([8, 6]), "{engine}: {}", verdicts[0]);
+        assert_eq!(verdicts[1]["retvals"], json!([1000]), "{engine}: {}", verdicts[1]);
+        let reason = verdicts[2]["reason"].as_str().unwrap_or_default();
+        assert!(reason.contains("only tests of single instructions"), "{engine}: {reason}");
     }
 }

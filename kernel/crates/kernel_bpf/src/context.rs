@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::ops::Range;
 
@@ -127,6 +128,16 @@ impl<'a> PacketContext<'a> {
             context.set_u32(skb::LEN, u32::try_from(length).unwrap_or(u32::MAX));
         }
         Some(context)
+    }
+
+    /// The context as it would be if the memory that it was made with lay at `address`: for
+    /// programs that run in another address space.
+    #[must_use]
+    pub fn moved_to(&self, address: u64) -> Vec<u64> {
+        let (declared, addresses) = self.words.split_at(self.structure.bytes() / 8);
+        let start = addresses.get(behind::START).copied().unwrap_or(0);
+        let moved = addresses.iter().map(|word| word.wrapping_sub(start).wrapping_add(address));
+        declared.iter().copied().chain(moved.take(behind::WORDS)).collect()
     }
 
     /// Where the packet lies now in the memory that the context was made with.

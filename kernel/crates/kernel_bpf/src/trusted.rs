@@ -21,11 +21,17 @@ pub struct Trust {
     pub frame: u32,
     /// The helpers by number: the engine's, or those of a test suite.
     pub helpers: fn(i32) -> Option<Helper>,
+    /// Where a call by register goes, in machine code that will run in another address space:
+    /// a function that finds the helper's number in the second of [`Run::NOTES`]. Without it, to
+    /// the engine's own, which asks `helpers`.
+    ///
+    /// [`Run::NOTES`]: crate::jit::run::Run::NOTES
+    pub call_register: Option<usize>,
 }
 
 impl Default for Trust {
     /// 64 bytes for each function, and the engine's helpers.
     fn default() -> Self {
-        Self { frame: 64, helpers: helper::implementation }
+        Self { frame: 64, helpers: helper::implementation, call_register: None }
     }
 }

@@ -10,7 +10,6 @@ use anyhow::{Context, Result, bail};
 use kernel_bpf::btf::Btf;
 use kernel_bpf::btf::ext;
 use kernel_bpf::insn::decode;
-use kernel_bpf::interpreter::PacketContext;
 use kernel_bpf::loader::is_gpl_compatible;
 use kernel_bpf::map::Map;
 use kernel_bpf::prog_type::ProgType;
@@ -275,7 +274,7 @@ fn run_trusted(case: &Case, setting: &Setting) -> Result<Verdict> {
     let ready = Trusted::new(&program, engine, &Trust { frame, ..default })?;
     verdict.micros = micros(start);
     let host = Host::default();
-    let repetitions = case.nr_testruns.unwrap_or(1).max(1);
+    let times = case.nr_testruns.unwrap_or(1).max(1);
     // Without a list of runs there is one, on all of the data.
     let whole = [Run { data_size: case.data.0.len(), ..Run::default() }];
     for run in case.runs.as_deref().unwrap_or(&whole) {
@@ -289,18 +288,11 @@ fn run_trusted(case: &Case, setting: &Setting) -> Result<Verdict> {
         let bytes = bytemuck::cast_slice_mut(&mut words);
         let bytes = bytes.get_mut(..data.len()).unwrap_or_default();
         bytes.copy_from_slice(&data);
-        let mut result = 0;
-        for _ in 0..repetitions {
-            result = match r1 {
-                Argument::Skb => {
-                    let packet = PacketContext::new(prog_type, &mut *bytes);
-                    let mut packet = packet.context("socket filters take packets")?;
-                    ready.run_packet(&mut packet, &host).unwrap_or_default()
-                }
-                Argument::Buffer => ready.run(Some(&mut *bytes), &host),
-                Argument::Null => ready.run(None, &host),
-            };
-        }
+        let result = match r1 {
+            Argument::Skb => ready.run_packet(prog_type, bytes, times, &host)?,
+            Argument::Buffer => ready.run(Some(bytes), times, &host)?,
+            Argument::Null => ready.run(None, times, &host)?,
+        };
         verdict.retvals.push(Some(result & 0xffff_ffff));
     }
     Ok(verdict)

@@ -296,8 +296,11 @@ impl<E: Emitter> Front<'_, E> {
             return Err(self.unsupported("a call by register"));
         }
         self.push(Op::Note { index: 1, src: self.known.wide(Place::of(target)) });
-        self.note(0, self.resolver.trust.helpers as *const ());
-        self.push(Op::Call { function: calls::call_register as *const () as usize, arguments: 5 });
+        let trust = self.resolver.trust;
+        self.note(0, trust.helpers as *const ());
+        let own = calls::call_register as *const () as usize;
+        let function = trust.call_register.unwrap_or(own);
+        self.push(Op::Call { function, arguments: 5 });
         Ok(())
     }
 

@@ -34,6 +34,7 @@ use crate::verifier::Proof;
 /// Where the runner puts code, and its helper: near the code, and beyond the reach of calls.
 pub(super) const CODE: usize = 0x4000_0000;
 pub(super) const NEAR: usize = 0x4100_0000;
+const MEMORY: u64 = 0x4200_0000;
 const FAR: usize = 0x40_4100_0000;
 const ROUNDS: u32 = 8 << 20;
 
@@ -173,6 +174,7 @@ impl Runner {
     fn run(&mut self, code: &[u8], memory: &mut [u8]) -> u64 {
         let header = [code.len() as u32, memory.len() as u32, Run::ROUNDS as u32, ROUNDS];
         let mut request: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
+        request.extend([Run::NOTES as u64, MEMORY, 1].iter().flat_map(|word| word.to_le_bytes()));
         request.extend_from_slice(code);
         request.extend_from_slice(memory);
         self.input.write_all(&request).unwrap();
