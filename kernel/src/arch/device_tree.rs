@@ -6,9 +6,11 @@ use core::slice;
 
 use kernel_fdt::{Device, DeviceTree, Interrupt, PciInterrupts, PciRoute, PciWindows};
 
+use super::machine::console;
 use super::machine::layout::DIRECT_MAP;
-use super::paging::map_firmware;
-use super::traits::{IrqLine, PciHost, PciWindow, PhysAddr, VirtioRegisters};
+use super::machine::platform::platform;
+use super::paging::{self, map_firmware};
+use super::traits::{BootInfo, IrqLine, PciHost, PciWindow, PhysAddr, VirtioRegisters};
 
 /// Bytes of physical memory, through the boot page tables' direct map.
 ///
@@ -38,6 +40,25 @@ pub(super) fn read(address: Option<PhysAddr>) -> Option<DeviceTree<'static>> {
     let start = map_firmware(address, length).ok()?;
     // SAFETY: just mapped, read-only, never unmapped; nobody writes the tree.
     DeviceTree::read(unsafe { slice::from_raw_parts(start as *const u8, length) })
+}
+
+/// See [`crate::arch::Architecture::init_paging`].
+pub(super) fn init_paging(boot: &'static BootInfo) {
+    // The device window moves: until the console's registers are in it, nothing is printed.
+    let registers = console::registers(boot);
+    console::moved(0);
+    paging::init(boot);
+    if let Some(base) = registers
+        .and_then(|(start, length)| paging::map_device(PhysAddr(start), length as usize).ok())
+    {
+        console::moved(base);
+    }
+}
+
+/// The interrupt line of the console's device.
+pub(super) fn console_line() -> Option<IrqLine> {
+    let interrupt = platform().console?;
+    Some(IrqLine { number: interrupt.number, level: interrupt.level, active_low: false })
 }
 
 /// Firmware's random words; empty if it gave none.
@@ -115,4 +136,27 @@ impl Pci {
         let interrupt = route.interrupt;
         Some(IrqLine { number: interrupt.number, level: interrupt.level, active_low: false })
     }
+}
+
+/// See [`crate::arch::Architecture::pci_hosts`].
+pub(super) fn pci_hosts() -> &'static [PciHost] {
+    &platform().pci.hosts
+}
+
+/// See [`crate::arch::Architecture::pci_line`].
+pub(super) fn pci_line(bus: u8, slot: u8, pin: u8, _: u8) -> Option<IrqLine> {
+    platform().pci.line(bus, slot, pin)
+}
+
+/// See [`crate::arch::Architecture::pci_port_read`]. No machine here has it.
+pub(super) fn pci_port_read(_: u8, _: u8, _: u16) -> u32 {
+    u32::MAX
+}
+
+/// See [`crate::arch::Architecture::pci_port_write`].
+pub(super) fn pci_port_write(_: u8, _: u8, _: u16, _: u32) {}
+
+/// See [`crate::arch::Architecture::virtio_registers`].
+pub(super) fn virtio_registers() -> &'static [VirtioRegisters] {
+    &platform().virtio
 }

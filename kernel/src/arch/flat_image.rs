@@ -3,9 +3,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::image::{data_end, kernel_start};
-use super::machine::layout::{DIRECT_MAP, DIRECT_MAP_END};
-use super::traits::PhysAddr;
+use super::image::kernel_start;
 
 /// Where the image's first byte was loaded.
 static LOADED_AT: AtomicU64 = AtomicU64::new(0);
@@ -18,15 +16,4 @@ pub(super) fn set_loaded_at(address: u64) {
 /// The physical address of a byte of the kernel image.
 pub(super) fn image_to_phys(address: usize) -> u64 {
     LOADED_AT.load(Ordering::Relaxed) + (address - kernel_start()) as u64
-}
-
-/// See [`crate::arch::Architecture::dma_address`].
-pub(super) fn dma_address(address: usize) -> Option<PhysAddr> {
-    if (DIRECT_MAP..DIRECT_MAP_END).contains(&address) {
-        Some(PhysAddr((address - DIRECT_MAP) as u64))
-    } else if (kernel_start()..data_end()).contains(&address) {
-        Some(PhysAddr(image_to_phys(address)))
-    } else {
-        None
-    }
 }

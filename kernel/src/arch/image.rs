@@ -3,7 +3,8 @@
 
 use core::ops::Range;
 
-use super::machine::layout::image_to_phys;
+use super::machine::layout::{DIRECT_MAP, DIRECT_MAP_END, image_to_phys};
+use super::traits::PhysAddr;
 
 /// Defines a function for the address of each named symbol of the linker script.
 macro_rules! linker_symbols {
@@ -54,4 +55,15 @@ pub(in crate::arch) fn kernel_symbols() -> &'static [u8] {
 pub(in crate::arch) fn kernel_image() -> Range<u64> {
     let end = ksyms_start() + kernel_symbols().len().max(16);
     image_to_phys(kernel_start())..image_to_phys(end.next_multiple_of(4096))
+}
+
+/// See [`crate::arch::Architecture::dma_address`].
+pub(super) fn dma_address(address: usize) -> Option<PhysAddr> {
+    if (DIRECT_MAP..DIRECT_MAP_END).contains(&address) {
+        Some(PhysAddr((address - DIRECT_MAP) as u64))
+    } else if (kernel_start()..data_end()).contains(&address) {
+        Some(PhysAddr(image_to_phys(address)))
+    } else {
+        None
+    }
 }

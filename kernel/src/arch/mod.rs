@@ -1,6 +1,7 @@
 //! The architecture layer: the only code that knows which CPU it is on.
 //!
-//! [`traits`] is the contract; this file is the one switch. Everything above uses
+//! [`traits`] is the contract; this file is the one switch, behind which `implementation.rs` finds
+//! what keeps the contract under the same names in each machine's folder. Everything above uses
 //! [`Arch`] (the type that implements [`Architecture`]) and the neutral types re-exported
 //! here, and is the same on every machine. What a machine calls in the kernel above it stands
 //! in [`up`].
@@ -25,6 +26,7 @@ mod flat_image;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod handlers;
 mod image;
+mod implementation;
 #[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
 mod ns16550;
 mod paging;

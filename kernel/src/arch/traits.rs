@@ -1,7 +1,7 @@
 //! The contract between the kernel and a machine.
 //!
-//! Each architecture implements [`Architecture`] for one zero-sized type, which `arch/mod.rs`
-//! re-exports as `Arch`. All functions are associated functions: there is one machine. Each
+//! Each architecture has one zero-sized type that [`Architecture`] is implemented for
+//! (`implementation.rs`), which `arch/mod.rs` re-exports as `Arch`. All functions are associated functions: there is one machine. Each
 //! says what it guarantees and what may be running when it is called: "IRQs off" means that
 //! the caller has disabled interrupts on this CPU.
 
@@ -494,7 +494,7 @@ pub trait Architecture {
 
     /// Makes every CPU's instruction fetches see what was written before; nothing to be done where
     /// users do that themselves. Callable anywhere.
-    fn synchronise_code() {}
+    fn synchronise_code();
 
     /// Compiles a verified program for this machine's CPUs; `None` where there is no compiler for
     /// them. `blind`: see [`kernel_bpf::jit::Options`].
@@ -502,10 +502,7 @@ pub trait Architecture {
         program: &Verified<Program<Arc<Map>>>,
         memory: &'static dyn CodeMemory,
         blind: Option<u64>,
-    ) -> Option<Result<Compiled, LoadError>> {
-        let _ = (program, memory, blind);
-        None
-    }
+    ) -> Option<Result<Compiled, LoadError>>;
 
     // --- Time ---
 
@@ -513,14 +510,9 @@ pub trait Architecture {
     fn now_ns() -> u64;
     /// A counter that runs at a constant rate, read in as few instructions as the machine has
     /// for it: for the length of what is short. Two readings are taken on one CPU.
-    #[inline]
-    fn counter() -> u64 {
-        Self::now_ns()
-    }
+    fn counter() -> u64;
     /// So many of the counter's ticks in nanoseconds.
-    fn counter_ns(ticks: u64) -> u64 {
-        ticks
-    }
+    fn counter_ns(ticks: u64) -> u64;
     /// Seconds since 1970-01-01 UTC from the machine's clock, read once at start-up.
     fn boot_epoch_seconds() -> u64;
     /// Programs this CPU's timer to interrupt once, at `deadline_ns` on `now_ns`'s scale (at once

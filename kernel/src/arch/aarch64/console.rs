@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use kernel_fdt::{Device, DeviceTree};
 
 use crate::arch::device_tree;
-use crate::arch::traits::BootInfo;
+use crate::arch::traits::{BootInfo, IrqLine};
 
 const COMPATIBLE: &str = "arm,pl011";
 
@@ -39,7 +39,7 @@ pub(super) fn device<'a>(tree: &DeviceTree<'a>) -> Option<Device<'a>> {
 }
 
 /// Where the console's registers are, by the boot loader's device tree.
-pub(super) fn registers(boot: &BootInfo) -> Option<(u64, u64)> {
+pub(in crate::arch) fn registers(boot: &BootInfo) -> Option<(u64, u64)> {
     let bytes = device_tree::bytes(boot.device_tree?.0)?;
     device(&DeviceTree::read(bytes)?)?.registers().next()
 }
@@ -65,7 +65,7 @@ pub(super) fn init(base: usize) {
 }
 
 /// The registers are mapped elsewhere now, or nowhere (0).
-pub(super) fn moved(base: usize) {
+pub(in crate::arch) fn moved(base: usize) {
     BASE.store(base, Ordering::Relaxed);
 }
 
@@ -73,13 +73,13 @@ fn base() -> Option<usize> {
     Some(BASE.load(Ordering::Relaxed)).filter(|&base| base != 0)
 }
 
-/// Whether there is a device.
-pub(super) fn is_there() -> bool {
-    base().is_some()
+/// See [`crate::arch::Architecture::serial_line`].
+pub(in crate::arch) fn line() -> Option<IrqLine> {
+    device_tree::console_line().filter(|_| base().is_some())
 }
 
 /// Writes bytes as they are. Gives up on a byte that the device does not take.
-pub(super) fn write(bytes: &[u8]) {
+pub(in crate::arch) fn write(bytes: &[u8]) {
     let Some(base) = base() else { return };
     for &byte in bytes {
         let mut patience = 100_000u32;
@@ -92,14 +92,14 @@ pub(super) fn write(bytes: &[u8]) {
 
 /// See [`crate::arch::Architecture::serial_read`].
 #[inline]
-pub(super) fn read() -> Option<u8> {
+pub(in crate::arch) fn read() -> Option<u8> {
     let base = base()?;
     (get(base, FLAGS) & RECEIVE_EMPTY == 0).then(|| get(base, DATA) as u8)
 }
 
 /// See [`crate::arch::Architecture::serial_write`].
 #[inline]
-pub(super) fn write_some(bytes: &[u8]) -> usize {
+pub(in crate::arch) fn write_some(bytes: &[u8]) -> usize {
     let Some(base) = base() else { return 0 };
     let mut taken = 0;
     for &byte in bytes {
@@ -113,7 +113,7 @@ pub(super) fn write_some(bytes: &[u8]) -> usize {
 }
 
 /// See [`crate::arch::Architecture::serial_listen`].
-pub(super) fn listen(input: bool, room: bool) {
+pub(in crate::arch) fn listen(input: bool, room: bool) {
     let receive = if input { RECEIVE } else { 0 };
     let transmit = if room { TRANSMIT } else { 0 };
     if let Some(base) = base() {
@@ -123,7 +123,7 @@ pub(super) fn listen(input: bool, room: bool) {
 
 /// Takes all interrupts of the device back.
 #[inline]
-pub(super) fn acknowledge() {
+pub(in crate::arch) fn acknowledge() {
     if let Some(base) = base() {
         set(base, INTERRUPT_CLEAR, ALL);
     }

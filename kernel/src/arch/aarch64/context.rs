@@ -16,7 +16,11 @@ pub struct Context {
 }
 
 /// See [`crate::arch::Architecture::new_context`].
-pub(super) fn new(stack_top: usize, entry: extern "C" fn(usize) -> !, argument: usize) -> Context {
+pub(in crate::arch) fn new(
+    stack_top: usize,
+    entry: extern "C" fn(usize) -> !,
+    argument: usize,
+) -> Context {
     let mut callee_saved = [0; 11];
     callee_saved[0] = argument;
     callee_saved[1] = entry as usize;
@@ -34,7 +38,7 @@ extern "C" fn start_task() {
 /// # Safety
 /// As for [`crate::arch::Architecture::switch`].
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn switch(from: *mut Context, to: *const Context) {
+pub(in crate::arch) unsafe extern "C" fn switch(from: *mut Context, to: *const Context) {
     naked_asm!(
         "stp x19, x20, [x0, #0]",
         "stp x21, x22, [x0, #16]",
@@ -58,13 +62,13 @@ pub(super) unsafe extern "C" fn switch(from: *mut Context, to: *const Context) {
 
 /// The user's thread pointer.
 #[inline]
-pub(super) fn thread_pointer() -> usize {
+pub(in crate::arch) fn thread_pointer() -> usize {
     read_register!("tpidr_el0") as usize
 }
 
 /// Sets it.
 #[inline]
-pub(super) fn set_thread_pointer(value: usize) {
+pub(in crate::arch) fn set_thread_pointer(value: usize) {
     // SAFETY: the register is the user's; the kernel does not use it.
     unsafe { write_register!("tpidr_el0", value) };
 }
@@ -125,7 +129,7 @@ impl AsMut<[u8]> for FpState {
 
 /// Saves the registers.
 #[inline]
-pub(super) fn save_fp(state: &mut FpState) {
+pub(in crate::arch) fn save_fp(state: &mut FpState) {
     let area = state.area.as_mut_ptr();
     // SAFETY: the area has room for what is stored, and its alignment.
     unsafe {
@@ -161,7 +165,7 @@ pub(super) fn save_fp(state: &mut FpState) {
 
 /// Loads the registers. Control bits that are not a user's stay zero.
 #[inline]
-pub(super) fn restore_fp(state: &FpState) {
+pub(in crate::arch) fn restore_fp(state: &FpState) {
     let area = state.area.as_ptr();
     // SAFETY: the area holds what is loaded; any bytes are valid vectors and status, and the
     // control bits are a user's.

@@ -46,7 +46,11 @@ pub(super) fn init() {
 }
 
 /// See [`crate::arch::Architecture::irq_line`].
-pub(super) fn line(line: IrqLine, handler: IrqHandler, argument: usize) -> Result<(), IrqError> {
+pub(in crate::arch) fn line(
+    line: IrqLine,
+    handler: IrqHandler,
+    argument: usize,
+) -> Result<(), IrqError> {
     if line.number < FIRST_DEVICE || line.number >= gic::lines() {
         return Err(IrqError::NoSuchLine);
     }
@@ -56,18 +60,15 @@ pub(super) fn line(line: IrqLine, handler: IrqHandler, argument: usize) -> Resul
 }
 
 /// See [`crate::arch::Architecture::irq_message`].
-pub(super) fn message(handler: IrqHandler, argument: usize) -> Result<MessageInterrupt, IrqError> {
+pub(in crate::arch) fn message(
+    handler: IrqHandler,
+    argument: usize,
+) -> Result<MessageInterrupt, IrqError> {
     let (message, number) =
         MESSAGES.lock().as_mut().and_then(Messages::take).ok_or(IrqError::Exhausted)?;
     HANDLERS.add(number, handler, argument)?;
     gic::enable(number, false);
     Ok(message)
-}
-
-/// The console's line.
-pub(super) fn console_line() -> Option<IrqLine> {
-    let interrupt = platform().console?;
-    Some(IrqLine { number: interrupt.number, level: interrupt.level, active_low: false })
 }
 
 /// Sets up what a further CPU, on which this runs, has of its own: its timer's interrupt. `false`

@@ -110,6 +110,10 @@ pub(in crate::arch) fn mapped_kernel() {
     published();
 }
 
+/// See [`crate::arch::Architecture::synchronise_code`].
+#[inline]
+pub(in crate::arch) fn synchronise_code() {}
+
 /// A user page is about to be mapped to be executed: instruction fetches see what was written
 /// to it (D7.5.10; lengths of lines from CTR_EL0).
 pub(in crate::arch) fn prepare_code(frame: u64) {
@@ -192,7 +196,7 @@ pub(in crate::arch) fn flush_others(_cpus: u64, start: usize, end: usize) {
 }
 
 /// Makes all CPUs forget all translations.
-pub(super) fn flush_all() {
+pub(in crate::arch) fn flush_all() {
     // SAFETY: TLB maintenance changes no memory.
     unsafe {
         asm!("dsb ishst", "tlbi vmalle1is", "dsb ish", "isb", options(nostack, preserves_flags));

@@ -8,6 +8,9 @@ use kernel_sync::OnceCell;
 
 use super::console;
 use crate::arch::device_tree::{self, Pci};
+pub(in crate::arch) use crate::arch::device_tree::{
+    pci_hosts, pci_line, pci_port_read, pci_port_write, virtio_registers,
+};
 use crate::arch::traits::{PhysAddr, VirtioRegisters};
 
 /// A range of physical addresses: start and length.
@@ -32,17 +35,17 @@ pub(super) enum Conduit {
 
 /// Everything that the kernel takes from the tree after start-up.
 #[derive(Debug, Default)]
-pub(super) struct Platform {
+pub(in crate::arch) struct Platform {
     pub(super) controller: Option<Controller>,
     /// The virtual timer's interrupt.
     pub(super) timer: Option<Interrupt>,
-    pub(super) console: Option<Interrupt>,
+    pub(in crate::arch) console: Option<Interrupt>,
     /// A real-time clock (PL031).
     pub(super) clock: Option<Registers>,
     pub(super) firmware: Option<Conduit>,
-    pub(super) pci: Pci,
+    pub(in crate::arch) pci: Pci,
     /// VirtIO devices with registers in memory.
-    pub(super) virtio: Vec<VirtioRegisters>,
+    pub(in crate::arch) virtio: Vec<VirtioRegisters>,
     pub(super) cpus: Vec<Affinity>,
     /// Random bytes from firmware, as words.
     pub(super) seed: Vec<u64>,
@@ -62,7 +65,7 @@ static EMPTY: Platform = Platform {
 };
 
 /// What `init` found; nothing, before it.
-pub(super) fn platform() -> &'static Platform {
+pub(in crate::arch) fn platform() -> &'static Platform {
     PLATFORM.get().unwrap_or(&EMPTY)
 }
 

@@ -70,7 +70,7 @@ pub(super) fn start_cpu(affinity: Affinity, entry: u64, argument: u64) -> bool {
 }
 
 /// Powers the machine off, with `status` as QEMU's.
-pub(super) fn off(status: u8) -> ! {
+pub(in crate::arch) fn off(status: u8) -> ! {
     super::smp::stop_others();
     up::before_end();
     semihosting::exit(status);
@@ -79,13 +79,13 @@ pub(super) fn off(status: u8) -> ! {
 }
 
 /// Ends QEMU as a panic does; elsewhere, stops so that the screen can be read.
-pub(super) fn abort() -> ! {
+pub(in crate::arch) fn abort() -> ! {
     semihosting::abort();
     halt()
 }
 
 /// Resets the machine.
-pub(super) fn reset() -> ! {
+pub(in crate::arch) fn reset() -> ! {
     super::smp::stop_others();
     up::before_end();
     firmware(SYSTEM_RESET, [0; 3]);

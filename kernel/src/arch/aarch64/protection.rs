@@ -61,7 +61,7 @@ fn walk(findings: &mut Findings, current: u64, level: u32, base: usize) {
 const UPPER_HALF: usize = 0xffff_0000_0000_0000;
 
 /// Runs the test; `Err` counts the violations, which are in the log.
-pub(super) fn check() -> Result<(), usize> {
+pub(in crate::arch) fn check() -> Result<(), usize> {
     const NO_USER_WALKS: u64 = 1 << 7;
     const SPAN: u64 = 1 << 23;
     const WRITE_IMPLIES_NO_EXECUTE: u64 = 1 << 19;

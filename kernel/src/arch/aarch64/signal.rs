@@ -9,6 +9,10 @@ use super::context::FpState;
 use super::frame::{Frame, GENERAL};
 use crate::arch::traits::{SignalCall, SignalStack, TrapFrame};
 
+/// See [`crate::arch::Architecture::SIGNAL_RETURN`].
+// mov x8, #139 (rt_sigreturn); svc #0
+pub(in crate::arch) const RETURN: &[u8] = &[0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4];
+
 // Offsets in the frame, in 64-bit words.
 const UCONTEXT: usize = 16;
 const STACK: usize = UCONTEXT + 2;
@@ -42,7 +46,7 @@ fn bytes_mut(words: &mut [u64]) -> &mut [u8] {
 }
 
 /// See [`crate::arch::Architecture::push_signal_frame`].
-pub(super) fn push(
+pub(in crate::arch) fn push(
     frame: &mut Frame,
     fp: &FpState,
     call: &SignalCall,
@@ -96,7 +100,7 @@ pub(super) fn push(
 }
 
 /// See [`crate::arch::Architecture::pop_signal_frame`].
-pub(super) fn pop(
+pub(in crate::arch) fn pop(
     frame: &mut Frame,
     fp: &mut FpState,
     read: &mut dyn FnMut(usize, &mut [u8]) -> bool,

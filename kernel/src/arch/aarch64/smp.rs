@@ -12,10 +12,11 @@ use kernel_gic::Affinity;
 use super::asm::read_register;
 use super::boot::SYSTEM_CONTROL;
 use super::cpu::{self, CpuBlock};
+pub(in crate::arch) use super::mmu::flush_all as flush_kernel;
 use super::platform::platform;
 use super::{gic, irq, mmu, power, timer, trap};
-use crate::arch::flat_image::{dma_address, image_to_phys};
-use crate::arch::image::linker_symbols;
+use crate::arch::flat_image::image_to_phys;
+use crate::arch::image::{dma_address, linker_symbols};
 use crate::arch::secondary;
 use crate::arch::traits::{CpuStart, MAX_CPUS};
 
@@ -97,7 +98,7 @@ fn further_affinity(index: usize) -> Option<Affinity> {
 }
 
 /// See [`crate::arch::Architecture::cpus_found`].
-pub(super) fn found() -> usize {
+pub(in crate::arch) fn found() -> usize {
     if platform().firmware.is_none() {
         return 1;
     }
@@ -118,7 +119,7 @@ fn clean(start: usize, length: usize) {
 }
 
 /// See [`crate::arch::Architecture::start_cpu`].
-pub(super) fn start(index: usize, start: CpuStart) -> bool {
+pub(in crate::arch) fn start(index: usize, start: CpuStart) -> bool {
     let Some(affinity) = further_affinity(index) else { return false };
     let further = Box::leak(Box::new(Further {
         memory_types: read_register!("mair_el1"),
@@ -156,7 +157,7 @@ extern "C" fn further_cpu(further: &'static Further) -> ! {
 }
 
 /// See [`crate::arch::Architecture::interrupt_cpu`].
-pub(super) fn interrupt(number: usize) {
+pub(in crate::arch) fn interrupt(number: usize) {
     gic::send(number, irq::LOOK);
 }
 
@@ -189,7 +190,7 @@ pub(super) fn synchronise() {
 }
 
 /// See [`crate::arch::Architecture::stop_others`]. Those with interrupts off do not stop.
-pub(super) fn stop_others() {
+pub(in crate::arch) fn stop_others() {
     if secondary::online() > 1 {
         gic::send_to_others(irq::STOP);
     }

@@ -13,7 +13,7 @@ pub(in crate::arch) const FRAME_BELOW: usize = 0;
 
 /// This function's frame pointer, so its caller's, as it is inlined.
 #[inline(always)]
-pub(super) fn frame_pointer() -> usize {
+pub(in crate::arch) fn frame_pointer() -> usize {
     let pointer;
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, x29", out(reg) pointer, options(nomem, nostack, preserves_flags)) };
@@ -22,7 +22,7 @@ pub(super) fn frame_pointer() -> usize {
 
 /// See [`crate::arch::Architecture::user_frame`]. Every entry stores the frame at the same
 /// place; before the first, other words are there, which hardly look like one.
-pub(super) fn user_frame(stack_top: usize) -> Option<Frame> {
+pub(in crate::arch) fn user_frame(stack_top: usize) -> Option<Frame> {
     let mut frame = Frame::default();
     let start = stack_top.checked_sub(SIZE)?;
     let read = user::copy_nofault((&raw mut frame) as usize, start, SIZE) == 0;

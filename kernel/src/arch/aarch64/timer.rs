@@ -32,18 +32,18 @@ fn ticks() -> u64 {
 
 /// See [`crate::arch::Architecture::now_ns`].
 #[inline]
-pub(super) fn now_ns() -> u64 {
+pub(in crate::arch) fn now_ns() -> u64 {
     RATE.to_nanos(ticks())
 }
 
 /// See [`crate::arch::Architecture::counter`].
 #[inline]
-pub(super) fn counter() -> u64 {
+pub(in crate::arch) fn counter() -> u64 {
     read_register!("cntvct_el0")
 }
 
 /// See [`crate::arch::Architecture::counter_ns`].
-pub(super) fn counter_ns(ticks: u64) -> u64 {
+pub(in crate::arch) fn counter_ns(ticks: u64) -> u64 {
     RATE.to_nanos(ticks)
 }
 
@@ -76,7 +76,7 @@ pub(super) fn stop() {
 }
 
 /// See [`crate::arch::Architecture::set_timer`].
-pub(super) fn set(deadline_ns: u64) {
+pub(in crate::arch) fn set(deadline_ns: u64) {
     if deadline_ns == u64::MAX {
         return stop();
     }
@@ -91,13 +91,13 @@ pub(super) fn set(deadline_ns: u64) {
 }
 
 /// See [`crate::arch::Architecture::boot_epoch_seconds`].
-pub(super) fn boot_epoch_seconds() -> u64 {
+pub(in crate::arch) fn boot_epoch_seconds() -> u64 {
     EPOCH.load(Ordering::Relaxed)
 }
 
 /// See [`crate::arch::Architecture::hardware_random`]: the CPU's instruction where it has one,
 /// else firmware's words, each once.
-pub(super) fn hardware_random() -> Option<u64> {
+pub(in crate::arch) fn hardware_random() -> Option<u64> {
     static GIVEN: AtomicUsize = AtomicUsize::new(0);
     if !has(&FEATURES.rng) {
         return platform().seed.get(GIVEN.fetch_add(1, Ordering::Relaxed)).copied();

@@ -346,9 +346,9 @@ fn user_exception(frame: &mut Frame, syndrome: u64) {
         BRK | BREAKPOINT_FIRST..=BREAKPOINT_LAST => UserFault::Breakpoint,
         _ => UserFault::IllegalInstruction,
     };
-    super::irq_enable();
+    super::mask::enable();
     up::handle_user_fault(frame, fault);
-    super::irq_disable();
+    super::mask::disable();
 }
 
 /// An exception in the kernel: an expected one of a user copy, or a bug.
@@ -364,10 +364,10 @@ fn kernel_exception(frame: &mut Frame, syndrome: u64) {
         {
             let access = access(syndrome);
             if frame.pstate & IRQ_MASKED == 0 {
-                super::irq_enable();
+                super::mask::enable();
             }
             let resolved = up::resolve_kernel_access(address, access);
-            super::irq_disable();
+            super::mask::disable();
             if resolved {
                 return;
             }

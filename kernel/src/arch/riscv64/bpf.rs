@@ -20,7 +20,7 @@ extern "C" fn now_ns() -> u64 {
 }
 
 /// See [`crate::arch::Architecture::compile`].
-pub(super) fn compile(
+pub(in crate::arch) fn compile(
     program: &Verified<Program<Arc<Map>>>,
     memory: &'static dyn CodeMemory,
     blind: Option<u64>,

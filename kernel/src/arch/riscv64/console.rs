@@ -6,7 +6,7 @@ use kernel_fdt::{Device, DeviceTree};
 
 use crate::arch::device_tree;
 use crate::arch::ns16550::{Registers, Uart};
-use crate::arch::traits::BootInfo;
+use crate::arch::traits::{BootInfo, IrqLine};
 
 const COMPATIBLE: [&str; 3] = ["ns16550a", "ns16550", "snps,dw-apb-uart"];
 
@@ -23,13 +23,13 @@ pub(super) fn device<'a>(tree: &DeviceTree<'a>) -> Option<Device<'a>> {
 }
 
 /// Where the console's registers are, by the boot loader's device tree.
-pub(super) fn registers(boot: &BootInfo) -> Option<(u64, u64)> {
+pub(in crate::arch) fn registers(boot: &BootInfo) -> Option<(u64, u64)> {
     let bytes = device_tree::bytes(boot.device_tree?.0)?;
     device(&DeviceTree::read(bytes)?)?.registers().next()
 }
 
 /// Registers in memory.
-pub(super) struct Memory(usize);
+struct Memory(usize);
 
 impl Memory {
     fn address(&self, register: usize) -> usize {
@@ -76,12 +76,51 @@ pub(super) fn init(device: &Device<'_>, base: usize) {
 }
 
 /// The registers are mapped elsewhere now, or nowhere (0).
-pub(super) fn moved(base: usize) {
+pub(in crate::arch) fn moved(base: usize) {
     BASE.store(base, Ordering::Relaxed);
 }
 
 /// The device, if there is one.
 #[inline]
-pub(super) fn uart() -> Option<Uart<Memory>> {
+fn uart() -> Option<Uart<Memory>> {
     Some(BASE.load(Ordering::Relaxed)).filter(|&base| base != 0).map(|base| Uart(Memory(base)))
+}
+
+/// See [`crate::arch::Architecture::console_write`].
+pub(in crate::arch) fn write(bytes: &[u8]) {
+    if let Some(uart) = uart() {
+        uart.write(bytes);
+    }
+}
+
+/// See [`crate::arch::Architecture::serial_line`].
+pub(in crate::arch) fn line() -> Option<IrqLine> {
+    uart().filter(Uart::is_there).and_then(|_| device_tree::console_line())
+}
+
+/// See [`crate::arch::Architecture::serial_read`].
+#[inline]
+pub(in crate::arch) fn read() -> Option<u8> {
+    uart()?.read()
+}
+
+/// See [`crate::arch::Architecture::serial_write`].
+#[inline]
+pub(in crate::arch) fn write_some(bytes: &[u8]) -> usize {
+    uart().map_or(0, |uart| uart.write_some(bytes))
+}
+
+/// See [`crate::arch::Architecture::serial_listen`].
+pub(in crate::arch) fn listen(input: bool, room: bool) {
+    if let Some(uart) = uart() {
+        uart.listen(input, room);
+    }
+}
+
+/// See [`crate::arch::Architecture::serial_acknowledge`].
+#[inline]
+pub(in crate::arch) fn acknowledge() {
+    if let Some(uart) = uart() {
+        uart.acknowledge();
+    }
 }

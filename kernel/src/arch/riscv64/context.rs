@@ -7,6 +7,7 @@ use core::arch::{asm, naked_asm};
 
 use super::asm::{clear_csr, read_csr, set_csr, status};
 use super::cpu::{FEATURES, has};
+pub(in crate::arch) use super::cpu::{set_thread_pointer, thread_pointer};
 
 /// s0 to s11, the return address, the stack pointer (RISC-V calling conventions; the kernel keeps
 /// nothing in floating-point registers).
@@ -19,7 +20,11 @@ pub struct Context {
 }
 
 /// See [`crate::arch::Architecture::new_context`].
-pub(super) fn new(stack_top: usize, entry: extern "C" fn(usize) -> !, argument: usize) -> Context {
+pub(in crate::arch) fn new(
+    stack_top: usize,
+    entry: extern "C" fn(usize) -> !,
+    argument: usize,
+) -> Context {
     let mut callee_saved = [0; 12];
     callee_saved[1] = argument;
     callee_saved[2] = entry as usize;
@@ -41,7 +46,7 @@ extern "C" fn start_task() {
 /// # Safety
 /// As for [`crate::arch::Architecture::switch`].
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn switch(from: *mut Context, to: *const Context) {
+pub(in crate::arch) unsafe extern "C" fn switch(from: *mut Context, to: *const Context) {
     naked_asm!(
         "sd s0, 0(a0)",
         "sd s1, 8(a0)",
@@ -147,7 +152,7 @@ pub(super) fn enable_fp() -> bool {
 
 /// Saves the registers.
 #[inline]
-pub(super) fn save_fp(state: &mut FpState) {
+pub(in crate::arch) fn save_fp(state: &mut FpState) {
     if !is_on() {
         if state.is_used() {
             *state = FpState::default();
@@ -177,7 +182,7 @@ pub(super) fn save_fp(state: &mut FpState) {
 
 /// Loads the registers. Control bits that are not there stay zero.
 #[inline]
-pub(super) fn restore_fp(state: &FpState) {
+pub(in crate::arch) fn restore_fp(state: &FpState) {
     if !state.is_used() || !has(&FEATURES.floating) {
         // SAFETY: the kernel has no floating-point code but this file's.
         unsafe { clear_csr!("sstatus", status::FLOATING) };

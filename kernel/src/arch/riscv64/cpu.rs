@@ -227,38 +227,43 @@ macro_rules! block_write {
     };
 }
 
+/// See [`crate::arch::Architecture::hardware_capabilities`].
+pub(in crate::arch) fn capabilities() -> usize {
+    FEATURES.capabilities.load(Ordering::Relaxed)
+}
+
 /// This CPU's number.
 #[inline]
-pub(super) fn id() -> usize {
+pub(in crate::arch) fn id() -> usize {
     block_read!(ID)
 }
 
 /// What `set_local` stored.
 #[inline]
-pub(super) fn local() -> *mut u8 {
+pub(in crate::arch) fn local() -> *mut u8 {
     block_read!(LOCAL) as *mut u8
 }
 
 /// Stores a pointer for this CPU.
-pub(super) fn set_local(pointer: *mut u8) {
+pub(in crate::arch) fn set_local(pointer: *mut u8) {
     block_write!(LOCAL, pointer);
 }
 
 /// Sets where the stack of the running task ends, on which this CPU enters the kernel.
 #[inline]
-pub(super) fn set_kernel_stack(top: usize) {
+pub(in crate::arch) fn set_kernel_stack(top: usize) {
     block_write!(KERNEL_STACK, top);
 }
 
 /// The user's `tp`.
 #[inline]
-pub(super) fn thread_pointer() -> usize {
+pub(in crate::arch) fn thread_pointer() -> usize {
     block_read!(THREAD_POINTER)
 }
 
 /// Sets it.
 #[inline]
-pub(super) fn set_thread_pointer(value: usize) {
+pub(in crate::arch) fn set_thread_pointer(value: usize) {
     block_write!(THREAD_POINTER, value);
 }
 

@@ -3,10 +3,9 @@
 
 use super::asm::{clear_csr, write_csr};
 use super::frame::Frame;
-use super::platform::platform;
 use super::{plic, smp, timer};
 use crate::arch::handlers::Handlers;
-use crate::arch::traits::{IrqError, IrqHandler, IrqLine};
+use crate::arch::traits::{IrqError, IrqHandler, IrqLine, MessageInterrupt};
 use crate::arch::up;
 
 // Causes (`scause`), and bits of `sie` and `sip`.
@@ -33,7 +32,11 @@ pub(super) fn init_cpu() {
 }
 
 /// See [`crate::arch::Architecture::irq_line`].
-pub(super) fn line(line: IrqLine, handler: IrqHandler, argument: usize) -> Result<(), IrqError> {
+pub(in crate::arch) fn line(
+    line: IrqLine,
+    handler: IrqHandler,
+    argument: usize,
+) -> Result<(), IrqError> {
     if line.number == 0 || line.number >= plic::lines() {
         return Err(IrqError::NoSuchLine);
     }
@@ -42,10 +45,9 @@ pub(super) fn line(line: IrqLine, handler: IrqHandler, argument: usize) -> Resul
     Ok(())
 }
 
-/// The console's line.
-pub(super) fn console_line() -> Option<IrqLine> {
-    let interrupt = platform().console?;
-    Some(IrqLine { number: interrupt.number, level: interrupt.level, active_low: false })
+/// See [`crate::arch::Architecture::irq_message`]. The controller has none.
+pub(in crate::arch) fn message(_: IrqHandler, _: usize) -> Result<MessageInterrupt, IrqError> {
+    Err(IrqError::Exhausted)
 }
 
 /// Handles an interrupt. Interrupts are off.

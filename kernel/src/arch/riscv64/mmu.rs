@@ -100,7 +100,7 @@ pub(in crate::arch) fn prepare_code(_frame: u64) {
 }
 
 /// See [`crate::arch::Architecture::synchronise_code`].
-pub(super) fn synchronise_code() {
+pub(in crate::arch) fn synchronise_code() {
     // SAFETY: a fence.
     unsafe { asm!("fence.i", options(nostack, preserves_flags)) };
     if secondary::online() > 1 {
@@ -146,7 +146,7 @@ pub(in crate::arch) fn flush_others(cpus: u64, start: usize, end: usize) {
 }
 
 /// Makes all CPUs forget all translations.
-pub(super) fn flush_all() {
+pub(in crate::arch) fn flush_all() {
     forget_everything();
     if secondary::online() > 1 {
         sbi::fence_translations(None, 0, usize::MAX);

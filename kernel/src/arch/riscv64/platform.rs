@@ -7,6 +7,9 @@ use kernel_sync::OnceCell;
 
 use super::{console, cpu};
 use crate::arch::device_tree::{self, Pci};
+pub(in crate::arch) use crate::arch::device_tree::{
+    pci_hosts, pci_line, pci_port_read, pci_port_write, virtio_registers,
+};
 use crate::arch::traits::{PhysAddr, VirtioRegisters};
 
 /// A range of physical addresses: start and length.
@@ -24,16 +27,16 @@ pub(super) struct Controller {
 
 /// Everything that the kernel takes from the tree after start-up.
 #[derive(Debug, Default)]
-pub(super) struct Platform {
+pub(in crate::arch) struct Platform {
     pub(super) controller: Option<Controller>,
     /// The rate of the time register.
     pub(super) hertz: Option<u64>,
-    pub(super) console: Option<Interrupt>,
+    pub(in crate::arch) console: Option<Interrupt>,
     /// A real-time clock (Goldfish's).
     pub(super) clock: Option<Registers>,
-    pub(super) pci: Pci,
+    pub(in crate::arch) pci: Pci,
     /// VirtIO devices with registers in memory.
-    pub(super) virtio: Vec<VirtioRegisters>,
+    pub(in crate::arch) virtio: Vec<VirtioRegisters>,
     /// The numbers by which firmware knows the CPUs.
     pub(super) harts: Vec<u64>,
     /// Random bytes from firmware, as words.
@@ -53,7 +56,7 @@ static EMPTY: Platform = Platform {
 };
 
 /// What `init` found; nothing, before it.
-pub(super) fn platform() -> &'static Platform {
+pub(in crate::arch) fn platform() -> &'static Platform {
     PLATFORM.get().unwrap_or(&EMPTY)
 }
 

@@ -41,7 +41,7 @@ pub(super) fn halt() -> ! {
 }
 
 /// Powers the machine off, with `status` as QEMU's.
-pub(super) fn off(status: u8) -> ! {
+pub(in crate::arch) fn off(status: u8) -> ! {
     super::smp::stop_others();
     up::before_end();
     semihosting::exit(status);
@@ -50,13 +50,13 @@ pub(super) fn off(status: u8) -> ! {
 }
 
 /// Ends QEMU as a panic does; elsewhere, stops so that the screen can be read.
-pub(super) fn abort() -> ! {
+pub(in crate::arch) fn abort() -> ! {
     semihosting::abort();
     halt()
 }
 
 /// Resets the machine.
-pub(super) fn reset() -> ! {
+pub(in crate::arch) fn reset() -> ! {
     super::smp::stop_others();
     up::before_end();
     sbi::reset(true);

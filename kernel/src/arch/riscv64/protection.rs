@@ -60,7 +60,7 @@ fn walk(findings: &mut Findings, current: u64, level: u32, base: usize) {
 const UPPER_HALF: usize = usize::MAX << (12 + 9 * ROOT_LEVEL);
 
 /// Runs the test; `Err` counts the violations, which are in the log.
-pub(super) fn check() -> Result<(), usize> {
+pub(in crate::arch) fn check() -> Result<(), usize> {
     let mut findings = Findings::default();
     let root = mmu::active();
     // SAFETY: the table is the kernel's own, and nobody changes it during the test.

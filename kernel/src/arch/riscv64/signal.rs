@@ -10,6 +10,10 @@ use super::cpu;
 use super::frame::{Frame, GENERAL, RETURN_ADDRESS, THREAD_POINTER};
 use crate::arch::traits::{SignalCall, SignalStack, TrapFrame};
 
+/// See [`crate::arch::Architecture::SIGNAL_RETURN`].
+// li a7, 139 (rt_sigreturn); ecall
+pub(in crate::arch) const RETURN: &[u8] = &[0x93, 0x08, 0xb0, 0x08, 0x73, 0x00, 0x00, 0x00];
+
 // Offsets in the frame, in 64-bit words.
 const UCONTEXT: usize = 16;
 const STACK: usize = UCONTEXT + 2;
@@ -39,7 +43,7 @@ fn bytes_mut(words: &mut [u64]) -> &mut [u8] {
 }
 
 /// See [`crate::arch::Architecture::push_signal_frame`].
-pub(super) fn push(
+pub(in crate::arch) fn push(
     frame: &mut Frame,
     fp: &FpState,
     call: &SignalCall,
@@ -86,7 +90,7 @@ pub(super) fn push(
 }
 
 /// See [`crate::arch::Architecture::pop_signal_frame`].
-pub(super) fn pop(
+pub(in crate::arch) fn pop(
     frame: &mut Frame,
     fp: &mut FpState,
     read: &mut dyn FnMut(usize, &mut [u8]) -> bool,

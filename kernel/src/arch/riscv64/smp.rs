@@ -9,10 +9,11 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use super::asm::status;
 use super::cpu::{self, CpuBlock};
+pub(in crate::arch) use super::mmu::flush_all as flush_kernel;
 use super::platform::platform;
 use super::{irq, mmu, power, sbi, timer, trap};
-use crate::arch::flat_image::{dma_address, image_to_phys};
-use crate::arch::image::linker_symbols;
+use crate::arch::flat_image::image_to_phys;
+use crate::arch::image::{dma_address, linker_symbols};
 use crate::arch::traits::{CpuStart, MAX_CPUS};
 use crate::arch::{paging, secondary};
 
@@ -101,12 +102,12 @@ fn further_hart(index: usize) -> Option<u64> {
 }
 
 /// See [`crate::arch::Architecture::cpus_found`].
-pub(super) fn found() -> usize {
+pub(in crate::arch) fn found() -> usize {
     (1..).take_while(|&index| further_hart(index).is_some()).count() + 1
 }
 
 /// See [`crate::arch::Architecture::start_cpu`].
-pub(super) fn start(index: usize, start: CpuStart) -> bool {
+pub(in crate::arch) fn start(index: usize, start: CpuStart) -> bool {
     let Some(hart) = further_hart(index) else { return false };
     let Some(slot) = HARTS.get(start.number) else { return false };
     slot.store(hart, Ordering::Relaxed);
@@ -142,7 +143,7 @@ extern "C" fn further_cpu(further: &'static Further) -> ! {
 }
 
 /// See [`crate::arch::Architecture::interrupt_cpu`].
-pub(super) fn interrupt(number: usize) {
+pub(in crate::arch) fn interrupt(number: usize) {
     // What was written before is seen by the other.
     fence(Ordering::SeqCst);
     if let Some(hart) = hart(number) {
@@ -151,7 +152,7 @@ pub(super) fn interrupt(number: usize) {
 }
 
 /// See [`crate::arch::Architecture::stop_others`]. Those with interrupts off do not stop.
-pub(super) fn stop_others() {
+pub(in crate::arch) fn stop_others() {
     if secondary::online() > 1 {
         STOP.store(true, Ordering::SeqCst);
         (0..secondary::online()).filter(|&number| number != cpu::id()).for_each(interrupt);

@@ -12,12 +12,12 @@ unsafe extern "C" {
 /// Runs one system call. Entered with interrupts on, returns with them off, ready to leave.
 pub(super) extern "C" fn syscall_handler(frame: &mut Frame) {
     crate::syscall::dispatch_syscall(frame);
-    super::irq_disable();
+    super::mask::disable();
     up::return_to_user(frame);
 }
 
 /// Leaves the kernel with every register from `frame`, but `tp`, which is this CPU's block's.
-pub(super) fn enter_user(frame: &Frame) -> ! {
+pub(in crate::arch) fn enter_user(frame: &Frame) -> ! {
     // SAFETY: the frame is a complete one for user mode; interrupts are off, so nobody uses
     // the stack that is left behind.
     unsafe { leave_kernel(frame) }

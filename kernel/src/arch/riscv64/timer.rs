@@ -52,7 +52,7 @@ unsafe extern "C" {
 
 /// See [`crate::arch::Architecture::counter`].
 #[inline]
-pub(super) fn counter() -> u64 {
+pub(in crate::arch) fn counter() -> u64 {
     let ticks;
     // SAFETY: reads a counter.
     unsafe { asm!("rdtime {}", out(reg) ticks, options(nostack, preserves_flags)) };
@@ -61,13 +61,13 @@ pub(super) fn counter() -> u64 {
 
 /// See [`crate::arch::Architecture::counter_ns`].
 #[inline]
-pub(super) fn counter_ns(ticks: u64) -> u64 {
+pub(in crate::arch) fn counter_ns(ticks: u64) -> u64 {
     RATE.to_nanos(ticks)
 }
 
 /// See [`crate::arch::Architecture::now_ns`].
 #[inline]
-pub(super) fn now_ns() -> u64 {
+pub(in crate::arch) fn now_ns() -> u64 {
     RATE.to_nanos(counter())
 }
 
@@ -115,7 +115,7 @@ pub(super) fn stop() {
 }
 
 /// See [`crate::arch::Architecture::set_timer`].
-pub(super) fn set(deadline_ns: u64) {
+pub(in crate::arch) fn set(deadline_ns: u64) {
     cpu::set_timer_deadline(deadline_ns);
     let now = counter();
     let furthest = RATE.to_nanos(now).saturating_add(FURTHEST_NS);
@@ -132,12 +132,12 @@ pub(super) fn expired() -> bool {
 }
 
 /// See [`crate::arch::Architecture::boot_epoch_seconds`].
-pub(super) fn boot_epoch_seconds() -> u64 {
+pub(in crate::arch) fn boot_epoch_seconds() -> u64 {
     EPOCH.load(Ordering::Relaxed)
 }
 
 /// See [`crate::arch::Architecture::hardware_random`]: firmware's words, each once.
-pub(super) fn hardware_random() -> Option<u64> {
+pub(in crate::arch) fn hardware_random() -> Option<u64> {
     static GIVEN: AtomicUsize = AtomicUsize::new(0);
     platform().seed.get(GIVEN.fetch_add(1, Ordering::Relaxed)).copied()
 }

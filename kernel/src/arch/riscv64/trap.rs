@@ -269,9 +269,9 @@ fn user_exception(frame: &mut Frame) {
             None => UserFault::Bus,
         },
     };
-    super::irq_enable();
+    super::mask::enable();
     up::handle_user_fault(frame, fault);
-    super::irq_disable();
+    super::mask::disable();
     if page_fault(cause).is_some() {
         mmu::flush(address);
     }
@@ -288,10 +288,10 @@ fn kernel_exception(frame: &mut Frame) {
             && address < USER_END
         {
             if frame.status & status::PREVIOUS_INTERRUPTS != 0 {
-                super::irq_enable();
+                super::mask::enable();
             }
             let resolved = up::resolve_kernel_access(address, access);
-            super::irq_disable();
+            super::mask::disable();
             if resolved {
                 mmu::flush(address);
                 return;

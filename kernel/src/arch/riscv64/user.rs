@@ -155,7 +155,7 @@ unsafe extern "C" {
 
 /// See [`crate::arch::Architecture::copy_user`].
 #[inline]
-pub(super) fn copy(to: usize, from: usize, length: usize) -> usize {
+pub(in crate::arch) fn copy(to: usize, from: usize, length: usize) -> usize {
     // SAFETY: a fault at any of the user's addresses is fixed up; the kernel's side is valid
     // by the contract of the caller.
     unsafe {
@@ -169,7 +169,7 @@ pub(super) fn copy(to: usize, from: usize, length: usize) -> usize {
 
 /// See [`crate::arch::Architecture::clear_user`].
 #[inline]
-pub(super) fn clear(to: usize, length: usize) -> usize {
+pub(in crate::arch) fn clear(to: usize, length: usize) -> usize {
     // SAFETY: as in `copy`.
     unsafe { clear_user_resolving(to, length) }
 }

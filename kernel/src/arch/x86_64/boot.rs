@@ -292,8 +292,7 @@ extern "C" fn x86_64_boot(protocol: u32, information: u64) -> ! {
         _ => read_multiboot2(information),
     };
     let Some(passed) = passed else {
-        console::DEVICE
-            .write(b"Lemma: the boot loader passed no information that can be read.\r\n");
+        console::write(b"Lemma: the boot loader passed no information that can be read.\r\n");
         super::power::halt();
     };
     let boot = keep(&passed);

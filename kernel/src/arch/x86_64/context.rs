@@ -34,7 +34,11 @@ struct NewTask {
 }
 
 /// See [`crate::arch::Architecture::new_context`].
-pub(super) fn new(stack_top: usize, entry: extern "C" fn(usize) -> !, argument: usize) -> Context {
+pub(in crate::arch) fn new(
+    stack_top: usize,
+    entry: extern "C" fn(usize) -> !,
+    argument: usize,
+) -> Context {
     let stack_pointer = (stack_top & !15) - size_of::<NewTask>();
     let task = NewTask {
         r15: user_gs(),
@@ -95,7 +99,7 @@ unsafe extern "C" fn switch_stacks(from: *mut Context, to: *const Context) {
 ///
 /// # Safety
 /// As for [`crate::arch::Architecture::switch`].
-pub(super) unsafe fn switch(from: *mut Context, to: *const Context) {
+pub(in crate::arch) unsafe fn switch(from: *mut Context, to: *const Context) {
     let gs = user_gs();
     // SAFETY: the caller's promise.
     unsafe { switch_stacks(from, to) };
@@ -127,7 +131,7 @@ extern "C" fn set_user_gs(base: usize) {
 
 /// The user's FS base.
 #[inline]
-pub(super) fn thread_pointer() -> usize {
+pub(in crate::arch) fn thread_pointer() -> usize {
     if has(&FEATURES.fsgsbase) {
         let base;
         // SAFETY: CR4.FSGSBASE is on.
@@ -141,7 +145,7 @@ pub(super) fn thread_pointer() -> usize {
 
 /// Sets the user's FS base; an address that is not canonical counts as zero.
 #[inline]
-pub(super) fn set_thread_pointer(value: usize) {
+pub(in crate::arch) fn set_thread_pointer(value: usize) {
     let value = if value < super::layout::USER_END { value } else { 0 };
     if has(&FEATURES.fsgsbase) {
         // SAFETY: CR4.FSGSBASE is on; the value is canonical.
@@ -231,7 +235,7 @@ impl AsMut<[u8]> for FpState {
 
 /// Saves the registers.
 #[inline]
-pub(super) fn save_fp(state: &mut FpState) {
+pub(in crate::arch) fn save_fp(state: &mut FpState) {
     let area = state.area.as_mut_ptr();
     // SAFETY: the area has the size and alignment that the instructions need; XSAVEOPT may
     // leave parts unwritten that are as the last XRSTOR from this area left them.
@@ -251,7 +255,7 @@ pub(super) fn save_fp(state: &mut FpState) {
 /// Loads the registers. Bytes that the CPU refuses (a signal frame can hold any) load the
 /// initial state instead.
 #[inline]
-pub(super) fn restore_fp(state: &FpState) {
+pub(in crate::arch) fn restore_fp(state: &FpState) {
     let refused: usize;
     let area = state.area.as_ptr();
     // SAFETY: the area has the size and alignment that the instructions need; a fault at them

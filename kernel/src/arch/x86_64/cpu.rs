@@ -338,9 +338,15 @@ unsafe fn set_up(block: *mut CpuBlock, stack_tops: [usize; IST_COUNT]) {
     super::syscall::init();
 }
 
+/// See [`crate::arch::Architecture::hardware_capabilities`].
+pub(in crate::arch) fn capabilities() -> usize {
+    // Linux gives CPUID leaf 1, EDX.
+    core::arch::x86_64::__cpuid(1).edx as usize
+}
+
 /// This CPU's number.
 #[inline]
-pub(super) fn id() -> usize {
+pub(in crate::arch) fn id() -> usize {
     let id: usize;
     // SAFETY: in the kernel, GS points to this CPU's block.
     unsafe {
@@ -352,7 +358,7 @@ pub(super) fn id() -> usize {
 
 /// What `set_local` stored.
 #[inline]
-pub(super) fn local() -> *mut u8 {
+pub(in crate::arch) fn local() -> *mut u8 {
     let pointer: *mut u8;
     // SAFETY: as in `id`.
     unsafe {
@@ -363,7 +369,7 @@ pub(super) fn local() -> *mut u8 {
 }
 
 /// Stores a pointer for this CPU.
-pub(super) fn set_local(pointer: *mut u8) {
+pub(in crate::arch) fn set_local(pointer: *mut u8) {
     // SAFETY: as in `id`; only this CPU writes the field.
     unsafe {
         asm!("mov gs:[{offset}], {}", in(reg) pointer, offset = const LOCAL,
@@ -373,7 +379,7 @@ pub(super) fn set_local(pointer: *mut u8) {
 
 /// Sets where this CPU enters the kernel, by `syscall` and by interrupts from user mode.
 #[inline]
-pub(super) fn set_kernel_stack(top: usize) {
+pub(in crate::arch) fn set_kernel_stack(top: usize) {
     // `syscall` switches to 8 below the top: with 21 words of frame, the stack is aligned.
     let entry_top = top - 8;
     // SAFETY: as in `id`; the fields are the CPU's entry stack pointers, and `top` is the top

@@ -269,7 +269,11 @@ fn new_vector() -> Result<u8, IrqError> {
 }
 
 /// See [`crate::arch::Architecture::irq_line`].
-pub(super) fn line(line: IrqLine, handler: IrqHandler, argument: usize) -> Result<(), IrqError> {
+pub(in crate::arch) fn line(
+    line: IrqLine,
+    handler: IrqHandler,
+    argument: usize,
+) -> Result<(), IrqError> {
     let list = IO_APICS.lock();
     let found = list
         .iter()
@@ -289,7 +293,10 @@ pub(super) fn line(line: IrqLine, handler: IrqHandler, argument: usize) -> Resul
 }
 
 /// See [`crate::arch::Architecture::irq_message`] (Intel SDM vol. 3, section 11.11).
-pub(super) fn message(handler: IrqHandler, argument: usize) -> Result<MessageInterrupt, IrqError> {
+pub(in crate::arch) fn message(
+    handler: IrqHandler,
+    argument: usize,
+) -> Result<MessageInterrupt, IrqError> {
     let vector = new_vector()?;
     add_handler(vector, handler, argument)?;
     let destination = u64::from(BOOT_APIC_ID.load(Ordering::Relaxed) & 0xff) << 12;
@@ -331,7 +338,7 @@ pub(super) fn handle(vector: u8, frame: &mut Frame) {
 /// How a PCI function's interrupt pin (0 is INTA) reaches an I/O APIC. Without AML, two wirings
 /// are known: Q35's (ICH9 routes pins of slots below 25 to interrupts 20 to 23) and the PIIX's,
 /// where firmware has programmed the legacy number that the line register tells.
-pub(super) fn pci_line(bus: u8, slot: u8, pin: u8, line_register: u8) -> Option<IrqLine> {
+pub(in crate::arch) fn pci_line(bus: u8, slot: u8, pin: u8, line_register: u8) -> Option<IrqLine> {
     let has_memory_configuration =
         acpi::platform().pci.iter().any(|host| host.configuration.is_some());
     if has_memory_configuration && bus == 0 {

@@ -10,8 +10,7 @@
 //! Everything but the direct map lies within 2 GiB, so code in any of it reaches any other
 //! by a 32-bit displacement.
 
-use crate::arch::image::{data_end, kernel_start, linker_symbols};
-use crate::arch::traits::PhysAddr;
+use crate::arch::image::linker_symbols;
 
 /// Levels of page tables.
 pub(in crate::arch) const LEVELS: u32 = 4;
@@ -20,7 +19,7 @@ pub(in crate::arch) const USER_START: usize = 0x1000;
 /// The last page below 2^47 stays free: SYSCALL there would return to a non-canonical address.
 pub(in crate::arch) const USER_END: usize = 0x7fff_ffff_f000;
 pub(in crate::arch) const DIRECT_MAP: usize = 0xffff_8000_0000_0000;
-const DIRECT_MAP_END: usize = DIRECT_MAP + (64 << 40);
+pub(in crate::arch) const DIRECT_MAP_END: usize = DIRECT_MAP + (64 << 40);
 pub(in crate::arch) const KERNEL_BASE: usize = 0xffff_ffff_8000_0000;
 pub(in crate::arch) const KERNEL_MAP_START: usize = 0xffff_ffff_a000_0000;
 pub(in crate::arch) const KERNEL_MAP_END: usize = 0xffff_ffff_e000_0000;
@@ -35,15 +34,4 @@ linker_symbols! {
 /// The physical address of a byte of the kernel image.
 pub(in crate::arch) fn image_to_phys(address: usize) -> u64 {
     (address - KERNEL_BASE) as u64
-}
-
-/// See [`crate::arch::Architecture::dma_address`].
-pub(in crate::arch) fn dma_address(address: usize) -> Option<PhysAddr> {
-    if (DIRECT_MAP..DIRECT_MAP_END).contains(&address) {
-        Some(PhysAddr((address - DIRECT_MAP) as u64))
-    } else if (kernel_start()..data_end()).contains(&address) {
-        Some(PhysAddr(image_to_phys(address)))
-    } else {
-        None
-    }
 }

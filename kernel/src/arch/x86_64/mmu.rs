@@ -66,6 +66,10 @@ pub(in crate::arch) fn published() {}
 #[inline]
 pub(in crate::arch) fn mapped_kernel() {}
 
+/// See [`crate::arch::Architecture::synchronise_code`].
+#[inline]
+pub(in crate::arch) fn synchronise_code() {}
+
 /// A page is about to be mapped to be executed: nothing to be done here.
 #[inline]
 pub(in crate::arch) fn prepare_code(_frame: u64) {}

@@ -1,414 +1,60 @@
 //! x86_64: a PC with ACPI, local APIC and a 64-bit CPU.
 //!
-//! One file per noun; this one ties them to the contract ([`Architecture`]).
+//! One file per noun. The contract ([`Architecture`]) finds what it needs in them
+//! (`implementation.rs`).
+//!
+//! [`Architecture`]: crate::arch::Architecture
 
 mod acpi;
 mod asm;
 mod boot;
-mod bpf;
-mod console;
-mod context;
-mod cpu;
+pub(in crate::arch) mod bpf;
+pub(in crate::arch) mod console;
+pub(in crate::arch) mod context;
+pub(in crate::arch) mod cpu;
 mod entry;
-mod frame;
-mod irq;
+pub(in crate::arch) mod frame;
+pub(in crate::arch) mod irq;
 pub(in crate::arch) mod layout;
+pub(in crate::arch) mod mask;
 pub(in crate::arch) mod mmu;
+pub(in crate::arch) mod platform;
 mod port;
-mod power;
-mod protection;
-mod signal;
-mod smp;
+pub(in crate::arch) mod power;
+pub(in crate::arch) mod protection;
+pub(in crate::arch) mod signal;
+pub(in crate::arch) mod smp;
 pub(in crate::arch) mod stack;
-mod syscall;
-mod timer;
+pub(in crate::arch) mod syscall;
+pub(in crate::arch) mod timer;
 mod trap;
 pub(in crate::arch) mod user;
-
-use alloc::sync::Arc;
-use core::arch::asm;
-
-use kernel_bpf::interpreter::LoadError;
-use kernel_bpf::jit::Compiled;
-use kernel_bpf::jit::memory::CodeMemory;
-use kernel_bpf::map::Map;
-use kernel_bpf::program::Program;
-use kernel_bpf::verifier::Verified;
-use kernel_sync::IrqState;
 
 pub(in crate::arch) use cpu::guard_pages;
 pub(in crate::arch) use entry::Entry;
 
-use super::traits::{
-    Architecture, BootInfo, CacheMode, CpuStart, IrqError, IrqHandler, IrqLine, MapError,
-    MessageInterrupt, PciHost, PhysAddr, Protection, SignalCall, SignalStack, VirtioRegisters,
-};
-use super::{call_chain, image, paging, secondary, table};
+pub(in crate::arch) use super::paging::init as init_paging;
+use super::traits::BootInfo;
 
 /// The x86_64 machine.
 #[derive(Debug)]
 pub struct X86_64;
 
-/// RFLAGS.IF.
-const INTERRUPT_FLAG: usize = 1 << 9;
+/// See [`crate::arch::Architecture::NAME`].
+pub(in crate::arch) const NAME: &str = "x86_64";
+/// EM_X86_64.
+pub(in crate::arch) const ELF_MACHINE: u16 = 62;
 
-#[inline]
-fn irq_enable() {
-    // The memory clobber keeps accesses on their side.
-    // SAFETY: the kernel is ready for interrupts as soon as `init_cpu` has run.
-    unsafe { asm!("sti", options(nostack)) };
+/// See [`crate::arch::Architecture::init_cpu`].
+pub(in crate::arch) fn init_cpu() {
+    cpu::init();
+    trap::create_idt();
 }
 
-#[inline]
-fn irq_disable() {
-    // SAFETY: always sound.
-    unsafe { asm!("cli", options(nostack)) };
-}
-
-#[inline]
-fn flags() -> usize {
-    let flags;
-    // SAFETY: reads the flags through the stack.
-    unsafe { asm!("pushfq", "pop {}", out(reg) flags, options(preserves_flags)) };
-    flags
-}
-
-impl Architecture for X86_64 {
-    const NAME: &'static str = "x86_64";
-    /// EM_X86_64.
-    const ELF_MACHINE: u16 = 62;
-    const SIGNAL_RETURN: &'static [u8] = &[];
-    const USER_START: usize = layout::USER_START;
-    const USER_END: usize = layout::USER_END;
-    const DIRECT_MAP: usize = layout::DIRECT_MAP;
-    const KERNEL_MAP_START: usize = layout::KERNEL_MAP_START;
-    const KERNEL_MAP_END: usize = layout::KERNEL_MAP_END;
-
-    type Frame = frame::Frame;
-    type Table = table::Table;
-    type Context = context::Context;
-    type FpState = context::FpState;
-
-    fn init_cpu() {
-        cpu::init();
-        trap::create_idt();
-    }
-
-    fn init_paging(boot: &'static BootInfo) {
-        paging::init(boot);
-    }
-
-    fn init_devices(boot: &'static BootInfo) {
-        acpi::init(boot.rsdp);
-        irq::init();
-        timer::init(boot.command_line);
-        smp::init();
-    }
-
-    fn cpus_found() -> usize {
-        smp::found()
-    }
-
-    #[inline]
-    fn cpus_online() -> usize {
-        secondary::online()
-    }
-
-    fn start_cpu(index: usize, start: CpuStart) -> bool {
-        smp::start(index, start)
-    }
-
-    fn interrupt_cpu(number: usize) {
-        smp::interrupt(number);
-    }
-
-    fn stop_others() {
-        smp::stop_others();
-    }
-
-    fn flush_kernel() {
-        smp::flush_kernel();
-    }
-
-    #[inline]
-    fn cpu_id() -> usize {
-        cpu::id()
-    }
-
-    #[inline]
-    fn cpu_local() -> *mut u8 {
-        cpu::local()
-    }
-
-    unsafe fn set_cpu_local(pointer: *mut u8) {
-        cpu::set_local(pointer);
-    }
-
-    #[inline]
-    fn irq_save() -> IrqState {
-        let state = IrqState(flags() & INTERRUPT_FLAG);
-        irq_disable();
-        state
-    }
-
-    #[inline]
-    fn irq_restore(state: IrqState) {
-        if state.0 != 0 {
-            irq_enable();
-        }
-    }
-
-    fn irqs_enabled() -> bool {
-        flags() & INTERRUPT_FLAG != 0
-    }
-
-    #[inline]
-    fn irq_enable() {
-        irq_enable();
-    }
-
-    #[inline]
-    fn irq_disable() {
-        irq_disable();
-    }
-
-    fn wait_for_interrupt() {
-        // SAFETY: `sti` takes effect after the next instruction, so no interrupt is lost
-        // between the two.
-        unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
-    }
-
-    #[inline]
-    fn relax() {
-        core::hint::spin_loop();
-    }
-
-    fn new_context(
-        stack_top: usize,
-        entry: extern "C" fn(usize) -> !,
-        argument: usize,
-    ) -> Self::Context {
-        context::new(stack_top, entry, argument)
-    }
-
-    #[inline]
-    unsafe fn switch(from: *mut Self::Context, to: *const Self::Context) {
-        // SAFETY: the caller's promise.
-        unsafe { context::switch(from, to) }
-    }
-
-    #[inline]
-    fn set_kernel_stack(top: usize) {
-        cpu::set_kernel_stack(top);
-    }
-
-    fn enter_user(frame: &Self::Frame) -> ! {
-        syscall::enter_user(frame)
-    }
-
-    #[inline]
-    fn save_fp(state: &mut Self::FpState) {
-        context::save_fp(state);
-    }
-
-    #[inline]
-    fn restore_fp(state: &Self::FpState) {
-        context::restore_fp(state);
-    }
-
-    fn push_signal_frame(
-        frame: &mut Self::Frame,
-        fp: &Self::FpState,
-        call: &SignalCall,
-        write: &mut dyn FnMut(usize, &[u8]) -> bool,
-    ) -> bool {
-        signal::push(frame, fp, call, write)
-    }
-
-    fn pop_signal_frame(
-        frame: &mut Self::Frame,
-        fp: &mut Self::FpState,
-        read: &mut dyn FnMut(usize, &mut [u8]) -> bool,
-    ) -> Option<(u64, SignalStack)> {
-        signal::pop(frame, fp, read)
-    }
-
-    fn hardware_capabilities() -> usize {
-        // Linux gives CPUID leaf 1, EDX.
-        core::arch::x86_64::__cpuid(1).edx as usize
-    }
-
-    #[inline]
-    fn thread_pointer() -> usize {
-        context::thread_pointer()
-    }
-
-    #[inline]
-    fn set_thread_pointer(value: usize) {
-        context::set_thread_pointer(value);
-    }
-
-    fn activate_kernel() {
-        table::activate_kernel();
-    }
-
-    fn map_kernel(
-        page: usize,
-        frame: PhysAddr,
-        protection: Protection,
-        cache: CacheMode,
-    ) -> Result<(), MapError> {
-        paging::map_kernel(page, frame, protection, cache)
-    }
-
-    fn unmap_kernel(page: usize) -> Option<PhysAddr> {
-        paging::unmap_kernel(page)
-    }
-
-    fn map_device(start: PhysAddr, length: usize) -> Result<usize, MapError> {
-        paging::map_device(start, length)
-    }
-
-    fn dma_address(address: usize) -> Option<PhysAddr> {
-        layout::dma_address(address)
-    }
-
-    #[inline]
-    unsafe fn copy_user(destination: usize, source: usize, length: usize) -> usize {
-        user::copy(destination, source, length)
-    }
-
-    #[inline]
-    fn clear_user(destination: usize, length: usize) -> usize {
-        user::clear(destination, length)
-    }
-
-    unsafe fn copy_nofault(destination: *mut u8, source: usize, length: usize) -> usize {
-        user::copy_nofault(destination as usize, source, length)
-    }
-
-    fn compile(
-        program: &Verified<Program<Arc<Map>>>,
-        memory: &'static dyn CodeMemory,
-        blind: Option<u64>,
-    ) -> Option<Result<Compiled, LoadError>> {
-        Some(bpf::compile(program, memory, blind))
-    }
-
-    #[inline]
-    fn now_ns() -> u64 {
-        timer::now_ns()
-    }
-
-    #[inline]
-    fn counter() -> u64 {
-        timer::counter()
-    }
-
-    fn counter_ns(ticks: u64) -> u64 {
-        timer::counter_ns(ticks)
-    }
-
-    fn boot_epoch_seconds() -> u64 {
-        timer::boot_epoch_seconds()
-    }
-
-    fn set_timer(deadline_ns: u64) {
-        timer::set(deadline_ns);
-    }
-
-    fn hardware_random() -> Option<u64> {
-        timer::hardware_random()
-    }
-
-    fn irq_line(line: IrqLine, handler: IrqHandler, argument: usize) -> Result<(), IrqError> {
-        irq::line(line, handler, argument)
-    }
-
-    fn irq_message(handler: IrqHandler, argument: usize) -> Result<MessageInterrupt, IrqError> {
-        irq::message(handler, argument)
-    }
-
-    fn pci_hosts() -> &'static [PciHost] {
-        &acpi::platform().pci
-    }
-
-    fn pci_port_read(bus: u8, device_function: u8, offset: u16) -> u32 {
-        port::pci_read(bus, device_function, offset)
-    }
-
-    fn pci_port_write(bus: u8, device_function: u8, offset: u16, value: u32) {
-        port::pci_write(bus, device_function, offset, value);
-    }
-
-    fn pci_line(bus: u8, slot: u8, pin: u8, line_register: u8) -> Option<IrqLine> {
-        irq::pci_line(bus, slot, pin, line_register)
-    }
-
-    fn virtio_registers() -> &'static [VirtioRegisters] {
-        // ACPI describes them in AML only; the command line names them.
-        &[]
-    }
-
-    fn console_write(bytes: &[u8]) {
-        console::DEVICE.write(bytes);
-    }
-
-    fn serial_line() -> Option<IrqLine> {
-        console::DEVICE.is_there().then(|| irq::isa_line(4))
-    }
-
-    #[inline]
-    fn serial_read() -> Option<u8> {
-        console::DEVICE.read()
-    }
-
-    #[inline]
-    fn serial_write(bytes: &[u8]) -> usize {
-        console::DEVICE.write_some(bytes)
-    }
-
-    fn serial_listen(input: bool, room: bool) {
-        console::DEVICE.listen(input, room);
-    }
-
-    #[inline]
-    fn serial_acknowledge() {
-        console::DEVICE.acknowledge();
-    }
-
-    fn kernel_symbols() -> &'static [u8] {
-        image::kernel_symbols()
-    }
-
-    const KERNEL_BASE: usize = layout::KERNEL_BASE;
-
-    fn check_protection() -> Result<(), usize> {
-        protection::check()
-    }
-
-    fn power_off(status: u8) -> ! {
-        power::off(status)
-    }
-
-    fn reboot() -> ! {
-        power::reset()
-    }
-
-    fn abort() -> ! {
-        power::abort()
-    }
-
-    fn user_frame(stack_top: usize) -> Option<Self::Frame> {
-        stack::user_frame(stack_top)
-    }
-
-    #[inline(always)]
-    fn backtrace(out: &mut [usize]) -> usize {
-        call_chain::backtrace(stack::frame_pointer(), out)
-    }
-
-    fn backtrace_from(frame_pointer: usize, out: &mut [usize]) -> usize {
-        call_chain::backtrace(frame_pointer, out)
-    }
+/// See [`crate::arch::Architecture::init_devices`].
+pub(in crate::arch) fn init_devices(boot: &BootInfo) {
+    acpi::init(boot.rsdp);
+    irq::init();
+    timer::init(boot.command_line);
+    smp::init();
 }

@@ -37,14 +37,14 @@ fn pci_address(bus: u8, device_function: u8, offset: u16) -> u32 {
 }
 
 /// Reads a PCI configuration register.
-pub(super) fn pci_read(bus: u8, device_function: u8, offset: u16) -> u32 {
+pub(in crate::arch) fn pci_read(bus: u8, device_function: u8, offset: u16) -> u32 {
     let _guard = CONFIGURATION.lock();
     outl(CONFIG_ADDRESS, pci_address(bus, device_function, offset));
     inl(CONFIG_DATA)
 }
 
 /// Writes a PCI configuration register.
-pub(super) fn pci_write(bus: u8, device_function: u8, offset: u16, value: u32) {
+pub(in crate::arch) fn pci_write(bus: u8, device_function: u8, offset: u16, value: u32) {
     let _guard = CONFIGURATION.lock();
     outl(CONFIG_ADDRESS, pci_address(bus, device_function, offset));
     outl(CONFIG_DATA, value);

@@ -23,7 +23,7 @@ pub(super) fn halt() -> ! {
 }
 
 /// Powers the machine off, with `status` as QEMU's.
-pub(super) fn off(status: u8) -> ! {
+pub(in crate::arch) fn off(status: u8) -> ! {
     super::smp::stop_others();
     up::before_end();
     outb(STATUS_PORT, status);
@@ -33,7 +33,7 @@ pub(super) fn off(status: u8) -> ! {
 }
 
 /// Ends QEMU as a panic does; elsewhere, stops so that the screen can be read.
-pub(super) fn abort() -> ! {
+pub(in crate::arch) fn abort() -> ! {
     outb(STATUS_PORT, PANIC_STATUS);
     outb(EXIT_PORT, PANIC_STATUS);
     halt()
@@ -41,7 +41,7 @@ pub(super) fn abort() -> ! {
 
 /// Resets the machine: ACPI's reset register, the keyboard controller, the reset port, and
 /// last a triple fault.
-pub(super) fn reset() -> ! {
+pub(in crate::arch) fn reset() -> ! {
     super::smp::stop_others();
     up::before_end();
     super::acpi::reset();

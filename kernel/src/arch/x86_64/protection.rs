@@ -64,7 +64,7 @@ fn walk(findings: &mut Findings, current: u64, level: u32, base: usize, writable
 }
 
 /// Runs the test; `Err` counts the violations, which are in the log.
-pub(super) fn check() -> Result<(), usize> {
+pub(in crate::arch) fn check() -> Result<(), usize> {
     let mut findings = Findings::default();
     walk(&mut findings, mmu::active(), 4, 0, true);
     let cr4 = Cr4::read();

@@ -10,6 +10,9 @@ use super::cpu::{USER_CODE, USER_DATA};
 use super::frame::Frame;
 use crate::arch::traits::{SignalCall, SignalStack, TrapFrame};
 
+/// See [`crate::arch::Architecture::SIGNAL_RETURN`].
+pub(in crate::arch) const RETURN: &[u8] = &[];
+
 /// Below the stack pointer a function may use this much without moving it (System V ABI for
 /// AMD64, 3.2.2).
 const RED_ZONE: usize = 128;
@@ -58,7 +61,7 @@ fn save(frame: &Frame) -> [usize; 18] {
 }
 
 /// See [`crate::arch::Architecture::push_signal_frame`].
-pub(super) fn push(
+pub(in crate::arch) fn push(
     frame: &mut Frame,
     fp: &FpState,
     call: &SignalCall,
@@ -98,7 +101,7 @@ pub(super) fn push(
 }
 
 /// See [`crate::arch::Architecture::pop_signal_frame`].
-pub(super) fn pop(
+pub(in crate::arch) fn pop(
     frame: &mut Frame,
     fp: &mut FpState,
     read: &mut dyn FnMut(usize, &mut [u8]) -> bool,

@@ -160,7 +160,7 @@ fn further_apic_id(index: usize) -> Option<u32> {
 }
 
 /// See [`crate::arch::Architecture::cpus_found`].
-pub(super) fn found() -> usize {
+pub(in crate::arch) fn found() -> usize {
     (1..).take_while(|&index| further_apic_id(index).is_some()).count() + 1
 }
 
@@ -201,7 +201,7 @@ fn prepare(page: u64, further: &'static Further) {
 }
 
 /// See [`crate::arch::Architecture::start_cpu`].
-pub(super) fn start(index: usize, start: CpuStart) -> bool {
+pub(in crate::arch) fn start(index: usize, start: CpuStart) -> bool {
     let page = TRAMPOLINE.load(Ordering::Relaxed);
     let (Some(id), Some(slot)) = (further_apic_id(index), APIC_IDS.get(start.number)) else {
         return false;
@@ -250,7 +250,7 @@ fn apic_id(number: usize) -> Option<u32> {
 }
 
 /// See [`crate::arch::Architecture::interrupt_cpu`].
-pub(super) fn interrupt(number: usize) {
+pub(in crate::arch) fn interrupt(number: usize) {
     if let Some(id) = apic_id(number) {
         irq::send(id, ASSERT | u32::from(irq::LOOK_VECTOR));
     }
@@ -261,7 +261,7 @@ static STOP: AtomicBool = AtomicBool::new(false);
 
 /// See [`crate::arch::Architecture::stop_others`]: by a non-maskable interrupt, so also those
 /// with interrupts off.
-pub(super) fn stop_others() {
+pub(in crate::arch) fn stop_others() {
     if secondary::online() > 1 {
         STOP.store(true, Ordering::SeqCst);
         irq::send(0, ALL_OTHERS | ASSERT | NMI);
@@ -317,7 +317,7 @@ pub(super) fn flush_others(cpus: u64) {
 }
 
 /// See [`crate::arch::Architecture::flush_kernel`].
-pub(super) fn flush_kernel() {
+pub(in crate::arch) fn flush_kernel() {
     let online = secondary::online();
     let irq = kernel_sync::irq::save();
     mmu::flush_all();

@@ -12,7 +12,7 @@ pub(in crate::arch) const FRAME_BELOW: usize = 0;
 
 /// This function's frame pointer, so its caller's, as it is inlined.
 #[inline(always)]
-pub(super) fn frame_pointer() -> usize {
+pub(in crate::arch) fn frame_pointer() -> usize {
     let pointer;
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, rbp", out(reg) pointer, options(nomem, nostack, preserves_flags)) };
@@ -22,7 +22,7 @@ pub(super) fn frame_pointer() -> usize {
 /// See [`crate::arch::Architecture::user_frame`]. `syscall` leaves a word free above the frame,
 /// interrupts do not; the code segment tells which of them it was, because what would be in its
 /// place, the flags, always has the interrupt flag.
-pub(super) fn user_frame(stack_top: usize) -> Option<Frame> {
+pub(in crate::arch) fn user_frame(stack_top: usize) -> Option<Frame> {
     for free in [0, size_of::<usize>()] {
         let mut frame = Frame::default();
         let size = size_of::<Frame>();

@@ -119,7 +119,7 @@ unsafe extern "C" {
 /// Runs one system call. Entered with interrupts on, returns with them off, ready to leave.
 extern "C" fn syscall_handler(frame: &mut Frame) {
     crate::syscall::dispatch_syscall(frame);
-    super::irq_disable();
+    super::mask::disable();
     up::return_to_user(frame);
 }
 
@@ -139,7 +139,7 @@ pub(super) fn interrupt_entry() -> usize {
 }
 
 /// Leaves the kernel with every register from `frame`.
-pub(super) fn enter_user(frame: &Frame) -> ! {
+pub(in crate::arch) fn enter_user(frame: &Frame) -> ! {
     debug_assert!(frame.cs == cpu::USER_CODE as usize);
     // SAFETY: the frame is a complete one for user mode; interrupts are off, so nobody uses
     // the stack that is left behind.

@@ -55,7 +55,7 @@ fn scale(ticks: u64, factor: u64) -> u64 {
 
 /// See [`crate::arch::Architecture::now_ns`].
 #[inline]
-pub(super) fn now_ns() -> u64 {
+pub(in crate::arch) fn now_ns() -> u64 {
     let ticks = match CLOCK.load(Ordering::Relaxed) {
         0 => tsc(),
         // SAFETY: the HPET's main counter, mapped by `init` and never unmapped.
@@ -68,12 +68,12 @@ pub(super) fn now_ns() -> u64 {
 /// See [`crate::arch::Architecture::counter`]: the TSC, also where it is not the clock. On a CPU
 /// on which its rate changes, the lengths are approximate.
 #[inline]
-pub(super) fn counter() -> u64 {
+pub(in crate::arch) fn counter() -> u64 {
     tsc()
 }
 
 /// See [`crate::arch::Architecture::counter_ns`].
-pub(super) fn counter_ns(ticks: u64) -> u64 {
+pub(in crate::arch) fn counter_ns(ticks: u64) -> u64 {
     scale(ticks, TSC_FACTOR.load(Ordering::Relaxed))
 }
 
@@ -270,7 +270,7 @@ pub(super) fn init_this_cpu() {
 }
 
 /// See [`crate::arch::Architecture::set_timer`].
-pub(super) fn set(deadline_ns: u64) {
+pub(in crate::arch) fn set(deadline_ns: u64) {
     if TSC_DEADLINE.load(Ordering::Relaxed) {
         let ticks = match deadline_ns {
             // 0 disarms.
@@ -293,7 +293,7 @@ pub(super) fn set(deadline_ns: u64) {
 }
 
 /// See [`crate::arch::Architecture::boot_epoch_seconds`].
-pub(super) fn boot_epoch_seconds() -> u64 {
+pub(in crate::arch) fn boot_epoch_seconds() -> u64 {
     EPOCH.load(Ordering::Relaxed).max(0) as u64
 }
 
@@ -341,7 +341,7 @@ fn read_date() -> i64 {
 }
 
 /// See [`crate::arch::Architecture::hardware_random`].
-pub(super) fn hardware_random() -> Option<u64> {
+pub(in crate::arch) fn hardware_random() -> Option<u64> {
     let (mut value, mut good): (u64, u8);
     for _ in 0..10 {
         // SAFETY: the CPU has the instruction; it writes a register and the carry flag.

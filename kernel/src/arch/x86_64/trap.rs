@@ -309,9 +309,9 @@ fn user_exception(frame: &mut Frame, vector: u8, error: u64) {
         NMI => return non_maskable(),
         _ => up::fatal_exception(frame, exception_name(vector), error, None),
     };
-    super::irq_enable();
+    super::mask::enable();
     up::handle_user_fault(frame, fault);
-    super::irq_disable();
+    super::mask::disable();
 }
 
 /// An exception in the kernel: an expected one of a user copy, or a bug.
@@ -325,10 +325,10 @@ fn kernel_exception(frame: &mut Frame, vector: u8, error: u64) {
                 let access = page_fault_access(PageFaultErrorCode::from_bits_truncate(error));
                 let irqs_were_on = frame.rflags & 1 << 9 != 0;
                 if irqs_were_on {
-                    super::irq_enable();
+                    super::mask::enable();
                 }
                 let resolved = up::resolve_kernel_access(address, access);
-                super::irq_disable();
+                super::mask::disable();
                 if resolved {
                     return;
                 }
@@ -359,5 +359,5 @@ fn kernel_exception(frame: &mut Frame, vector: u8, error: u64) {
 /// failed.
 fn non_maskable() {
     super::smp::stop_if_told();
-    super::console::DEVICE.write(b"Lemma: non-maskable interrupt, reason unknown\r\n");
+    super::console::write(b"Lemma: non-maskable interrupt, reason unknown\r\n");
 }
