@@ -12,14 +12,14 @@ use kernel_bpf::verifier::Verified;
 use kernel_sync::IrqState;
 
 use super::machine::{
-    self, bpf, console, context, cpu, frame, irq, layout, mask, mmu, platform, power, protection,
-    signal, smp, stack, syscall, timer, user,
+    self, bpf, console, context, cpu, frame, irq, layout, mask, mmu, platform, power, signal, smp,
+    stack, syscall, timer, user,
 };
 use super::traits::{
     Architecture, BootInfo, CacheMode, CpuStart, IrqError, IrqHandler, IrqLine, MapError,
     MessageInterrupt, PciHost, PhysAddr, Protection, SignalCall, SignalStack, VirtioRegisters,
 };
-use super::{Arch, call_chain, image, paging, secondary, table};
+use super::{Arch, call_chain, image, paging, protection, secondary, table};
 
 impl Architecture for Arch {
     const NAME: &'static str = machine::NAME;

@@ -9,7 +9,8 @@
 //! What the machines do alike stands in files beside this one, over what each says of itself in
 //! its folder: the kernel's page tables ([`paging`]) and users' ([`table`]), the parts of the
 //! image ([`image`]), instructions that may fault ([`fixup`]), who called whom ([`call_chain`]),
-//! what the boot loader passed ([`boot_info`]), calling further CPUs ([`secondary`]).
+//! what the boot loader passed ([`boot_info`]), calling further CPUs ([`secondary`]), and the test of
+//! what protects the kernel ([`protection`]).
 //! Machines with a device tree share how it is read ([`device_tree`]), who handles their
 //! interrupts ([`handlers`]), where their flat image is ([`flat_image`]), how QEMU is told of the
 //! end ([`semihosting`]), and how a counter's ticks become time ([`ticks`]); a serial port that
@@ -30,6 +31,7 @@ mod implementation;
 #[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
 mod ns16550;
 mod paging;
+mod protection;
 mod secondary;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod semihosting;

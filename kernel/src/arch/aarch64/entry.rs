@@ -142,6 +142,18 @@ impl Entry {
         Ok(Self::new(frame.0, flags))
     }
 
+    /// Of a page of the kernel's half: what the kernel may do there; `USER` if users may do
+    /// anything there.
+    pub(in crate::arch) fn kernel_rights(self) -> Protection {
+        let flags = self.flags();
+        let mut rights = Protection::READ;
+        rights.set(Protection::WRITE, !flags.contains(Flags::READ_ONLY));
+        rights.set(Protection::EXECUTE, !flags.contains(Flags::PRIVILEGED_NO_EXECUTE));
+        let users = flags.contains(Flags::USER) || !flags.contains(Flags::USER_NO_EXECUTE);
+        rights.set(Protection::USER, users);
+        rights
+    }
+
     /// What the entry says, in neutral words.
     pub(in crate::arch) fn mapping(self) -> Option<Mapping> {
         if !self.is_used() {

@@ -130,6 +130,17 @@ impl Entry {
         Ok(Self::new(frame.0, flags))
     }
 
+    /// Of a page of the kernel's half: what the kernel may do there; `USER` if users may do
+    /// anything there.
+    pub(in crate::arch) fn kernel_rights(self) -> Protection {
+        let flags = self.flags();
+        let mut rights = Protection::READ;
+        rights.set(Protection::WRITE, flags.contains(Flags::WRITABLE));
+        rights.set(Protection::EXECUTE, !flags.contains(Flags::NO_EXECUTE));
+        rights.set(Protection::USER, flags.contains(Flags::USER));
+        rights
+    }
+
     /// What the entry says, in neutral words.
     pub(in crate::arch) fn mapping(self) -> Option<Mapping> {
         if !self.is_used() {
