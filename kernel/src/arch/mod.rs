@@ -7,8 +7,8 @@
 //! in [`up`].
 //!
 //! What the machines do alike stands in files beside this one, over what each says of itself in
-//! its folder: the kernel's page tables ([`paging`]) and users' ([`table`]), the parts of the
-//! image ([`image`]), instructions that may fault ([`fixup`]), who called whom ([`call_chain`]),
+//! its folder: the kernel's page tables ([`paging`]) and users' ([`table`]), their entries
+//! ([`page_entry`]), the parts of the image ([`image`]), instructions that may fault ([`fixup`]), who called whom ([`call_chain`]),
 //! what the boot loader passed ([`boot_info`]), calling further CPUs ([`secondary`]), and the test of
 //! what protects the kernel ([`protection`]).
 //! Machines with a device tree share how it is read ([`device_tree`]), who handles their
@@ -30,6 +30,7 @@ mod image;
 mod implementation;
 #[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
 mod ns16550;
+mod page_entry;
 mod paging;
 mod protection;
 mod secondary;

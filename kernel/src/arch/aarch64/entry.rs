@@ -1,7 +1,7 @@
 //! Page-table entries (Arm Architecture Reference Manual, D8.3: VMSAv8-64 descriptors, 4 KiB
 //! granule).
 
-use crate::arch::traits::{CacheMode, MapError, Mapping, PhysAddr, Protection};
+use crate::arch::traits::{CacheMode, PhysAddr, Protection};
 
 bitflags::bitflags! {
     /// The bits of an entry beside the address.
@@ -90,24 +90,23 @@ impl Entry {
         self.0 & (Flags::VALID.bits() | Flags::TABLE.bits()) == Flags::VALID.bits()
     }
 
-    /// A user page.
-    pub(in crate::arch) fn user(frame: PhysAddr, protection: Protection) -> Result<Self, MapError> {
-        if protection.contains(Protection::WRITE | Protection::EXECUTE) {
-            return Err(MapError::WriteAndExecute);
-        }
+    /// A user page; not `accessible`: for nobody.
+    pub(in crate::arch) fn user_page(
+        frame: PhysAddr,
+        protection: Protection,
+        accessible: bool,
+    ) -> Self {
         let mut flags = Flags::TABLE
             | Flags::INNER_SHAREABLE
             | Flags::ACCESSED
             | Flags::NOT_GLOBAL
             | Flags::PRIVILEGED_NO_EXECUTE;
-        let any = Protection::READ | Protection::WRITE | Protection::EXECUTE;
-        let accessible = protection.intersects(any);
         flags.set(Flags::VALID, accessible);
         flags.set(Flags::NO_ACCESS, !accessible);
         flags.set(Flags::USER, protection.contains(Protection::USER));
         flags.set(Flags::READ_ONLY, !protection.contains(Protection::WRITE));
         flags.set(Flags::USER_NO_EXECUTE, !protection.contains(Protection::EXECUTE));
-        Ok(Self::new(frame.0, flags))
+        Self::new(frame.0, flags)
     }
 
     /// An inner entry of the kernel's half.
@@ -121,25 +120,30 @@ impl Entry {
     }
 
     /// A page of the kernel's, or a block.
-    pub(in crate::arch) fn kernel(
+    pub(in crate::arch) fn kernel_page(
         frame: PhysAddr,
         protection: Protection,
         cache: CacheMode,
         huge: bool,
-    ) -> Result<Self, MapError> {
-        if protection.contains(Protection::WRITE | Protection::EXECUTE) {
-            return Err(MapError::WriteAndExecute);
-        }
-        if protection.contains(Protection::USER) {
-            return Err(MapError::BadAddress);
-        }
+    ) -> Self {
         let mut flags = Flags::VALID | Flags::ACCESSED | Flags::USER_NO_EXECUTE;
         flags.set(Flags::TABLE, !huge);
         flags.set(Flags::DEVICE, cache == CacheMode::Device);
         flags.set(Flags::INNER_SHAREABLE, cache == CacheMode::Normal);
         flags.set(Flags::READ_ONLY, !protection.contains(Protection::WRITE));
         flags.set(Flags::PRIVILEGED_NO_EXECUTE, !protection.contains(Protection::EXECUTE));
-        Ok(Self::new(frame.0, flags))
+        Self::new(frame.0, flags)
+    }
+
+    /// Of a user page that is present: what users may do there.
+    #[inline]
+    pub(in crate::arch) fn user_rights(self) -> Protection {
+        let flags = self.flags();
+        let mut rights = Protection::READ;
+        rights.set(Protection::WRITE, !flags.contains(Flags::READ_ONLY));
+        rights.set(Protection::EXECUTE, !flags.contains(Flags::USER_NO_EXECUTE));
+        rights.set(Protection::USER, flags.contains(Flags::USER));
+        rights
     }
 
     /// Of a page of the kernel's half: what the kernel may do there; `USER` if users may do
@@ -152,23 +156,5 @@ impl Entry {
         let users = flags.contains(Flags::USER) || !flags.contains(Flags::USER_NO_EXECUTE);
         rights.set(Protection::USER, users);
         rights
-    }
-
-    /// What the entry says, in neutral words.
-    pub(in crate::arch) fn mapping(self) -> Option<Mapping> {
-        if !self.is_used() {
-            return None;
-        }
-        let flags = self.flags();
-        let mut protection = Protection::empty();
-        if self.is_present() {
-            protection |= Protection::READ;
-            protection.set(Protection::WRITE, !flags.contains(Flags::READ_ONLY));
-            protection.set(Protection::EXECUTE, !flags.contains(Flags::USER_NO_EXECUTE));
-            protection.set(Protection::USER, flags.contains(Flags::USER));
-        } else {
-            protection |= Protection::USER;
-        }
-        Some(Mapping { frame: PhysAddr(self.frame()), protection })
     }
 }

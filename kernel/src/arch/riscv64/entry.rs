@@ -1,6 +1,6 @@
 //! Page-table entries (RISC-V Privileged Architecture, 12.4: Sv39).
 
-use crate::arch::traits::{CacheMode, MapError, Mapping, PhysAddr, Protection};
+use crate::arch::traits::{CacheMode, PhysAddr, Protection};
 use crate::arch::up;
 
 bitflags::bitflags! {
@@ -77,20 +77,20 @@ impl Entry {
         self.is_present() && self.0 & LEAF != 0
     }
 
-    /// A user page.
-    pub(in crate::arch) fn user(frame: PhysAddr, protection: Protection) -> Result<Self, MapError> {
-        if protection.contains(Protection::WRITE | Protection::EXECUTE) {
-            return Err(MapError::WriteAndExecute);
-        }
-        let any = Protection::READ | Protection::WRITE | Protection::EXECUTE;
-        if !protection.intersects(any) {
-            return Ok(Self::new(frame.0, Flags::NO_ACCESS));
+    /// A user page; not `accessible`: for nobody.
+    pub(in crate::arch) fn user_page(
+        frame: PhysAddr,
+        protection: Protection,
+        accessible: bool,
+    ) -> Self {
+        if !accessible {
+            return Self::new(frame.0, Flags::NO_ACCESS);
         }
         let mut flags = Flags::VALID | Flags::READ | Flags::ACCESSED;
         flags.set(Flags::USER, protection.contains(Protection::USER));
         flags.set(Flags::WRITE | Flags::DIRTY, protection.contains(Protection::WRITE));
         flags.set(Flags::EXECUTE, protection.contains(Protection::EXECUTE));
-        Ok(Self::new(frame.0, flags))
+        Self::new(frame.0, flags)
     }
 
     /// An inner entry of the kernel's half.
@@ -105,27 +105,21 @@ impl Entry {
 
     /// A page of the kernel's, or a large one. How memory is cached, its address alone decides
     /// (physical memory attributes, 3.6).
-    pub(in crate::arch) fn kernel(
+    pub(in crate::arch) fn kernel_page(
         frame: PhysAddr,
         protection: Protection,
         _cache: CacheMode,
         _huge: bool,
-    ) -> Result<Self, MapError> {
-        if protection.contains(Protection::WRITE | Protection::EXECUTE) {
-            return Err(MapError::WriteAndExecute);
-        }
-        if protection.contains(Protection::USER) {
-            return Err(MapError::BadAddress);
-        }
+    ) -> Self {
         let mut flags = Flags::VALID | Flags::READ | Flags::ACCESSED | Flags::GLOBAL;
         flags.set(Flags::WRITE | Flags::DIRTY, protection.contains(Protection::WRITE));
         flags.set(Flags::EXECUTE, protection.contains(Protection::EXECUTE));
-        Ok(Self::new(frame.0, flags))
+        Self::new(frame.0, flags)
     }
 
-    /// Of a page of the kernel's half: what the kernel may do there; `USER` if users may do
-    /// anything there.
-    pub(in crate::arch) fn kernel_rights(self) -> Protection {
+    /// Of a user page that is present: what users may do there.
+    #[inline]
+    pub(in crate::arch) fn user_rights(self) -> Protection {
         let flags = self.flags();
         let mut rights = Protection::READ;
         rights.set(Protection::WRITE, flags.contains(Flags::WRITE));
@@ -134,21 +128,9 @@ impl Entry {
         rights
     }
 
-    /// What the entry says, in neutral words.
-    pub(in crate::arch) fn mapping(self) -> Option<Mapping> {
-        if !self.is_used() {
-            return None;
-        }
-        let flags = self.flags();
-        let mut protection = Protection::empty();
-        if self.is_present() {
-            protection |= Protection::READ;
-            protection.set(Protection::WRITE, flags.contains(Flags::WRITE));
-            protection.set(Protection::EXECUTE, flags.contains(Flags::EXECUTE));
-            protection.set(Protection::USER, flags.contains(Flags::USER));
-        } else {
-            protection |= Protection::USER;
-        }
-        Some(Mapping { frame: PhysAddr(self.frame()), protection })
+    /// Of a page of the kernel's half: what the kernel may do there; `USER` if users may do
+    /// anything there.
+    pub(in crate::arch) fn kernel_rights(self) -> Protection {
+        self.user_rights()
     }
 }

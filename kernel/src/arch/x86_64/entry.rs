@@ -1,6 +1,6 @@
 //! Page-table entries (Intel SDM vol. 3, section 4.5).
 
-use crate::arch::traits::{CacheMode, MapError, Mapping, PhysAddr, Protection};
+use crate::arch::traits::{CacheMode, PhysAddr, Protection};
 
 bitflags::bitflags! {
     /// The bits of an entry beside the address.
@@ -80,20 +80,20 @@ impl Entry {
         self.0 & Flags::HUGE.bits() != 0
     }
 
-    /// A user page.
-    pub(in crate::arch) fn user(frame: PhysAddr, protection: Protection) -> Result<Self, MapError> {
-        if protection.contains(Protection::WRITE | Protection::EXECUTE) {
-            return Err(MapError::WriteAndExecute);
-        }
-        let any = Protection::READ | Protection::WRITE | Protection::EXECUTE;
-        if !protection.intersects(any) {
-            return Ok(Self::new(frame.0, Flags::NO_ACCESS | Flags::NO_EXECUTE));
+    /// A user page; not `accessible`: for nobody.
+    pub(in crate::arch) fn user_page(
+        frame: PhysAddr,
+        protection: Protection,
+        accessible: bool,
+    ) -> Self {
+        if !accessible {
+            return Self::new(frame.0, Flags::NO_ACCESS | Flags::NO_EXECUTE);
         }
         let mut flags = Flags::PRESENT;
         flags.set(Flags::USER, protection.contains(Protection::USER));
         flags.set(Flags::WRITABLE, protection.contains(Protection::WRITE));
         flags.set(Flags::NO_EXECUTE, !protection.contains(Protection::EXECUTE));
-        Ok(Self::new(frame.0, flags))
+        Self::new(frame.0, flags)
     }
 
     /// An inner entry of the kernel's half.
@@ -107,18 +107,12 @@ impl Entry {
     }
 
     /// A page of the kernel's, or a large page.
-    pub(in crate::arch) fn kernel(
+    pub(in crate::arch) fn kernel_page(
         frame: PhysAddr,
         protection: Protection,
         cache: CacheMode,
         huge: bool,
-    ) -> Result<Self, MapError> {
-        if protection.contains(Protection::WRITE | Protection::EXECUTE) {
-            return Err(MapError::WriteAndExecute);
-        }
-        if protection.contains(Protection::USER) {
-            return Err(MapError::BadAddress);
-        }
+    ) -> Self {
         let mut flags = Flags::PRESENT | Flags::GLOBAL | Flags::ACCESSED | Flags::DIRTY;
         flags.set(Flags::HUGE, huge);
         flags.set(Flags::WRITABLE, protection.contains(Protection::WRITE));
@@ -127,12 +121,12 @@ impl Entry {
             // The page-attribute table's entry 3 is "uncacheable" after reset.
             flags |= Flags::NO_CACHE | Flags::WRITE_THROUGH;
         }
-        Ok(Self::new(frame.0, flags))
+        Self::new(frame.0, flags)
     }
 
-    /// Of a page of the kernel's half: what the kernel may do there; `USER` if users may do
-    /// anything there.
-    pub(in crate::arch) fn kernel_rights(self) -> Protection {
+    /// Of a user page that is present: what users may do there.
+    #[inline]
+    pub(in crate::arch) fn user_rights(self) -> Protection {
         let flags = self.flags();
         let mut rights = Protection::READ;
         rights.set(Protection::WRITE, flags.contains(Flags::WRITABLE));
@@ -141,21 +135,9 @@ impl Entry {
         rights
     }
 
-    /// What the entry says, in neutral words.
-    pub(in crate::arch) fn mapping(self) -> Option<Mapping> {
-        if !self.is_used() {
-            return None;
-        }
-        let flags = self.flags();
-        let mut protection = Protection::empty();
-        if self.is_present() {
-            protection |= Protection::READ;
-            protection.set(Protection::WRITE, flags.contains(Flags::WRITABLE));
-            protection.set(Protection::EXECUTE, !flags.contains(Flags::NO_EXECUTE));
-            protection.set(Protection::USER, flags.contains(Flags::USER));
-        } else {
-            protection |= Protection::USER;
-        }
-        Some(Mapping { frame: PhysAddr(self.frame()), protection })
+    /// Of a page of the kernel's half: what the kernel may do there; `USER` if users may do
+    /// anything there.
+    pub(in crate::arch) fn kernel_rights(self) -> Protection {
+        self.user_rights()
     }
 }
