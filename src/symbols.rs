@@ -95,42 +95,48 @@ pub fn bootable_image(linked: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Makes the image that is booted where the boot loader reads no ELF file: memory as it is at
-/// the start, from the first byte to the symbols, beginning with the header of Linux's boot
-/// protocol (AArch64's and RISC-V's are laid out alike), in which the image's length is filled
-/// in.
+/// the start, beginning with the header of Linux's boot protocol (AArch64's and RISC-V's are laid
+/// out alike), in which the length that the kernel takes in memory is filled in. The image is
+/// shorter: what is zero at the start and has no content in the file is left out, and the symbols
+/// have its place, from the next page on. The boot code moves them where they belong.
 pub fn flat_image(linked: &[u8]) -> Result<Vec<u8>> {
     const SIZE_FIELD: usize = 16;
     const MAGIC_FIELD: usize = 56;
     const MAGIC_NUMBERS: [&[u8; 4]; 2] = [b"ARM\x64", b"RSC\x05"];
-    let table = symbol_table(linked)?;
+    let mut table = symbol_table(linked)?;
+    // It is moved in steps of 16 bytes.
+    table.resize(table.len().next_multiple_of(16), 0);
     let segments: Vec<Segment> =
         read_segments(linked)?.into_iter().filter(|segment| segment.kind == PT_LOAD).collect();
     let base = segments.iter().map(|segment| segment.physical_address).min();
     let base = base.context("the kernel has no segments")?;
     let unfilled = unfilled();
     let mut image = Vec::new();
-    let mut filled = false;
+    let mut symbols = None;
     for segment in &segments {
-        let mut content = range(linked, segment.offset, segment.file_size)?;
+        let content = range(linked, segment.offset, segment.file_size)?;
         let start = usize::try_from(segment.physical_address - base)?;
         if content == unfilled {
-            filled = true;
-            content = &table;
+            symbols = Some(start);
+            continue;
         }
-        let end = start + content.len().max(usize::try_from(segment.memory_size)?);
-        image.resize(image.len().max(end), 0);
+        image.resize(image.len().max(start + content.len()), 0);
         put(&mut image, start, content)?;
     }
-    if !filled {
+    let Some(symbols) = symbols else {
         bail!("the kernel has no segment for its symbols (linker script)");
-    }
+    };
     let magic: [u8; 4] = array(&image, MAGIC_FIELD)?;
     if !MAGIC_NUMBERS.contains(&&magic) {
         bail!("the kernel does not begin with the header of an image");
     }
-    image.resize(image.len().next_multiple_of(PAGE), 0);
-    let length = image.len() as u64;
+    let length = (symbols + table.len()).next_multiple_of(PAGE) as u64;
     put(&mut image, SIZE_FIELD, &length.to_le_bytes())?;
+    image.resize(image.len().next_multiple_of(PAGE), 0);
+    if image.len() > symbols {
+        bail!("the kernel's symbols are not behind everything else (linker script)");
+    }
+    image.append(&mut table);
     Ok(image)
 }
 
@@ -350,20 +356,23 @@ mod tests {
     }
 
     #[test]
-    fn a_flat_image_is_memory_with_its_length_in_the_header() {
+    fn a_flat_image_is_memory_without_what_is_zero_and_its_length_in_the_header() {
         let mut text = vec![0; 0x1800];
         text[56..60].copy_from_slice(b"ARM\x64");
         let header = empty_header();
         let symbols = KERNEL_BASE + 0x4000;
         let file = elf(&[(PT_LOAD, KERNEL_BASE, &text), (PT_LOAD, symbols, &header)]);
         let image = flat_image(&file).unwrap();
-        assert_eq!(image.len(), 0x5000);
         assert_eq!(u64::from_le_bytes(array(&image, 16).unwrap()), 0x5000);
-        assert_eq!(&image[0x4000..0x4008], MAGIC);
-        assert_eq!(image[0x4008..0x4010], 20_u64.to_le_bytes());
+        // The symbols are in the next page, to be moved.
+        assert_eq!(image.len(), 0x2000 + 32);
+        assert_eq!(&image[0x2000..0x2008], MAGIC);
+        assert_eq!(image[0x2008..0x2010], 20_u64.to_le_bytes());
         let without_magic = elf(&[(PT_LOAD, KERNEL_BASE, b"code"), (PT_LOAD, symbols, &header)]);
         assert!(flat_image(&without_magic).is_err());
         assert!(flat_image(&elf(&[(PT_LOAD, KERNEL_BASE, &text)])).is_err());
+        let before = elf(&[(PT_LOAD, KERNEL_BASE + 0x5000, &text), (PT_LOAD, symbols, &header)]);
+        assert!(flat_image(&before).is_err());
     }
 
     #[test]

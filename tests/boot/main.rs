@@ -5,6 +5,7 @@
 mod bench;
 mod bpf;
 mod devices;
+mod embedded;
 mod files;
 mod guest;
 mod kernel;

@@ -1,12 +1,10 @@
-//! A session as a user has it: the prompt, exit statuses, pipes, both profiles, little
-//! memory, and the orchestrator's own program with its standard input and output.
+//! A session as a user has it: the prompt, exit statuses, pipes, and the orchestrator's own
+//! program with its standard input and output.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use crate::guest::{boot, boot_with};
-use lemma::build::Options;
-use lemma::compile::{KernelVariant, Profile};
+use crate::guest::boot;
 use lemma::qemu::Outcome;
 
 /// `cargo run` with these arguments and this standard input.
@@ -80,15 +78,6 @@ fn what_cannot_work_says_why() {
     ] {
         assert!(help.contains(option), "{option} is not in --help");
     }
-}
-
-#[test]
-fn the_embedded_profile_boots() {
-    let kernel = KernelVariant { profile: Profile::Embedded, ..KernelVariant::default() };
-    let mut guest = boot_with(Options { kernel, memory_mib: 32, ..Options::default() });
-    guest.prompt();
-    assert!(guest.succeed("ls /bin").contains("sh"));
-    guest.shut_down(0);
 }
 
 #[test]

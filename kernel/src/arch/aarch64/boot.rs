@@ -5,7 +5,7 @@
 //! at exception level 2 or 1, MMU off, with the device tree's address in x0. The trampoline
 //! comes down to level 1, builds boot page tables (the memory it runs in one to one, the image
 //! at the kernel's base, and of the direct map the gigabytes that hold image and device tree),
-//! turns the MMU on and calls [`aarch64_boot`], which reads the device tree.
+//! turns the MMU on, clears `.bss` and calls [`aarch64_boot`], which reads the device tree.
 //!
 //! The boot page tables are replaced by `paging.rs`; further CPUs come through them too (smp.rs).
 
@@ -152,7 +152,26 @@ boot_entry:
     isb
     ldr x2, =6f
     br x2
-6:  ldr x2, =boot_stack_top
+    // The symbols were loaded where `.bss` is: moves them behind it, the last bytes first.
+6:  adrp x2, __bss_start
+    adrp x3, __ksyms_start
+    ldr x4, [x2, #8]                    // how long they are
+    cbz x4, 8f                          // an ELF file was loaded: they are there
+    add x4, x4, #15
+    and x4, x4, #~15
+    add x5, x2, x4
+    add x6, x3, x4
+7:  ldp x7, x8, [x5, #-16]!
+    stp x7, x8, [x6, #-16]!
+    cmp x5, x2
+    b.ne 7b
+8:  .rept 4
+    stp xzr, xzr, [x2], #16
+    .endr
+    cmp x2, x3
+    b.lo 8b
+
+    ldr x2, =boot_stack_top
     mov sp, x2
     mov x29, xzr
     mov x30, xzr
@@ -209,7 +228,8 @@ boot_stack_guard:
     .global boot_stack_top
 boot_stack_top:
 
-    .section .bss.boot_tables, "aw", @nobits
+    // Not in `.bss`, which is cleared while they are in use.
+    .section .data.boot_tables, "aw"
     .balign 4096
     .global boot_low_l0
 boot_low_l0: .skip 4096

@@ -5,8 +5,8 @@
 //! start it: on one hart, whichever it is, in supervisor mode, address translation off, with the
 //! hart's number in a0 and the device tree's address in a1. The trampoline builds boot page
 //! tables (the memory it runs in one to one, the image at the kernel's base, and of the direct
-//! map the gigabytes that hold image and device tree), turns translation on and calls
-//! [`riscv_boot`], which reads the device tree.
+//! map the gigabytes that hold image and device tree), turns translation on, clears `.bss` and
+//! calls [`riscv_boot`], which reads the device tree.
 //!
 //! The boot page tables are replaced by `paging.rs`.
 
@@ -128,7 +128,27 @@ boot_entry:
     jr t1
     .balign 8
 3:  .quad 2f
-2:  lla sp, boot_stack_top
+    // The symbols were loaded where `.bss` is: moves them behind it, the last bytes first.
+2:  lla t0, __bss_start
+    lla t1, __ksyms_start
+    ld t2, 8(t0)                        // how long they are
+    addi t2, t2, 7
+    andi t2, t2, -8
+    add t3, t0, t2
+    add t4, t1, t2
+    beqz t2, 5f                         // an ELF file was loaded: they are there
+4:  addi t3, t3, -8
+    addi t4, t4, -8
+    ld t5, 0(t3)
+    sd t5, 0(t4)
+    bne t3, t0, 4b
+5:  .rept 8
+    sd zero, 0(t0)
+    addi t0, t0, 8
+    .endr
+    bltu t0, t1, 5b
+
+    lla sp, boot_stack_top
     mv a0, s0
     mv a1, s1
     mv a2, s2
@@ -147,7 +167,8 @@ boot_stack_guard:
     .global boot_stack_top
 boot_stack_top:
 
-    .section .bss.boot_tables, "aw", @nobits
+    // Not in `.bss`, which is cleared while they are in use.
+    .section .data.boot_tables, "aw"
     .balign 4096
     .global boot_root
 boot_root: .skip 4096

@@ -1,0 +1,58 @@
+//! The embedded profile keeps to what a small machine has.
+
+use std::fs;
+
+use lemma::build::Options;
+use lemma::compile::{self, KernelVariant, Profile};
+use lemma::machine::Arch;
+use lemma::qemu::Outcome;
+use lemma::workspace::Workspace;
+use object::Endianness;
+use object::elf::PT_LOAD;
+use object::read::elf::{ElfFile64, ProgramHeader};
+
+use crate::guest::{boot_with, on_each_architecture};
+
+on_each_architecture!(the_kernel_is_below_2_mib, programs_run_in_16_mib, its_panic_names_functions);
+
+fn kernel() -> KernelVariant {
+    KernelVariant { profile: Profile::Embedded, ..KernelVariant::default() }
+}
+
+fn options(arch: Arch) -> Options {
+    Options { arch, kernel: kernel(), memory_mib: 16, ..Options::default() }
+}
+
+/// What is booted, symbols included; and what the linker has made of code and data.
+fn the_kernel_is_below_2_mib(arch: Arch) {
+    const LIMIT: u64 = 2 << 20;
+    let workspace = Workspace::locate().unwrap();
+    let built = compile::kernel(&workspace, arch, kernel()).unwrap();
+    let image = built.image.metadata().unwrap().len();
+    let linked = fs::read(&built.linked).unwrap();
+    let linked = ElfFile64::<Endianness>::parse(&*linked).unwrap();
+    let endian = linked.endian();
+    let loaded = linked.elf_program_headers().iter();
+    let loaded = loaded.filter(|header| header.p_type(endian) == PT_LOAD);
+    let loaded: u64 = loaded.map(|header| header.p_filesz(endian)).sum();
+    assert!(image < LIMIT && loaded < LIMIT, "image: {image} bytes, loaded: {loaded} bytes");
+    assert!(loaded > 0 && image > loaded, "image: {image} bytes, loaded: {loaded} bytes");
+}
+
+fn programs_run_in_16_mib(arch: Arch) {
+    let mut guest = boot_with(options(arch));
+    let banner = guest.prompt();
+    assert!(banner.contains("syscount has counted"), "no program at work in: {banner}");
+    let list = guest.succeed("bpf list");
+    assert!(list.contains("syscount") && list.contains("sys_enter"), "{list}");
+    assert!(guest.succeed("ls /bin | cat").contains("usertests"));
+    guest.shut_down(0);
+}
+
+fn its_panic_names_functions(arch: Arch) {
+    let append = vec!["selftest=panic".to_owned()];
+    let console = boot_with(Options { append, ..options(arch) }).finish(&Outcome::Panicked);
+    for words in ["KERNEL PANIC", "selftest.rs", "backtrace:", "kernel::init+0x", "kernel_main+"] {
+        assert!(console.contains(words), "no {words:?} in:\n{console}");
+    }
+}
