@@ -73,13 +73,26 @@ fn uefi_boots_the_medium() {
 }
 
 #[test]
-fn u_boot_boots_the_medium() {
-    let (firmware, attached) = (Firmware::UBoot, Attached::Disk);
-    let mut guest = boot_medium(Arch::Aarch64, firmware, attached, Options::default());
-    guest.session.send("exit 3\n").unwrap();
-    guest.finish(&Outcome::Exited(3));
+fn u_boot_boots_the_medium_on_aarch64() {
     // With a level for hypervisors, at which U-Boot starts the kernel.
     let machine = vec!["virtualization=on".to_owned(), "gic-version=3".to_owned()];
-    let options = Options { machine, ..bare() };
-    restart_and_power_off(boot_medium(Arch::Aarch64, firmware, attached, options));
+    u_boot_boots_the_medium(Arch::Aarch64, Options { machine, ..bare() });
+}
+
+#[test]
+fn u_boot_boots_the_medium_on_riscv64() {
+    // Whichever CPU firmware starts U-Boot on; the others wait for the kernel.
+    u_boot_boots_the_medium(Arch::Riscv64, Options { cpus: 4, ..bare() });
+}
+
+/// On QEMU's machine as it is, and on a bare one.
+fn u_boot_boots_the_medium(arch: Arch, bare: Options) {
+    let (firmware, attached) = (Firmware::UBoot, Attached::Disk);
+    let mut guest = boot_medium(arch, firmware, attached, Options::default());
+    guest.session.send("exit 3\n").unwrap();
+    guest.finish(&Outcome::Exited(3));
+    let lines = bare.cpus + 1;
+    let mut guest = boot_medium(arch, firmware, attached, bare);
+    assert_eq!(guest.succeed("grep -c cpu /proc/stat").trim(), lines.to_string());
+    restart_and_power_off(guest);
 }
