@@ -4,6 +4,7 @@ mod create;
 mod holders;
 mod keyless;
 mod lru;
+mod readers;
 mod trie;
 mod values;
 
@@ -12,11 +13,8 @@ use crate::memory::PAGE_SIZE;
 use crate::profile::{CloudProfile, EmbeddedProfile, PhysicalProfile};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 const ANY: u64 = 0;
 const NOEXIST: u64 = 1;
@@ -285,55 +283,6 @@ fn the_quick_lookup_finds_what_the_general_one_finds() {
             }
         }
     }
-}
-
-#[test]
-fn readers_never_see_half_an_update_nor_a_stranger() {
-    let environment = environment(1);
-    environment.epoch.online(1);
-    let map = Arc::new(
-        Map::create::<CloudProfile>(def(MapType::Hash, 8, 32, 16, 0), &environment).unwrap(),
-    );
-    let stop = Arc::new(AtomicBool::new(false));
-    let writer = {
-        let (map, stop) = (Arc::clone(&map), Arc::clone(&stop));
-        thread::spawn(move || {
-            let mut round = 0u64;
-            while !stop.load(Ordering::Relaxed) {
-                for key in 0..8u64 {
-                    // A value names its key in each word, and a round.
-                    let word = (key << 32 | round & 0xffff_ffff).to_ne_bytes();
-                    let _ = map.update(&key.to_ne_bytes(), &word.repeat(4), ANY);
-                    if round % 3 == key % 3 {
-                        let _ = map.delete(&key.to_ne_bytes());
-                    }
-                    environment.epoch.quiesce(0);
-                }
-                round += 1;
-                // Gives the reader's quiescent states a chance on few CPUs.
-                thread::yield_now();
-            }
-        })
-    };
-    let mut found = 0;
-    let mut torn = 0;
-    let mut value = [0; 32];
-    for round in 0..200_000u64 {
-        let key = round % 8;
-        if map.lookup(&key.to_ne_bytes(), &mut value).is_ok() {
-            found += 1;
-            let words: Vec<u64> =
-                value.chunks(8).map(|w| u64::from_ne_bytes(w.try_into().unwrap())).collect();
-            assert!(words.iter().all(|word| word >> 32 == key), "a stranger's value");
-            torn += usize::from(words.iter().any(|word| *word != words[0]));
-        }
-        environment.epoch.quiesce(1);
-    }
-    stop.store(true, Ordering::Relaxed);
-    writer.join().unwrap();
-    assert!(found > 1000);
-    // Only where every spare element was waiting may an update be seen half done.
-    assert!(torn * 100 < found, "{torn} of {found}");
 }
 
 #[test]
