@@ -91,10 +91,12 @@ impl<'a> Resolver<'a> {
         proof: Option<&'a Proof>,
         trust: &'a Trust,
     ) -> Self {
-        let arrays = program.maps.iter().filter_map(|map| map.array_lookup()).collect();
+        // Most maps are arrays: room for all, so that the list is made once.
+        let mut arrays = Vec::with_capacity(program.maps.len());
+        arrays.extend(program.maps.iter().filter_map(|map| map.array_lookup()));
         let context = prog_type::decl(program.prog_type, program.expected_attach_type)
             .map(|decl| decl.context);
-        Self { program, proof, trust, arrays, context }
+        Self { program, proof, trust, arrays: arrays.into_boxed_slice(), context }
     }
 
     /// The slot that an offset leads to.
@@ -151,8 +153,7 @@ impl<'a> Resolver<'a> {
     /// lies behind the context.
     pub(crate) fn load(&self, slot: usize, size: Size, offset: i16) -> (Size, i32) {
         let plain = (size, i32::from(offset));
-        let region = self.facts(slot).map(|facts| facts.region);
-        if region != Some(Region::Context) || size != Size::W {
+        if size != Size::W || self.facts(slot).is_none_or(|facts| facts.region != Region::Context) {
             return plain;
         }
         let Some(context) = self.context else { return plain };

@@ -149,7 +149,7 @@ pub trait Emitter: Sized {
 
 /// Emits a whole program.
 pub(super) fn assemble<E: Emitter>(
-    lowered: &Lowered,
+    lowered: &Lowered<'_>,
     context: &Context<'_>,
 ) -> Result<Emission, LoadError> {
     let mut out = Emission {
@@ -174,12 +174,11 @@ pub(super) fn assemble<E: Emitter>(
             nodes = &nodes[1..];
             continue;
         }
-        if next_slot <= slot {
-            let here = out.bytes.len() as u32;
-            if let Some(passed) = out.positions.get_mut(next_slot..=slot) {
-                passed.fill(here);
+        while next_slot <= slot {
+            if let Some(position) = out.positions.get_mut(next_slot) {
+                *position = out.bytes.len() as u32;
             }
-            next_slot = slot + 1;
+            next_slot += 1;
         }
         let count = match node.op {
             Op::Nop => 1,

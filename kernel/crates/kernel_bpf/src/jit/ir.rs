@@ -250,8 +250,24 @@ impl Op {
         }
     }
 
+    /// Whether a path through the program begins, ends, branches or joins another here. Besides
+    /// the results of [`Op::Exit`] and [`Op::Branch`] such operations read and write nothing.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_flow(&self) -> bool {
+        matches!(
+            self,
+            Op::Label
+                | Op::Enter { .. }
+                | Op::Jump { .. }
+                | Op::Branch { .. }
+                | Op::MayGoto { .. }
+                | Op::Exit
+        )
+    }
+
     /// Whether the operation does nothing but write its place.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn is_pure(&self) -> bool {
         matches!(
@@ -282,6 +298,9 @@ pub struct Node {
     pub reads: u32,
     /// The places that it writes.
     pub writes: u32,
+    /// [`Op::is_pure`], and [`Op::is_flow`]: passes ask it of every operation.
+    pub pure: bool,
+    pub flow: bool,
     /// The places whose upper halves are read after it, where
     /// [`super::emitter::Emitter::WANTS_WIDE`]; otherwise all. Without the place of a 32-bit result
     /// that is known to be below 2^31; and at a label only those whose upper halves are zero
@@ -295,6 +314,7 @@ impl Node {
     #[must_use]
     pub fn new(op: Op, slot: u32) -> Node {
         let (reads, writes) = op.effects();
-        Node { op, slot, live: 0, reads, writes, wide: u32::MAX }
+        let (pure, flow) = (op.is_pure(), op.is_flow());
+        Node { op, slot, live: 0, reads, writes, pure, flow, wide: u32::MAX }
     }
 }

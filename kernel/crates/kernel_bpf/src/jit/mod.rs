@@ -157,7 +157,7 @@ impl Compiled {
         let resolver = Resolver::new(program.get(), Some(proof), &trust);
         let budget = P::MAX_WORST_CASE;
         let context = ContextSize::of(program);
-        Ok(Self::compile::<E>(&resolver, options, context, Needs::of(proof))?.within(budget))
+        Ok(Self::compile::<E>(resolver, options, context, Needs::of(proof))?.within(budget))
     }
 
     /// Compiles a program that nobody verified, for tests of single instructions.
@@ -174,16 +174,16 @@ impl Compiled {
         options: &Options,
     ) -> Result<Self, LoadError> {
         let resolver = Resolver::new(program, None, trust);
-        Self::compile::<E>(&resolver, options, ContextSize::Unknown, Needs::UNKNOWN)
+        Self::compile::<E>(resolver, options, ContextSize::Unknown, Needs::UNKNOWN)
     }
 
     fn compile<E: Emitter>(
-        resolver: &Resolver<'_>,
+        resolver: Resolver<'_>,
         options: &Options,
         context: ContextSize,
         needs: Needs,
     ) -> Result<Self, LoadError> {
-        let Emitted { emission, arrays, needs_run } = emit::<E>(resolver, options)?;
+        let Emitted { emission, needs_run } = emit::<E>(&resolver, options)?;
         let code = InstalledCode::new(options.memory, emission.bytes.len(), &mut |to, address| {
             to.copy_from_slice(&emission.bytes);
             E::place(to, address, &emission.outside);
@@ -208,7 +208,7 @@ impl Compiled {
             needs,
             tail_budget: 0,
             positions: emission.positions.into_boxed_slice(),
-            _arrays: arrays,
+            _arrays: resolver.arrays,
         })
     }
 
@@ -383,7 +383,6 @@ pub fn emit_trusted<E: Emitter>(
 /// A program as code, and what goes with it.
 struct Emitted {
     emission: Emission,
-    arrays: Box<[ArrayLookup]>,
     needs_run: bool,
 }
 
@@ -393,10 +392,10 @@ fn emit<E: Emitter>(resolver: &Resolver<'_>, options: &Options) -> Result<Emitte
         machine: &options.machine,
         intrinsics: &options.intrinsics,
         functions: &lowered.functions,
-        arrays: &lowered.arrays,
+        arrays: lowered.arrays,
         needs_run: lowered.needs_run,
         window: options.memory.window(),
     };
     let emission = assemble::<E>(&lowered, &context)?;
-    Ok(Emitted { emission, needs_run: lowered.needs_run, arrays: lowered.arrays })
+    Ok(Emitted { emission, needs_run: lowered.needs_run })
 }

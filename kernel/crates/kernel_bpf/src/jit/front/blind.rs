@@ -66,6 +66,9 @@ impl<E: Emitter> Front<'_, E> {
         src: Operand,
     ) -> Source {
         let Operand::Imm(imm) = src else { return self.source(src, width) };
+        if self.blind.is_none() {
+            return Source::Imm(imm);
+        }
         let shift = matches!(op, AluOp::Lsh | AluOp::Rsh | AluOp::Arsh);
         // The verifier keeps what is added to the frame pointer within the stack.
         let frame = self.known.offset(dst).0 == Place::FRAME;

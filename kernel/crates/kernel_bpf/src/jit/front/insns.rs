@@ -42,13 +42,13 @@ impl<E: Emitter> Front<'_, E> {
             }
             Insn::ByteOrder { kind, dst, bits } => self.byte_order(kind, Place::of(dst), bits),
             Insn::Load { size, dst, base, offset } => {
-                let (size, offset) = self.resolver.load(self.slot, size, offset);
                 if base == Reg::FP
-                    && let Some(place) = self.promoted.get(offset)
+                    && let Some(place) = self.promoted.get(i32::from(offset))
                 {
                     self.copy(Width::W64, Place::of(dst), place);
                     return Ok(());
                 }
+                let (size, offset) = self.resolver.load(self.slot, size, offset);
                 let mem = self.memory(base, offset, size);
                 let dst = Place::of(dst);
                 self.push(Op::Load { size, signed: false, acquire: false, dst, mem });

@@ -5,10 +5,8 @@
 //! stay the same; an operation that only writes what is not read counts as absent, so that a
 //! chain of needless operations goes as a whole.
 
-use alloc::vec;
-use alloc::vec::Vec;
-
 use super::Function;
+use super::scan::Slot;
 use crate::insn::{AluOp, Width};
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::{Mem, Node, Op, Place, Source};
@@ -20,95 +18,111 @@ pub(super) struct Needs {
     pub(super) trampoline: bool,
 }
 
-/// What is read from a slot on that something jumps to.
-#[derive(Clone, Copy, Default)]
-struct Entry {
-    live: u32,
-    /// Something jumps there backwards.
-    backward: bool,
-}
-
 /// Fills in [`Node::live`], and what each function uses of what is left. `loops`: something jumps
 /// backwards.
 pub(super) fn analyse<E: Emitter>(
     nodes: &mut [Node],
     functions: &mut [Function],
-    (slots, loops): (usize, bool),
+    slots: &mut [Slot],
+    loops: bool,
 ) -> Needs {
-    let mut entries: Vec<Entry> = vec![Entry::default(); slots];
     if loops {
-        while grow(nodes, &mut entries) {}
+        grow(nodes, slots);
     }
-    finish::<E>(nodes, functions, &mut entries)
+    finish::<E>(nodes, functions, slots)
 }
 
-/// What is read after a node, when `live` is read before the next one.
+/// What is read after a node, when `live` is read before the next one; and whether it jumps
+/// backwards.
 #[inline(always)]
-fn after(node: &Node, live: u32, entries: &mut [Entry]) -> u32 {
+fn after(node: &Node, live: u32, slots: &mut [Slot]) -> (u32, bool) {
     let mut entry = |target: u32| {
-        let Some(entry) = entries.get_mut(target as usize) else { return 0 };
-        entry.backward |= target <= node.slot;
-        entry.live
+        let back = target <= node.slot;
+        let Some(entry) = slots.get_mut(target as usize) else { return (0, back) };
+        entry.backward |= back;
+        (entry.live, back)
     };
     match node.op {
         Op::Jump { target } => entry(target),
-        Op::Branch { target, .. } | Op::MayGoto { target } => live | entry(target),
-        Op::Exit | Op::Enter { .. } => 0,
-        _ => live,
+        Op::Branch { target, .. } | Op::MayGoto { target } => {
+            let (there, back) = entry(target);
+            (live | there, back)
+        }
+        Op::Exit | Op::Enter { .. } => (0, false),
+        _ => (live, false),
     }
 }
 
-/// Notes what is read from a label on; says whether that is more than a jump to it, seen before
-/// it, knew of.
+/// Notes what is read from a label on. If something jumps there backwards, says so, and whether it
+/// is more than that jump knew of.
 #[inline(always)]
-fn enter(node: &Node, live: u32, entries: &mut [Entry]) -> bool {
-    let Some(entry) = entries.get_mut(node.slot as usize) else { return false };
+fn enter(node: &Node, live: u32, slots: &mut [Slot]) -> (bool, bool) {
+    let Some(entry) = slots.get_mut(node.slot as usize) else { return (false, false) };
     let grew = entry.live | live != entry.live;
     entry.live |= live;
-    grew && entry.backward
+    (entry.backward, grew && entry.backward)
 }
 
-/// One pass from the end; says whether there must be another.
-fn grow(nodes: &[Node], entries: &mut [Entry]) -> bool {
-    let (mut again, mut live) = (false, 0);
-    for node in nodes.iter().rev() {
-        live = after(node, live, entries);
-        if live & node.writes != 0 || !node.op.is_pure() {
-            live = live & !node.writes | node.reads;
+/// Lets the sets grow until they stay the same. The first pass goes over everything. After it only
+/// what lies between the first label that something jumps back to and the last such jump may still
+/// grow: what is read behind that is known, and what is before it waits for the last pass.
+fn grow(nodes: &[Node], slots: &mut [Slot]) {
+    let (mut start, mut end, mut behind) = (0, nodes.len(), 0);
+    loop {
+        let (mut again, mut live, mut last) = (false, behind, None);
+        let part = nodes.get(start..end).unwrap_or_default();
+        for (index, node) in (start..end).zip(part).rev() {
+            if node.flow {
+                let (read, back) = after(node, live, slots);
+                if back && last.is_none() {
+                    (last, behind) = (Some(index + 1), live);
+                }
+                live = read | node.reads;
+                if matches!(node.op, Op::Label) {
+                    let (head, grew) = enter(node, live, slots);
+                    if head {
+                        start = index;
+                    }
+                    again |= grew;
+                }
+            } else if live & node.writes != 0 || !node.pure {
+                live = live & !node.writes | node.reads;
+            }
         }
-        if matches!(node.op, Op::Label) {
-            again |= enter(node, live, entries);
+        if !again {
+            break;
         }
+        end = last.unwrap_or(end);
     }
-    again
 }
 
 /// The last pass, which leaves only what is needed.
-fn finish<E: Emitter>(
-    nodes: &mut [Node],
-    functions: &mut [Function],
-    entries: &mut [Entry],
-) -> Needs {
+fn finish<E: Emitter>(nodes: &mut [Node], functions: &mut [Function], slots: &mut [Slot]) -> Needs {
     let (mut needs, mut current, mut live) = (Needs::default(), Function::default(), 0);
     for index in (0..nodes.len()).rev() {
         let rest = nodes.get_mut(index..).unwrap_or_default();
         let Some((node, behind)) = rest.split_first_mut() else { break };
-        live = after(node, live, entries);
-        node.live = live;
-        if live & node.writes == 0 && node.op.is_pure() {
-            *node = Node::new(Op::Nop, node.slot);
-            continue;
+        if node.flow {
+            (live, _) = after(node, live, slots);
         }
-        if let Some(before) = into_address::<E>(&node.op, behind) {
-            live = before;
-            *node = Node::new(Op::Nop, node.slot);
-            continue;
+        node.live = live;
+        if node.pure {
+            let dead = live & node.writes == 0;
+            let before = if dead { Some(live) } else { into_address::<E>(&node.op, behind) };
+            if let Some(before) = before {
+                live = before;
+                *node = Node::new(Op::Nop, node.slot);
+                continue;
+            }
         }
         live = live & !node.writes | node.reads;
         current.places |= node.reads | node.writes;
+        if node.pure {
+            continue;
+        }
         match node.op {
             Op::Label => {
-                enter(node, live, entries);
+                enter(node, live, slots);
             }
             Op::Call { .. } | Op::TailCall { .. } => {
                 needs.run = true;

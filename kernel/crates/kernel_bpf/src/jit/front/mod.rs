@@ -19,7 +19,6 @@ mod simplify;
 mod used;
 mod wide;
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Intrinsics;
@@ -33,28 +32,34 @@ use blind::Keys;
 use known::Known;
 use promote::Promoted;
 use scan::Scan;
+use used::Used;
 
 /// A function of the program, as emitters see it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Function {
     /// First slot.
     pub start: u32,
+    /// One past its last slot.
+    pub end: u32,
     /// Bytes of its stack that it accesses, a multiple of 8; 0 if it does not.
     pub stack: u32,
     /// The set of places that it reads or writes.
     pub places: u32,
     /// It calls helpers or functions.
     pub calls: bool,
+    used: Used,
+    /// It accesses its stack, or loads constants in loops.
+    promotes: bool,
 }
 
 /// A program as operations.
 #[derive(Debug)]
-pub struct Lowered {
+pub struct Lowered<'a> {
     pub nodes: Vec<Node>,
     /// The main function is the first.
     pub functions: Vec<Function>,
     /// What [`Op::Lookup`]s refer to.
-    pub arrays: Box<[ArrayLookup]>,
+    pub arrays: &'a [ArrayLookup],
     /// Slots of the program.
     pub slots: usize,
     /// Jumps and branches of the program.
@@ -73,7 +78,6 @@ struct Front<'a, E> {
     known: Known,
     maps: MapTracker,
     promoted: Promoted,
-    functions: Vec<Function>,
     /// Where constants are to be blinded.
     blind: Option<Keys>,
     /// The slot whose instruction is being lowered.
@@ -86,11 +90,11 @@ struct Front<'a, E> {
 }
 
 /// Lowers a program for the machine of the emitter `E`.
-pub(super) fn lower<E: Emitter>(
-    resolver: &Resolver<'_>,
+pub(super) fn lower<'a, E: Emitter>(
+    resolver: &'a Resolver<'_>,
     intrinsics: &Intrinsics,
     blind: Option<u64>,
-) -> Result<Lowered, LoadError> {
+) -> Result<Lowered<'a>, LoadError> {
     let slots = resolver.program.insns.len();
     let scan = scan::scan::<E>(resolver)?;
     let mut nodes = Vec::new();
@@ -103,7 +107,6 @@ pub(super) fn lower<E: Emitter>(
         known: Known::new(),
         maps: MapTracker::default(),
         promoted: Promoted::default(),
-        functions: Vec::new(),
         blind: blind.map(Keys::new),
         slot: 0,
         loops: false,
@@ -111,8 +114,9 @@ pub(super) fn lower<E: Emitter>(
         emitter: core::marker::PhantomData,
     };
     front.program()?;
-    let Front { mut nodes, mut functions, loops, scan, .. } = front;
-    let needs = live::analyse::<E>(&mut nodes, &mut functions, (slots, loops));
+    let Front { mut nodes, loops, scan: Scan { slots: mut marks, mut functions, jumps }, .. } =
+        front;
+    let needs = live::analyse::<E>(&mut nodes, &mut functions, &mut marks, loops);
     if E::WANTS_WIDE {
         range::analyse(&mut nodes, slots);
         wide::analyse(&mut nodes, slots);
@@ -120,9 +124,9 @@ pub(super) fn lower<E: Emitter>(
     Ok(Lowered {
         nodes,
         functions,
-        arrays: resolver.arrays.clone(),
+        arrays: &resolver.arrays,
         slots,
-        jumps: scan.jumps,
+        jumps,
         needs_run: needs.run,
         needs_trampoline: needs.trampoline,
     })
@@ -130,40 +134,41 @@ pub(super) fn lower<E: Emitter>(
 
 impl<E: Emitter> Front<'_, E> {
     fn program(&mut self) -> Result<(), LoadError> {
-        for index in 0..self.scan.spans.len() {
-            let Some(span) = self.scan.spans.get(index).copied() else { break };
-            let main = index == 0;
-            let (_, stack) = self.resolver.function(span.start);
+        for index in 0..self.scan.functions.len() {
+            let Some(function) = self.scan.functions.get_mut(index) else { break };
+            let start = function.start as usize;
+            let (_, stack) = self.resolver.function(start);
             // Without a proof the main function has all of the stack.
-            let stack = if main && self.resolver.proof.is_none() { 512 } else { stack };
-            self.functions.push(Function {
-                start: span.start as u32,
-                stack: stack.next_multiple_of(8),
-                ..Function::default()
-            });
-            if !self.resolver.facts(span.start).is_none_or(|facts| facts.reached) {
+            let stack = if index == 0 && self.resolver.proof.is_none() { 512 } else { stack };
+            function.stack = stack.next_multiple_of(8);
+            if !self.resolver.facts(start).is_none_or(|facts| facts.reached) {
                 continue;
             }
-            if self.scan.promotes {
-                self.promoted = promote::choose::<E>(self.resolver, span, &self.scan.deeper);
+            let function = *function;
+            if function.promotes {
+                self.promoted = promote::choose::<E>(self.resolver, &function, &self.scan.slots);
+            } else if index != 0 {
+                self.promoted = Promoted::default();
             }
             self.known.forget();
             self.maps.forget();
-            self.slot = span.start;
+            self.slot = start;
             self.append(Op::Enter { function: index as u32 });
             let mut number = 0;
             while let Some((value, place)) = self.promoted.constant(number) {
                 self.constant(place, value);
                 number += 1;
             }
-            self.function(span)?;
+            self.function(&function)?;
         }
         Ok(())
     }
 
-    fn function(&mut self, span: scan::Span) -> Result<(), LoadError> {
-        let insns = self.resolver.program.insns.get(span.start..span.end).unwrap_or_default();
-        for (slot, insn) in (span.start..).zip(insns) {
+    fn function(&mut self, function: &Function) -> Result<(), LoadError> {
+        let (start, end) = (function.start as usize, function.end as usize);
+        let insns = self.resolver.program.insns.get(start..end).unwrap_or_default();
+        let proved = self.resolver.proof.map_or(&[][..], |proof| &proof.facts);
+        for (slot, insn) in (start..).zip(insns) {
             self.slot = slot;
             if core::mem::take(&mut self.selected) {
                 // Done with the branch over it.
@@ -174,8 +179,8 @@ impl<E: Emitter> Front<'_, E> {
                 self.maps.forget();
                 self.append(Op::Label);
             }
-            let facts = self.resolver.facts(slot);
-            if matches!(insn, Insn::WideTail) || facts.is_some_and(|facts| !facts.reached) {
+            let facts = proved.get(slot);
+            if facts.is_some_and(|facts| !facts.reached) {
                 continue;
             }
             match (insn, facts.map(|facts| facts.branch)) {
@@ -183,7 +188,7 @@ impl<E: Emitter> Front<'_, E> {
                 (Insn::Branch { offset, .. }, Some(BranchFact::Always)) => {
                     self.jump(i64::from(*offset))?;
                 }
-                _ => self.insn(insn, span.start == 0)?,
+                _ => self.insn(insn, start == 0)?,
             }
             self.maps.follow(insn);
         }
@@ -224,7 +229,7 @@ impl<E: Emitter> Front<'_, E> {
     /// Whether something jumps to a slot.
     #[inline]
     fn is_target(&self, slot: usize) -> bool {
-        self.scan.targets.get(slot).is_some_and(|&count| count != 0)
+        self.scan.slots.get(slot).is_some_and(|mark| mark.targets != 0)
     }
 
     fn unsupported(&self, what: &'static str) -> LoadError {
@@ -241,7 +246,8 @@ impl<E: Emitter> Front<'_, E> {
     /// The function that a call goes to, by its index.
     fn callee(&self, offset: i32) -> Result<u32, LoadError> {
         let start = self.resolver.target(self.slot, i64::from(offset))?;
-        let index = self.scan.spans.binary_search_by_key(&start, |span| span.start);
+        let start = u32::try_from(start).map_err(|_| LoadError::TooLarge)?;
+        let index = self.scan.functions.binary_search_by_key(&start, |function| function.start);
         index.map(|index| index as u32).map_err(|_| LoadError::BadJump { slot: self.slot })
     }
 }

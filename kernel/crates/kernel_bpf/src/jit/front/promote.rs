@@ -6,9 +6,9 @@
 //! compares with. Those that are used most, loops
 //! counted, get the registers that the function has no other use for (`used`).
 
-use super::scan::Span;
-use super::used::Used;
-use crate::insn::{Imm64, Insn, Operand, Reg, Size, Width};
+use super::Function;
+use super::scan::Slot;
+use crate::insn::{Insn, Operand, Reg, Size};
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::Place;
 use crate::resolve::Resolver;
@@ -90,59 +90,63 @@ struct Uses {
     constants: [Option<(u64, u32)>; MOST_CONSTANTS],
 }
 
-/// Chooses what of the function `span` gets a register. `deeper` is [`super::scan::Scan::deeper`].
-pub(super) fn choose<E: Emitter>(resolver: &Resolver<'_>, span: Span, deeper: &[i16]) -> Promoted {
+/// Chooses what of a function gets a register.
+pub(super) fn choose<E: Emitter>(
+    resolver: &Resolver<'_>,
+    function: &Function,
+    slots: &[Slot],
+) -> Promoted {
     let mut uses = Uses { pieces: None, constants: [None; MOST_CONSTANTS] };
-    let mut used = Used::default();
     let (mut depth, mut plain) = (0i32, true);
-    let body = resolver.program.insns.get(span.start..span.end).unwrap_or_default();
-    for (slot, insn) in (span.start..).zip(body) {
-        depth += i32::from(deeper.get(slot).copied().unwrap_or(0));
+    let range = function.start as usize..function.end as usize;
+    let body = resolver.program.insns.get(range.clone()).unwrap_or_default();
+    let marks = slots.get(range.clone()).unwrap_or_default();
+    for ((slot, insn), mark) in range.zip(body).zip(marks) {
+        depth += i32::from(mark.deeper);
+        if !mark.candidate {
+            continue;
+        }
         let weight = 1 << (LOOP_BITS * depth.clamp(0, DEEPEST) as u32);
-        let frame = used.add(insn) & 1 << Reg::R10 as u8 != 0;
-        if frame {
-            plain &= uses.access(insn, weight);
-        } else if let Insn::LoadImm64 { value, .. } = *insn
-            // The address of a map itself is for calls, which emitters shorten.
-            && !matches!(value, Imm64::MapIndex(_) | Imm64::Func { .. })
-            && depth > 0
-        {
-            let value = resolver.constant(slot, value).unwrap_or(0);
-            if i32::try_from(value as i64).is_err() {
-                uses.constant(value, weight);
+        match *insn {
+            Insn::LoadImm64 { value, .. } if depth > 0 => {
+                let value = resolver.constant(slot, value).unwrap_or(0);
+                if i32::try_from(value as i64).is_err() {
+                    uses.constant(value, weight);
+                }
             }
-        } else if E::COMPARES_PLACES
-            && let Insn::Branch { width: Width::W64, src: Operand::Imm(imm), .. } = *insn
-            && imm != 0
-            && depth > 0
-        {
-            uses.constant(i64::from(imm) as u64, weight);
+            Insn::Branch { dst, src: Operand::Imm(imm), .. } if dst != Reg::R10 && depth > 0 => {
+                uses.constant(i64::from(imm) as u64, weight);
+            }
+            Insn::LoadImm64 { .. } | Insn::Branch { src: Operand::Imm(_), .. } => {}
+            _ => plain &= uses.access(insn, weight),
         }
     }
-    // The best so far, in order.
+    // The best so far, in order, no more than there is room for.
     let mut best = [None; MOST];
+    let room = function.used.free::<E>().count();
+    let best = best.get_mut(..room).unwrap_or_default();
     if let Some(pieces) = uses.pieces
         && plain
     {
         for (index, piece) in pieces.iter().enumerate() {
             if piece.size.is_some() && !piece.spoiled && piece.weight >= LEAST {
-                offer(&mut best, piece.weight, What::Slot(index as i32 * 4 - 512));
+                offer(best, piece.weight, What::Slot(index as i32 * 4 - 512));
             }
         }
     }
     for (value, weight) in uses.constants.into_iter().flatten() {
-        offer(&mut best, weight, What::Constant(value));
+        offer(best, weight, What::Constant(value));
     }
     let mut promoted = Promoted::default();
-    let free = used.free::<E>();
-    for ((to, candidate), place) in promoted.0.iter_mut().zip(best).zip(free) {
+    let free = function.used.free::<E>();
+    for ((to, candidate), place) in promoted.0.iter_mut().zip(best.iter()).zip(free) {
         *to = candidate.map(|candidate: Candidate| (candidate.what, place));
     }
     promoted
 }
 
 /// Puts a candidate in its place among the best.
-fn offer(best: &mut [Option<Candidate>; MOST], weight: u32, what: What) {
+fn offer(best: &mut [Option<Candidate>], weight: u32, what: What) {
     let mut left = Some(Candidate { weight, what });
     for place in best {
         if place.is_none_or(|held| held.weight < left.map_or(0, |left| left.weight)) {
@@ -194,10 +198,15 @@ impl Uses {
 fn access(pieces: &mut [Piece; PIECES], offset: i32, size: Size, plain: bool, weight: u32) {
     let plain = plain && matches!(size, Size::W | Size::DW) && offset % 4 == 0;
     // Slots that an access touches besides the one that starts where it does.
-    let first = (offset + 512).div_euclid(4);
-    let last = (offset + 512 + size.bytes() as i32 - 1).div_euclid(4);
+    let first = (offset + 512) >> 2;
+    let last = (offset + 512 + size.bytes() as i32 - 1) >> 2;
     let piece = |index: i32| usize::try_from(index).ok().filter(|&index| index < PIECES);
     let Some(start) = piece(first) else { return };
+    // As the accesses before, which is how most are.
+    if plain && pieces[start].size == Some(size) && !pieces[start].spoiled {
+        pieces[start].weight = pieces[start].weight.saturating_add(weight);
+        return;
+    }
     if !plain || pieces[start].size.is_some_and(|known| known != size) {
         pieces[start].spoiled = true;
     }

@@ -61,10 +61,10 @@ impl<E: Emitter> Front<'_, E> {
         self.maps.follow(&Insn::Mov { width: moved, dst: register, src: Operand::Imm(0) });
         self.selected = true;
         // This branch does not lead there any more.
-        if let Some(count) = self.scan.targets.get_mut(target)
-            && *count < u8::MAX
+        if let Some(mark) = self.scan.slots.get_mut(target)
+            && mark.targets < u8::MAX
         {
-            *count -= 1;
+            mark.targets -= 1;
         }
         Ok(true)
     }

@@ -63,7 +63,7 @@ struct Other {
     /// Its plainest and its best.
     machines: [Machine; 2],
     compile: fn(&Resolver<'_>, &Options) -> Result<Vec<u8>, LoadError>,
-    assemble: fn(&Lowered, &Options) -> Result<Emission, LoadError>,
+    assemble: fn(&Lowered<'_>, &Options) -> Result<Emission, LoadError>,
     runner: OnceLock<Option<Mutex<Runner>>>,
 }
 
@@ -99,14 +99,14 @@ fn compile<E: Emitter>(resolver: &Resolver<'_>, options: &Options) -> Result<Vec
 }
 
 fn assemble_lowered<E: Emitter>(
-    lowered: &Lowered,
+    lowered: &Lowered<'_>,
     options: &Options,
 ) -> Result<Emission, LoadError> {
     let context = Context {
         machine: &options.machine,
         intrinsics: &options.intrinsics,
         functions: &lowered.functions,
-        arrays: &lowered.arrays,
+        arrays: lowered.arrays,
         needs_run: lowered.needs_run,
         window: options.memory.window(),
     };
@@ -231,7 +231,7 @@ pub(crate) fn run(
 /// machine code together with what assembles operations.
 pub(super) fn run_operations(
     memory: &[u8],
-    code: impl Fn(&dyn Fn(&Lowered) -> Emission) -> Vec<u8>,
+    code: impl Fn(&dyn Fn(&Lowered<'_>) -> Emission) -> Vec<u8>,
 ) -> Vec<(&'static str, u64)> {
     let mut results = Vec::new();
     for other in &OTHERS {

@@ -22,13 +22,14 @@ const R5: Place = Place::of(Reg::R5);
 const NOWHERE: u32 = 0;
 
 /// Functions, each of operations whose slots are their numbers in the whole.
-fn lowered(functions: &[&[Op]], arrays: &[ArrayLookup]) -> Lowered {
+fn lowered<'a>(functions: &[&[Op]], arrays: &'a [ArrayLookup]) -> Lowered<'a> {
     let mut nodes = Vec::new();
     let mut found = Vec::new();
     for (function, ops) in (0..).zip(functions) {
         let start = nodes.len() as u32;
         let all = [&[Op::Enter { function }], *ops].concat();
-        let mut info = Function { start, stack: 16, ..Function::default() };
+        let mut info = Function::default();
+        (info.start, info.stack) = (start, 16);
         for op in all {
             info.calls |=
                 matches!(op, Op::Call { .. } | Op::CallLocal { .. } | Op::TailCall { .. });
@@ -43,7 +44,7 @@ fn lowered(functions: &[&[Op]], arrays: &[ArrayLookup]) -> Lowered {
         jumps: 0,
         nodes,
         functions: found,
-        arrays: arrays.into(),
+        arrays,
         slots,
         needs_run: true,
         needs_trampoline: true,
@@ -94,7 +95,7 @@ fn lookups_find_values_by_their_index() {
             for (ops, expected) in
                 [(&plain[..], address), (&tested, if found { address + 1 } else { 5 })]
             {
-                let run = |assemble: &dyn Fn(&Lowered) -> Emission| {
+                let run = |assemble: &dyn Fn(&Lowered<'_>) -> Emission| {
                     assemble(&lowered(&[ops], &[array])).bytes
                 };
                 for (machine, result) in run_operations(&memory, run) {
@@ -142,7 +143,7 @@ fn callbacks_are_entered_through_the_trampoline() {
             Op::Exit,
         ]
     };
-    let code = |assemble: &dyn Fn(&Lowered) -> Emission| {
+    let code = |assemble: &dyn Fn(&Lowered<'_>) -> Emission| {
         // The trampoline's place is known when everything has its place.
         let mut trampoline = 0x800;
         loop {
@@ -201,7 +202,7 @@ fn tail_calls_go_to_the_target_with_the_context_and_the_run() {
         (CODE + SECOND, true, 7_113),
         (0, true, 1_010),
     ] {
-        let code = |assemble: &dyn Fn(&Lowered) -> Emission| {
+        let code = |assemble: &dyn Fn(&Lowered<'_>) -> Emission| {
             let jump = jump(to);
             let functions: &[&[Op]] = if in_subprogram { &[&caller, &jump] } else { &[&jump] };
             let mut code = assemble(&lowered(functions, &[])).bytes;

@@ -47,7 +47,7 @@ pub(super) const SAVED: [(Place, Reg); 6] = [
 pub(super) const W: bool = true;
 pub(super) const D: bool = false;
 
-/// Opcodes with their prefixes: 0x0f.. is the two-byte map.
+/// Opcodes, in the order of their bytes: 0x..0f is the two-byte map.
 pub(super) mod op {
     pub(in super::super) const ADD: u32 = 0x01;
     pub(in super::super) const OR: u32 = 0x09;
@@ -62,15 +62,15 @@ pub(super) mod op {
     pub(in super::super) const MOV_LOAD: u32 = 0x8b;
     pub(in super::super) const LEA: u32 = 0x8d;
     pub(in super::super) const MOVSXD: u32 = 0x63;
-    pub(in super::super) const IMUL: u32 = 0x0faf;
+    pub(in super::super) const IMUL: u32 = 0xaf0f;
     /// With no condition yet.
-    pub(in super::super) const CMOV: u32 = 0x0f40;
-    pub(in super::super) const MOVZX8: u32 = 0x0fb6;
-    pub(in super::super) const MOVZX16: u32 = 0x0fb7;
-    pub(in super::super) const MOVSX8: u32 = 0x0fbe;
-    pub(in super::super) const MOVSX16: u32 = 0x0fbf;
-    pub(in super::super) const XADD: u32 = 0x0fc1;
-    pub(in super::super) const CMPXCHG: u32 = 0x0fb1;
+    pub(in super::super) const CMOV: u32 = 0x400f;
+    pub(in super::super) const MOVZX8: u32 = 0xb60f;
+    pub(in super::super) const MOVZX16: u32 = 0xb70f;
+    pub(in super::super) const MOVSX8: u32 = 0xbe0f;
+    pub(in super::super) const MOVSX16: u32 = 0xbf0f;
+    pub(in super::super) const XADD: u32 = 0xc10f;
+    pub(in super::super) const CMPXCHG: u32 = 0xb10f;
 }
 
 /// A VEX instruction: `map` 2 for 0f38, 3 for 0f3a; `prefix` 0 to 3 for none, 66, f3, f2.
@@ -110,6 +110,26 @@ impl Address {
     }
 }
 
+/// The prefix, where it is needed, and the opcode, of one byte or two.
+#[inline(always)]
+fn opcode(op: u32, rex: u64, force: bool) -> (u64, usize) {
+    let count = 1 + usize::from(op > 0xff);
+    if rex != 0x40 || force {
+        (rex | u64::from(op) << 8, count + 1)
+    } else {
+        (u64::from(op), count)
+    }
+}
+
+/// An instruction between two registers.
+#[inline(always)]
+fn rr_bytes(op: u32, wide: bool, reg: Reg, rm: Reg, force: bool) -> (u64, usize) {
+    let rex = 0x40 | u64::from(wide) << 3 | u64::from(reg >> 3) << 2 | u64::from(rm >> 3);
+    let modrm = 0xc0 | u64::from(reg & 7) << 3 | u64::from(rm & 7);
+    let (bytes, count) = opcode(op, rex, force);
+    (bytes | modrm << (8 * count), count + 1)
+}
+
 /// Writes instructions.
 pub(super) trait Asm {
     /// The lower `count` bytes of `bytes`.
@@ -119,24 +139,23 @@ pub(super) trait Asm {
     /// `op reg, reg`: `rm` is the operand that the opcode calls r/m.
     #[inline(always)]
     fn rr(&mut self, op: u32, wide: bool, reg: Reg, rm: Reg) {
-        self.rr_rex(op, wide, reg, rm, false);
+        let (bytes, count) = rr_bytes(op, wide, reg, rm, false);
+        self.put(bytes, count);
     }
 
-    /// The same; `force` a REX prefix, which makes byte registers of the low bytes of rsi and rdi.
+    /// The same; with a REX prefix in any case, which makes byte registers of the low bytes of rsi
+    /// and rdi, if `force`.
     #[inline(always)]
     fn rr_rex(&mut self, op: u32, wide: bool, reg: Reg, rm: Reg, force: bool) {
-        let rex = 0x40 | u64::from(wide) << 3 | u64::from(reg >> 3) << 2 | u64::from(rm >> 3);
-        let modrm = 0xc0 | u64::from(reg & 7) << 3 | u64::from(rm & 7);
-        let (mut bytes, mut count) = (0, 0);
-        if rex != 0x40 || force {
-            (bytes, count) = (rex, 1);
-        }
-        if op > 0xff {
-            bytes |= 0x0f << (8 * count);
-            count += 1;
-        }
-        bytes |= u64::from(op & 0xff) << (8 * count) | modrm << (8 * count + 8);
-        self.put(bytes, count + 2);
+        let (bytes, count) = rr_bytes(op, wide, reg, rm, force);
+        self.put(bytes, count);
+    }
+
+    /// The same with a constant of one byte behind it.
+    #[inline(always)]
+    fn rr_imm8(&mut self, op: u32, wide: bool, reg: Reg, rm: Reg, imm: u8) {
+        let (bytes, count) = rr_bytes(op, wide, reg, rm, false);
+        self.put(bytes | u64::from(imm) << (8 * count), count + 1);
     }
 
     /// `op` between a register (or opcode extension) and memory.
@@ -153,16 +172,7 @@ pub(super) trait Asm {
             | u64::from(reg >> 3) << 2
             | u64::from(x) << 1
             | u64::from(at.base >> 3);
-        let (mut bytes, mut count) = (0, 0);
-        if rex != 0x40 || force {
-            (bytes, count) = (rex, 1);
-        }
-        if op > 0xff {
-            bytes |= 0x0f << (8 * count);
-            count += 1;
-        }
-        bytes |= u64::from(op & 0xff) << (8 * count);
-        count += 1;
+        let (mut bytes, mut count) = opcode(op, rex, force);
         // rbp and r13 as a base always have a displacement.
         let short = i8::try_from(at.offset).is_ok();
         let mode = if at.offset == 0 && at.base & 7 != RBP {
@@ -203,8 +213,7 @@ pub(super) trait Asm {
     /// One of the eight operations of group 1 with a constant; `extension` is its number.
     fn ri(&mut self, extension: u8, wide: bool, rm: Reg, imm: i32) {
         if let Ok(short) = i8::try_from(imm) {
-            self.rr(0x83, wide, extension, rm);
-            self.put(u64::from(short as u8), 1);
+            self.rr_imm8(0x83, wide, extension, rm, short as u8);
         } else if rm == RAX {
             let opcode = u64::from(extension << 3 | 5);
             if wide {
@@ -258,8 +267,7 @@ pub(super) trait Asm {
         if amount == 1 {
             self.rr(0xd1, wide, extension, dst);
         } else {
-            self.rr(0xc1, wide, extension, dst);
-            self.put(u64::from(amount), 1);
+            self.rr_imm8(0xc1, wide, extension, dst, amount);
         }
     }
 

@@ -111,7 +111,7 @@ impl X86_64 {
         self.compare(comparison, out);
         // The opposite condition has the opposite lowest bit.
         let (_, cond, ..) = comparison;
-        out.rr(op::CMOV | u32::from(code(cond) ^ 1), wide, home(dst), from);
+        out.rr(op::CMOV | u32::from(code(cond) ^ 1) << 8, wide, home(dst), from);
     }
 
     /// Compares, or uses the flags that the last operation left.
@@ -398,8 +398,7 @@ pub(super) fn trampoline(out: &mut Emission) {
 
 pub(super) fn multiply(dst: u8, src: u8, imm: i32, out: &mut Emission) {
     if let Ok(short) = i8::try_from(imm) {
-        out.rr(0x6b, W, dst, src);
-        out.put(u64::from(short as u8), 1);
+        out.rr_imm8(0x6b, W, dst, src, short as u8);
     } else {
         out.rr(0x69, W, dst, src);
         out.put32(imm);
