@@ -116,6 +116,7 @@ pub const SOCKET_FILTER: &[i32] = &[
     id::SKB_LOAD_BYTES_RELATIVE,
     id::GET_SOCKET_COOKIE,
     id::GET_SOCKET_UID,
+    id::GET_NETNS_COOKIE,
     id::PERF_EVENT_OUTPUT,
     id::KTIME_GET_COARSE_NS,
 ];
@@ -137,7 +138,6 @@ pub const CGROUP_SKB: &[i32] = &[
     id::SK_CGROUP_ID,
     id::SK_ANCESTOR_CGROUP_ID,
     id::SKB_ECN_SET_CE,
-    id::GET_NETNS_COOKIE,
 ];
 
 /// Traffic control.

@@ -52,8 +52,22 @@ impl Verifier<'_> {
             self.note_divisor(width, reg);
         }
         let scalar = ops::alu(op, width, &left.scalar, &right.scalar);
-        self.state.set(dst, Value::scalar(scalar));
+        let (id, offset) = match src {
+            Operand::Imm(imm) if width == Width::W64 && op == AluOp::Add => {
+                self.moved_identity(&left, imm)
+            }
+            _ => (0, 0),
+        };
+        self.state.set(dst, Value { id, offset, ..Value::scalar(scalar) });
         Ok(())
+    }
+
+    /// The identity and offset of a number after a constant was added. As in Linux, for one
+    /// addition of a positive constant: a number that moves on in every round of a loop would
+    /// never be the same as before.
+    fn moved_identity(&self, value: &Value, imm: i32) -> (u32, i32) {
+        let moves = value.id != 0 && value.offset == 0 && imm > 0 && self.env.privileged();
+        if moves { (value.id, imm) } else { (0, 0) }
     }
 
     fn check_immediate(&self, width: Width, op: AluOp, imm: i32) -> Result<(), Refusal> {

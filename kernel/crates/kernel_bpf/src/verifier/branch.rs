@@ -6,10 +6,10 @@ use super::explore::{Flow, Verifier};
 use super::path::{MAX_LINKED, Place};
 use super::refusal::Refusal;
 use super::rejection::Cause;
-use super::scalar::{Scalar, cond as conds};
+use super::scalar::{Scalar, alu as ops, cond as conds};
 use super::state::State;
 use super::value::{Kind, Value};
-use crate::insn::{Cond, Operand, Reg, Width};
+use crate::insn::{AluOp, Cond, Operand, Reg, Width};
 
 /// Linux's `MAX_PACKET_OFF`.
 const MAX_PACKET: u64 = 0xffff;
@@ -171,7 +171,7 @@ impl Verifier<'_> {
                 if value.id == id && value.is_scalar() {
                     match group.get_mut(count) {
                         Some(entry) => *entry = Some(place),
-                        None => value.id = 0,
+                        None => (value.id, value.offset) = (0, 0),
                     }
                     count += 1;
                 }
@@ -294,7 +294,9 @@ fn narrow_in(
     group: &Option<[Option<Place>; MAX_LINKED]>,
     scalar: Scalar,
 ) {
-    state.reg_mut(reg).scalar = scalar;
+    let known = state.reg_mut(reg);
+    known.scalar = scalar;
+    let from = i64::from(known.offset);
     for place in group.iter().flatten().flatten() {
         let value = match *place {
             Place::Reg(frame, reg) => {
@@ -307,7 +309,13 @@ fn narrow_in(
                 .map(|slot| &mut slot.value),
         };
         if let Some(value) = value {
-            value.scalar = scalar;
+            let moved = i64::from(value.offset) - from;
+            value.scalar = if moved == 0 {
+                scalar
+            } else {
+                let moved = Scalar::constant(moved as u64);
+                ops::alu(AluOp::Add, Width::W64, &scalar, &moved)
+            };
         }
     }
 }

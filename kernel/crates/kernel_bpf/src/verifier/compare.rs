@@ -182,7 +182,9 @@ fn value_covers(old: &Value, new: &Value, rules: Rules, ids: &mut IdMap) -> bool
         if !old.precise && !rules.all_precise {
             return true;
         }
-        return old.scalar.includes(&new.scalar) && ids.maps(old.id, new.id);
+        return old.scalar.includes(&new.scalar)
+            && ids.maps(old.id, new.id)
+            && (old.id == 0 || old.offset == new.offset);
     }
     if old.nullable != new.nullable || old.offset != new.offset {
         return false;

@@ -42,9 +42,10 @@ fn join_value(a: &Value, b: &Value, widen: bool) -> Option<Value> {
         return None;
     }
     let scalar = join_scalar(&a.scalar, &b.scalar, widen);
-    let id = if a.id == b.id { a.id } else { 0 };
     if a.kind == Kind::Scalar {
-        return Some(Value { scalar, id, precise: false, ..*a });
+        let same = a.id == b.id && a.offset == b.offset;
+        let (id, offset) = if same { (a.id, a.offset) } else { (0, 0) };
+        return Some(Value { scalar, id, offset, precise: false, ..*a });
     }
     if a.offset != b.offset || a.reference != b.reference {
         return None;

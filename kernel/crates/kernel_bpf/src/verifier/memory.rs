@@ -61,7 +61,7 @@ impl Verifier<'_> {
                 loaded.scalar.truncate(size.bytes())
             };
             if scalar != loaded.scalar {
-                loaded.id = 0;
+                (loaded.id, loaded.offset) = (0, 0);
             }
             loaded.scalar = scalar;
         }

@@ -311,7 +311,7 @@ impl Verifier<'_> {
                 self.path.note_slot(frame as usize, index);
             }
             if kept.is_scalar() && !fits {
-                kept.id = 0;
+                (kept.id, kept.offset) = (0, 0);
                 kept.scalar = kept.scalar.truncate(size);
             }
             kept.precise = false;

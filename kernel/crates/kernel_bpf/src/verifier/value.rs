@@ -87,10 +87,11 @@ pub(super) struct Value {
     /// For packet pointers: bytes known to be there after the point that `offset`
     /// counts from.
     pub(super) range: u16,
-    /// Fixed part of a pointer's offset.
+    /// Fixed part of a pointer's offset. Of a number with an identity: how much more it is
+    /// than the number that the identity stands for.
     pub(super) offset: i32,
-    /// Values with the same id (not 0) are the same number, or the same
-    /// null-or-pointer, or packet pointers with the same variable part.
+    /// Values with the same id (not 0) are the same number but for their offsets, or the
+    /// same null-or-pointer, or packet pointers with the same variable part.
     pub(super) id: u32,
     /// The reference that this pointer holds or depends on; 0 for none.
     pub(super) reference: u32,

@@ -8,6 +8,7 @@ mod common;
 mod fields;
 mod fuzz;
 mod globals;
+mod identity;
 mod loops;
 mod machine;
 mod memory;

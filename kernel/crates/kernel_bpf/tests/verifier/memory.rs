@@ -107,10 +107,15 @@ fn indices_are_checked() {
     accept(RawTp, &indexed("w2 = w2\n if w2 > 63 goto out\n r3 += r2"));
     // A check on a copy holds for the original.
     accept(RawTp, &indexed("r4 = r2\n if r4 > 63 goto out\n r3 += r2"));
+    // So does one on a number that is one more; where that is 0, the original is -1.
     refuse(
         RawTp,
         &indexed("r4 = r2\n r4 += 1\n if r4 > 63 goto out\n r3 += r2"),
-        Cause::PointerArithmetic,
+        Cause::OutOfBounds,
+    );
+    accept(
+        RawTp,
+        &indexed("r4 = r2\n r4 += 1\n if r4 > 63 goto out\n if r4 == 0 goto out\n r3 += r2"),
     );
     // Arithmetic on bounds.
     accept(RawTp, &indexed("r2 &= 7\n r2 *= 8\n r3 += r2"));
