@@ -33,6 +33,20 @@ fn piped_commands_run_and_the_status_is_the_shell_s() {
     assert!(console.lines().any(|line| line == "one two"), "{console}");
 }
 
+/// A restart leaves programs a second to end, and the shell takes commands meanwhile. Some of
+/// these come before all are told to end, are told, or come after.
+#[test]
+fn a_power_off_wins_over_a_restart_that_was_asked_for() {
+    let mut guest = boot();
+    guest.prompt();
+    guest.session.send("reboot; poweroff; poweroff; poweroff; poweroff\n").unwrap();
+    guest.finish(&Outcome::Exited(0));
+    let mut guest = boot();
+    guest.prompt();
+    guest.session.send("poweroff; reboot; reboot; reboot; reboot\n").unwrap();
+    guest.finish(&Outcome::Exited(0));
+}
+
 #[test]
 fn the_end_of_input_ends_the_shell() {
     let output = orchestrator(&["--memory", "32M"], "cat /etc/motd\n");

@@ -1,7 +1,8 @@
 //! The end: everything else is stopped, what is in memory goes to disk, the machine goes off.
 //!
 //! `poweroff` and `reboot` ask for it by a signal, the same ones that other small inits use:
-//! SIGUSR2 for power-off, SIGTERM for a restart.
+//! SIGUSR2 for power-off, SIGTERM for a restart. Until the machine ends, power-off may still be
+//! asked for, and wins: what should be off is not started again.
 
 use crate::mounts;
 use core::sync::atomic::{AtomicI32, Ordering};
@@ -22,19 +23,23 @@ const GRACE_MILLISECONDS: usize = 1000;
 /// Requests, and that a child has ended.
 const SIGNALS: [u32; 3] = [SIGTERM, SIGUSR2, SIGCHLD];
 
-fn signal_set() -> u64 {
-    SIGNALS.iter().fold(0, |set, number| set | 1 << (number - 1))
+fn set_of(signals: &[u32]) -> u64 {
+    signals.iter().fold(0, |set, number| set | 1 << (number - 1))
 }
 
 extern "C" fn remember(number: i32) {
-    if number != SIGCHLD as i32 {
-        REQUEST.store(number, Ordering::Relaxed);
+    match number as u32 {
+        SIGUSR2 => REQUEST.store(number, Ordering::Relaxed),
+        SIGTERM => {
+            let _ = REQUEST.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        _ => {}
     }
 }
 
 /// From now on, requests and ends of children wait for [`wait_for_signal`].
 pub(crate) fn listen() {
-    let _ = signal::set_mask(SIG_BLOCK as usize, signal_set());
+    let _ = signal::set_mask(SIG_BLOCK as usize, set_of(&SIGNALS));
     for number in SIGNALS {
         // SAFETY: the handler stores to an atomic, no more.
         let _ = unsafe { signal::set_handler(number as i32, remember as *const () as usize, 0, 0) };
@@ -46,7 +51,7 @@ pub(crate) fn stop_listening() {
     for number in SIGNALS {
         let _ = signal::reset(number as i32);
     }
-    let _ = signal::set_mask(SIG_UNBLOCK as usize, signal_set());
+    let _ = signal::set_mask(SIG_UNBLOCK as usize, set_of(&SIGNALS));
 }
 
 /// Waits for a request or the end of a child, however long ago it was.
@@ -64,6 +69,8 @@ pub(crate) fn requested() -> Option<u32> {
 
 /// Ends the machine with `status`.
 pub(crate) fn finish(status: i32) -> ! {
+    // Nobody waits for signals any more.
+    let _ = signal::set_mask(SIG_UNBLOCK as usize, set_of(&[SIGUSR2]));
     let _ = sys::kill(-1, SIGTERM as i32);
     if !all_gone_within(GRACE_MILLISECONDS) {
         let _ = sys::kill(-1, SIGKILL as i32);
