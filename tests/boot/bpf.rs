@@ -188,3 +188,13 @@ fn programs_of_one_s_own_come_from_the_command_line(arch: Arch) {
     start(&mut guest, "mine", "sys_enter");
     guest.shut_down(0);
 }
+
+/// Small programs run, and what is too much is refused, on a machine that has next to nothing.
+#[test]
+fn little_memory_suffices_and_is_not_exceeded() {
+    let mut guest = boot_with(Options { memory_mib: 64, ..Options::default() });
+    guest.prompt();
+    let report = guest.succeed("usertests bpf_");
+    assert!(report.contains("passed"), "{report}");
+    guest.shut_down(0);
+}

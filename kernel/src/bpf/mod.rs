@@ -23,12 +23,14 @@ pub mod trace;
 use alloc::sync::Arc;
 
 use kernel_bpf::map::{MapDef, MapEnvironment, MapError, MapExtras};
+use kernel_bpf::memory::HeapMemory;
 use kernel_bpf::profile::ActiveProfile;
 use kernel_sync::OnceCell;
 
 use crate::arch::{Arch, Architecture};
 use crate::file::procfs;
 use crate::mcore;
+use crate::mem::memapi;
 use btf::LoadedBtf;
 use events::{Decision, Event};
 use hooks::{AttachError, Hook};
@@ -59,6 +61,7 @@ pub fn init() {
         own_types: OnceCell::new(),
     };
     manager.describe();
+    HeapMemory::limit(memapi::may_take_block);
     let _ = MANAGER.set(manager);
     mcore::mtask::timer::set_observer(events::timer);
     mcore::mtask::exit::set_observer(map::forget_task);
@@ -96,7 +99,7 @@ impl BpfManager {
             epoch: &mcore::EPOCH,
         };
         let bytes = kernel_bpf::map::Map::memory_needed(&def, extras, environment.cpus)?;
-        crate::mem::memapi::may_allocate(bytes).map_err(|_| MapError::OutOfMemory)?;
+        memapi::may_allocate(bytes).map_err(|_| MapError::OutOfMemory)?;
         let map = kernel_bpf::map::Map::create_with::<ActiveProfile>(def, extras, &environment)?;
         let map = Arc::new(map);
         self.maps

@@ -33,6 +33,7 @@ use super::hooks::{AttachError, AttachmentId, Hook};
 use super::host::KernelHost;
 use super::map::LoadedMap;
 use crate::arch::{Arch, Architecture};
+use crate::mem::memapi::Pledge;
 use crate::{mcore, mem};
 
 /// In which shape a program sees its event.
@@ -124,6 +125,9 @@ pub fn prepare(request: LoadRequest, log: &mut String) -> Result<Prepared, LoadE
     let LoadRequest { program, maps, name, btf, options, bytes, uid } = request;
     let (prog_type, expected_attach_type) = (program.prog_type, program.expected_attach_type);
     let gpl_compatible = program.gpl_compatible;
+    // The verifier counts what it uses, up to its limit; lists that grow take as much again.
+    let pledge = Pledge::up_to(2 * options.max_memory);
+    let options = options.within_memory(pledge.bytes() / 2);
     let start = Arch::now_ns();
     let verified = verify_with_log(program, &options, log).map_err(LoadError::Rejected)?;
     let verify_time_ns = Arch::now_ns().saturating_sub(start);

@@ -21,6 +21,53 @@ pub fn may_allocate(bytes: usize) -> Result<(), OutOfMemory> {
     if bytes / PAGE_SIZE < available { Ok(()) } else { Err(OutOfMemory) }
 }
 
+/// Whether the heap may take one block of `bytes` for a user: of a large one, what it is rounded
+/// up to.
+pub fn may_take_block(bytes: usize) -> bool {
+    let bytes = if bytes > PAGE_SIZE { bytes.checked_next_power_of_two() } else { Some(bytes) };
+    bytes.is_some_and(|bytes| may_allocate(bytes).is_ok())
+}
+
+/// Memory that an operation may allocate as it goes on, without asking again: until this is
+/// dropped, as much more is left untouched for everybody else.
+pub struct Pledge {
+    frames: usize,
+}
+
+impl Pledge {
+    /// A pledge of `most` bytes, or a third of what is free if that is less: then as much is left
+    /// for others when all of it was allocated.
+    pub fn up_to(most: usize) -> Self {
+        let available = phys::free_frames().saturating_sub(phys::reserve_frames());
+        Self::frames((available / 3).min(most.div_ceil(PAGE_SIZE)))
+    }
+
+    /// A pledge of `bytes`.
+    ///
+    /// # Errors
+    /// If as much is not free.
+    pub fn of(bytes: usize) -> Result<Self, OutOfMemory> {
+        may_allocate(bytes)?;
+        Ok(Self::frames(bytes.div_ceil(PAGE_SIZE)))
+    }
+
+    fn frames(frames: usize) -> Self {
+        phys::add_reserve(frames);
+        Self { frames }
+    }
+
+    /// How many bytes it is.
+    pub fn bytes(&self) -> usize {
+        self.frames * PAGE_SIZE
+    }
+}
+
+impl Drop for Pledge {
+    fn drop(&mut self) {
+        phys::take_reserve(self.frames);
+    }
+}
+
 /// `2^order` frames in a row that the kernel owns: for devices that read and write memory
 /// themselves, and for pages that are shared with users.
 pub struct Frames {

@@ -268,6 +268,16 @@ pub fn reserve_frames() -> usize {
     RESERVE.load(Ordering::Relaxed)
 }
 
+/// Keeps so many more frames from users.
+pub(super) fn add_reserve(frames: usize) {
+    RESERVE.fetch_add(frames, Ordering::Relaxed);
+}
+
+/// Takes back what [`add_reserve`] did.
+pub(super) fn take_reserve(frames: usize) {
+    RESERVE.fetch_sub(frames, Ordering::Relaxed);
+}
+
 /// How memory is used now.
 pub fn stats() -> PhysicalStatistics {
     PhysicalStatistics {

@@ -12,7 +12,9 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use kernel_sync::SpinLock;
+use alloc::vec::Vec;
+
+use kernel_sync::{OnceCell, SpinLock};
 
 /// Bytes in a page, as user space maps ring buffers.
 pub const PAGE_SIZE: usize = 4096;
@@ -33,13 +35,35 @@ pub unsafe trait Memory: Sync {
     unsafe fn release(&self, block: NonNull<u8>, layout: Layout);
 }
 
-/// The global allocator.
+/// The global allocator, as much of it as the embedder leaves to maps ([`HeapMemory::limit`]).
 pub struct HeapMemory;
+
+/// Who says whether so many bytes may be taken from the heap.
+static LIMIT: OnceCell<fn(usize) -> bool> = OnceCell::new();
+
+impl HeapMemory {
+    /// From now on asks `may_take` before each block. For an embedder that dies when its own
+    /// allocations fail: programs fill maps that grow. The first call counts.
+    pub fn limit(may_take: fn(usize) -> bool) {
+        let _ = LIMIT.set(may_take);
+    }
+
+    fn may_take(bytes: usize) -> bool {
+        LIMIT.get().is_none_or(|may_take| may_take(bytes))
+    }
+}
+
+/// Makes sure that one more element fits into a list that lives as long as a map; `false` if the
+/// heap has no room for it.
+pub(crate) fn make_room<T>(list: &mut Vec<T>) -> bool {
+    let grown = list.capacity().saturating_mul(2).max(4).saturating_mul(size_of::<T>());
+    list.len() < list.capacity() || HeapMemory::may_take(grown) && list.try_reserve(1).is_ok()
+}
 
 // SAFETY: the global allocator's contract is the same, and `alloc_zeroed` zeroes.
 unsafe impl Memory for HeapMemory {
     fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
-        if layout.size() == 0 {
+        if layout.size() == 0 || !Self::may_take(layout.size()) {
             return None;
         }
         // SAFETY: the size is not zero.

@@ -27,6 +27,7 @@ use crate::bpf::hooks::Hook;
 use crate::bpf::map::LoadedMap;
 use crate::bpf::program::{LoadError, LoadRequest};
 use crate::mcore;
+use crate::mem::memapi::Pledge;
 use crate::mem::user::copy_from_user;
 use crate::syscall::errno::{OrErrno, ToErrno};
 use crate::syscall::path::string_from_user;
@@ -304,6 +305,9 @@ pub(super) fn link_detach(request: &Request) -> SyscallResult {
 
 /// Largest BTF (Linux `BTF_MAX_SIZE`).
 const BTF_MAX: usize = 16 << 20;
+/// How much longer BTF is when it has been read, at most: a type of 12 bytes in a list that has
+/// just been doubled, and the list before it.
+const BTF_FACTOR: usize = 12;
 
 /// `BPF_BTF_LOAD`.
 pub(super) fn btf_load(request: &Request) -> SyscallResult {
@@ -317,12 +321,16 @@ pub(super) fn btf_load(request: &Request) -> SyscallResult {
     }
     let mut log = Log::open(request, btf_attr::LOG_LEVEL, btf_attr::LOG_BUF, btf_attr::LOG_SIZE)?;
     let bytes = super::read_bytes(request.pointer(btf_attr::BTF), size)?;
+    let pledge = Pledge::of(BTF_FACTOR * size)?;
     let parsed = Btf::parse(&bytes);
+    drop(pledge);
     if let Err(error) = &parsed {
         log.line(format_args!("BTF refused: {error}"));
     }
     log.finish(request, btf_attr::LOG_TRUE_SIZE)?;
-    let types = parsed.map_err(|_| Errno::EINVAL)?;
+    let types = parsed.map_err(|error| {
+        if error.is_for_want_of_memory() { Errno::ENOMEM } else { Errno::EINVAL }
+    })?;
     let btf = request.manager.add_btf(bytes, types).ok_or(Errno::ENOMEM)?;
     install(Object::Btf(btf), Access::FULL)
 }

@@ -151,6 +151,9 @@ pub struct Btf {
     strings: Box<[u8]>,
 }
 
+/// What is wrong where nothing is: there is no memory to read it.
+const NO_MEMORY: &str = "there is not enough memory to read it";
+
 /// What is wrong with BTF, and where.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BtfError {
@@ -162,6 +165,12 @@ pub struct BtfError {
 impl BtfError {
     const fn new(type_id: TypeId, what: &'static str) -> Self {
         Self { type_id, what }
+    }
+
+    /// Whether nothing is wrong but that there is no memory to read it.
+    #[must_use]
+    pub fn is_for_want_of_memory(&self) -> bool {
+        self.what == NO_MEMORY
     }
 }
 

@@ -3,7 +3,9 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::{Btf, BtfError, Kind, MAX_BYTES, MAX_TYPES, Member, Param, SectionVar, Type, TypeId};
+use super::{
+    Btf, BtfError, Kind, MAX_BYTES, MAX_TYPES, Member, NO_MEMORY, Param, SectionVar, Type, TypeId,
+};
 
 mod check;
 
@@ -98,6 +100,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Btf, BtfError> {
         if btf.types.len() > MAX_TYPES {
             return Err(bad("too many types"));
         }
+        btf.types.try_reserve(1).map_err(|_| bad(NO_MEMORY))?;
         let ty = read_type(&mut reader, base).unwrap_or(Err("cut short"));
         let ty = ty.map_err(|what| BtfError::new(id, what))?;
         if ty.name as usize >= strings.len() {
@@ -172,7 +175,8 @@ fn read_type(reader: &mut Reader<'_>, base: usize) -> Option<Result<Type, &'stat
     Some(Ok(Type { name, kind }))
 }
 
-/// Reads `count` records of `width` bytes. The bytes are there before anything is allocated.
+/// Reads `count` records of `width` bytes. The bytes are there before anything is allocated;
+/// without memory for the records they count as missing.
 fn list<'a, T>(
     reader: &mut Reader<'a>,
     count: usize,
@@ -180,7 +184,12 @@ fn list<'a, T>(
     read: impl Fn(&mut Reader<'a>) -> Option<T>,
 ) -> Option<Box<[T]>> {
     let mut records = Reader::new(reader.take(count * width)?);
-    (0..count).map(|_| read(&mut records)).collect()
+    let mut list = Vec::new();
+    list.try_reserve_exact(count).ok()?;
+    for _ in 0..count {
+        list.push(read(&mut records)?);
+    }
+    Some(list.into_boxed_slice())
 }
 
 fn members(reader: &mut Reader<'_>, count: usize, bit_fields: bool) -> Option<Box<[Member]>> {

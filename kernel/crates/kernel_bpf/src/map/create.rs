@@ -155,9 +155,8 @@ fn plan(def: &MapDef, extras: &MapExtras, cpus: usize) -> Result<Plan, MapError>
             if value >= MAX_ELEMENT {
                 return Err(MapError::Invalid);
             }
-            lpm_trie::Shape::new(def.max_entries, key, value).ok_or(MapError::Full)?;
-            // Nodes come as they are needed.
-            Some(0)
+            let shape = lpm_trie::Shape::new(def.max_entries, key, value).ok_or(MapError::Full)?;
+            shape.growing_bytes()
         }
         MapType::Queue | MapType::Stack => {
             invalid_unless(key == 0 && value != 0)?;
@@ -191,7 +190,7 @@ fn plan(def: &MapDef, extras: &MapExtras, cpus: usize) -> Result<Plan, MapError>
             if value >= task_storage::MAX_VALUE {
                 return Err(MapError::Full);
             }
-            task_storage::shape(value, extras.fields, true).map(|_| 0)
+            task_storage::shape(value, extras.fields, true).and_then(|shape| shape.growing_bytes())
         }
         MapType::HashOfMaps => {
             invalid_unless(value == 4)?;
@@ -231,12 +230,7 @@ fn hash_shape(
 }
 
 fn hash_bytes(def: &MapDef, shape: &Shape) -> Option<usize> {
-    if def.flags & flags::NO_PREALLOC != 0 {
-        // Only the heads are taken at once.
-        (def.max_entries as usize).checked_next_power_of_two().map(|heads| heads * 4)
-    } else {
-        shape.bytes()
-    }
+    if def.flags & flags::NO_PREALLOC != 0 { shape.growing_bytes() } else { shape.bytes() }
 }
 
 /// Whether a type has a value for each CPU.

@@ -65,6 +65,17 @@ pub(super) struct Elements {
 }
 
 impl Elements {
+    /// Elements in a block of a map that grows.
+    fn per_block(words: usize) -> usize {
+        (BLOCK_BYTES / (words * 8)).max(1).next_power_of_two()
+    }
+
+    /// Bytes that a map takes at once although it grows: the list of its blocks.
+    pub(super) fn growing_bytes(capacity: u32, words: usize) -> Option<usize> {
+        let blocks = (capacity as usize).div_ceil(Self::per_block(words));
+        blocks.checked_mul(size_of::<OnceCell<Region>>())
+    }
+
     /// Room for `capacity` elements; all of it now, or block by block.
     pub(super) fn new(
         memory: &'static dyn Memory,
@@ -73,7 +84,7 @@ impl Elements {
         preallocate: bool,
         epoch: &'static Epoch,
     ) -> Result<Self, MapError> {
-        let per_block = (BLOCK_BYTES / (words * 8)).max(1).next_power_of_two();
+        let per_block = Self::per_block(words);
         let mut elements = Self {
             epoch,
             whole: None,

@@ -101,9 +101,20 @@ impl Shape {
         self.value.checked_mul(self.cpus)?.checked_add(KEY + self.key + usize::from(self.lru))
     }
 
+    /// Bytes of the chains' heads.
+    fn head_bytes(&self) -> Option<usize> {
+        (self.buckets as usize).checked_mul(4)
+    }
+
+    /// Bytes that a map takes at once if its elements come as they are needed.
+    pub(super) fn growing_bytes(&self) -> Option<usize> {
+        self.head_bytes()?
+            .checked_add(Elements::growing_bytes(self.capacity, self.element_words()?)?)
+    }
+
     /// Bytes that a preallocated map takes.
     pub(super) fn bytes(&self) -> Option<usize> {
-        let heads = (self.buckets as usize).checked_mul(4)?;
+        let heads = self.head_bytes()?;
         let elements =
             (self.capacity as usize).checked_mul(self.element_words()?)?.checked_mul(8)?;
         heads.checked_add(elements)

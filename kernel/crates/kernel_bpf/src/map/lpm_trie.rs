@@ -92,6 +92,11 @@ impl Shape {
         DATA + self.data + self.value_bytes.div_ceil(8)
     }
 
+    /// Bytes that a map takes at once if its nodes come as they are needed.
+    pub(super) fn growing_bytes(&self) -> Option<usize> {
+        Elements::growing_bytes(self.capacity, self.words())
+    }
+
     /// Bytes of all nodes.
     pub(super) fn bytes(&self) -> Option<usize> {
         self.words().checked_mul(8)?.checked_mul(self.capacity as usize)

@@ -16,6 +16,7 @@ use super::error::{MapError, UpdateMode};
 use super::hash::Hash;
 use super::object::Map;
 use super::slots::Retired;
+use crate::memory::make_room;
 
 /// Bytes of what a hash of maps keeps for each key: the inner map's address.
 pub(super) const ADDRESS_BYTES: usize = 8;
@@ -90,7 +91,9 @@ impl MapHash {
         let mut held = self.held.lock();
         let unseen = held.retired.take_unseen(self.epoch);
         held.retired.reserve()?;
-        held.maps.try_reserve(1).map_err(|_| MapError::OutOfMemory)?;
+        if !make_room(&mut held.maps) {
+            return Err(MapError::OutOfMemory);
+        }
         let old = self.address(key);
         self.hash.write(key, &(address as u64).to_ne_bytes(), mode, false, None)?;
         match held.maps.binary_search_by_key(&address, |(address, ..)| *address) {

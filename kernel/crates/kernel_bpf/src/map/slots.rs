@@ -14,7 +14,7 @@ use kernel_sync::SpinLock;
 
 use super::epoch::Epoch;
 use super::error::MapError;
-use crate::memory::{Memory, Region};
+use crate::memory::{Memory, Region, make_room};
 
 /// Slots for objects of one type.
 pub(super) struct Slots<T: ?Sized> {
@@ -44,7 +44,7 @@ impl<T: ?Sized> Retired<T> {
 
     /// Makes sure that one more object can be kept.
     pub(super) fn reserve(&mut self) -> Result<(), MapError> {
-        self.0.try_reserve(1).map_err(|_| MapError::OutOfMemory)
+        if make_room(&mut self.0) { Ok(()) } else { Err(MapError::OutOfMemory) }
     }
 
     /// Keeps an object that nobody finds any more. There is room ([`Self::reserve`]).

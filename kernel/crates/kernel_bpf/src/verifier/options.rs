@@ -96,6 +96,15 @@ impl VerifyOptions {
         }
     }
 
+    /// The same where there is no more memory than this: what is too much for it is refused.
+    #[must_use]
+    pub fn within_memory(self, bytes: usize) -> Self {
+        let max_memory = self.max_memory.min(bytes);
+        // States that are not kept cost time only; branches that wait need the rest.
+        let max_state_bytes = self.max_state_bytes.min(max_memory / 8 * 5);
+        Self { max_memory, max_state_bytes, ..self }
+    }
+
     /// The same for an unprivileged loader, with Linux's limit of 4096 instructions.
     #[must_use]
     pub const fn for_unprivileged(self) -> Self {

@@ -1,10 +1,9 @@
 //! What makes parsed BTF safe to follow: references lead to types that may stand there, and
 //! no value contains itself.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::btf::{Btf, BtfError, Kind, MAX_DEPTH, SectionVar, TypeId};
+use crate::btf::{Btf, BtfError, Kind, MAX_DEPTH, NO_MEMORY, SectionVar, TypeId};
 
 /// Every reference leads to a type of a kind that may stand there, every name to a string.
 pub(super) fn references(btf: &Btf) -> Result<(), BtfError> {
@@ -89,7 +88,10 @@ enum State {
 /// A value that contains itself has no size, and a chain of names may be no ring. Depth-first,
 /// each type once.
 pub(super) fn nesting(btf: &Btf) -> Result<(), BtfError> {
-    let mut states = vec![State::New; btf.len()];
+    let no_memory = |_| BtfError::new(0, NO_MEMORY);
+    let mut states = Vec::new();
+    states.try_reserve_exact(btf.len()).map_err(no_memory)?;
+    states.resize(btf.len(), State::New);
     // Types under way, and how many of their parts were entered.
     let mut stack: Vec<(TypeId, usize)> = Vec::new();
     for root in 0..btf.len() as TypeId {

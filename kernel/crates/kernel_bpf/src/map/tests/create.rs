@@ -127,3 +127,16 @@ fn extras_go_to_the_types_that_take_them() {
     let percpu = def(MapType::PercpuArray, 4, 8, 1, 0);
     assert_eq!(new(percpu, &locked), Err(MapError::NotSupported));
 }
+
+#[test]
+fn what_a_growing_map_takes_at_once_is_told() {
+    use MapType::{Hash, LpmTrie};
+    let prealloc = flags::NO_PREALLOC;
+    for definition in [def(Hash, 8, 8, 1 << 24, prealloc), def(LpmTrie, 8, 8, 1 << 24, prealloc)] {
+        let extras = MapExtras::default();
+        let needed = Map::memory_needed(&definition, &extras, 1).unwrap();
+        let heads = if definition.map_type == Hash { 4 << 24 } else { 0 };
+        // A list of blocks of 16 KiB, each of some hundred elements.
+        assert!(needed > heads + (1 << 20), "{definition:?}: {needed}");
+    }
+}
