@@ -49,22 +49,30 @@ fn context(random: &mut Random, kind: u64) -> [u8; CONTEXT] {
     bytes
 }
 
+/// What the runs of a program came to.
+#[derive(Default)]
+struct Ran {
+    executed: u64,
+    /// Runs of the code for other machines, under emulation.
+    elsewhere: u64,
+}
+
 /// Runs an accepted program in both interpreters, several times on the same maps.
-fn check(seed: u64, random: &mut Random, program: &Verified<Program<Arc<Map>>>) -> u64 {
+fn check(seed: u64, random: &mut Random, program: &Verified<Program<Arc<Map>>>) -> Ran {
     #[cfg(feature = "host-jit")]
     let (twin, compiled) = compiled_twin(program);
     let mut machine = Machine::new(program);
     let ready = Interpreter::<ActiveProfile>::new(program).unwrap();
     let services = Mock::default();
     let mut compare = true;
-    let mut executed = 0;
+    let mut ran = Ran::default();
     for kind in 0..8 {
         let mut bytes = context(random, kind);
         let outcome = machine.run(&bytes);
         let outcome = outcome.unwrap_or_else(|violation| {
             panic!("seed {seed:#x}, {violation}\n{:#?}", listing(program));
         });
-        executed += outcome.cost;
+        ran.executed += outcome.cost;
         services.clock.store(0, core::sync::atomic::Ordering::Relaxed);
         let result = ready.run(&mut bytes, &services).unwrap();
         EPOCH.quiesce(0);
@@ -82,6 +90,7 @@ fn check(seed: u64, random: &mut Random, program: &Verified<Program<Arc<Map>>>) 
             use crate::jit::tests::emulated;
             for (machine, result, _) in emulated::run(program.get(), Some(program.proof()), &bytes)
             {
+                ran.elsewhere += 1;
                 let expected = outcome.result.bits;
                 assert_eq!(result, expected, "{machine}, seed {seed:#x}\n{:#?}", listing(program));
             }
@@ -100,7 +109,7 @@ fn check(seed: u64, random: &mut Random, program: &Verified<Program<Arc<Map>>>) 
             }
         }
     }
-    executed
+    ran
 }
 
 /// The same program with maps of its own, compiled; in each of the machine's ways in turns.
@@ -149,7 +158,7 @@ fn accepted_programs_keep_what_was_proved() {
     let start = std::env::var("LEMMA_FUZZ_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1u64);
     let mut options = ActiveProfile::verify_options();
     options.max_processed = 5_000;
-    let (mut accepted, mut executed) = (0u64, 0u64);
+    let (mut accepted, mut executed, mut elsewhere) = (0u64, 0u64, 0u64);
     for round in 0..rounds() {
         let seed = start.wrapping_add(round).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut random = Random(seed);
@@ -158,13 +167,18 @@ fn accepted_programs_keep_what_was_proved() {
         let built = Program::new(insns, ProgType::RawTracepoint, maps());
         if let Ok(verified) = verify(built, &options) {
             accepted += 1;
-            executed += check(seed, &mut random, &verified);
+            let ran = check(seed, &mut random, &verified);
+            executed += ran.executed;
+            elsewhere += ran.elsewhere;
         }
     }
     // A verifier that refuses everything is sound and of no use.
     assert!(accepted * 10 > rounds(), "{accepted} of {} accepted", rounds());
     assert!(executed > accepted * 20, "{executed} executed by {accepted}");
-    std::println!("{accepted} of {} accepted, {executed} instructions executed", rounds());
+    std::println!(
+        "{accepted} of {} accepted, {executed} instructions executed, {elsewhere} runs elsewhere",
+        rounds()
+    );
 }
 
 /// The checking interpreter does find what is wrong: programs that the verifier refuses are run
