@@ -4,10 +4,11 @@
 use alloc::sync::Arc;
 
 use kernel_abi::Errno;
+use kernel_abi::machine::signal_action::SignalAction;
 
 use super::time::read_timespec;
 use super::{Frame, SyscallResult};
-use crate::arch::abi::MIN_SIGNAL_STACK;
+use crate::arch::abi::{self, MIN_SIGNAL_STACK};
 use crate::arch::{SignalStack, TrapFrame};
 use crate::mcore::mtask::delivery::{
     SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, info_words, is_on, return_from_handler,
@@ -173,14 +174,17 @@ pub fn rt_sigaction([signal, new, old, set_bytes, ..]: [usize; 6]) -> SyscallRes
     let new = if new == 0 {
         None
     } else {
-        let [handler, flags, restorer, mask] = read_user::<[u64; 4]>(new)?;
+        let SignalAction { handler, flags, restorer, mask } =
+            abi::signal_action(read_user::<abi::SignalActionWords>(new)?);
         let (handler, restorer) = (handler as usize, restorer as usize);
         Some(Action { handler, flags, restorer, mask })
     };
     let before = exchange_action(signal, new);
     if old != 0 {
-        let words = [before.handler as u64, before.flags, before.restorer as u64, before.mask];
-        write_user(old, words)?;
+        let Action { handler, flags, restorer, mask } = before;
+        let (handler, restorer) = (handler as u64, restorer as u64);
+        let action = SignalAction { handler, flags, restorer, mask };
+        write_user(old, abi::signal_action_words(&action))?;
     }
     Ok(0)
 }

@@ -15,7 +15,7 @@ family!("signals":
     handled, default_kills, ignored, blocked, pending_once, mask_during_handler, reset_hand,
     information, interrupts_sleep, restarts_read, interrupts_read, child_signal, kill_errors,
     groups, stop_and_continue, fault_handled, registers_survive, suspended, inherited, action_errors,
-    bad_frame, sleeps_on_after_stop, poll_with_mask, real_time_queue, awaited, queue_errors
+    action_layout,     bad_frame, sleeps_on_after_stop, poll_with_mask, real_time_queue, awaited, queue_errors
 );
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -435,6 +435,32 @@ fn action_errors() -> Outcome {
     fails!(calls::raw(number, [10, 0, 8, 8, 0, 0]), FAULT);
     equal!(calls::raw(number, [10, 0, 0, 8, 0, 0]), Ok(0));
     Ok(())
+}
+
+/// `rt_sigaction` writes the structure of this machine's headers, and not a word more.
+fn action_layout() -> Outcome {
+    const CANARY: u64 = 0x1122_3344_5566_7788;
+    let number = lemma_rt::general::__NR_rt_sigaction as usize;
+    let address = nested_other as *const () as usize;
+    // SAFETY: the handler makes system calls and changes atomics.
+    ok!(unsafe { signal::set_handler(SIGUSR1 as i32, address, 0, bit(SIGUSR2)) });
+    ok!(handle(SIGUSR2, 0, 0));
+    let mut old = [CANARY; 8];
+    let at = old.as_mut_ptr() as usize;
+    equal!(calls::raw(number, [SIGUSR1 as usize, 0, at, 8, 0, 0]), Ok(0));
+    let words = size_of::<lemma_rt::general::kernel_sigaction>() / 8;
+    equal!(old[0], address as u64);
+    equal!(old[words - 1], bit(SIGUSR2));
+    equal!(old[words..], [CANARY; 8][words..]);
+    // The mask is in force during the handler, which raises the other signal.
+    ok!(raise(SIGUSR1));
+    equal!((counted(), NESTED.load(Ordering::Relaxed)), (1, 0));
+    Ok(())
+}
+
+extern "C" fn nested_other(_: i32) {
+    let _ = raise(SIGUSR2);
+    NESTED.store(counted(), Ordering::Relaxed);
 }
 
 /// Breaks the header of the floating-point registers in the frame that the handler returns by.

@@ -1,6 +1,9 @@
 //! AArch64.
 
 pub use super::generic::{clone_arguments, stat};
+pub use super::signal_action::with_restorer::{
+    SignalActionWords, signal_action, signal_action_words,
+};
 pub use crate::syscall::generic as numbers;
 
 /// The smallest alternate signal stack (`MINSIGSTKSZ`).

@@ -7,9 +7,11 @@
 //! | `MIN_SIGNAL_STACK` | the smallest alternate signal stack |
 //! | `stat` | `struct stat` |
 //! | `open_flags`, `user_open_flags` | the flags of `open(2)`, to and from x86_64's values |
+//! | `SignalActionWords`, `signal_action`, `signal_action_words` | the kernel's `struct sigaction` |
 //! | `clone_arguments` | the arguments of `clone(2)` in x86_64's order |
 
 pub mod aarch64;
 mod generic;
 pub mod riscv64;
+pub mod signal_action;
 pub mod x86_64;

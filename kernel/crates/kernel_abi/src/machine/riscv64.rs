@@ -1,6 +1,9 @@
 //! RISC-V 64.
 
 pub use super::generic::{clone_arguments, stat};
+pub use super::signal_action::without_restorer::{
+    SignalActionWords, signal_action, signal_action_words,
+};
 pub use crate::syscall::riscv64 as numbers;
 
 /// The smallest alternate signal stack (`MINSIGSTKSZ`).

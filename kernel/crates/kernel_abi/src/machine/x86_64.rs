@@ -1,5 +1,8 @@
 //! x86_64.
 
+pub use super::signal_action::with_restorer::{
+    SignalActionWords, signal_action, signal_action_words,
+};
 pub use crate::syscall::x86_64 as numbers;
 
 use crate::file::Stat;
