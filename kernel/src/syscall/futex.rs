@@ -38,21 +38,19 @@ pub fn futex([address, operation, value, timeout, second, third]: [usize; 6]) ->
             } else {
                 Some(current().wait_deadline(read_timespec(timeout)?))
             };
-            let result = wait(address, private, value as u32, ALL_BITS, deadline);
-            if let (Err(FutexError::Interrupted), Some(deadline)) = (result, deadline) {
-                current().note_interrupted_wait(deadline);
-            }
-            result?;
-            Ok(0)
+            wait_noting(address, private, value as u32, ALL_BITS, deadline)
         }
         WAIT_BITSET => {
             if third as u32 == 0 {
                 return Err(Errno::EINVAL);
             }
-            let deadline =
-                if timeout == 0 { None } else { Some(deadline_of(real, read_timespec(timeout)?)) };
-            wait(address, private, value as u32, third as u32, deadline)?;
-            Ok(0)
+            let deadline = if timeout == 0 {
+                None
+            } else {
+                let deadline = deadline_of(real, read_timespec(timeout)?);
+                Some(current().wait_until_deadline(deadline))
+            };
+            wait_noting(address, private, value as u32, third as u32, deadline)
         }
         // Linux wakes one for a count of zero or less.
         WAKE => Ok(wake(Key::of_user(address, private)?, ALL_BITS, (value as i32).max(1) as usize)),
@@ -76,4 +74,20 @@ pub fn futex([address, operation, value, timeout, second, third]: [usize; 6]) ->
         }
         _ => Err(Errno::ENOSYS),
     }
+}
+
+/// Waits; if a signal ends that, notes until when it would have lasted.
+fn wait_noting(
+    address: usize,
+    private: bool,
+    expected: u32,
+    bits: u32,
+    deadline: Option<u64>,
+) -> SyscallResult {
+    let result = wait(address, private, expected, bits, deadline);
+    if let (Err(FutexError::Interrupted), Some(deadline)) = (result, deadline) {
+        current().note_interrupted_wait(deadline);
+    }
+    result?;
+    Ok(0)
 }

@@ -35,13 +35,15 @@ pub(super) fn deliver(frame: &mut Frame) {
     let interrupted =
         task.private().interrupted.replace(false) && frame.return_value() == INTERRUPTED;
     let mut number = interrupted.then(|| frame.syscall().0);
+    let mut waited_for_time = false;
     while let Some(taken) = signal::take() {
         if taken.action.handler > IGNORE {
-            // A call that starts again after this begins to wait anew.
-            task.private().wait_deadline.set(None);
+            // A call that is made again after this begins to wait anew.
+            waited_for_time |= task.private().wait_deadline.take().is_some();
         }
         if let Some(call) = number.take_if(|_| taken.action.handler > IGNORE)
             && taken.action.flags & SA_RESTART != 0
+            && !waited_for_time
             && restarts(call)
         {
             frame.restart_syscall(call);
@@ -78,7 +80,8 @@ fn wait_for_continuation() {
 }
 
 /// Which system calls start again after a handler with `SA_RESTART` (`signal(7)`): all that
-/// can be interrupted, but for those that wait for a signal or for a time.
+/// can be interrupted, but for those that wait for a signal or for a time. Those that may wait for
+/// a time or without end, as `futex`, note the time when they are interrupted.
 fn restarts(number: usize) -> bool {
     // An array, because a machine's Linux may lack some, all by the same number.
     const NEVER: [usize; 11] = [

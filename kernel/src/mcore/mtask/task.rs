@@ -385,6 +385,11 @@ impl Current {
         noted.unwrap_or_else(|| Arch::now_ns().saturating_add(nanoseconds))
     }
 
+    /// The same for a wait until `deadline`.
+    pub fn wait_until_deadline(&self, deadline: u64) -> u64 {
+        self.own.wait_deadline.take().unwrap_or(deadline)
+    }
+
     /// Notes until when the wait that a signal has ended would have lasted.
     pub fn note_interrupted_wait(&self, deadline: u64) {
         self.own.wait_deadline.set(Some(deadline));

@@ -11,7 +11,7 @@ use lemma_rt::{Errno, sys, syscall};
 family!("threads":
     share_memory, identities, ping_pong, share_descriptors, futex_errors, futex_timeout,
     futex_wakes_counted, shared_futex, exit_group_ends_all, exec_ends_others, clone_errors, mutex,
-    requeued
+    requeued, timed_wait_interrupted
 );
 
 static COUNTER: AtomicUsize = AtomicUsize::new(0);
@@ -287,5 +287,37 @@ fn requeued() -> Outcome {
     equal!(futex_wake(&WORD, 1), 1);
     thread.join();
     equal!(COUNTER.load(Ordering::Acquire), 0);
+    Ok(())
+}
+
+extern "C" fn count_signal(_: i32) {
+    COUNTER.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A wait with a time is not made again after a handler, not even with `SA_RESTART`.
+fn timed_wait_interrupted() -> Outcome {
+    const WAIT_BITSET: usize = 9;
+    let handler = count_signal as *const () as usize;
+    let flags = lemma_rt::general::SA_RESTART as usize;
+    // SAFETY: the handler changes an atomic.
+    ok!(unsafe { lemma_rt::signal::set_handler(10, handler, flags, 0) });
+    let me = calls::getpid();
+    let second = 1_000_000_000;
+    let absolute = (calls::monotonic() / second + 60) as i64;
+    for (round, (operation, seconds)) in [(0, 60), (WAIT_BITSET, absolute)].into_iter().enumerate()
+    {
+        let Some(pid) = ok!(sys::fork()) else {
+            calls::pause_for(50);
+            let _ = sys::kill(me, 10);
+            sys::exit(0)
+        };
+        let time = timespec { tv_sec: seconds, tv_nsec: 0 };
+        let word = WORD.as_ptr() as usize;
+        let time = core::ptr::from_ref(&time) as usize;
+        let arguments = [word, operation, 0, time, 0, u32::MAX as usize];
+        fails!(calls::raw(__NR_futex as usize, arguments), INTR);
+        equal!(COUNTER.load(Ordering::Relaxed), round + 1);
+        ok!(sys::wait_for(pid));
+    }
     Ok(())
 }
