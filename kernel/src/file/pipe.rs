@@ -17,6 +17,7 @@ use kernel_vfs::{
 
 use super::{poll, wall_clock};
 use crate::mcore::WaitQueue;
+use crate::mcore::mtask::job;
 use crate::mem::memapi::may_allocate;
 use crate::mem::user::write_user;
 
@@ -354,10 +355,11 @@ impl File for Reader {
     }
 }
 
-impl File for Writer {
-    fn write(
+impl Writer {
+    /// Writes what there is, as far as it can; an error only if nothing was written.
+    #[inline]
+    pub(super) fn transfer(
         &self,
-        _offset: &mut u64,
         source: &mut dyn Source,
         flags: OpenFlags,
     ) -> Result<usize, FsError> {
@@ -402,6 +404,23 @@ impl File for Writer {
             Err(error) if done == 0 => Err(error),
             _ => Ok(done),
         }
+    }
+}
+
+impl File for Writer {
+    fn write(
+        &self,
+        _offset: &mut u64,
+        source: &mut dyn Source,
+        flags: OpenFlags,
+    ) -> Result<usize, FsError> {
+        let total = source.remaining();
+        let done = self.transfer(source, flags)?;
+        // That nothing was written is told the caller by an error, and the signal goes with that.
+        if done < total && !self.0.state.lock().reader_open {
+            job::broken_pipe();
+        }
+        Ok(done)
     }
 
     fn ioctl(&self, command: u32, argument: usize) -> Result<usize, FsError> {

@@ -55,14 +55,14 @@ impl File for Socket {
 
     fn write(
         &self,
-        offset: &mut u64,
+        _offset: &mut u64,
         source: &mut dyn Source,
         flags: OpenFlags,
     ) -> Result<usize, FsError> {
         if !self.outgoing.is_open() {
             return Err(FsError::BrokenPipe);
         }
-        self.outgoing.write(offset, source, flags)
+        self.outgoing.transfer(source, flags)
     }
 
     fn ioctl(&self, command: u32, argument: usize) -> Result<usize, FsError> {

@@ -11,8 +11,7 @@ use super::SyscallResult;
 use super::errno::OrErrno;
 use super::path::Caller;
 use crate::file::VFS;
-use crate::mcore::current;
-use crate::mcore::mtask::signal::{self, SIGPIPE, SignalInfo};
+use crate::mcore::mtask::job;
 use crate::mem::user::{UserSink, UserSource, is_user_range, read_user};
 
 /// Where a read goes, its length limited as Linux does.
@@ -27,11 +26,11 @@ pub(super) fn source(address: usize, length: usize) -> Result<UserSource, Errno>
     Ok(UserSource::new(address, length)?.limited(MAX_RW_COUNT))
 }
 
-/// The error number of a failed write; a broken pipe is told by a signal, too.
+/// The error number of a failed write; a broken pipe is told the thread by a signal, too.
 #[cold]
 pub(super) fn write_error(error: FsError) -> Errno {
     if error == FsError::BrokenPipe {
-        signal::send(current().process(), SIGPIPE, SignalInfo::user(), None);
+        job::broken_pipe();
     }
     Err::<(), _>(error).or_errno().err().unwrap_or(Errno::EIO)
 }

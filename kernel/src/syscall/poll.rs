@@ -96,6 +96,14 @@ pub fn ppoll([list, count, time, mask, set_bytes, _]: [usize; 6]) -> SyscallResu
     masked_wait(time, mask, set_bytes, |patience| wait_for_list(list, count, patience))
 }
 
+/// What is ready, as `poll` says it: what can be read is of the normal band, too (`POLLRDNORM`,
+/// 0x40), and so is what can be written (`POLLWRNORM`, 0x100).
+#[inline]
+fn with_normal(ready: Readiness) -> u16 {
+    const { assert!(Readiness::READ.bits() << 6 == 0x40 && Readiness::WRITE.bits() << 6 == 0x100) };
+    ready.bits() | (ready & (Readiness::READ | Readiness::WRITE)).bits() << 6
+}
+
 /// A descriptor that is waited for.
 struct Watched {
     file: Option<Arc<OpenFile>>,
@@ -111,7 +119,7 @@ impl Watched {
     /// Looks; whether anything was found.
     fn look(&mut self) -> bool {
         self.found = match &self.file {
-            Some(file) => file.file().readiness().bits() & self.wanted,
+            Some(file) => with_normal(file.file().readiness()) & self.wanted,
             None => self.without,
         };
         self.found != 0

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 
 use super::super::context::current;
 use super::family;
-use super::signal::{IGNORE, SIGTTIN, bit};
+use super::signal::{self, IGNORE, SIGPIPE, SIGTTIN, SignalInfo, bit};
 use super::wait::Interrupted;
 
 /// What a read from the background comes to.
@@ -28,4 +28,11 @@ pub fn read_in_background() -> Background {
     }
     family::signal_process_group(group, SIGTTIN);
     Background::Stopped(Interrupted::noted())
+}
+
+/// The running thread has written what nobody will read: a signal tells it, and no other thread.
+#[cold]
+pub fn broken_pipe() {
+    let task = current();
+    signal::send(task.process(), SIGPIPE, SignalInfo::user(), Some(&task.to_arc()));
 }

@@ -3,13 +3,14 @@
 use super::family;
 use crate::calls::{self, close, pipe2, read, write};
 use crate::check::{Outcome, check, equal, fails, ok};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use lemma_rt::general::{
     F_GETFD, F_GETFL, F_SETFL, FD_CLOEXEC, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_WRONLY, SIGPIPE,
 };
 use lemma_rt::{signal, sys};
 
 family!("pipes":
-    order, end_of_file, broken, nonblocking, blocking_reader, blocking_writer, atomic_writes,
+    order, end_of_file, broken, normal_band, broken_thread, broken_halfway, nonblocking, blocking_reader, blocking_writer, atomic_writes,
     flags, directions, through_children, stat_of_pipe
 );
 
@@ -67,6 +68,53 @@ fn broken() -> Outcome {
         0
     }));
     equal!(status.signaled(), Some(SIGPIPE as i32));
+    Ok(())
+}
+
+extern "C" fn note_broken(_: i32) {
+    BROKEN.fetch_add(1, Ordering::Relaxed);
+}
+
+static BROKEN: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn write_broken(writer: usize) {
+    let mut pending = 0;
+    let result = write(writer as i32, b"x");
+    let _ = calls::rt_sigpending(&mut pending, 8);
+    if result == Err(lemma_rt::Errno::PIPE) && pending == 1 << (SIGPIPE - 1) {
+        BROKEN.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The signal goes to the thread that has written.
+fn broken_thread() -> Outcome {
+    ok!(signal::set_mask(0, 1 << (SIGPIPE - 1)));
+    let (reader, writer) = ok!(pipe());
+    ok!(close(reader));
+    ok!(lemma_rt::thread::spawn(write_broken, writer as usize)).join();
+    equal!(BROKEN.load(Ordering::Relaxed), 1);
+    let mut pending = 0;
+    ok!(calls::rt_sigpending(&mut pending, 8));
+    equal!(pending, 0);
+    Ok(())
+}
+
+/// A write of which the reader has taken only a part says how much, and the signal comes too.
+fn broken_halfway() -> Outcome {
+    let address = note_broken as *const () as usize;
+    // SAFETY: the handler changes an atomic.
+    ok!(unsafe { signal::set_handler(SIGPIPE as i32, address, 0, 0) });
+    let (reader, writer) = ok!(pipe());
+    let Some(pid) = ok!(lemma_rt::sys::fork()) else {
+        let _ = close(writer);
+        calls::pause_for(50);
+        lemma_rt::sys::exit(i32::from(read(reader, &mut [0; 4096]) != Ok(4096)))
+    };
+    ok!(close(reader));
+    let written = ok!(write(writer, &alloc::vec![7; 1 << 20]));
+    equal!(ok!(lemma_rt::sys::wait_for(pid)).code(), 0);
+    check!((65_536..1 << 20).contains(&written), " {written}");
+    equal!(BROKEN.load(Ordering::Relaxed), 1);
     Ok(())
 }
 
@@ -228,5 +276,18 @@ fn through_children() -> Outcome {
 fn stat_of_pipe() -> Outcome {
     let (reader, _) = ok!(pipe());
     equal!(ok!(calls::fstat(reader)).st_mode & 0o170_000, 0o010_000);
+    Ok(())
+}
+
+/// Reading and writing are of the normal band, too.
+fn normal_band() -> Outcome {
+    const NORMAL: i16 = 0x40 | 0x100;
+    let (reader, writer) = ok!(pipe());
+    // `poll` keeps what it finds in its own list, so what is found is told one by one.
+    equal!(calls::poll(&mut [(writer, 0x100)], 0), Ok(1));
+    equal!(calls::poll(&mut [(reader, NORMAL)], 0), Ok(0));
+    ok!(write(writer, b"x"));
+    equal!(calls::poll(&mut [(reader, 0x40)], 0), Ok(1));
+    equal!(calls::poll(&mut [(reader, 0x100)], 0), Ok(0));
     Ok(())
 }
