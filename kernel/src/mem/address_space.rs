@@ -390,9 +390,7 @@ impl AddressSpace {
         }
         let (start, end) = page_range(start, length).map_err(|_| MemoryError::NoMemory)?;
         let Inner { regions, table, .. } = &mut *self.inner.lock();
-        let read_only = |region: &Region<Backing>| {
-            matches!(region.backing, Backing::Object { may_write: false, .. })
-        };
+        let read_only = |region: &Region<Backing>| region.backing.is_read_only();
         if rights.contains(Rights::WRITE) && regions.overlapping(start, end).iter().any(read_only) {
             return Err(MemoryError::Forbidden);
         }

@@ -34,12 +34,23 @@ pub struct FileBacking {
     /// How many bytes of the region come from the file, the rest being zero; `None` if all do,
     /// and pages beyond the end of the file cannot be used (`mmap`).
     pub valid: Option<usize>,
+    /// The mapping was asked for as a shared one. What is written would not reach the file, so it
+    /// cannot be made writable.
+    pub shared: bool,
 }
 
 impl Backing {
     /// Whether pages belong to this address space alone, shared at most copy-on-write.
     pub fn is_private(&self) -> bool {
         matches!(self, Self::Anonymous | Self::File(_))
+    }
+
+    /// Whether what is mapped can never be made writable.
+    pub fn is_read_only(&self) -> bool {
+        matches!(
+            self,
+            Self::Object { may_write: false, .. } | Self::File(FileBacking { shared: true, .. })
+        )
     }
 }
 
@@ -51,6 +62,7 @@ impl Continues for Backing {
                 file: Arc::clone(&backing.file),
                 offset: backing.offset + bytes as u64,
                 valid: backing.valid.map(|valid| valid.saturating_sub(bytes)),
+                shared: backing.shared,
             }),
             Self::Shared { pages, offset } => {
                 Self::Shared { pages: Arc::clone(pages), offset: offset + bytes }
@@ -68,6 +80,7 @@ impl Continues for Backing {
             (Self::Anonymous, Self::Anonymous) => true,
             (Self::File(one), Self::File(two)) => {
                 Arc::ptr_eq(&one.file, &two.file)
+                    && one.shared == two.shared
                     && one.offset + bytes as u64 == two.offset
                     && one.valid.map(|valid| valid.saturating_sub(bytes)) == two.valid
             }

@@ -90,6 +90,7 @@ impl AddressSpace {
                     file: Arc::clone(&backing.file),
                     offset: backing.offset + at as u64,
                     valid: backing.valid.map(|valid| valid - at),
+                    shared: backing.shared,
                 }));
             }
             Backing::Anonymous | Backing::File(_) => {

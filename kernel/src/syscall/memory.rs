@@ -141,7 +141,7 @@ fn file_backing(
     if metadata.is_none_or(|metadata| metadata.file_type != FileType::Regular) {
         return Err(Errno::ENODEV);
     }
-    Ok(Backing::File(FileBacking { file, offset, valid: None }))
+    Ok(Backing::File(FileBacking { file, offset, valid: None, shared }))
 }
 
 /// Touches every page, as far as there is memory (`MAP_POPULATE` does not fail).

@@ -272,6 +272,7 @@ pub(super) fn load(
             file: Arc::clone(&request.file),
             offset: segment.file_offset,
             valid: Some(segment.file_bytes),
+            shared: false,
         });
         let rights = rights(segment.rights);
         space.map(

@@ -13,7 +13,7 @@ use lemma_rt::sys;
 
 family!("memory":
     anonymous, zeroed_again, holes, protection, no_execute, fixed, errors, file_private,
-    file_shared, file_edges, shared_with_child, break_grows, large_reservation, stack_grows,
+    file_shared, file_shared_protect, file_edges, shared_with_child, break_grows, large_reservation, stack_grows,
     kernel_addresses, protection_of_files, hints, many_regions, out_of_memory
 );
 
@@ -198,6 +198,30 @@ fn file_shared() -> Outcome {
     equal!(ok!(calls::content(c"f"))[10], 42);
     equal!(calls::pwrite(fd, &[9], 20), Ok(1));
     equal!(peek(memory + 20), 9);
+    Ok(())
+}
+
+/// What is stored through a shared mapping reaches the file, or cannot be stored.
+fn file_shared_protect() -> Outcome {
+    ok!(make(c"f", &[1; PAGE]));
+    let fd = ok!(open(c"f", O_RDONLY, 0));
+    let memory = ok!(mmap(0, PAGE, PROT_READ, MAP_SHARED, fd, 0));
+    equal!(peek(memory), 1);
+    fails!(calls::mprotect(memory, PAGE, PROT_READ | PROT_WRITE), ACCESS);
+    ok!(calls::munmap(memory, PAGE));
+    // A private mapping can always be made writable.
+    let memory = ok!(mmap(0, PAGE, PROT_READ, MAP_PRIVATE, fd, 0));
+    ok!(calls::mprotect(memory, PAGE, PROT_READ | PROT_WRITE));
+    poke(memory, 42);
+    equal!(ok!(calls::content(c"f"))[0], 1);
+    let fd = ok!(open(c"f", O_RDWR, 0));
+    let memory = ok!(mmap(0, PAGE, PROT_READ, MAP_SHARED, fd, 0));
+    match calls::mprotect(memory, PAGE, PROT_READ | PROT_WRITE) {
+        Err(lemma_rt::Errno::ACCESS) => return Ok(()),
+        result => ok!(result),
+    };
+    poke(memory, 42);
+    equal!(ok!(calls::content(c"f"))[0], 42);
     Ok(())
 }
 
