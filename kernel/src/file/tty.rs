@@ -158,6 +158,14 @@ impl File for TerminalFile {
             let length = sink.remaining().min(PIECE);
             let (count, ended, was_full) = {
                 let mut terminal = terminal.lock();
+                // Another reader may have been faster; it has not read the end of the input for
+                // this one.
+                if !terminal.is_readable() {
+                    if done > 0 {
+                        break;
+                    }
+                    continue;
+                }
                 let was_full = !terminal.has_room();
                 let line = terminal.available();
                 let count = terminal.read(piece.get_mut(..length).unwrap_or(&mut []));
@@ -307,7 +315,7 @@ fn control(command: u32, argument: usize) -> Result<usize, FsError> {
             if process.session() != process.pid() {
                 return Err(FsError::NotPermitted);
             }
-            SESSION.store(process.session(), Ordering::Relaxed);
+            take_terminal(process.session(), argument)?;
             FOREGROUND.store(process.group(), Ordering::Relaxed);
         }
         ioctl::TIOCNOTTY => {
@@ -353,6 +361,17 @@ fn control(command: u32, argument: usize) -> Result<usize, FsError> {
         _ => return Err(FsError::NotTerminal),
     }
     Ok(0)
+}
+
+/// Makes the terminal that of a session which leads. The superuser may take it from another with
+/// `argument` 1 (`ioctl_tty(2)`).
+fn take_terminal(session: u32, argument: usize) -> Result<(), FsError> {
+    let steals = argument == 1 && mcore::current().process().credentials().euid == 0;
+    let taken = SESSION.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |owner| {
+        let free = owner == 0 || owner == session || !family::is_led(owner);
+        (free || steals).then_some(session)
+    });
+    taken.map(drop).map_err(|_| FsError::NotPermitted)
 }
 
 /// `struct termios` of the kernel (`asm-generic/termbits.h`), as nine words.

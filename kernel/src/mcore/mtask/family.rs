@@ -321,6 +321,13 @@ pub fn is_group_of(group: Pid, session: Pid) -> bool {
     FAMILY.lock().members.values().any(is_member)
 }
 
+/// Whether the process that made the session still leads it.
+pub fn is_led(session: Pid) -> bool {
+    let family = FAMILY.lock();
+    let leader = family.members.get(&session).filter(|member| !member.zombie);
+    leader.is_some_and(|member| member.process.session() == session)
+}
+
 /// Whether no process of the group has a parent that could continue it: in the same session
 /// and another group (POSIX, 3.264).
 pub(super) fn is_orphaned(group: Pid) -> bool {

@@ -2,11 +2,11 @@
 
 use super::family;
 use crate::calls::{self, open, read, write};
-use crate::check::{Outcome, check, equal, fails, ok};
-use lemma_rt::general::{O_RDONLY, O_RDWR, O_WRONLY, SEEK_SET};
-use lemma_rt::ioctl::{TCGETS, TIOCGWINSZ};
+use crate::check::{Outcome, check, equal, fails, ok, skip};
+use lemma_rt::general::{O_NOCTTY, O_RDONLY, O_RDWR, O_WRONLY, SEEK_SET};
+use lemma_rt::ioctl::{TCGETS, TIOCGSID, TIOCGWINSZ, TIOCSCTTY};
 
-family!("devices": null, zero, full, random, not_terminals, numbers, mapped_zero);
+family!("devices": null, zero, full, random, not_terminals, numbers, mapped_zero, terminal_kept);
 
 fn null() -> Outcome {
     let fd = ok!(open(c"/dev/null", O_RDWR, 0));
@@ -88,5 +88,31 @@ fn mapped_zero() -> Outcome {
     equal!(calls::peek(memory + 5000), 0);
     calls::poke(memory + 5000, 1);
     equal!(calls::peek(memory + 5000), 1);
+    Ok(())
+}
+
+/// A new session does not get the terminal of another by asking for it.
+fn terminal_kept() -> Outcome {
+    let Ok(fd) = open(c"/dev/console", O_RDWR | O_NOCTTY, 0) else {
+        skip!("there is no console to be opened");
+    };
+    let mut owner = 0u32;
+    let asked = calls::ioctl(fd, TIOCGSID, (&raw mut owner) as usize);
+    if asked.is_err() || owner == 0 {
+        skip!("the console is not the terminal of a session that can be seen");
+    }
+    let status = ok!(calls::in_child(|| {
+        let session = calls::setsid();
+        // Another user's process, so that it may not steal it either.
+        let user = calls::setuid(1000);
+        let taken = calls::ioctl(fd, TIOCSCTTY, 0);
+        let stolen = calls::ioctl(fd, TIOCSCTTY, 1);
+        let refused = Err(lemma_rt::Errno::PERM);
+        i32::from(session.is_err() || user.is_err() || taken != refused || stolen != refused)
+    }));
+    equal!(status.code(), 0);
+    let mut now = 0u32;
+    ok!(calls::ioctl(fd, TIOCGSID, (&raw mut now) as usize));
+    equal!(now, owner);
     Ok(())
 }
