@@ -34,6 +34,7 @@ pub mod tty;
 use alloc::sync::Arc;
 
 use kernel_sync::{OnceCell, RwLock};
+use kernel_vfs::claim::{Claim, Use};
 use kernel_vfs::{Dentry, FsContext, FsError, Identity, MountFlags, OpenFile, OpenFlags};
 use kernel_vfs::{FileType, Time, Vfs, Walk, install_clock, mount};
 
@@ -180,7 +181,8 @@ pub fn open_program(path: &[u8]) -> Result<Arc<OpenFile>, FsError> {
     })
 }
 
-/// Opens what `dentry` names as a program.
+/// Opens what `dentry` names as a program. As long as the file is open, which it is as long as it
+/// is mapped, nobody writes it.
 ///
 /// # Errors
 /// As [`open_program`].
@@ -190,8 +192,9 @@ pub fn program_of(walk: &Walk<'_>, dentry: Arc<Dentry>) -> Result<Arc<OpenFile>,
         return Err(FsError::PermissionDenied);
     }
     walk.check_access(&dentry, 1)?;
+    let claim = Claim::new(dentry.inode(), Use::Execute)?;
     let file = Arc::clone(dentry.inode()).open(OpenFlags::empty())?;
-    Ok(OpenFile::new(file, Some(dentry), OpenFlags::empty()))
+    Ok(OpenFile::claiming(file, Some(dentry), OpenFlags::empty(), claim))
 }
 
 /// Writes everything back and leaves the disks marked as clean, before the machine stops.

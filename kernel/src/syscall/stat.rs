@@ -9,6 +9,7 @@ use kernel_abi::file::{
     AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW,
     Stat, StatFs, UTIME_NOW, UTIME_OMIT,
 };
+use kernel_vfs::claim::{Claim, Use};
 use kernel_vfs::{Dentry, FileType, Metadata, OpenFile, OpenFlags, SetAttributes, Time, now};
 
 use super::SyscallResult;
@@ -378,6 +379,7 @@ pub fn truncate([path, size, ..]: [usize; 6]) -> SyscallResult {
         _ => return Err(Errno::EINVAL),
     }
     caller.walk()?.check_access(&dentry, 2).or_errno()?;
+    let _claim = Claim::new(dentry.inode(), Use::Write).or_errno()?;
     dentry.inode().truncate(size).or_errno().map(|()| 0)
 }
 

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use kernel_sync::{Mutex, MutexGuard, TaskLock};
+use kernel_vfs::claim::Claims;
 use kernel_vfs::page::Page;
 use kernel_vfs::{
     BlockDevice, DirectorySink, File, FileType, FsError, Inode, Metadata, NewNode, OpenFlags,
@@ -31,6 +32,7 @@ pub struct Ext2Inode<D: BlockDevice + 'static> {
     pub(crate) writer: Mutex<()>,
     body: Mutex<Body>,
     meta: TaskLock<Meta>,
+    claims: Claims,
 }
 
 impl<D: BlockDevice + 'static> Ext2Inode<D> {
@@ -79,6 +81,7 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
             writer: Mutex::new(()),
             body: Mutex::new(Body { pointers, goal, leaf: None }),
             meta: TaskLock::new(meta),
+            claims: Claims::new(),
         }
     }
 
@@ -263,6 +266,10 @@ impl<D: BlockDevice + 'static> Inode for Ext2Inode<D> {
             return Err(FsError::InvalidArgument);
         }
         self.set_size(size)
+    }
+
+    fn claims(&self) -> Option<&Claims> {
+        (self.file_type == FileType::Regular).then_some(&self.claims)
     }
 
     fn open(self: Arc<Self>, _flags: OpenFlags) -> Result<Arc<dyn File>, FsError> {

@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 
+use crate::claim::Claims;
 use crate::dentry::Dentry;
 use crate::error::FsError;
 use crate::file::File;
@@ -134,6 +135,10 @@ pub trait Inode: Any + Send + Sync {
     /// Sets the size of a regular file; what is added reads as zeros.
     fn truncate(&self, _size: u64) -> Result<(), FsError> {
         Err(FsError::InvalidArgument)
+    }
+    /// Who writes and who executes it; `None` for what is no program.
+    fn claims(&self) -> Option<&Claims> {
+        None
     }
     /// The object to read and write through. `flags` have been checked against the permissions;
     /// creation and truncation are done by the VFS.

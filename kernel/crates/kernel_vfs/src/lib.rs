@@ -28,6 +28,7 @@ pub mod advisory;
 pub mod block;
 pub mod byte_queue;
 mod cache;
+pub mod claim;
 pub mod clock;
 pub mod context;
 pub mod dentry;

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use kernel_sync::Mutex;
 
+use crate::claim::Claim;
 use crate::dentry::Dentry;
 use crate::error::FsError;
 use crate::file::{DirectorySink, File};
@@ -26,6 +27,8 @@ pub struct OpenFile {
     /// The name it was opened by; `None` for pipes, BPF objects and the like.
     dentry: Option<Arc<Dentry>>,
     flags: AtomicU32,
+    /// That the inode is written or executed, if it is.
+    _claim: Option<Claim>,
     seekable: bool,
     /// The offset. Held during reads and writes at the offset of seekable files, so that two
     /// sharers never transfer the same bytes (POSIX, 2.9.7). A copy to or from user memory never
@@ -43,6 +46,16 @@ impl OpenFile {
     /// A description of `file`, opened by the name `dentry` if it has one. Flags that only matter
     /// while opening are dropped.
     pub fn new(file: Arc<dyn File>, dentry: Option<Arc<Dentry>>, flags: OpenFlags) -> Arc<Self> {
+        Self::claiming(file, dentry, flags, None)
+    }
+
+    /// The same, which holds a claim on the inode.
+    pub fn claiming(
+        file: Arc<dyn File>,
+        dentry: Option<Arc<Dentry>>,
+        flags: OpenFlags,
+        claim: Option<Claim>,
+    ) -> Arc<Self> {
         let transient = OpenFlags::CREATE
             | OpenFlags::EXCLUSIVE
             | OpenFlags::NO_TTY
@@ -54,6 +67,7 @@ impl OpenFile {
             file,
             dentry,
             flags: AtomicU32::new(flags.bits()),
+            _claim: claim,
             seekable,
             position: Mutex::new(0),
         })

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use kernel_sync::Mutex;
 
+use crate::claim::{Claim, Use};
 use crate::dentry::Dentry;
 use crate::error::FsError;
 use crate::file::File;
@@ -215,12 +216,20 @@ impl Walk<'_> {
             {
                 return Err(FsError::NotPermitted);
             }
-            if truncate && file_type == FileType::Regular {
-                dentry.inode().truncate(0)?;
-            }
+        }
+        let truncate = truncate && file_type == FileType::Regular && !created;
+        let claim = if flags.writable() || truncate {
+            Claim::new(dentry.inode(), Use::Write)?
+        } else {
+            None
+        };
+        if truncate {
+            dentry.inode().truncate(0)?;
         }
         let file = Arc::clone(dentry.inode()).open(flags)?;
-        Ok(OpenFile::new(file, Some(dentry), flags))
+        // What was only truncated is not written after this.
+        let claim = claim.filter(|_| flags.writable());
+        Ok(OpenFile::claiming(file, Some(dentry), flags, claim))
     }
 
     /// Creates a directory or a symbolic link at `path`.

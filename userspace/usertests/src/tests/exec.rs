@@ -7,12 +7,13 @@ use crate::calls::{self, in_child, make};
 use crate::check::{Outcome, check, equal, fails, ok};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
-use lemma_rt::general::{O_CLOEXEC, O_RDONLY, SIGUSR1, SIGUSR2};
+use lemma_rt::general::{O_CLOEXEC, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, SIGUSR1, SIGUSR2};
 use lemma_rt::{Errno, arguments, auxiliary, environment, show, signal, sys};
 
 family!("exec":
     arguments_arrive, many_arguments, auxiliary_vector, descriptors_survive, signals_reset,
-    name_of_process, errors, same_process, bad_images, scripts, fresh_memory, too_much
+    name_of_process, errors, same_process, bad_images, scripts, fresh_memory, too_much,
+    text_busy
 );
 
 /// What the started program does: looks at one thing, exits with 0 if it is right.
@@ -34,6 +35,13 @@ pub(crate) fn report() -> i32 {
                 && calls::fstat(number(closed)).is_err_and(|error| error == Errno::BADF)
         }
         [b"signals"] => signals_are_right(),
+        [b"wait", reader, writer] => {
+            // Until the other process has closed its end.
+            let number = |text: &[u8]| show(text).parse().unwrap_or(-1);
+            calls::close(number(writer)).is_ok()
+                && calls::read(number(reader), &mut [0]) == Ok(1)
+                && calls::read(number(reader), &mut [0]) == Ok(0)
+        }
         [b"pid", pid] => show(pid) == alloc::format!("{}", calls::getpid()),
         [b"memory", address] => {
             let address = show(address).parse().unwrap_or(0);
@@ -270,5 +278,49 @@ fn too_much() -> Outcome {
     let huge = CString::new(alloc::vec![b'x'; 4 << 20]).unwrap_or_default();
     let error = sys::execute(&program(), &[huge], &[]);
     equal!(error, Errno::TOOBIG);
+    Ok(())
+}
+
+/// A program that runs is not written, and a file that is open to be written is not run.
+fn text_busy() -> Outcome {
+    let image = ok!(calls::content(&program()));
+    ok!(make(c"p", &image));
+    ok!(calls::chmod(c"p", 0o755));
+    let mut ends = [0; 2];
+    ok!(calls::pipe2(&mut ends, 0));
+    let words: Vec<CString> = ["p", "--report", "wait"]
+        .iter()
+        .map(|word| alloc::string::String::from(*word))
+        .chain(ends.iter().map(|end| alloc::format!("{end}")))
+        .filter_map(|word| CString::new(word).ok())
+        .collect();
+    let execute =
+        || in_child(|| if sys::execute(c"p", &words, &[]) == Errno::TXTBSY { 0 } else { 1 });
+
+    let writer = ok!(calls::open(c"p", O_WRONLY, 0));
+    equal!(ok!(execute()).code(), 0);
+    ok!(calls::close(writer));
+    let Some(pid) = ok!(sys::fork()) else {
+        sys::execute(c"p", &words, &[]);
+        sys::exit(99)
+    };
+    ok!(calls::close(ends[0]));
+    // The pipe is full of one byte only: that it is read says that the program runs.
+    ok!(calls::write(ends[1], b"x"));
+    let mut left = 1u32;
+    while left > 0 {
+        ok!(calls::ioctl(ends[1], lemma_rt::ioctl::FIONREAD, (&raw mut left) as usize));
+        calls::pause_for(1);
+    }
+    fails!(calls::open(c"p", O_WRONLY, 0), TXTBSY);
+    fails!(calls::open(c"p", O_RDWR, 0), TXTBSY);
+    fails!(calls::open(c"p", O_RDONLY | O_TRUNC, 0), TXTBSY);
+    fails!(calls::truncate(c"p", 0), TXTBSY);
+    ok!(calls::close(ok!(calls::open(c"p", O_RDONLY, 0))));
+    ok!(calls::close(ends[1]));
+    equal!(ok!(sys::wait_for(pid)).code(), 0);
+    // It runs no more.
+    equal!(ok!(calls::content(c"p")), image);
+    ok!(calls::truncate(c"p", 0));
     Ok(())
 }

@@ -11,6 +11,7 @@ use alloc::sync::Arc;
 use kernel_sync::{Mutex, TaskLock};
 
 use super::{PAGE, Shared};
+use crate::claim::Claims;
 use crate::error::FsError;
 use crate::io::{Sink, Source};
 use crate::page::{self, Page};
@@ -29,12 +30,13 @@ struct Pages {
 pub(super) struct Data {
     shared: Arc<Shared>,
     writer: Mutex<()>,
+    pub(super) claims: Claims,
     pages: TaskLock<Pages>,
 }
 
 impl Data {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, writer: Mutex::new(()), pages: TaskLock::default() }
+        Self { shared, writer: Mutex::new(()), claims: Claims::new(), pages: TaskLock::default() }
     }
 
     pub(super) fn size(&self) -> u64 {

@@ -10,6 +10,7 @@ use kernel_sync::TaskLock;
 use super::data::Data;
 use super::entries::{Entries, Entry};
 use super::{NodeAttributes, PAGE, Shared};
+use crate::claim::Claims;
 use crate::dentry::Name;
 use crate::error::FsError;
 use crate::file::{DirectoryEntry, DirectorySink, File};
@@ -98,6 +99,13 @@ impl Drop for MemoryInode {
 }
 
 impl Inode for MemoryInode {
+    fn claims(&self) -> Option<&Claims> {
+        match &self.body {
+            Body::Regular(data) => Some(&data.claims),
+            _ => None,
+        }
+    }
+
     fn file_type(&self) -> FileType {
         match self.body {
             Body::Regular(_) => FileType::Regular,
