@@ -213,6 +213,9 @@ impl Options {
             if !kept.is_file() {
                 bail!("--disk {} is not a file", kept.display());
             }
+            if let Some(done) = image::repair(workspace, kept)? {
+                say(format!("{} was in use when its machine stopped: {done}", kept.display()));
+            }
             if !added.is_empty() {
                 image::add_files(workspace, kept, added)?;
             }

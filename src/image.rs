@@ -316,6 +316,46 @@ pub fn check(workspace: &Workspace, image: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Repairs an image whose file system was in use when the power failed, as `e2fsck` does it where a
+/// machine starts; what was done, if anything had to be. Files that were not written back may be
+/// gone, or be in `/lost+found`.
+pub fn repair(workspace: &Workspace, image: &Path) -> Result<Option<&'static str>> {
+    if is_clean(image)? {
+        return Ok(None);
+    }
+    let e2fsck = setup::require(workspace, Tool::E2fsck)?;
+    // First what loses nothing, then, if that is not enough, everything.
+    for (option, done) in [("-p", "repaired"), ("-fy", "repaired, and some files may be lost")] {
+        let status = Command::new(&e2fsck)
+            .args([option.as_ref(), image.as_os_str()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .context("cannot start e2fsck")?;
+        // 1 and 2: errors were corrected (`e2fsck(8)`).
+        if matches!(status.code(), Some(0..=3)) {
+            return Ok(Some(done));
+        }
+    }
+    bail!("e2fsck cannot repair {}", image.display())
+}
+
+/// Whether an ext2 says that it was closed properly. What holds none is not in disorder: the guest
+/// will say what it thinks of it.
+fn is_clean(image: &Path) -> Result<bool> {
+    use std::os::unix::fs::FileExt;
+    const SUPERBLOCK: u64 = 1024;
+    let mut fields = [0; 4];
+    let file = fs::File::open(image).with_context(|| format!("cannot read {}", image.display()))?;
+    if file.read_exact_at(&mut fields, SUPERBLOCK + 56).is_err() {
+        return Ok(true);
+    }
+    // `s_magic`, `s_state`: valid, and no errors.
+    let [magic, state] = [[fields[0], fields[1]], [fields[2], fields[3]]].map(u16::from_le_bytes);
+    Ok(magic != 0xef53 || state & 3 == 1)
+}
+
 /// Removes the oldest files of this extension, until `kept` are left.
 pub(crate) fn remove_old(folder: &Path, extension: &str, kept: usize) -> Result<()> {
     let mut images: Vec<(SystemTime, PathBuf)> = Vec::new();
@@ -338,6 +378,31 @@ mod tests {
     use super::*;
 
     const SMALL: Geometry = Geometry { size_mib: 4, block_size: 1024 };
+
+    #[test]
+    fn a_disk_that_was_in_use_is_repaired() {
+        use std::os::unix::fs::FileExt;
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = workspace(folder.path());
+        let mut contents = Contents::default();
+        contents.file("/file", b"text".to_vec()).unwrap();
+        let disk = root_disk(&workspace, &contents, SMALL).unwrap();
+        let image = folder.path().join("disk");
+        fs::copy(disk, &image).unwrap();
+        assert_eq!(repair(&workspace, &image).unwrap(), None);
+        // Not closed, and more blocks free than there are.
+        let file = fs::File::options().write(true).open(&image).unwrap();
+        file.write_all_at(&[0, 0], 1024 + 58).unwrap();
+        file.write_all_at(&[1, 0, 0, 0], 1024 + 12).unwrap();
+        drop(file);
+        assert_eq!(repair(&workspace, &image).unwrap(), Some("repaired"));
+        check(&workspace, &image).unwrap();
+        assert_eq!(repair(&workspace, &image).unwrap(), None);
+        assert_eq!(read_file(&workspace, &image, "/file").unwrap(), b"text");
+        // What holds no file system is left to the guest.
+        fs::write(&image, vec![0; 4096]).unwrap();
+        assert_eq!(repair(&workspace, &image).unwrap(), None);
+    }
 
     fn workspace(folder: &Path) -> Workspace {
         Workspace::at(folder.to_path_buf(), folder.join("out")).unwrap()

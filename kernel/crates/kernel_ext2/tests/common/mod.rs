@@ -8,14 +8,14 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use kernel_ext2::{Ext2, MountOptions};
 use kernel_sync::RwLock;
 use kernel_vfs::{
-    Dentry, DirectoryEntry, DirectorySink, FileSystem, FsError, Identity, MemoryDisk, MountFlags,
-    NewNode, OpenFile, OpenFlags, SliceSink, SliceSource, Vfs, Walk, mount,
+    BlockDevice, Dentry, DirectoryEntry, DirectorySink, FileSystem, FsError, Identity, MemoryDisk,
+    MountFlags, NewNode, OpenFile, OpenFlags, SliceSink, SliceSource, Vfs, Walk, mount,
 };
 
 /// Runs a tool of e2fsprogs, which may be outside the path of ordinary users.
@@ -73,9 +73,75 @@ pub(crate) fn check(image: &[u8]) -> Result<(), String> {
     if ok { Ok(()) } else { Err(text) }
 }
 
+/// The disk after e2fsck has repaired it as `--disk` has it done: what is safe, and the rest if
+/// there is more; `Err` if that is not enough.
+pub(crate) fn repair(image: &[u8]) -> Result<Vec<u8>, String> {
+    let scratch = Scratch::new(image);
+    let (_, text) = tool("e2fsck", &["-p", scratch.path()]);
+    let (_, text) = match check(&std::fs::read(&scratch.0).unwrap()) {
+        Ok(()) => (true, text),
+        Err(_) => tool("e2fsck", &["-fy", scratch.path()]),
+    };
+    let repaired = std::fs::read(&scratch.0).unwrap();
+    check(&repaired).map_err(|found| format!("{text}\nand then:\n{found}"))?;
+    Ok(repaired)
+}
+
+/// A disk in memory that can record what is written to it.
+pub(crate) struct Disk {
+    memory: MemoryDisk,
+    /// First block and content of each write since the recording began.
+    written: Mutex<Option<Vec<(u64, Vec<u8>)>>>,
+}
+
+impl Disk {
+    pub(crate) fn new(image: Vec<u8>) -> Self {
+        Self { memory: MemoryDisk::new(512, image), written: Mutex::new(None) }
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
+        self.memory.snapshot()
+    }
+
+    /// Records from now on.
+    pub(crate) fn record(&self) {
+        *self.written.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// What has been written since then, in order.
+    pub(crate) fn recorded(&self) -> Vec<(u64, Vec<u8>)> {
+        self.written.lock().unwrap().take().unwrap_or_default()
+    }
+}
+
+impl BlockDevice for Disk {
+    fn block_size(&self) -> usize {
+        self.memory.block_size()
+    }
+
+    fn block_count(&self) -> u64 {
+        self.memory.block_count()
+    }
+
+    fn read(&self, first: u64, buffer: &mut [u8]) -> Result<(), FsError> {
+        self.memory.read(first, buffer)
+    }
+
+    fn write(&self, first: u64, buffer: &[u8]) -> Result<(), FsError> {
+        if let Some(written) = &mut *self.written.lock().unwrap() {
+            written.push((first, buffer.to_vec()));
+        }
+        self.memory.write(first, buffer)
+    }
+
+    fn flush(&self) -> Result<(), FsError> {
+        self.memory.flush()
+    }
+}
+
 pub(crate) struct World {
-    pub(crate) disk: Arc<MemoryDisk>,
-    pub(crate) fs: Arc<Ext2<Arc<MemoryDisk>>>,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) fs: Arc<Ext2<Arc<Disk>>>,
     pub(crate) vfs: RwLock<Vfs>,
     root: Option<Arc<Dentry>>,
 }
@@ -86,11 +152,11 @@ impl World {
     }
 
     pub(crate) fn mount(image: Vec<u8>, cached_blocks: usize) -> Result<Self, FsError> {
-        let disk = Arc::new(MemoryDisk::new(512, image));
+        let disk = Arc::new(Disk::new(image));
         Self::on(disk, cached_blocks)
     }
 
-    pub(crate) fn on(disk: Arc<MemoryDisk>, cached_blocks: usize) -> Result<Self, FsError> {
+    pub(crate) fn on(disk: Arc<Disk>, cached_blocks: usize) -> Result<Self, FsError> {
         let options = MountOptions { read_only: false, cached_blocks };
         let fs = Arc::new(Ext2::mount(Arc::clone(&disk), options)?);
         let vfs = RwLock::new(Vfs::new());
