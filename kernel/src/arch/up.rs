@@ -52,6 +52,21 @@ pub(super) fn new_stack() -> Option<usize> {
 )]
 pub(super) const STACK_BYTES: usize = crate::mem::virt::KERNEL_STACK_BYTES;
 
+/// Stacks of the kernel lie side by side from the start of its mapping range: how far apart. The
+/// first page of each is its guard page.
+#[cfg_attr(
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    expect(dead_code, reason = "their CPUs tell whether a stack has room")
+)]
+pub(super) const STACK_SLOT_BYTES: usize = crate::mem::virt::SLOT_BYTES;
+
+/// How far that range goes.
+#[cfg_attr(
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    expect(dead_code, reason = "as above")
+)]
+pub(super) const STACK_AREA_BYTES: usize = crate::mem::virt::AREA_BYTES;
+
 /// Before each return to user mode, IRQs off: pending signals, rescheduling.
 #[inline]
 pub(super) fn return_to_user(frame: &mut Frame) {

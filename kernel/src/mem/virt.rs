@@ -14,9 +14,11 @@ use crate::arch::{Arch, Architecture, CacheMode, PAGE_SIZE, Protection};
 
 /// The length of a kernel stack. Unoptimised code needs more.
 pub const KERNEL_STACK_BYTES: usize = if cfg!(debug_assertions) { 64 * 1024 } else { 32 * 1024 };
-const SLOT_BYTES: usize = KERNEL_STACK_BYTES + PAGE_SIZE;
+/// A guard page and the stack above it. They lie side by side from the start of the kernel's
+/// mapping range.
+pub const SLOT_BYTES: usize = KERNEL_STACK_BYTES + PAGE_SIZE;
 /// The part of the kernel's mapping range that stacks may take; the rest is for code pages.
-const AREA_BYTES: usize = (Arch::KERNEL_MAP_END - Arch::KERNEL_MAP_START) / 2;
+pub const AREA_BYTES: usize = (Arch::KERNEL_MAP_END - Arch::KERNEL_MAP_START) / 2;
 /// How many unused stacks stay mapped.
 const KEPT: usize = 32;
 

@@ -27,6 +27,8 @@ pub(super) struct CpuBlock {
     kernel_stack: usize,
     /// Where the entry code keeps a register meanwhile.
     scratch: usize,
+    /// And another one.
+    second_scratch: usize,
     /// Pages of the kernel have been mapped since this CPU last forgot what it knew of them; not
     /// zero if so. Written by all CPUs.
     new_pages: AtomicUsize,
@@ -41,6 +43,7 @@ pub(super) struct CpuBlock {
 
 pub(super) const KERNEL_STACK: usize = offset_of!(CpuBlock, kernel_stack);
 pub(super) const SCRATCH: usize = offset_of!(CpuBlock, scratch);
+pub(super) const SECOND_SCRATCH: usize = offset_of!(CpuBlock, second_scratch);
 pub(super) const NEW_PAGES: usize = offset_of!(CpuBlock, new_pages);
 pub(super) const THREAD_POINTER: usize = offset_of!(CpuBlock, thread_pointer);
 const TIMER_DEADLINE: usize = offset_of!(CpuBlock, timer_deadline);
@@ -58,6 +61,7 @@ impl CpuBlock {
         Self {
             kernel_stack: 0,
             scratch: 0,
+            second_scratch: 0,
             new_pages: AtomicUsize::new(0),
             thread_pointer: 0,
             timer_deadline: usize::MAX,

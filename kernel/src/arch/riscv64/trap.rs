@@ -2,9 +2,10 @@
 //!
 //! `sscratch` tells where a trap came from: it is 0 while the kernel runs, and this CPU's block
 //! while a user does. Entries store a [`Frame`]; a system call goes straight to
-//! [`syscall_handler`](super::syscall). A trap of the kernel itself that accessed memory near
-//! its stack pointer has overflowed the stack: nothing else can fault there. The report runs on
-//! a stack of its own.
+//! [`syscall_handler`](super::syscall). Where a trap of the kernel itself finds no room for its
+//! frame, because that would lie in the guard page below the stack, the stack has overflowed. The
+//! report runs on a stack of its own. Any other address may fault, however near: a program may
+//! ask for any (`bpf_probe_read_kernel`).
 //!
 //! Faults of user mode go up to `mem` and `mcore`; faults of the kernel on instructions that
 //! user.rs registered are fixed up; any other ends in a panic.
@@ -13,11 +14,11 @@ use core::arch::global_asm;
 
 use super::asm::{status, write_csr};
 use super::frame::{Frame, SIZE, SYSTEM_CALL};
-use super::layout::USER_END;
+use super::layout::{KERNEL_MAP_START, USER_END};
 use super::{context, cpu, irq, mmu, syscall};
 use crate::arch::fixup::{Fixup, fixup};
 use crate::arch::image::linker_symbols;
-use crate::arch::traits::{FaultAccess, TrapFrame, UserFault};
+use crate::arch::traits::{FaultAccess, PAGE_SIZE, TrapFrame, UserFault};
 use crate::arch::up;
 
 // Causes (`scause`; RISC-V Privileged Architecture, table "Supervisor cause register values").
@@ -83,7 +84,7 @@ global_asm!(
 
     .text
     .option push
-    .option arch, +a
+    .option arch, +a, +m
     .balign 4
     .global trap_entry
 trap_entry:
@@ -93,12 +94,21 @@ trap_entry:
     sd t0, {scratch}(tp)
     ld t0, {new_pages}(tp)
     bnez t0, new_pages
-1:  csrr t0, stval
-    sub t0, t0, sp
-    srai t0, t0, 16                     // within 64 KiB of the stack pointer
-    addi t0, t0, 1
-    sltiu t0, t0, 2
-    bnez t0, stack_overflow
+1:  sd t1, {second_scratch}(tp)
+    addi t0, sp, -{size}                // in a guard page?
+    lla t1, boot_stack_guard
+    sub t1, t0, t1
+    srli t1, t1, {page_shift}
+    beqz t1, stack_overflow
+    li t1, {stacks}
+    sub t0, t0, t1
+    li t1, {stacks_bytes}
+    bgeu t0, t1, 6f
+    li t1, {stack_slot}
+    remu t0, t0, t1
+    srli t0, t0, {page_shift}
+    beqz t0, stack_overflow
+6:  ld t1, {second_scratch}(tp)
     ld t0, {scratch}(tp)
     addi sp, sp, -{size}
     SAVE_REGISTERS
@@ -140,6 +150,7 @@ stack_overflow:
     sd sp, 16(t0)
     mv sp, t0
     ld t0, {scratch}(tp)
+    ld t1, {second_scratch}(tp)
     SAVE_REGISTERS
     sd tp, 32(sp)
     SAVE_TRAP
@@ -200,6 +211,11 @@ leave_kernel:
     "#,
     size = const SIZE,
     scratch = const cpu::SCRATCH,
+    second_scratch = const cpu::SECOND_SCRATCH,
+    page_shift = const PAGE_SIZE.ilog2(),
+    stacks = const KERNEL_MAP_START,
+    stacks_bytes = const up::STACK_AREA_BYTES,
+    stack_slot = const up::STACK_SLOT_BYTES,
     kernel_stack = const cpu::KERNEL_STACK,
     new_pages = const cpu::NEW_PAGES,
     first_page_fault = const FETCH_PAGE,

@@ -114,6 +114,35 @@ pub(super) fn value_replaced_often() -> Outcome {
     Ok(())
 }
 
+/// A program may ask for any address of the kernel, such as those around its stack, where there
+/// are pages that are not there.
+pub(super) fn reads_around_the_stack() -> Outcome {
+    available()?;
+    for offset in (-40_960..=40_960).step_by(2048) {
+        let program = ok!(load(
+            RAW_TRACEPOINT,
+            &[
+                // The registers of the call lie on the stack.
+                instruction(0x79, 0x13, 0, 0),
+                instruction(0x07, 3, 0, offset),
+                instruction(0xbf, 0xa1, 0, 0),
+                instruction(0x07, 1, 0, -8),
+                set(2, 8),
+                instruction(0x85, 0, 0, 113),
+                set(0, 0),
+                EXIT,
+            ]
+        ));
+        let attributes = Attributes::new()
+            .with_pointer(raw_tracepoint::NAME, c"sys_enter".as_ptr())
+            .with_fd(raw_tracepoint::PROG_FD, program.as_raw_fd());
+        let link = ok!(command_with(command::RAW_TRACEPOINT_OPEN, attributes, 16));
+        ok!(calls::getppid());
+        ok!(calls::close(link as i32));
+    }
+    Ok(())
+}
+
 fn attach(fd: &OwnedFd) -> lemma_rt::Result<()> {
     commands::attach(fd.as_fd(), attach_type::SYS_ENTER, None)
 }

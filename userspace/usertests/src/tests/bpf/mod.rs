@@ -25,7 +25,7 @@ use attributes::{
 };
 use hooks::{
     hook_attach, hook_decides, hook_errors, hook_pinned, hook_replace, links, pins, raw_tracepoint,
-    value_replaced_often,
+    reads_around_the_stack, value_replaced_often,
 };
 use limits::{a_million_types, growing_map, too_many_paths};
 use map_kinds::{
@@ -39,7 +39,7 @@ use maps::{
 use programs::{loops, map_from_program, program_bad, program_errors, program_good, test_runs};
 
 family!("bpf":
-    attribute_sizes, unknown_commands, information, numbers_iterate, wrong_descriptors, types, map_creation, array, hash, hash_full, next_keys, per_cpu_array, frozen_map, ring_map, mapped_ring, mapped_array, map_errors, lru_hash, lpm_trie, queue_and_stack, bloom_filter, keyless_errors, stack_traces, take_out, batches, map_of_maps, hash_of_maps, program_array, program_good, program_bad, program_errors, test_runs, loops, map_from_program, pins, raw_tracepoint, value_replaced_often, hook_attach, hook_replace, hook_decides, hook_errors, links, hook_pinned, a_million_types, too_many_paths, growing_map
+    attribute_sizes, unknown_commands, information, numbers_iterate, wrong_descriptors, types, map_creation, array, hash, hash_full, next_keys, per_cpu_array, frozen_map, ring_map, mapped_ring, mapped_array, map_errors, lru_hash, lpm_trie, queue_and_stack, bloom_filter, keyless_errors, stack_traces, take_out, batches, map_of_maps, hash_of_maps, program_array, program_good, program_bad, program_errors, test_runs, loops, map_from_program, pins, raw_tracepoint, value_replaced_often, reads_around_the_stack, hook_attach, hook_replace, hook_decides, hook_errors, links, hook_pinned, a_million_types, too_many_paths, growing_map
 );
 
 pub(super) const HASH: u32 = 1;
