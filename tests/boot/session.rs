@@ -61,6 +61,15 @@ fn a_program_runs_instead_of_the_shell() {
     assert!(console.lines().any(|line| line == "hello"), "{console}");
 }
 
+/// A development build checks what the kernel's parts promise each other, and its code needs more
+/// stack than optimised code.
+#[test]
+fn a_development_build_keeps_its_promises() {
+    let output = orchestrator(&["--dev", "--smp", "2", "--", "usertests", "processes"], "");
+    let console = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{console}");
+}
+
 #[test]
 fn what_cannot_work_says_why() {
     for (arguments, reason) in [

@@ -175,8 +175,9 @@ boot_page_directories: .skip 4 * 4096
     options(att_syntax)
 );
 
-/// The stack on which start-up runs.
-pub(super) const BOOT_STACK_SIZE: usize = 32 * 1024;
+/// The stack on which start-up runs. Unoptimised code needs more.
+pub(super) const BOOT_STACK_SIZE: usize =
+    if cfg!(debug_assertions) { 128 * 1024 } else { 32 * 1024 };
 
 /// The longest command line that is read.
 const COMMAND_LINE_SIZE: usize = 4096;

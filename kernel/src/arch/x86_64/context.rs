@@ -8,6 +8,7 @@ use x86_64::registers::model_specific::Msr;
 
 use super::asm::exception;
 use super::cpu::{FEATURES, has};
+use super::mask;
 
 const MSR_FS_BASE: u32 = 0xc000_0100;
 const MSR_KERNEL_GS_BASE: u32 = 0xc000_0102;
@@ -40,8 +41,11 @@ pub(in crate::arch) fn new(
     argument: usize,
 ) -> Context {
     let stack_pointer = (stack_top & !15) - size_of::<NewTask>();
+    let state = mask::save();
+    let gs = user_gs();
+    mask::restore(state);
     let task = NewTask {
-        r15: user_gs(),
+        r15: gs,
         r14: 0,
         r13: argument,
         r12: entry as usize,
@@ -108,6 +112,7 @@ pub(in crate::arch) unsafe fn switch(from: *mut Context, to: *const Context) {
 
 /// The user's GS base, which waits in the swapped half while the kernel runs. Interrupts off.
 fn user_gs() -> usize {
+    debug_assert!(!mask::is_open(), "an interrupt would run on the user's GS base");
     if !has(&FEATURES.fsgsbase) {
         return 0;
     }
@@ -120,6 +125,7 @@ fn user_gs() -> usize {
 
 /// Sets the user's GS base. Interrupts off.
 extern "C" fn set_user_gs(base: usize) {
+    debug_assert!(!mask::is_open(), "an interrupt would run on the user's GS base");
     if has(&FEATURES.fsgsbase) {
         // SAFETY: as in `user_gs`.
         unsafe { asm!("swapgs", "wrgsbase {}", "swapgs", in(reg) base, options(nostack)) };
