@@ -201,3 +201,26 @@ fn nothing_above_the_architecture_layer_asks_for_the_cpu() {
         assert!(may || !asks, "{place} asks which CPU this is");
     }
 }
+
+/// Each test that the page of evidence names is there.
+#[test]
+fn the_evidence_exists() {
+    let page = std::fs::read_to_string(root().join("docs/evidence.md")).unwrap();
+    let mut tests = 0;
+    for row in page.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let evidence = row.split('|').nth(2).unwrap();
+        let mut source = String::new();
+        for name in evidence.split('`').skip(1).step_by(2) {
+            if name.ends_with(".rs") {
+                let below =
+                    if name.starts_with("bpf-lab") { "tools" } else { "kernel/crates/kernel_bpf" };
+                source = std::fs::read_to_string(root().join(below).join(name)).unwrap();
+            } else {
+                assert!(source.contains(&format!("fn {name}() {{")), "no test {name}");
+                tests += 1;
+            }
+        }
+        assert!(!source.is_empty(), "nothing shows: {row}");
+    }
+    assert!(tests > 30, "{tests}");
+}
