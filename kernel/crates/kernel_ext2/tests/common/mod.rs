@@ -87,11 +87,14 @@ pub(crate) fn repair(image: &[u8]) -> Result<Vec<u8>, String> {
     Ok(repaired)
 }
 
+/// A write: its first block, and what was written.
+pub(crate) type Write = (u64, Vec<u8>);
+
 /// A disk in memory that can record what is written to it.
 pub(crate) struct Disk {
     memory: MemoryDisk,
-    /// First block and content of each write since the recording began.
-    written: Mutex<Option<Vec<(u64, Vec<u8>)>>>,
+    /// The writes since the recording began.
+    written: Mutex<Option<Vec<Write>>>,
 }
 
 impl Disk {
@@ -109,7 +112,7 @@ impl Disk {
     }
 
     /// What has been written since then, in order.
-    pub(crate) fn recorded(&self) -> Vec<(u64, Vec<u8>)> {
+    pub(crate) fn recorded(&self) -> Vec<Write> {
         self.written.lock().unwrap().take().unwrap_or_default()
     }
 }
