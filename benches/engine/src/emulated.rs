@@ -29,8 +29,9 @@ use kernel_bpf::trusted::Trust;
 
 use crate::programs::{Source, pattern};
 
-/// Where the runner puts code.
+/// Where the runner puts code, and memory.
 const CODE: usize = 0x4000_0000;
+const MEMORY: u64 = 0x4200_0000;
 const RUNNER: &str = "../../kernel/crates/kernel_bpf/src/jit/tests/runner.c";
 /// Links flat code with its constants, the function `entry` first.
 const LAYOUT: &str = "SECTIONS { . = 0x40000000; .text : { *(.text.entry) *(.text .text.*) } \
@@ -181,6 +182,7 @@ impl<'a> Counter<'a> {
         let memory = pattern();
         let header = [code.len() as u32, memory.len() as u32, Run::ROUNDS as u32, 8 << 20];
         let mut bytes: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
+        bytes.extend([Run::NOTES as u64, MEMORY, 1].iter().flat_map(|word| word.to_le_bytes()));
         bytes.extend_from_slice(code);
         bytes.extend_from_slice(&memory);
         std::fs::write(&request, bytes)?;
