@@ -12,8 +12,6 @@ mod code;
 mod divide;
 mod execute;
 mod fuse;
-#[cfg(test)]
-mod fuse_tests;
 mod lower;
 pub(crate) mod memory;
 mod run;
