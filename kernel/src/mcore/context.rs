@@ -34,6 +34,8 @@ pub struct CpuContext {
     pub(super) queued: AtomicUsize,
     /// When this CPU last looked whether another one has less to do.
     pub(super) balanced: Cell<u64>,
+    /// Since when its tasks have to share it, or when it last passed one on.
+    pub(super) shared_since: Cell<u64>,
     pub(super) sleepers: SpinLock<TimerQueue<Arc<Task>>>,
     /// When the running task has had its slice, if others wait.
     pub(super) slice_end: Cell<u64>,
@@ -186,6 +188,7 @@ fn new(number: usize) -> Result<&'static CpuContext, OutOfMemory> {
         run_queue: SpinLock::new(RunQueue::new()),
         queued: AtomicUsize::new(0),
         balanced: Cell::new(0),
+        shared_since: Cell::new(0),
         sleepers: SpinLock::new(TimerQueue::new()),
         slice_end: Cell::new(u64::MAX),
         since: AtomicU64::new(Arch::now_ns()),

@@ -26,6 +26,9 @@ static IDLE: CpuSet = CpuSet::new();
 /// How often a CPU looks whether it should pass tasks on.
 const BALANCE_NS: u64 = 16_000_000;
 
+/// How long tasks share a CPU while another one has just one task less.
+const TURN_NS: u64 = 48_000_000;
+
 /// Tasks that every run queue and every queue of sleepers has room for.
 static ROOM: AtomicUsize = AtomicUsize::new(0);
 
@@ -162,17 +165,26 @@ pub(super) fn stop_looking(cpu: &CpuContext) {
     }
 }
 
-/// Tasks have to share this CPU: passes one on to a CPU with less to do, now and then. Interrupts
-/// off.
+/// Tasks have to share this CPU: passes one on, now and then, to a CPU with less to do; with just
+/// one task less, in turn, so that of five tasks on four CPUs not always the same two share one.
+/// Interrupts off.
 pub(super) fn push(cpu: &CpuContext, now: u64) {
-    if Arch::cpus_online() == 1 || now < cpu.balanced.get() + BALANCE_NS {
+    let since = now.saturating_sub(cpu.balanced.get());
+    if Arch::cpus_online() == 1 || since < BALANCE_NS {
         return;
     }
     cpu.balanced.set(now);
-    let others = cpus().filter(|other| other.number != cpu.number);
-    if let Some(target) = others.min_by_key(|other| load(other))
-        && load(target) + 2 <= load(cpu)
-    {
+    if since > 2 * BALANCE_NS {
+        // It was not shared until now.
+        cpu.shared_since.set(now);
+    }
+    // Beginning behind this one, so that among equals each has its turn.
+    let online = Arch::cpus_online();
+    let others = (1..online).filter_map(|step| context::cpu((cpu.number + step) % online));
+    let Some(target) = others.min_by_key(|other| load(other)) else { return };
+    let more = load(cpu).saturating_sub(load(target));
+    if more > 1 || (more == 1 && now.saturating_sub(cpu.shared_since.get()) >= TURN_NS) {
+        cpu.shared_since.set(now);
         pull(cpu, target);
     }
 }

@@ -10,10 +10,10 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use lemma_rt::general::{CLOCK_PROCESS_CPUTIME_ID, timespec};
 use lemma_rt::sys;
 
-family!("cpus": affinity, affinity_errors, moves_at_once, moves_another, hogs_share);
+family!("cpus": affinity, affinity_errors, moves_at_once, clocks_agree, moves_another, hogs_share);
 
 /// The CPUs that this process may run on.
-fn allowed() -> lemma_rt::Result<Vec<u32>> {
+pub(super) fn allowed() -> lemma_rt::Result<Vec<u32>> {
     let mut mask = [0u64; 16];
     let length = calls::sched_getaffinity(0, size_of_val(&mask), &mut mask)?;
     let bits = |word: usize| (0..64).filter(move |bit| mask[word] >> bit & 1 != 0);
@@ -75,6 +75,39 @@ fn moves_at_once() -> Outcome {
         check!(now >= last, " {now} ns on CPU {cpu}, after {last}");
         last = now;
     }
+    Ok(())
+}
+
+/// Two CPUs pass on what their clocks say, as fast as they can: neither is behind the other.
+fn clocks_agree() -> Outcome {
+    const PASSES: u64 = 2000;
+    let cpus = ok!(allowed());
+    let (first, last) = (cpus[0], cpus[cpus.len() - 1]);
+    // Whose turn it is, what the clock said, and how often it went back.
+    let shared: Shared<[AtomicU64; 3]> = ok!(Shared::new());
+    let [turn, clock, back] = shared.get();
+    let take_turns = |own: u64, cpu: u32| {
+        let _ = calls::sched_setaffinity(0, 128, &only(cpu));
+        for pass in (own..PASSES).step_by(2) {
+            while turn.load(Ordering::Acquire) != pass {
+                // With one CPU the other one needs it.
+                if first == last {
+                    let _ = calls::sched_yield();
+                }
+            }
+            let now = calls::monotonic();
+            back.fetch_add(u64::from(now < clock.load(Ordering::Relaxed)), Ordering::Relaxed);
+            clock.store(now, Ordering::Relaxed);
+            turn.store(pass + 1, Ordering::Release);
+        }
+    };
+    let Some(pid) = ok!(sys::fork()) else {
+        take_turns(1, last);
+        sys::exit(0)
+    };
+    take_turns(0, first);
+    equal!(ok!(sys::wait_for(pid)).exited(), Some(0));
+    equal!(back.load(Ordering::Relaxed), 0);
     Ok(())
 }
 

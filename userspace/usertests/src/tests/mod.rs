@@ -17,6 +17,7 @@ mod memory;
 mod paths;
 mod pipes;
 mod processes;
+mod shares;
 mod signals;
 mod sockets;
 mod system;
@@ -54,6 +55,7 @@ const FAMILIES: &[&[(&str, Test)]] = &[
     threads::TESTS,
     time::TESTS,
     cpus::TESTS,
+    shares::TESTS,
     events::TESTS,
     traps::TESTS,
     devices::TESTS,

@@ -46,7 +46,7 @@ pub(super) const HASH: u32 = 1;
 pub(crate) const ARRAY: u32 = 2;
 pub(crate) const PER_CPU_ARRAY: u32 = 6;
 pub(super) const RING: u32 = 27;
-pub(super) const SOCKET_FILTER: u32 = 1;
+pub(crate) const SOCKET_FILTER: u32 = 1;
 pub(super) const RAW_TRACEPOINT: u32 = 17;
 /// Lemma's own type of programs.
 pub(super) const HOOK: u32 = 0x4c00;
@@ -141,7 +141,7 @@ pub(super) fn load_with(
     commands::load_program(&new, log)
 }
 
-pub(super) fn load(kind: u32, program: &[u64]) -> lemma_rt::Result<OwnedFd> {
+pub(crate) fn load(kind: u32, program: &[u64]) -> lemma_rt::Result<OwnedFd> {
     load_with(kind, 0, program, &mut [])
 }
 
@@ -155,7 +155,7 @@ pub(crate) fn number(bytes: &[u8]) -> u64 {
 }
 
 /// Adds 1 to the value of key 0 in an array.
-pub(super) fn counting(map: i32) -> Vec<u64> {
+pub(crate) fn counting(map: i32) -> Vec<u64> {
     [
         instruction(0x62, 10, -4, 0),
         instruction(0xbf, 0xa2, 0, 0),
