@@ -33,7 +33,7 @@ pub use mtask::family::{process, signal_process_group};
 pub use mtask::process::Process;
 pub use mtask::quiescent::{EPOCH, reading, reading_in_interrupt, synchronize};
 pub use mtask::scheduler::{
-    TaskEntry, idle, leave_unused_space, other_cpu, return_to_user, spawn_kernel_thread,
+    TaskEntry, give_way, idle, leave_unused_space, other_cpu, return_to_user, spawn_kernel_thread,
     timer_interrupt, yield_now,
 };
 pub use mtask::start::start_init;

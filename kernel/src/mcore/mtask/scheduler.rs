@@ -194,6 +194,14 @@ pub fn yield_now() {
     switch(Reason::Yield);
 }
 
+/// Lets another task run if it is its turn: for what takes long in the kernel. Unlike one that
+/// yields, the running task gives up nothing of its share.
+pub fn give_way() {
+    if this_cpu().need_resched.load(Ordering::Relaxed) {
+        switch(Reason::Preempt);
+    }
+}
+
 fn switch(reason: Reason) {
     let irq = Arch::irq_save();
     let cpu = this_cpu();
