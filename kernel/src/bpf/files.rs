@@ -91,6 +91,14 @@ impl File for ObjectFile {
         }
     }
 
+    fn activity(&self, _what: Readiness) -> Option<u64> {
+        const PRODUCER: u64 = 3;
+        match &self.object {
+            Object::Map(map) => Some(map.map.ring().map_or(0, |ring| ring.query(PRODUCER))),
+            _ => None,
+        }
+    }
+
     /// The pages of a ring buffer, and of an array created with `BPF_F_MMAPABLE`.
     fn shared_frame(&self, offset: u64, writable: bool) -> Result<u64, FsError> {
         let Object::Map(map) = &self.object else { return Err(FsError::NoDevice) };

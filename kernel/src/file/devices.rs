@@ -1,6 +1,6 @@
 //! The small devices of `/dev`: `null`, `zero`, `full`, `random`, `kmsg`.
 
-use kernel_vfs::{File, FsError, OpenFlags, Sink, Source};
+use kernel_vfs::{File, FsError, OpenFlags, Readiness, Sink, Source};
 
 use crate::random;
 
@@ -91,6 +91,10 @@ impl File for Random {
 
     fn ignores_offsets(&self) -> bool {
         true
+    }
+
+    fn activity(&self, _: Readiness) -> Option<u64> {
+        Some(0)
     }
 }
 

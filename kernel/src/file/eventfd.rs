@@ -16,9 +16,17 @@ const MOST: u64 = u64::MAX - 1;
 /// Bytes that a read or a write transfers.
 const WORD: usize = size_of::<u64>();
 
+/// What the lock of an event counter guards.
+struct State {
+    count: u64,
+    /// How often something was added, and taken.
+    added: u64,
+    taken: u64,
+}
+
 /// An event counter.
 struct EventCounter {
-    count: TaskLock<u64>,
+    state: TaskLock<State>,
     /// A read takes one, instead of all (`EFD_SEMAPHORE`).
     semaphore: bool,
     readers: WaitQueue,
@@ -32,7 +40,7 @@ struct EventCounter {
 pub fn new(count: u32, semaphore: bool, flags: OpenFlags) -> Result<Arc<OpenFile>, FsError> {
     may_allocate(size_of::<EventCounter>()).map_err(|_| FsError::OutOfMemory)?;
     let counter = EventCounter {
-        count: TaskLock::new(count.into()),
+        state: TaskLock::new(State { count: count.into(), added: 0, taken: 0 }),
         semaphore,
         readers: WaitQueue::new(),
         writers: WaitQueue::new(),
@@ -43,20 +51,21 @@ pub fn new(count: u32, semaphore: bool, flags: OpenFlags) -> Result<Arc<OpenFile
 impl EventCounter {
     /// Takes what a read gives, if there is something.
     fn take(&self) -> Option<u64> {
-        let mut count = self.count.lock();
-        if *count == 0 {
+        let mut state = self.state.lock();
+        if state.count == 0 {
             return None;
         }
-        let taken = if self.semaphore { 1 } else { *count };
-        *count -= taken;
+        let taken = if self.semaphore { 1 } else { state.count };
+        state.count -= taken;
+        state.taken += 1;
         Some(taken)
     }
 
     /// Adds, if there is room.
     fn add(&self, value: u64) -> Option<()> {
-        let mut count = self.count.lock();
-        let sum = count.checked_add(value).filter(|&sum| sum <= MOST)?;
-        *count = sum;
+        let mut state = self.state.lock();
+        state.count = state.count.checked_add(value).filter(|&sum| sum <= MOST)?;
+        state.added += 1;
         Some(())
     }
 }
@@ -115,15 +124,22 @@ impl File for EventCounter {
     }
 
     fn readiness(&self) -> Readiness {
-        let count = *self.count.lock();
+        let count = self.state.lock().count;
         let mut ready = Readiness::empty();
         ready.set(Readiness::READ, count > 0);
         ready.set(Readiness::WRITE, count < MOST);
         ready
     }
 
+    fn activity(&self, what: Readiness) -> Option<u64> {
+        let state = self.state.lock();
+        let added = if what.contains(Readiness::READ) { state.added } else { 0 };
+        let taken = if what.contains(Readiness::WRITE) { state.taken } else { 0 };
+        Some(added + taken)
+    }
+
     fn describe(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        let count = *self.count.lock();
+        let count = self.state.lock().count;
         writeln!(out, "eventfd-count: {count:16x}")
     }
 

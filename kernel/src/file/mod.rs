@@ -12,7 +12,7 @@
 //! | `bpffs.rs` | names that keep BPF objects |
 //! | `pipe.rs`, `socketpair.rs`, `eventfd.rs` | pipes; connected sockets; counters of events |
 //! | `locks.rs` | advisory locks |
-//! | `poll.rs` | waiting for one of several files |
+//! | `poll.rs`, `epoll.rs` | waiting for one of several files |
 //!
 //! **Locks.** `VFS` spins and is held for look-ups in memory only; see `kernel_vfs` for the rest.
 
@@ -20,6 +20,7 @@ pub mod bpffs;
 pub mod devfs;
 mod devices;
 mod disk;
+pub mod epoll;
 pub mod eventfd;
 mod ext2;
 mod framebuffer;

@@ -48,6 +48,17 @@ struct State {
     /// Tasks in the two queues, or on their way there.
     readers_waiting: u32,
     writers_waiting: u32,
+    /// How often something was written, and how often a full pipe has got room; the other end's
+    /// closing counts, too.
+    written: u64,
+    emptied: u64,
+}
+
+impl State {
+    /// There is room for a write that is not divided.
+    fn has_room(&self) -> bool {
+        CAPACITY.saturating_sub(self.bytes.len()) >= PIPE_BUF
+    }
 }
 
 struct Pipe {
@@ -88,6 +99,8 @@ pub(super) fn ends() -> Result<(Reader, Writer), FsError> {
             writer_open: true,
             readers_waiting: 0,
             writers_waiting: 0,
+            written: 0,
+            emptied: 0,
         }),
         readers: WaitQueue::new(),
         writers: WaitQueue::new(),
@@ -158,7 +171,10 @@ impl Pipe {
     fn take(&self, buffer: &mut [u8]) -> usize {
         let (count, wake) = {
             let mut state = self.state.lock();
-            (state.bytes.pop(buffer), state.writers_waiting > 0)
+            let was_full = !state.has_room();
+            let count = state.bytes.pop(buffer);
+            state.emptied += u64::from(was_full && state.has_room());
+            (count, state.writers_waiting > 0)
         };
         if wake {
             self.writers.wake_all();
@@ -192,6 +208,7 @@ impl Pipe {
                         return if done > 0 { Ok(done) } else { Err(error) };
                     }
                     let count = state.bytes.push(rest.get(..count).unwrap_or(&[]));
+                    state.written += 1;
                     (count, state.readers_waiting > 0)
                 } else {
                     (0, false)
@@ -244,7 +261,11 @@ impl Pipe {
 impl Reader {
     /// Nothing will be read any more.
     pub(super) fn close(&self) {
-        self.0.state.lock().reader_open = false;
+        {
+            let mut state = self.0.state.lock();
+            state.reader_open = false;
+            state.emptied += 1;
+        }
         self.0.writers.wake_all();
         poll::changed();
     }
@@ -346,6 +367,10 @@ impl File for Reader {
         ready
     }
 
+    fn activity(&self, _what: Readiness) -> Option<u64> {
+        Some(self.0.state.lock().written)
+    }
+
     fn metadata(&self) -> Result<Metadata, FsError> {
         Ok(self.0.metadata())
     }
@@ -430,9 +455,13 @@ impl File for Writer {
     fn readiness(&self) -> Readiness {
         let state = self.0.state.lock();
         let mut ready = Readiness::empty();
-        ready.set(Readiness::WRITE, CAPACITY.saturating_sub(state.bytes.len()) >= PIPE_BUF);
+        ready.set(Readiness::WRITE, state.has_room());
         ready.set(Readiness::ERROR, !state.reader_open);
         ready
+    }
+
+    fn activity(&self, _what: Readiness) -> Option<u64> {
+        Some(self.0.state.lock().emptied)
     }
 
     fn metadata(&self) -> Result<Metadata, FsError> {
@@ -447,7 +476,11 @@ impl File for Writer {
 impl Writer {
     /// Nothing will be written any more.
     pub(super) fn close(&self) {
-        self.0.state.lock().writer_open = false;
+        {
+            let mut state = self.0.state.lock();
+            state.writer_open = false;
+            state.written += 1;
+        }
         self.0.readers.wake_all();
         poll::changed();
     }

@@ -76,8 +76,16 @@ impl File for Socket {
         // At the end of a stream there is something to find out at once.
         ready.set(Readiness::READ, ready.contains(Readiness::READ) || !receives);
         ready.set(Readiness::WRITE, ready.contains(Readiness::WRITE) || !sends);
+        ready.set(Readiness::READ_CLOSED, !receives);
         ready.set(Readiness::HANG_UP, !sends && !receives);
         ready
+    }
+
+    fn activity(&self, what: Readiness) -> Option<u64> {
+        let incoming = self.incoming.activity(what)?;
+        let outgoing =
+            if what.contains(Readiness::WRITE) { self.outgoing.activity(what)? } else { 0 };
+        Some(incoming.wrapping_add(outgoing))
     }
 
     fn metadata(&self) -> Result<Metadata, FsError> {

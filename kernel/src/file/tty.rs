@@ -10,7 +10,7 @@
 
 use alloc::sync::Arc;
 use core::fmt;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use kernel_abi::file::ioctl;
 use kernel_sync::{OnceCell, SpinLock};
@@ -30,6 +30,9 @@ const PIECE: usize = 256;
 static TERMINAL: OnceCell<SpinLock<LineDiscipline>> = OnceCell::new();
 static READERS: WaitQueue = WaitQueue::new();
 static WRITERS: WaitQueue = WaitQueue::new();
+/// How often there was something to read, and room to write.
+static ARRIVALS: AtomicU64 = AtomicU64::new(0);
+static DEPARTURES: AtomicU64 = AtomicU64::new(0);
 /// The process group that gets the terminal's signals; 0 if none is set.
 static FOREGROUND: AtomicU32 = AtomicU32::new(0);
 /// The session whose terminal it is; 0 if it is nobody's.
@@ -64,6 +67,7 @@ fn receive(byte: u8) {
     match effect {
         Effect::Nothing => {}
         Effect::Readable => {
+            ARRIVALS.fetch_add(1, Ordering::Relaxed);
             READERS.wake_all();
             poll::changed();
         }
@@ -78,6 +82,7 @@ fn receive(byte: u8) {
 
 /// The device has room for output again. In an interrupt.
 fn writable() {
+    DEPARTURES.fetch_add(1, Ordering::Relaxed);
     WRITERS.wake_all();
     poll::changed();
 }
@@ -231,6 +236,13 @@ impl File for TerminalFile {
     fn readiness(&self) -> Readiness {
         let readable = terminal().is_ok_and(|terminal| terminal.lock().is_readable());
         if readable { Readiness::READ | Readiness::WRITE } else { Readiness::WRITE }
+    }
+
+    fn activity(&self, what: Readiness) -> Option<u64> {
+        let of = |kind, count: &AtomicU64| {
+            if what.contains(kind) { count.load(Ordering::Relaxed) } else { 0 }
+        };
+        Some(of(Readiness::READ, &ARRIVALS) + of(Readiness::WRITE, &DEPARTURES))
     }
 
     fn metadata(&self) -> Result<Metadata, FsError> {

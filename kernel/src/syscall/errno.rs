@@ -10,6 +10,7 @@ use kernel_elf::ArgumentsError;
 use kernel_vfs::FsError;
 
 use crate::bpf::hooks::AttachError;
+use crate::file::epoll::EpollError;
 use crate::mcore::Interrupted;
 use crate::mcore::mtask::exec::ExecError;
 use crate::mcore::mtask::exit::WaitError;
@@ -125,6 +126,18 @@ impl ToErrno for FsError {
             Self::Stale => Errno::ESTALE,
             Self::TextBusy => Errno::ETXTBSY,
             Self::Range => Errno::ERANGE,
+        }
+    }
+}
+
+impl From<EpollError> for Errno {
+    fn from(error: EpollError) -> Self {
+        match error {
+            EpollError::Exists => Self::EEXIST,
+            EpollError::NotFound => Self::ENOENT,
+            EpollError::Invalid => Self::EINVAL,
+            EpollError::Nested => Self::ELOOP,
+            EpollError::OutOfMemory => Self::ENOMEM,
         }
     }
 }

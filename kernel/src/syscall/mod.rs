@@ -12,6 +12,7 @@
 pub mod bpf;
 pub mod descriptor;
 pub mod directory;
+pub mod epoll;
 pub mod errno;
 pub mod file;
 pub mod futex;
@@ -96,6 +97,12 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         DUP => descriptor::dup,
         DUP2 => descriptor::dup2,
         DUP3 => descriptor::dup3,
+        EPOLL_CREATE => epoll::epoll_create,
+        EPOLL_CREATE1 => epoll::epoll_create1,
+        EPOLL_CTL => epoll::epoll_ctl,
+        EPOLL_PWAIT => epoll::epoll_pwait,
+        EPOLL_PWAIT2 => epoll::epoll_pwait2,
+        EPOLL_WAIT => epoll::epoll_wait,
         EVENTFD => descriptor::eventfd,
         EVENTFD2 => descriptor::eventfd2,
         EXIT => process::exit,

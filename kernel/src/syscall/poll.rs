@@ -20,7 +20,7 @@ const INVALID: u16 = 0x20;
 
 /// How long a wait for readiness may last.
 #[derive(Clone, Copy)]
-enum Patience {
+pub(super) enum Patience {
     /// Only a look.
     None,
     /// Up to a time on the scale of `now_ns`.
@@ -30,10 +30,35 @@ enum Patience {
 
 impl Patience {
     /// For so many nanoseconds from now.
-    fn of(nanoseconds: u64) -> Self {
+    pub(super) fn of(nanoseconds: u64) -> Self {
         match nanoseconds {
             0 => Self::None,
             nanoseconds => Self::Until(current().wait_deadline(nanoseconds)),
+        }
+    }
+
+    /// For so many milliseconds, which are an `int`; negative is for ever.
+    pub(super) fn of_milliseconds(milliseconds: usize) -> Self {
+        match u64::try_from(milliseconds as i32) {
+            Ok(milliseconds) => Self::of(milliseconds * 1_000_000),
+            Err(_) => Self::Forever,
+        }
+    }
+
+    /// Waits until `look` returns something; `None` if the time has passed.
+    pub(super) fn wait<T>(self, mut look: impl FnMut() -> Option<T>) -> Result<Option<T>, Errno> {
+        match (look(), self) {
+            (Some(found), _) => Ok(Some(found)),
+            (None, Self::None) => Ok(None),
+            (None, Self::Until(deadline)) => poll::wait(look, Some(deadline)).or_errno(),
+            (None, Self::Forever) => poll::wait(look, None).or_errno(),
+        }
+    }
+
+    /// A wait that a signal has ended, without a handler's having run, goes on until the same time.
+    pub(super) fn note_if_interrupted(self, result: SyscallResult) {
+        if let (Err(Errno::EINTR), Self::Until(deadline)) = (result, self) {
+            current().note_interrupted_wait(deadline);
         }
     }
 
@@ -49,13 +74,28 @@ impl Patience {
 
 /// `poll(2)`: milliseconds; negative is for ever.
 pub fn poll([list, count, timeout, ..]: [usize; 6]) -> SyscallResult {
-    let patience = match u64::try_from(timeout as i32) {
-        Ok(milliseconds) => Patience::of(milliseconds * 1_000_000),
-        Err(_) => Patience::Forever,
-    };
+    let patience = Patience::of_milliseconds(timeout);
     let result = wait_for_list(list, count, patience);
-    if let (Err(Errno::EINTR), Patience::Until(deadline)) = (result, patience) {
-        current().note_interrupted_wait(deadline);
+    patience.note_if_interrupted(result);
+    result
+}
+
+/// Does `wait` with the signal mask at `mask`, if there is one.
+pub(super) fn with_mask(
+    mask: usize,
+    set_bytes: usize,
+    wait: impl FnOnce() -> SyscallResult,
+) -> SyscallResult {
+    if mask != 0 {
+        if set_bytes != size_of::<u64>() {
+            return Err(Errno::EINVAL);
+        }
+        signal::suspend_with(read_user(mask)?);
+    }
+    let result = wait();
+    if mask != 0 && result != Err(Errno::EINTR) {
+        // Otherwise the signal is dealt with first.
+        signal::end_suspension();
     }
     result
 }
@@ -72,17 +112,7 @@ fn masked_wait(
         0 => Patience::Forever,
         address => Patience::of(read_timespec(address)?),
     };
-    if mask != 0 {
-        if set_bytes != size_of::<u64>() {
-            return Err(Errno::EINVAL);
-        }
-        signal::suspend_with(read_user(mask)?);
-    }
-    let result = wait(patience);
-    if mask != 0 && result != Err(Errno::EINTR) {
-        // Otherwise the signal is dealt with first.
-        signal::end_suspension();
-    }
+    let result = with_mask(mask, set_bytes, || wait(patience));
     if let Some(left) = patience.left() {
         // Memory that cannot be written is not an error here, as on Linux.
         let _ = write_user(time, left);
@@ -94,14 +124,6 @@ fn masked_wait(
 /// what is left of the time.
 pub fn ppoll([list, count, time, mask, set_bytes, _]: [usize; 6]) -> SyscallResult {
     masked_wait(time, mask, set_bytes, |patience| wait_for_list(list, count, patience))
-}
-
-/// What is ready, as `poll` says it: what can be read is of the normal band, too (`POLLRDNORM`,
-/// 0x40), and so is what can be written (`POLLWRNORM`, 0x100).
-#[inline]
-fn with_normal(ready: Readiness) -> u16 {
-    const { assert!(Readiness::READ.bits() << 6 == 0x40 && Readiness::WRITE.bits() << 6 == 0x100) };
-    ready.bits() | (ready & (Readiness::READ | Readiness::WRITE)).bits() << 6
 }
 
 /// A descriptor that is waited for.
@@ -119,7 +141,7 @@ impl Watched {
     /// Looks; whether anything was found.
     fn look(&mut self) -> bool {
         self.found = match &self.file {
-            Some(file) => with_normal(file.file().readiness()) & self.wanted,
+            Some(file) => file.file().readiness().events() & self.wanted,
             None => self.without,
         };
         self.found != 0
@@ -128,18 +150,11 @@ impl Watched {
 
 /// Waits until something is found at one of the `watched`; at how many it is.
 fn wait_for_any(watched: &mut [Watched], patience: Patience) -> SyscallResult {
-    let mut look = || {
+    let look = || {
         let ready = watched.iter_mut().map(|watched| usize::from(watched.look())).sum();
         (ready > 0).then_some(ready)
     };
-    match (look(), patience) {
-        (Some(ready), _) => Ok(ready),
-        (None, Patience::None) => Ok(0),
-        (None, Patience::Until(deadline)) => {
-            Ok(poll::wait(look, Some(deadline)).or_errno()?.unwrap_or(0))
-        }
-        (None, Patience::Forever) => Ok(poll::wait(look, None).or_errno()?.unwrap_or(0)),
-    }
+    Ok(patience.wait(look)?.unwrap_or(0))
 }
 
 fn room(count: usize) -> Result<Vec<Watched>, Errno> {

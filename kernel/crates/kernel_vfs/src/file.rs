@@ -82,6 +82,12 @@ pub trait File: Any + Send + Sync {
     fn readiness(&self) -> Readiness {
         Readiness::READ | Readiness::WRITE
     }
+    /// How often something has happened that can have made the object ready for one of `what`:
+    /// a number that changes with each such event. `None` for what is always ready, and can not
+    /// be waited for by `epoll(7)`.
+    fn activity(&self, _what: Readiness) -> Option<u64> {
+        None
+    }
     /// What `fstat` tells of an object that has no inode.
     fn metadata(&self) -> Result<Metadata, FsError> {
         Err(FsError::BadDescriptor)

@@ -211,6 +211,26 @@ bitflags::bitflags! {
         const WRITE = 0x4;
         const ERROR = 0x8;
         const HANG_UP = 0x10;
+        /// Nothing more will come (`POLLRDHUP`): the other side of a socket has said so.
+        const READ_CLOSED = 0x2000;
+    }
+}
+
+impl Readiness {
+    /// As `poll(2)` and `epoll(7)` tell it: with the names that System V has for reading and
+    /// writing.
+    #[must_use]
+    pub const fn events(self) -> u16 {
+        const READ_NORMAL: u16 = 0x40;
+        const WRITE_NORMAL: u16 = 0x100;
+        let mut events = self.bits();
+        if self.contains(Self::READ) {
+            events |= READ_NORMAL;
+        }
+        if self.contains(Self::WRITE) {
+            events |= WRITE_NORMAL;
+        }
+        events
     }
 }
 

@@ -84,7 +84,7 @@ fn wait_for_continuation() {
 /// a time or without end, as `futex`, note the time when they are interrupted.
 fn restarts(number: usize) -> bool {
     // An array, because a machine's Linux may lack some, all by the same number.
-    const NEVER: [usize; 11] = [
+    const NEVER: [usize; 12] = [
         nr::PAUSE,
         nr::NANOSLEEP,
         nr::CLOCK_NANOSLEEP,
@@ -96,6 +96,7 @@ fn restarts(number: usize) -> bool {
         nr::PSELECT6,
         nr::EPOLL_WAIT,
         nr::EPOLL_PWAIT,
+        nr::EPOLL_PWAIT2,
     ];
     !NEVER.contains(&number)
 }

@@ -8,6 +8,7 @@ mod descriptors;
 mod devices;
 mod directories;
 mod display;
+mod epoll;
 mod events;
 pub(crate) mod exec;
 mod files;
@@ -57,6 +58,7 @@ const FAMILIES: &[&[(&str, Test)]] = &[
     cpus::TESTS,
     shares::TESTS,
     events::TESTS,
+    epoll::TESTS,
     traps::TESTS,
     devices::TESTS,
     display::TESTS,

@@ -6,6 +6,9 @@ pub use super::signal_action::with_restorer::{
 };
 pub use crate::syscall::generic as numbers;
 
+/// Where `struct epoll_event`, aligned as usual, has its data: behind the events.
+pub const EPOLL_DATA: usize = 8;
+
 /// The smallest alternate signal stack (`MINSIGSTKSZ`).
 pub const MIN_SIGNAL_STACK: usize = 5120;
 

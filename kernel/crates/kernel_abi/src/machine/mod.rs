@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `numbers` | the system calls' numbers |
 //! | `MIN_SIGNAL_STACK` | the smallest alternate signal stack |
+//! | `EPOLL_DATA` | where `struct epoll_event` has its data |
 //! | `stat` | `struct stat` |
 //! | `open_flags`, `user_open_flags` | the flags of `open(2)`, to and from x86_64's values |
 //! | `SignalActionWords`, `signal_action`, `signal_action_words` | the kernel's `struct sigaction` |

@@ -7,6 +7,9 @@ pub use crate::syscall::x86_64 as numbers;
 
 use crate::file::Stat;
 
+/// Where `struct epoll_event`, packed here, so that 32-bit programs have the same, has its data: behind the events.
+pub const EPOLL_DATA: usize = 4;
+
 /// The smallest alternate signal stack (`MINSIGSTKSZ`).
 pub const MIN_SIGNAL_STACK: usize = 2048;
 
