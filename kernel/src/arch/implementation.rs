@@ -12,8 +12,8 @@ use kernel_bpf::verifier::Verified;
 use kernel_sync::IrqState;
 
 use super::machine::{
-    self, bpf, console, context, cpu, frame, irq, layout, mask, mmu, platform, power, signal, smp,
-    stack, syscall, timer, user,
+    self, bpf, console, context, cpu, frame, irq, layout, mask, mmu, order, platform, power,
+    signal, smp, stack, syscall, timer, user,
 };
 use super::traits::{
     Architecture, BootInfo, CacheMode, CpuStart, IrqError, IrqHandler, IrqLine, MapError,
@@ -259,6 +259,16 @@ impl Architecture for Arch {
 
     fn hardware_random() -> Option<u64> {
         timer::hardware_random()
+    }
+
+    #[inline]
+    fn publish_to_devices() {
+        order::publish_to_devices();
+    }
+
+    #[inline]
+    fn observe_devices() {
+        order::observe_devices();
     }
 
     fn irq_line(line: IrqLine, handler: IrqHandler, argument: usize) -> Result<(), IrqError> {

@@ -524,6 +524,12 @@ pub trait Architecture {
 
     // --- Devices ---
 
+    /// Devices find in memory what was written there before when they see what is written to
+    /// their registers after: between a request in memory and the register that tells of it.
+    fn publish_to_devices();
+    /// What is read from memory after is not older than what was read from a device's register
+    /// before: between the register that tells of a result and the result in memory.
+    fn observe_devices();
     /// Calls `handler(argument)` whenever the line interrupts. A line may be shared.
     fn irq_line(line: IrqLine, handler: IrqHandler, argument: usize) -> Result<(), IrqError>;
     /// Makes a message that calls `handler(argument)` when a device writes it.

@@ -18,6 +18,7 @@ pub(in crate::arch) mod irq;
 pub(in crate::arch) mod layout;
 pub(in crate::arch) mod mask;
 pub(in crate::arch) mod mmu;
+pub(in crate::arch) mod order;
 pub(in crate::arch) mod platform;
 pub(in crate::arch) mod power;
 pub(in crate::arch) mod protection;

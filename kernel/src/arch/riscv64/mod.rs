@@ -17,6 +17,7 @@ pub(in crate::arch) mod irq;
 pub(in crate::arch) mod layout;
 pub(in crate::arch) mod mask;
 pub(in crate::arch) mod mmu;
+pub(in crate::arch) mod order;
 pub(in crate::arch) mod platform;
 mod plic;
 pub(in crate::arch) mod power;

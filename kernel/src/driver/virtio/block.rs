@@ -17,9 +17,9 @@ use core::sync::atomic::{AtomicBool, Ordering, fence};
 use kernel_sync::SpinLock;
 use kernel_vfs::{BlockDevice, FsError};
 use virtio_drivers::queue::VirtQueue;
-use virtio_drivers::transport::{SomeTransport, Transport};
+use virtio_drivers::transport::Transport;
 
-use super::{Interrupts, KernelHal, Origin};
+use super::{Interrupts, KernelHal, Ordered, Origin};
 use crate::arch::{Arch, Architecture};
 use crate::driver::block::{DiskKind, register};
 use crate::mcore::WaitQueue;
@@ -114,7 +114,7 @@ impl Slot {
 }
 
 struct State {
-    transport: SomeTransport<'static>,
+    transport: Ordered,
     queue: VirtQueue<KernelHal, QUEUE_SIZE>,
     /// In the heap, so that their addresses stay and are in the direct map.
     slots: Box<[Slot; SLOTS]>,
@@ -385,7 +385,7 @@ fn interrupt(argument: usize) {
     disk.interrupt();
 }
 
-fn open(mut transport: SomeTransport<'static>) -> Result<VirtioBlock, virtio_drivers::Error> {
+fn open(mut transport: Ordered) -> Result<VirtioBlock, virtio_drivers::Error> {
     let features = transport.begin_init(
         Features::READ_ONLY | Features::FLUSH | Features::EVENT_INDEX | Features::VERSION_1,
     );
@@ -407,7 +407,7 @@ fn open(mut transport: SomeTransport<'static>) -> Result<VirtioBlock, virtio_dri
 }
 
 /// Starts a disk and gives it a name.
-pub(super) fn start(origin: &Origin, transport: SomeTransport<'static>) {
+pub(super) fn start(origin: &Origin, transport: Ordered) {
     let disk = match open(transport) {
         Ok(disk) => Arc::new(disk),
         Err(error) => {

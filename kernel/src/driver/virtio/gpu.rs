@@ -16,9 +16,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use kernel_console::{Area, Geometry, PixelFormat};
 use kernel_sync::{Mutex, SpinLock};
 use virtio_drivers::queue::VirtQueue;
-use virtio_drivers::transport::{SomeTransport, Transport};
+use virtio_drivers::transport::Transport;
 
-use super::{Interrupts, KernelHal, Origin, order};
+use super::{Interrupts, KernelHal, Ordered, Origin, order};
 use crate::arch::{Arch, Architecture};
 use crate::driver::display::{self, Display, PixelMemory};
 use crate::mcore::WaitQueue;
@@ -98,7 +98,7 @@ struct Slot {
 }
 
 struct State {
-    transport: SomeTransport<'static>,
+    transport: Ordered,
     queue: VirtQueue<KernelHal, QUEUE_SIZE>,
     /// In the heap, so that their addresses stay and are in the direct map.
     slots: Box<[Slot; SLOTS]>,
@@ -334,7 +334,7 @@ fn allocate(width: u32, height: u32) -> Option<PixelMemory> {
     Some(unsafe { PixelMemory::new(geometry, phys::phys_to_virt(block), block) })
 }
 
-fn open(mut transport: SomeTransport<'static>) -> Result<Gpu, GpuError> {
+fn open(mut transport: Ordered) -> Result<Gpu, GpuError> {
     let features = transport.begin_init(Features::EVENT_INDEX | Features::VERSION_1);
     let event_index = features.contains(Features::EVENT_INDEX);
     let queue = VirtQueue::new(&mut transport, CONTROL, false, event_index)?;
@@ -360,7 +360,7 @@ fn open(mut transport: SomeTransport<'static>) -> Result<Gpu, GpuError> {
 }
 
 /// Starts a display.
-pub(super) fn start(origin: &Origin, transport: SomeTransport<'static>) {
+pub(super) fn start(origin: &Origin, transport: Ordered) {
     if display::display().is_some() {
         log::warn!("virtio gpu: a second display is not used");
         return;

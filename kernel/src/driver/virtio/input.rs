@@ -14,9 +14,9 @@ use kernel_console::Keyboard;
 use kernel_sync::SpinLock;
 use smallvec::SmallVec;
 use virtio_drivers::queue::VirtQueue;
-use virtio_drivers::transport::{SomeTransport, Transport};
+use virtio_drivers::transport::Transport;
 
-use super::{Interrupts, KernelHal, Origin};
+use super::{Interrupts, KernelHal, Ordered, Origin};
 use crate::driver::uart;
 
 const EVENTS: u16 = 0;
@@ -55,7 +55,7 @@ impl Slot {
 }
 
 struct State {
-    transport: SomeTransport<'static>,
+    transport: Ordered,
     queue: VirtQueue<KernelHal, QUEUE_SIZE>,
     /// In the heap, so that their addresses stay and are in the direct map.
     slots: Box<[Slot; QUEUE_SIZE]>,
@@ -116,7 +116,7 @@ fn interrupt(argument: usize) {
 }
 
 /// Whether the device has the keys of a keyboard.
-fn is_keyboard(transport: &mut SomeTransport<'static>) -> Result<bool, virtio_drivers::Error> {
+fn is_keyboard(transport: &mut Ordered) -> Result<bool, virtio_drivers::Error> {
     transport.write_config_space(SELECT, EVENT_BITS)?;
     transport.write_config_space(SUBSELECT, KEYS)?;
     let size: u8 = transport.read_config_space(SIZE)?;
@@ -127,7 +127,7 @@ fn is_keyboard(transport: &mut SomeTransport<'static>) -> Result<bool, virtio_dr
     Ok(bits & 1 << (KEY_A % 8) != 0)
 }
 
-fn open(mut transport: SomeTransport<'static>) -> Result<Option<State>, virtio_drivers::Error> {
+fn open(mut transport: Ordered) -> Result<Option<State>, virtio_drivers::Error> {
     transport.begin_init(Features::VERSION_1);
     if !is_keyboard(&mut transport)? {
         return Ok(None);
@@ -138,7 +138,7 @@ fn open(mut transport: SomeTransport<'static>) -> Result<Option<State>, virtio_d
 }
 
 /// Starts a keyboard. Other input devices are left alone.
-pub(super) fn start(origin: &Origin, transport: SomeTransport<'static>) {
+pub(super) fn start(origin: &Origin, transport: Ordered) {
     let state = match open(transport) {
         Ok(Some(state)) => state,
         Ok(None) => return log::debug!("virtio input: not a keyboard"),

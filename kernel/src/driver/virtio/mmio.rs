@@ -8,7 +8,7 @@ use kernel_boot::MmioDevice;
 use virtio_drivers::transport::DeviceTypeError;
 use virtio_drivers::transport::mmio::{MmioError, MmioTransport};
 
-use super::Origin;
+use super::{Ordered, Origin};
 use crate::arch::{Arch, Architecture, IrqLine, PAGE_SIZE, PhysAddr, VirtioRegisters};
 use crate::command_line::CommandLine;
 
@@ -68,7 +68,9 @@ pub(super) fn init() {
         };
         // SAFETY: the registers are mapped, aligned, and stay so; nobody else uses them.
         match unsafe { MmioTransport::new(header, device.length as usize) } {
-            Ok(transport) => super::start(&Origin::Memory(device.interrupt), transport.into()),
+            Ok(transport) => {
+                super::start(&Origin::Memory(device.interrupt), Ordered::new(transport))
+            }
             // A place without a device (section 4.2.2.2).
             Err(MmioError::InvalidDeviceID(DeviceTypeError::InvalidDeviceType(0))) => {}
             Err(error) => log::warn!("virtio at {start:#x}: {error}"),

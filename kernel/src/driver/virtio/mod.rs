@@ -1,6 +1,7 @@
 //! VirtIO devices, through the `virtio-drivers` crate's transports and queues.
 //!
-//! The crate is told here how this kernel allocates DMA memory and shares buffers. Devices are
+//! The crate is told here how this kernel allocates DMA memory and shares buffers, and
+//! (`ordered.rs`) how accesses to memory and to registers are kept in order. Devices are
 //! found on PCI (`pci.rs`) and in memory (`mmio.rs`); the drivers (`block.rs`, `gpu.rs`,
 //! `input.rs`, `rng.rs`) do not know which, but for how a queue's interrupt is connected
 //! ([`Origin::connect_queue`]).
@@ -11,14 +12,16 @@ mod block;
 mod gpu;
 mod input;
 mod mmio;
+mod ordered;
 mod pci;
 pub(crate) mod rng;
 
 use core::ptr::NonNull;
 
-use virtio_drivers::transport::{DeviceType, SomeTransport, Transport};
+use virtio_drivers::transport::{DeviceType, Transport};
 use virtio_drivers::{BufferDirection, Hal, PhysAddr as DmaAddress};
 
+use self::ordered::Ordered;
 use super::pci::Device;
 use crate::arch::{Arch, Architecture, IrqHandler, IrqLine, PAGE_SIZE, PhysAddr};
 use crate::mem::phys;
@@ -100,7 +103,7 @@ impl Origin {
 }
 
 /// Starts a device, if it has a driver.
-fn start(origin: &Origin, transport: SomeTransport<'static>) {
+fn start(origin: &Origin, transport: Ordered) {
     match transport.device_type() {
         DeviceType::Block => block::start(origin, transport),
         DeviceType::Input => input::start(origin, transport),

@@ -6,7 +6,7 @@
 use virtio_drivers::transport::pci::PciTransport;
 use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction, PciRoot};
 
-use super::{Interrupts, KernelHal, Origin};
+use super::{Interrupts, KernelHal, Ordered, Origin};
 use crate::arch::{Arch, Architecture, IrqHandler, PhysAddr};
 use crate::driver::pci::{self, Address, Device};
 
@@ -128,7 +128,7 @@ pub(super) fn init() {
         let at = DeviceFunction { bus, device: slot, function };
         device.enable();
         match PciTransport::new::<KernelHal, _>(&mut root, at) {
-            Ok(transport) => super::start(&Origin::Pci(*device), transport.into()),
+            Ok(transport) => super::start(&Origin::Pci(*device), Ordered::new(transport)),
             Err(error) => log::warn!("virtio {bus:02x}:{slot:02x}.{function}: {error}"),
         }
     }

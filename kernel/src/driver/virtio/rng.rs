@@ -8,9 +8,9 @@ use alloc::boxed::Box;
 
 use kernel_sync::SpinLock;
 use virtio_drivers::queue::VirtQueue;
-use virtio_drivers::transport::{SomeTransport, Transport};
+use virtio_drivers::transport::Transport;
 
-use super::KernelHal;
+use super::{KernelHal, Ordered};
 
 const QUEUE: u16 = 0;
 const QUEUE_SIZE: usize = 2;
@@ -26,7 +26,7 @@ bitflags::bitflags! {
 }
 
 struct Entropy {
-    transport: SomeTransport<'static>,
+    transport: Ordered,
     queue: VirtQueue<KernelHal, QUEUE_SIZE>,
     /// In the heap, so that its address stays and is in the direct map.
     buffer: Box<[u8; SEED]>,
@@ -37,7 +37,7 @@ struct Entropy {
 static DEVICE: SpinLock<Option<Entropy>> = SpinLock::new(None);
 
 impl Entropy {
-    fn open(mut transport: SomeTransport<'static>) -> Result<Self, virtio_drivers::Error> {
+    fn open(mut transport: Ordered) -> Result<Self, virtio_drivers::Error> {
         transport.begin_init(Features::VERSION_1);
         let mut queue = VirtQueue::new(&mut transport, QUEUE, false, false)?;
         queue.set_dev_notify(false);
@@ -95,7 +95,7 @@ pub(crate) fn take(seed: &mut [u8; SEED]) -> usize {
 }
 
 /// Starts the device. One is enough.
-pub(super) fn start(transport: SomeTransport<'static>) {
+pub(super) fn start(transport: Ordered) {
     let mut guard = DEVICE.lock();
     if guard.is_some() {
         log::debug!("virtio rng: a second device is not used");
