@@ -1,8 +1,9 @@
 //! Who called whom: the chain of frame pointers that every function of the kernel keeps, the
 //! same on all machines here.
 
+use super::copy_nofault::copy_nofault;
 use super::machine::layout::DIRECT_MAP;
-use super::machine::{stack, user};
+use super::machine::stack;
 
 /// Follows the chain from `frame_pointer`, innermost first; returns how many addresses it
 /// wrote. Ends at the first frame that is not in kernel memory or not above the last one.
@@ -17,7 +18,7 @@ pub(super) fn backtrace(frame_pointer: usize, out: &mut [usize]) -> usize {
         let mut frame = [0usize; 2];
         let size = size_of_val(&frame);
         let start = current.wrapping_sub(stack::FRAME_BELOW);
-        if user::copy_nofault(frame.as_mut_ptr() as usize, start, size) != 0 {
+        if copy_nofault(frame.as_mut_ptr() as usize, start, size) != 0 {
             break;
         }
         let [caller, address] = frame;

@@ -4,13 +4,15 @@
 use alloc::vec::Vec;
 use core::slice;
 
+use kernel_boot::Loaded;
 use kernel_fdt::{Device, DeviceTree, Interrupt, PciInterrupts, PciRoute, PciWindows};
 
+use super::boot_info::{self, Found};
 use super::machine::console;
 use super::machine::layout::DIRECT_MAP;
 use super::machine::platform::platform;
 use super::paging::{self, map_firmware};
-use super::traits::{BootInfo, IrqLine, PciHost, PciWindow, PhysAddr, VirtioRegisters};
+use super::traits::{BootInfo, IrqLine, MemoryKind, PciHost, PciWindow, PhysAddr, VirtioRegisters};
 
 /// Bytes of physical memory, through the boot page tables' direct map.
 ///
@@ -31,6 +33,27 @@ pub(super) fn bytes(address: u64) -> Option<&'static [u8]> {
     let length = kernel_fdt::size(unsafe { physical(address, 8) })?;
     // SAFETY: as above; the length is the tree's own.
     Some(unsafe { physical(address, length) })
+}
+
+/// What the boot loader passed, by the tree at `address`, of `length` bytes, that it passed.
+pub(super) fn boot_info(tree: &DeviceTree<'_>, address: u64, length: u64) -> &'static BootInfo {
+    let found = Found {
+        protocol: "a device tree",
+        command_line: tree.command_line(),
+        rsdp: None,
+        ram_disk: tree.ram_disk().and_then(|(start, length)| Loaded::of(start, length)),
+        device_tree: Some(PhysAddr(address)),
+        framebuffer: None,
+    };
+    boot_info::keep(&found, |map| {
+        map.add(address, length, MemoryKind::Kernel);
+        tree.reserved(|start, length| {
+            map.add(start, length, MemoryKind::Reserved);
+        });
+        tree.memory(|start, length| {
+            map.add(start, length, MemoryKind::Usable);
+        });
+    })
 }
 
 /// The device tree, through a mapping of its own that lasts. After `init_paging`.

@@ -19,7 +19,7 @@ use super::traits::{
     Architecture, BootInfo, CacheMode, CpuStart, IrqError, IrqHandler, IrqLine, MapError,
     MessageInterrupt, PciHost, PhysAddr, Protection, SignalCall, SignalStack, VirtioRegisters,
 };
-use super::{Arch, call_chain, image, paging, protection, secondary, table};
+use super::{Arch, call_chain, copy_nofault, image, paging, protection, secondary, table};
 
 impl Architecture for Arch {
     const NAME: &'static str = machine::NAME;
@@ -220,7 +220,7 @@ impl Architecture for Arch {
     }
 
     unsafe fn copy_nofault(destination: *mut u8, source: usize, length: usize) -> usize {
-        user::copy_nofault(destination as usize, source, length)
+        copy_nofault::copy_nofault(destination as usize, source, length)
     }
 
     fn synchronise_code() {

@@ -8,16 +8,22 @@
 //!
 //! What the machines do alike stands in files beside this one, over what each says of itself in
 //! its folder: the kernel's page tables ([`paging`]) and users' ([`table`]), their entries
-//! ([`page_entry`]), the parts of the image ([`image`]), instructions that may fault ([`fixup`]), who called whom ([`call_chain`]),
-//! what the boot loader passed ([`boot_info`]), calling further CPUs ([`secondary`]), and the test of
-//! what protects the kernel ([`protection`]).
+//! ([`page_entry`]), the parts of the image ([`image`]), instructions that may fault ([`fixup`]),
+//! copies by them ([`copy_nofault`]), who called whom ([`call_chain`]), what the boot loader passed
+//! ([`boot_info`]), calling further CPUs ([`secondary`]), what one CPU owns ([`per_cpu`]), and the
+//! test of what protects the kernel ([`protection`]).
+//!
 //! Machines with a device tree share how it is read ([`device_tree`]), who handles their
-//! interrupts ([`handlers`]), where their flat image is ([`flat_image`]), how QEMU is told of the
-//! end ([`semihosting`]), and how a counter's ticks become time ([`ticks`]); a serial port that
-//! several have is in [`ns16550`].
+//! interrupts ([`handlers`]), where their flat image is ([`flat_image`]), which copy is for which
+//! side of the user's border ([`copy_by_side`]), a stack for the report of an overflow
+//! ([`overflow_stack`]), how QEMU is told of the end ([`semihosting`]), and how a counter's ticks
+//! become time ([`ticks`]); a serial port that several have is in [`ns16550`].
 
 mod boot_info;
 mod call_chain;
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+mod copy_by_side;
+mod copy_nofault;
 pub mod cpu_set;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod device_tree;
@@ -30,8 +36,11 @@ mod image;
 mod implementation;
 #[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
 mod ns16550;
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+mod overflow_stack;
 mod page_entry;
 mod paging;
+mod per_cpu;
 mod protection;
 mod secondary;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]

@@ -11,16 +11,14 @@
 
 use core::arch::global_asm;
 
-use kernel_boot::Loaded;
 use kernel_fdt::DeviceTree;
 
 use super::console;
 use super::entry::{Entry, Flags};
 use super::layout::DEVICE_START;
-use crate::arch::boot_info::{self, Found};
 use crate::arch::image::linker_symbols;
 use crate::arch::paging::{index, span};
-use crate::arch::traits::{BootInfo, MemoryKind, PhysAddr};
+use crate::arch::traits::BootInfo;
 use crate::arch::{device_tree, flat_image};
 
 #[expect(improper_ctypes, reason = "both sides are Rust, of one build")]
@@ -308,23 +306,7 @@ extern "C" fn aarch64_boot(tree_at: u64, loaded_at: u64) -> ! {
         console::init(map_boot_device(address));
     }
     tree.memory(|start, length| map_boot_memory(start, start.saturating_add(length)));
-    let found = Found {
-        protocol: "a device tree",
-        command_line: tree.command_line(),
-        rsdp: None,
-        ram_disk: tree.ram_disk().and_then(|(start, length)| Loaded::of(start, length)),
-        device_tree: Some(PhysAddr(tree_at)),
-        framebuffer: None,
-    };
-    let boot = boot_info::keep(&found, |map| {
-        map.add(tree_at, tree_length, MemoryKind::Kernel);
-        tree.reserved(|start, length| {
-            map.add(start, length, MemoryKind::Reserved);
-        });
-        tree.memory(|start, length| {
-            map.add(start, length, MemoryKind::Usable);
-        });
-    });
+    let boot = device_tree::boot_info(&tree, tree_at, tree_length);
     // SAFETY: defined in main.rs with this signature.
     unsafe { kernel_main(boot) }
 }

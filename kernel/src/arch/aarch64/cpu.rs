@@ -2,20 +2,15 @@
 //!
 //! TPIDR_EL1 points to this CPU's [`CpuBlock`], in the kernel and while users run: they can
 //! neither read nor write it.
-//!
-//! One stack is there for reporting that another has overflowed. All CPUs share it: the first
-//! that needs it takes it for good ([trap.rs](super::trap)), for the report is the last thing
-//! that the kernel does.
 
 use alloc::boxed::Box;
-use core::arch::{asm, global_asm};
-use core::cell::UnsafeCell;
+use core::arch::asm;
 use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::asm::{read_register, write_register};
-use crate::arch::image::{boot_stack_guard, linker_symbols};
+use crate::arch::per_cpu::PerCpu;
 
 /// What one CPU owns. Fields are written by that CPU only.
 #[repr(C)]
@@ -31,43 +26,8 @@ pub(super) const KERNEL_STACK: usize = offset_of!(CpuBlock, kernel_stack);
 const LOCAL: usize = offset_of!(CpuBlock, local);
 pub(super) const ID: usize = offset_of!(CpuBlock, id);
 
-/// Memory that only its CPU writes.
-struct PerCpu<T>(UnsafeCell<T>);
-
-// SAFETY: reached through the register of the one CPU it belongs to.
-unsafe impl<T> Sync for PerCpu<T> {}
-
 static BOOT_BLOCK: PerCpu<CpuBlock> =
-    PerCpu(UnsafeCell::new(CpuBlock { kernel_stack: 0, local: ptr::null_mut(), id: 0 }));
-
-// The stack for reporting that another has overflowed.
-global_asm!(
-    r#"
-    .section .bss.stacks, "aw", @nobits
-    .balign 4096
-    .global overflow_stack_guard
-overflow_stack_guard:
-    .skip 4096
-    .skip 16384
-    .global overflow_stack_top
-overflow_stack_top:
-    .bss
-    .balign 8
-    .global overflow_stack_taken
-overflow_stack_taken:
-    .skip 8
-    .text
-    "#
-);
-
-linker_symbols! {
-    overflow_guard = overflow_stack_guard;
-}
-
-/// The guard pages below the boot CPU's stacks.
-pub(in crate::arch) fn guard_pages() -> impl Iterator<Item = usize> {
-    [boot_stack_guard(), overflow_guard()].into_iter()
-}
+    PerCpu::new(CpuBlock { kernel_stack: 0, local: ptr::null_mut(), id: 0 });
 
 /// What every CPU can do, found once by `init` on the boot CPU.
 pub(super) struct Features {
@@ -130,7 +90,7 @@ fn find_features() {
 pub(super) fn init() {
     find_features();
     // SAFETY: the block is the boot CPU's own.
-    unsafe { set_up(BOOT_BLOCK.0.get()) };
+    unsafe { set_up(BOOT_BLOCK.get()) };
 }
 
 /// A block for a further CPU, for [`init_further`] on it.

@@ -30,10 +30,10 @@ pub(in crate::arch) mod timer;
 mod trap;
 pub(in crate::arch) mod user;
 
-pub(in crate::arch) use cpu::guard_pages;
 pub(in crate::arch) use entry::Entry;
 
 pub(in crate::arch) use super::device_tree::init_paging;
+pub(in crate::arch) use super::overflow_stack::guard_pages;
 use super::traits::BootInfo;
 
 /// The AArch64 machine.

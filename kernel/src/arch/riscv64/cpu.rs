@@ -2,14 +2,9 @@
 //!
 //! While the kernel runs, `tp` points to this CPU's [`CpuBlock`]; while users run, `sscratch`
 //! does.
-//!
-//! One stack is there for reporting that another has overflowed. All CPUs share it: the first
-//! that needs it takes it for good ([trap.rs](super::trap)), for the report is the last thing
-//! that the kernel does.
 
 use alloc::boxed::Box;
-use core::arch::{asm, global_asm};
-use core::cell::UnsafeCell;
+use core::arch::asm;
 use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
@@ -17,7 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use kernel_fdt::Hart;
 
 use super::asm::{clear_csr, status, write_csr};
-use crate::arch::image::{boot_stack_guard, linker_symbols};
+use crate::arch::per_cpu::PerCpu;
 use crate::arch::traits::MAX_CPUS;
 
 /// What one CPU owns. Fields are written by that CPU only, but for one.
@@ -50,12 +45,6 @@ const TIMER_DEADLINE: usize = offset_of!(CpuBlock, timer_deadline);
 const LOCAL: usize = offset_of!(CpuBlock, local);
 pub(super) const ID: usize = offset_of!(CpuBlock, id);
 
-/// Memory that only its CPU writes.
-struct PerCpu<T>(UnsafeCell<T>);
-
-// SAFETY: reached through the register of the one CPU it belongs to.
-unsafe impl<T> Sync for PerCpu<T> {}
-
 impl CpuBlock {
     const fn new(id: usize) -> Self {
         Self {
@@ -71,7 +60,7 @@ impl CpuBlock {
     }
 }
 
-static BOOT_BLOCK: PerCpu<CpuBlock> = PerCpu(UnsafeCell::new(CpuBlock::new(0)));
+static BOOT_BLOCK: PerCpu<CpuBlock> = PerCpu::new(CpuBlock::new(0));
 
 /// The block of each CPU that is set up.
 static BLOCKS: [AtomicPtr<CpuBlock>; MAX_CPUS] =
@@ -79,35 +68,6 @@ static BLOCKS: [AtomicPtr<CpuBlock>; MAX_CPUS] =
 
 /// The number by which firmware knows the CPU that started the kernel.
 static BOOT_HART: AtomicUsize = AtomicUsize::new(0);
-
-// The stack for reporting that another has overflowed.
-global_asm!(
-    r#"
-    .section .bss.stacks, "aw", @nobits
-    .balign 4096
-    .global overflow_stack_guard
-overflow_stack_guard:
-    .skip 4096
-    .skip 16384
-    .global overflow_stack_top
-overflow_stack_top:
-    .bss
-    .balign 8
-    .global overflow_stack_taken
-overflow_stack_taken:
-    .skip 8
-    .text
-    "#
-);
-
-linker_symbols! {
-    overflow_guard = overflow_stack_guard;
-}
-
-/// The guard pages below the boot CPU's stacks.
-pub(in crate::arch) fn guard_pages() -> impl Iterator<Item = usize> {
-    [boot_stack_guard(), overflow_guard()].into_iter()
-}
 
 /// What the CPUs can do, as the device tree says.
 pub(super) struct Features {
@@ -169,7 +129,7 @@ pub(super) fn set_features(hart: &Hart<'_>) {
 /// Sets this (the boot) CPU up: protections, per-CPU block.
 pub(super) fn init() {
     // SAFETY: the block is the boot CPU's own.
-    unsafe { set_up(BOOT_BLOCK.0.get()) };
+    unsafe { set_up(BOOT_BLOCK.get()) };
 }
 
 /// A block for a further CPU, for [`set_up`] on it.

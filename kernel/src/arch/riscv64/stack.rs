@@ -5,7 +5,7 @@ use core::arch::asm;
 
 use super::frame::{Frame, SIZE};
 use super::layout::USER_END;
-use super::user;
+use crate::arch::copy_nofault::copy_nofault;
 use crate::arch::traits::TrapFrame;
 
 /// How far below where a frame pointer points the pair of frame pointer and return address begins.
@@ -25,7 +25,7 @@ pub(in crate::arch) fn frame_pointer() -> usize {
 pub(in crate::arch) fn user_frame(stack_top: usize) -> Option<Frame> {
     let mut frame = Frame::default();
     let start = stack_top.checked_sub(SIZE)?;
-    let read = user::copy_nofault((&raw mut frame) as usize, start, SIZE) == 0;
+    let read = copy_nofault((&raw mut frame) as usize, start, SIZE) == 0;
     let is_one = read && frame.from_user() && (1..USER_END).contains(&frame.pc);
     is_one.then_some(frame)
 }

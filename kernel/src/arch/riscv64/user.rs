@@ -11,7 +11,7 @@
 use core::arch::global_asm;
 
 use super::asm::{exception, status};
-use super::layout::{DEVICE_END, DEVICE_START, USER_END};
+pub(in crate::arch) use crate::arch::copy_by_side::{clear, copy, copy_unresolved};
 use crate::arch::fixup::Fixup;
 
 /// A copy function: a0: to, a1: from, a2: bytes; returns the bytes not copied. Between `$open`
@@ -144,49 +144,3 @@ clear_user_resolving:
     resolve = const Fixup::RESOLVE,
     no_resolve = const Fixup::NO_RESOLVE,
 );
-
-unsafe extern "C" {
-    fn copy_from_user_resolving(to: usize, from: usize, length: usize) -> usize;
-    fn copy_from_user_not_resolving(to: usize, from: usize, length: usize) -> usize;
-    fn copy_from_kernel_not_resolving(to: usize, from: usize, length: usize) -> usize;
-    fn copy_to_user_resolving(to: usize, from: usize, length: usize) -> usize;
-    fn clear_user_resolving(to: usize, length: usize) -> usize;
-}
-
-/// See [`crate::arch::Architecture::copy_user`].
-#[inline]
-pub(in crate::arch) fn copy(to: usize, from: usize, length: usize) -> usize {
-    // SAFETY: a fault at any of the user's addresses is fixed up; the kernel's side is valid
-    // by the contract of the caller.
-    unsafe {
-        if to < USER_END {
-            copy_to_user_resolving(to, from, length)
-        } else {
-            copy_from_user_resolving(to, from, length)
-        }
-    }
-}
-
-/// See [`crate::arch::Architecture::clear_user`].
-#[inline]
-pub(in crate::arch) fn clear(to: usize, length: usize) -> usize {
-    // SAFETY: as in `copy`.
-    unsafe { clear_user_resolving(to, length) }
-}
-
-/// See [`crate::arch::Architecture::copy_nofault`].
-pub(in crate::arch) fn copy_nofault(to: usize, from: usize, length: usize) -> usize {
-    let Some(end) = from.checked_add(length) else { return length };
-    // Reading a device's registers can have effects.
-    if end > DEVICE_START && from < DEVICE_END {
-        return length;
-    }
-    // SAFETY: `to` is valid by the contract of the caller; a fault at `from` is fixed up.
-    unsafe {
-        if from < USER_END {
-            copy_from_user_not_resolving(to, from, length)
-        } else {
-            copy_from_kernel_not_resolving(to, from, length)
-        }
-    }
-}

@@ -6,7 +6,6 @@
 
 use alloc::boxed::Box;
 use core::arch::asm;
-use core::cell::UnsafeCell;
 use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -24,6 +23,7 @@ use x86_64::structures::tss::TaskStateSegment;
 
 use super::layout;
 use crate::arch::image::boot_stack_guard;
+use crate::arch::per_cpu::PerCpu;
 use crate::arch::up;
 
 // Linux's selectors, because programs see them. SYSRET demands the order user data, user code.
@@ -80,13 +80,6 @@ pub(super) const ID: usize = offset_of!(CpuBlock, id);
 /// `privilege_stack_table[0]` is 4 bytes into a TSS (Intel SDM vol. 3, figure 8-11).
 const TSS_STACK: usize = offset_of!(CpuBlock, tss) + 4;
 
-/// Memory that only its CPU writes, at start-up, and the CPU's hardware reads.
-#[repr(transparent)]
-pub(super) struct PerCpu<T>(UnsafeCell<T>);
-
-// SAFETY: written by one CPU in `init`, read by its hardware and, for addresses, by paging.
-unsafe impl<T> Sync for PerCpu<T> {}
-
 impl CpuBlock {
     const EMPTY: Self = Self {
         this: ptr::null(),
@@ -99,15 +92,15 @@ impl CpuBlock {
     };
 }
 
-static BOOT_BLOCK: PerCpu<CpuBlock> = PerCpu(UnsafeCell::new(CpuBlock::EMPTY));
+static BOOT_BLOCK: PerCpu<CpuBlock> = PerCpu::new(CpuBlock::EMPTY);
 
 #[unsafe(link_section = ".bss.stacks")]
 static BOOT_STACKS: PerCpu<[GuardedStack; IST_COUNT]> =
-    PerCpu(UnsafeCell::new([GuardedStack::EMPTY; IST_COUNT]));
+    PerCpu::new([GuardedStack::EMPTY; IST_COUNT]);
 
 /// The guard pages below the boot CPU's interrupt stacks.
 pub(in crate::arch) fn guard_pages() -> impl Iterator<Item = usize> {
-    let stacks = BOOT_STACKS.0.get() as usize;
+    let stacks = BOOT_STACKS.get() as usize;
     (0..IST_COUNT)
         .map(move |index| stacks + index * size_of::<GuardedStack>())
         .chain([boot_stack_guard()])
@@ -296,10 +289,10 @@ pub(super) fn init() {
     if !has(&FEATURES.smap) {
         patch_smap_sites();
     }
-    let stacks = BOOT_STACKS.0.get() as usize;
+    let stacks = BOOT_STACKS.get() as usize;
     let tops = core::array::from_fn(|index| stacks + (index + 1) * size_of::<GuardedStack>());
     // SAFETY: the boot CPU is alone; the block and the stacks are its own and stay.
-    unsafe { set_up(BOOT_BLOCK.0.get(), tops) };
+    unsafe { set_up(BOOT_BLOCK.get(), tops) };
 }
 
 /// A block for a further CPU, for [`init_further`] on it.

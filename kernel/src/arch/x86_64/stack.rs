@@ -5,7 +5,7 @@ use core::arch::asm;
 
 use super::cpu::USER_CODE;
 use super::frame::Frame;
-use super::user;
+use crate::arch::copy_nofault::copy_nofault;
 
 /// How far below where a frame pointer points the pair of frame pointer and return address begins.
 pub(in crate::arch) const FRAME_BELOW: usize = 0;
@@ -27,7 +27,7 @@ pub(in crate::arch) fn user_frame(stack_top: usize) -> Option<Frame> {
         let mut frame = Frame::default();
         let size = size_of::<Frame>();
         let start = stack_top.checked_sub(free + size)?;
-        let read = user::copy_nofault((&raw mut frame) as usize, start, size) == 0;
+        let read = copy_nofault((&raw mut frame) as usize, start, size) == 0;
         if read && frame.cs == usize::from(USER_CODE) {
             return Some(frame);
         }

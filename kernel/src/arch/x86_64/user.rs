@@ -9,7 +9,6 @@
 use core::arch::global_asm;
 
 use super::asm::{allow_user_access, exception, forbid_user_access};
-use super::layout::{DEVICE_END, DEVICE_START};
 use crate::arch::fixup::Fixup;
 
 /// The body of a copy: rdi: to, rsi: from, rdx: bytes; returns in rax the bytes not copied.
@@ -155,13 +154,9 @@ pub(in crate::arch) fn clear(to: usize, length: usize) -> usize {
     unsafe { clear_resolving(to, length) }
 }
 
-/// See [`crate::arch::Architecture::copy_nofault`].
-pub(in crate::arch) fn copy_nofault(to: usize, from: usize, length: usize) -> usize {
-    let Some(end) = from.checked_add(length) else { return length };
-    // Reading a device's registers can have effects.
-    if end > DEVICE_START && from < DEVICE_END {
-        return length;
-    }
+/// Copies from anywhere but devices' registers, resolving no fault.
+#[inline]
+pub(in crate::arch) fn copy_unresolved(to: usize, from: usize, length: usize) -> usize {
     // SAFETY: `to` is valid by the contract of the caller; a fault at `from` is fixed up.
     unsafe { copy_not_resolving(to, from, length) }
 }
