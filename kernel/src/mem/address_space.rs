@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use kernel_mem::{Region, RegionError, Regions, Rights};
 use kernel_sync::Mutex;
 
-use super::backing::Backing;
+use super::backing::{Backing, SharedMemory};
 use super::demand::FaultError;
 use super::layout::{MAP_TOP, STACK_INITIAL, STACK_TOP, USER_END, USER_LOW};
 use super::memapi::{OutOfMemory, may_allocate};
@@ -490,17 +490,18 @@ impl AddressSpace {
         Ok(())
     }
 
-    /// What identifies the memory at `address` for a futex that processes may share: the pages
-    /// behind a shared region and the offset in them; `None` for private memory.
-    pub fn shared_identity(&self, address: usize) -> Option<(usize, usize)> {
+    /// The memory at `address`, if processes may share it, and the offset in it.
+    pub fn shared_memory(&self, address: usize) -> Option<(SharedMemory, usize)> {
         let inner = self.inner.lock();
         let region = inner.regions.find(address)?;
         let at = address - region.start;
         match &region.backing {
             Backing::Anonymous | Backing::File(_) => None,
-            Backing::Shared { pages, offset } => Some((Arc::as_ptr(pages) as usize, offset + at)),
+            Backing::Shared { pages, offset } => {
+                Some((SharedMemory::Pages(Arc::clone(pages)), offset + at))
+            }
             Backing::Object { file, offset, .. } => {
-                Some((Arc::as_ptr(file) as usize, *offset as usize + at))
+                Some((SharedMemory::Object(Arc::clone(file)), *offset as usize + at))
             }
         }
     }

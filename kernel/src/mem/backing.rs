@@ -96,6 +96,24 @@ impl Continues for Backing {
     }
 }
 
+/// What several address spaces share: a reference to it, which keeps its identity from being
+/// another's.
+#[derive(Clone)]
+pub enum SharedMemory {
+    Pages(Arc<SharedPages>),
+    Object(Arc<OpenFile>),
+}
+
+impl SharedMemory {
+    /// A number that no other such memory has while there is this reference.
+    pub fn identity(&self) -> usize {
+        match self {
+            Self::Pages(pages) => Arc::as_ptr(pages) as usize,
+            Self::Object(file) => Arc::as_ptr(file) as usize,
+        }
+    }
+}
+
 /// The pages of one shared anonymous mapping. They live as long as a region names them; the
 /// mappings themselves own nothing.
 pub struct SharedPages {

@@ -53,13 +53,15 @@ pub fn futex([address, operation, value, timeout, second, third]: [usize; 6]) ->
             wait_noting(address, private, value as u32, third as u32, deadline)
         }
         // Linux wakes one for a count of zero or less.
-        WAKE => Ok(wake(Key::of_user(address, private)?, ALL_BITS, (value as i32).max(1) as usize)),
+        WAKE => {
+            Ok(wake(&Key::of_user(address, private)?, ALL_BITS, (value as i32).max(1) as usize))
+        }
         WAKE_BITSET => {
             if third as u32 == 0 {
                 return Err(Errno::EINVAL);
             }
             let key = Key::of_user(address, private)?;
-            Ok(wake(key, third as u32, (value as i32).max(1) as usize))
+            Ok(wake(&key, third as u32, (value as i32).max(1) as usize))
         }
         REQUEUE | CMP_REQUEUE => {
             let (to_wake, to_move) = (count(value)?, count(timeout)?);
@@ -68,8 +70,8 @@ pub fn futex([address, operation, value, timeout, second, third]: [usize; 6]) ->
             if command == CMP_REQUEUE && read_user::<u32>(address)? != third as u32 {
                 return Err(Errno::EAGAIN);
             }
-            let woken = wake(from, ALL_BITS, to_wake);
-            let moved = requeue(from, to, to_move);
+            let woken = wake(&from, ALL_BITS, to_wake);
+            let moved = requeue(&from, &to, to_move);
             Ok(if command == CMP_REQUEUE { woken + moved } else { woken })
         }
         _ => Err(Errno::ENOSYS),

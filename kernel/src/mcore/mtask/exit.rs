@@ -63,7 +63,7 @@ fn leave(status: u32) {
         // An address that is not there is the user's affair.
         let _ = write_user(child_tid, 0u32);
         if let Ok(key) = futex::Key::of_user(child_tid, false) {
-            futex::wake(key, u32::MAX, 1);
+            futex::wake(&key, u32::MAX, 1);
         }
     }
     let identity = task.take_identity();

@@ -17,13 +17,22 @@ use super::task::{Task, TaskState};
 use super::timer::{Alarm, now_ns};
 use super::wait::{Interrupted, wake_any};
 use crate::arch::{Arch, Architecture};
+use crate::mem::backing::SharedMemory;
 use crate::mem::user::{Fault, is_user_range, read_user, read_user_nofault};
 
 /// What waiters have in common: what the address belongs to, and the address in that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Key {
     owner: usize,
     address: usize,
+    /// The owner, where the waiter's address space may give it up before the wait ends.
+    _memory: Option<SharedMemory>,
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        (self.owner, self.address) == (other.owner, other.address)
+    }
 }
 
 struct Waiter {
@@ -64,7 +73,7 @@ impl From<Interrupted> for FutexError {
 }
 
 /// The queue of a key: an index in [`FUTEXES`], for it is taken from as many bits.
-fn place(key: Key) -> usize {
+fn place(key: &Key) -> usize {
     let mixed = (key.address >> 2 ^ key.owner >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed >> (usize::BITS - QUEUES.ilog2())
 }
@@ -91,15 +100,17 @@ impl Key {
         }
         let task = current();
         let space = task.space().filter(|_| is_user_range(address, 4)).ok_or(FutexError::Fault)?;
-        let shared = if private { None } else { space.shared_identity(address) };
+        let shared = if private { None } else { space.shared_memory(address) };
         Ok(match shared {
-            Some((owner, address)) => Self { owner, address },
-            None => Self { owner: Arc::as_ptr(space) as usize, address },
+            Some((memory, address)) => {
+                Self { owner: memory.identity(), address, _memory: Some(memory) }
+            }
+            None => Self { owner: Arc::as_ptr(space) as usize, address, _memory: None },
         })
     }
 
     fn of_kernel(word: &AtomicU32) -> Self {
-        Self { owner: 0, address: core::ptr::from_ref(word) as usize }
+        Self { owner: 0, address: core::ptr::from_ref(word) as usize, _memory: None }
     }
 }
 
@@ -115,14 +126,15 @@ pub fn wait(
     deadline: Option<u64>,
 ) -> Result<(), FutexError> {
     let key = Key::of_user(address, private)?;
+    let place = place(&key);
     let task = current();
     let waiter = Waiter { key, bits, task: task.to_arc() };
     loop {
-        let mut waiters = queue(place(key)).lock();
+        let mut waiters = queue(place).lock();
         match read_user_nofault(address) {
             Ok(value) if value == expected => {
                 task.set_state(TaskState::Sleeping);
-                set_place(&task, Some(place(key)));
+                set_place(&task, Some(place));
                 waiters.push_back(waiter);
                 break;
             }
@@ -174,27 +186,29 @@ fn remove() -> bool {
 }
 
 /// Wakes up to `count` tasks that wait with `key` and share one of `bits`; how many it was.
-pub fn wake(key: Key, bits: u32, count: usize) -> usize {
+pub fn wake(key: &Key, bits: u32, count: usize) -> usize {
     let mut woken = 0;
     while woken < count {
         let mut waiters = queue(place(key)).lock();
-        let at = waiters.iter().position(|waiter| waiter.key == key && waiter.bits & bits != 0);
+        let at = waiters.iter().position(|waiter| waiter.key == *key && waiter.bits & bits != 0);
         let Some(waiter) = at.and_then(|at| waiters.remove(at)) else { break };
         set_place(&waiter.task, None);
         drop(waiters);
+        // The key is dropped here, without the lock: it may be the last to hold its memory.
         wake_any(waiter.task);
         woken += 1;
     }
     woken
 }
 
-/// Has up to `count` waiters with `from` wait with `to` instead; how many it was.
-pub fn requeue(from: Key, to: Key, count: usize) -> usize {
+/// Has up to `count` waiters with `from` wait with `to` instead; how many it was. Their keys are
+/// dropped under the lock, but `from` holds the same memory.
+pub fn requeue(from: &Key, to: &Key, count: usize) -> usize {
     let (first, second) = (place(from), place(to));
     if first == second {
         let mut waiters = queue(first).lock();
-        let those = waiters.iter_mut().filter(|waiter| waiter.key == from).take(count);
-        return those.map(|waiter| waiter.key = to).count();
+        let those = waiters.iter_mut().filter(|waiter| waiter.key == *from).take(count);
+        return those.map(|waiter| waiter.key.clone_from(to)).count();
     }
     // A waiter is in one of the two at any moment, so both are locked, the lower one first.
     let mut lower = queue(first.min(second)).lock();
@@ -203,9 +217,9 @@ pub fn requeue(from: Key, to: Key, count: usize) -> usize {
         if first < second { (&mut *lower, &mut *upper) } else { (&mut *upper, &mut *lower) };
     let mut moved = 0;
     while moved < count {
-        let at = source.iter().position(|waiter| waiter.key == from);
+        let at = source.iter().position(|waiter| waiter.key == *from);
         let Some(mut waiter) = at.and_then(|at| source.remove(at)) else { break };
-        waiter.key = to;
+        waiter.key.clone_from(to);
         set_place(&waiter.task, Some(second));
         target.push_back(waiter);
         moved += 1;
@@ -218,15 +232,16 @@ fn platform_wait(word: &AtomicU32, expected: u32) {
         return;
     }
     let key = Key::of_kernel(word);
+    let place = place(&key);
     let task = current();
     let waiter = Waiter { key, bits: u32::MAX, task: task.to_arc() };
     {
-        let mut waiters = queue(place(key)).lock();
+        let mut waiters = queue(place).lock();
         if word.load(Ordering::Relaxed) != expected {
             return;
         }
         task.set_state(TaskState::Waiting);
-        set_place(&task, Some(place(key)));
+        set_place(&task, Some(place));
         waiters.push_back(waiter);
     }
     block();
@@ -234,7 +249,7 @@ fn platform_wait(word: &AtomicU32, expected: u32) {
 }
 
 fn platform_wake(word: &AtomicU32) {
-    wake(Key::of_kernel(word), u32::MAX, 1);
+    wake(&Key::of_kernel(word), u32::MAX, 1);
 }
 
 fn irq_save() -> IrqState {
