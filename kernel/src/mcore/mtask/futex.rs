@@ -14,7 +14,7 @@ use kernel_sync::{IrqState, Platform, SpinLock};
 use super::super::context::current;
 use super::scheduler::block;
 use super::task::{Task, TaskState};
-use super::timer::{Alarm, now_ns};
+use super::timer::Alarm;
 use super::wait::{Interrupted, wake_any};
 use crate::arch::{Arch, Architecture};
 use crate::mem::backing::SharedMemory;
@@ -146,11 +146,11 @@ pub fn wait(
             }
         }
     }
-    let _alarm = deadline.map(Alarm::set);
+    let alarm = deadline.map(Alarm::set);
     loop {
         // A waiter that is in no queue any more was taken out by a waker.
         let queued = task.futex_place.load(Ordering::SeqCst) != 0;
-        let late = deadline.is_some_and(|deadline| now_ns() >= deadline);
+        let late = alarm.as_ref().is_some_and(Alarm::is_over);
         if !queued || late || task.has_signal() {
             let was_queued = remove();
             task.set_state(TaskState::Running);

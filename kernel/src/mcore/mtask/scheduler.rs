@@ -387,7 +387,7 @@ pub fn timer_interrupt(frame: &mut Frame) {
     let now = Arch::now_ns();
     let deadline = cpu.timer_set.replace(u64::MAX);
     timer::observe(cpu, frame, now, deadline.min(now));
-    timer::expire(cpu, now, frame.from_user());
+    timer::expire(cpu, now);
     if cpu.slice_end.get() <= now {
         cpu.slice_end.set(u64::MAX);
         cpu.need_resched.store(true, Ordering::Relaxed);

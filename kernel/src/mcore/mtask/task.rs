@@ -111,6 +111,8 @@ pub struct Task {
     /// The queue of `futex.rs` that it waits in, plus one; 0 for none. Changed under the lock of
     /// that queue.
     pub(super) futex_place: AtomicUsize,
+    /// The deadline of its alarm has come (`timer.rs`).
+    pub(super) alarm_expired: AtomicBool,
     /// Signals sent to this thread, bit `n - 1` for signal `n`.
     pub(super) pending: AtomicU64,
     /// Signals that it holds off. Written by the task itself only.
@@ -152,6 +154,7 @@ impl Task {
             run_ns: AtomicU64::new(0),
             attention: AtomicBool::new(false),
             futex_place: AtomicUsize::new(0),
+            alarm_expired: AtomicBool::new(false),
             pending: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
             awaited: AtomicU64::new(0),

@@ -36,10 +36,11 @@ pub(super) fn program(cpu: &CpuContext) {
 }
 
 /// Wakes the sleepers whose time has come. Interrupts off.
-pub(super) fn expire(cpu: &CpuContext, now: u64, _from_user: bool) {
+pub(super) fn expire(cpu: &CpuContext, now: u64) {
     loop {
         let expired = cpu.sleepers.lock().pop_expired(now);
         let Some(task) = expired else { break };
+        task.alarm_expired.store(true, Ordering::Release);
         if !wake(alloc::sync::Arc::clone(&task), TaskState::Sleeping) {
             wake(task, TaskState::Waiting);
         }
@@ -102,8 +103,11 @@ pub(super) fn follow_tick(cpu: &CpuContext) {
     }
 }
 
-/// A running alarm for the current task: wakes it at a deadline unless dropped before.
+/// A running alarm for the current task: wakes it at a deadline unless dropped before. A task has
+/// one at most. That it has expired is noted in the task, because another CPU, on which the task
+/// may go on, need not have reached that time.
 pub(super) struct Alarm {
+    deadline: u64,
     cpu: &'static CpuContext,
     id: TimerId,
 }
@@ -112,11 +116,18 @@ impl Alarm {
     /// Wakes the running task at `deadline`.
     pub(super) fn set(deadline: u64) -> Self {
         let cpu = this_cpu();
-        let id = cpu.sleepers.lock().insert(deadline, current().to_arc());
+        let task = current().to_arc();
+        task.alarm_expired.store(false, Ordering::Relaxed);
+        let id = cpu.sleepers.lock().insert(deadline, task);
         let irq = Arch::irq_save();
         interrupt_at(cpu, deadline);
         Arch::irq_restore(irq);
-        Self { cpu, id }
+        Self { deadline, cpu, id }
+    }
+
+    /// Whether the deadline has come.
+    pub(super) fn is_over(&self) -> bool {
+        current().alarm_expired.load(Ordering::Acquire) || now_ns() >= self.deadline
     }
 }
 
@@ -134,14 +145,14 @@ impl Drop for Alarm {
 /// If a signal came first.
 pub fn sleep_until(deadline: u64) -> Result<(), Interrupted> {
     let task = current();
-    let _alarm = Alarm::set(deadline);
-    while now_ns() < deadline {
+    let alarm = Alarm::set(deadline);
+    while !alarm.is_over() {
         task.set_state(TaskState::Sleeping);
         if task.has_signal() {
             task.set_state(TaskState::Running);
             return Err(Interrupted::noted());
         }
-        if now_ns() >= deadline {
+        if alarm.is_over() {
             task.set_state(TaskState::Running);
             break;
         }

@@ -16,7 +16,7 @@ use kernel_sync::SpinLock;
 use super::super::context::{Current, current};
 use super::scheduler::{block, wake};
 use super::task::{Task, TaskState};
-use super::timer::{Alarm, now_ns};
+use super::timer::Alarm;
 
 /// A signal ended the wait: `EINTR`, or the system call starts again (`signal(7)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,11 +79,11 @@ impl WaitQueue {
         if let Some(value) = ready() {
             return Ok(Some(value));
         }
-        let _alarm = Alarm::set(deadline);
+        let alarm = Alarm::set(deadline);
         self.wait(
             || match ready() {
                 Some(value) => Some(Some(value)),
-                None if now_ns() >= deadline => Some(None),
+                None if alarm.is_over() => Some(None),
                 None => None,
             },
             TaskState::Sleeping,
