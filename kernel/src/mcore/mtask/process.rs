@@ -47,7 +47,8 @@ pub struct Process {
     credentials: SpinLock<Credentials>,
     /// Where the parent waits for its children.
     pub(super) child_event: WaitQueue,
-    /// The signal that has stopped the process; 0 while it runs.
+    /// The signal that has stopped the process; 0 while it runs. Changed under the lock of
+    /// `signals`.
     pub(super) stopped: AtomicU32,
     /// Where its threads wait while it is stopped.
     pub(super) stop_event: WaitQueue,

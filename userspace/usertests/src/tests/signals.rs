@@ -14,7 +14,7 @@ use lemma_rt::{signal, sys};
 family!("signals":
     handled, default_kills, ignored, blocked, pending_once, mask_during_handler, reset_hand,
     information, interrupts_sleep, restarts_read, interrupts_read, child_signal, kill_errors,
-    groups, stop_and_continue, fault_handled, registers_survive, suspended, inherited, action_errors,
+    groups, stop_and_continue, continue_undoes_stop, fault_handled, registers_survive, suspended, inherited, action_errors,
     action_layout,     bad_frame, sleeps_on_after_stop, poll_with_mask, real_time_queue, awaited, queue_errors
 );
 
@@ -311,6 +311,33 @@ fn stop_and_continue() -> Outcome {
     equal!(status, 0xffff);
     while calls::peek(shared) == before {
         calls::pause_for(1);
+    }
+    ok!(sys::kill(pid, SIGKILL as i32));
+    equal!(ok!(sys::wait_for(pid)).signaled(), Some(SIGKILL as i32));
+    Ok(())
+}
+
+/// `SIGCONT` undoes every stop that was sent before it, be it pending or about to be done.
+fn continue_undoes_stop() -> Outcome {
+    let shared = ok!(calls::map_shared(4096));
+    let Some(pid) = ok!(sys::fork()) else {
+        loop {
+            calls::poke(shared, calls::peek(shared).wrapping_add(1));
+            let _ = calls::getppid();
+        }
+    };
+    for _ in 0..300 {
+        for _ in 0..10 {
+            ok!(sys::kill(pid, SIGSTOP as i32));
+            ok!(sys::kill(pid, SIGCONT as i32));
+        }
+        let before = calls::peek(shared);
+        let mut left = 2000;
+        while calls::peek(shared) == before && left > 0 {
+            calls::pause_for(1);
+            left -= 1;
+        }
+        check!(left > 0, ": it stays stopped");
     }
     ok!(sys::kill(pid, SIGKILL as i32));
     equal!(ok!(sys::wait_for(pid)).signaled(), Some(SIGKILL as i32));

@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering;
 use super::send::discard;
 use super::{
     Action, IGNORE, REAL_TIME_FIRST, SA_NOCLDWAIT, SA_RESETHAND, SIGBUS, SIGCHLD, SIGFPE, SIGILL,
-    SIGSEGV, SIGTRAP, SignalInfo, UNBLOCKABLE, bit, is_ignored,
+    SIGSEGV, SIGTRAP, STOPPING, SignalInfo, UNBLOCKABLE, bit, is_ignored,
 };
 use crate::mcore::context::current;
 use crate::mcore::mtask::process::Process;
@@ -30,12 +30,14 @@ pub struct Signals {
     /// Only what differs from the default, at most one for each signal.
     actions: Vec<(u32, Action)>,
     pub(super) pending: Vec<Pending>,
+    /// A thread has taken a signal that stops the process, and no `SIGCONT` has come since.
+    pub(super) stop_taken: bool,
 }
 
 impl Signals {
     /// What a forked child has: the actions, nothing pending.
     pub(in crate::mcore::mtask) fn fork(&self) -> Self {
-        Self { actions: self.actions.clone(), pending: Vec::new() }
+        Self { actions: self.actions.clone(), pending: Vec::new(), stop_taken: false }
     }
 
     /// What `execve` leaves: handlers become defaults, what is ignored stays so.
@@ -70,6 +72,7 @@ impl Signals {
             return None;
         }
         let signal = choice.trailing_zeros() + 1;
+        self.stop_taken |= bit(signal) & STOPPING != 0;
         let own = own & bit(signal) != 0;
         let thread = own.then(|| task.tid());
         let is_one = |pending: &Pending| pending.signal == signal && pending.thread == thread;

@@ -26,7 +26,6 @@ pub fn send(
         return true;
     }
     if signal == SIGCONT {
-        discard(process, &mut process.signals.lock(), STOPPING);
         resume(process);
     }
     let mut signals = process.signals.lock();
@@ -98,18 +97,30 @@ pub(in crate::mcore::mtask) fn stop(process: &Arc<Process>, signal: u32) {
     if signal != SIGSTOP && family::is_orphaned(process.group()) {
         return;
     }
-    process.stopped.store(signal, Ordering::Release);
-    process.report.store(signal, Ordering::Release);
+    {
+        // A SIGCONT that has come since this thread took the signal has undone it.
+        let signals = process.signals.lock();
+        if !signals.stop_taken {
+            return;
+        }
+        process.stopped.store(signal, Ordering::Release);
+        process.report.store(signal, Ordering::Release);
+    }
     end_other_threads(process);
     tell_parent(process, SignalInfo { code: 5, value: signal as usize, ..SignalInfo::of(process) });
 }
 
-/// `SIGCONT` has come.
+/// `SIGCONT` has come: undoes what stops the process, be it pending, taken or done.
 fn resume(process: &Arc<Process>) {
-    if process.stopped.swap(0, Ordering::AcqRel) == 0 {
-        return;
+    {
+        let mut signals = process.signals.lock();
+        discard(process, &mut signals, STOPPING);
+        signals.stop_taken = false;
+        if process.stopped.swap(0, Ordering::AcqRel) == 0 {
+            return;
+        }
+        process.report.store(CONTINUED, Ordering::Release);
     }
-    process.report.store(CONTINUED, Ordering::Release);
     process.stop_event.wake_all();
     let info = SignalInfo { code: 6, value: SIGCONT as usize, ..SignalInfo::of(process) };
     tell_parent(process, info);
