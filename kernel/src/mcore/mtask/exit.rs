@@ -91,9 +91,12 @@ fn leave(status: u32) {
     if last {
         signal::end_process(&process, status);
         end_process(&process);
-    } else if process.sole_thread.load(Ordering::Relaxed) != 0 {
-        // `execve` in another thread waits to be alone.
-        process.release_event.wake_all();
+    } else {
+        signal::pass_on(&process);
+        if process.sole_thread.load(Ordering::Relaxed) != 0 {
+            // `execve` in another thread waits to be alone.
+            process.release_event.wake_all();
+        }
     }
     // SAFETY: nothing of these is borrowed here. The address space stays active on this CPU,
     // which keeps its own reference, until another one is.

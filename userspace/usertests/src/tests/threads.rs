@@ -4,14 +4,14 @@ use super::family;
 use crate::calls::{self, in_child};
 use crate::check::{Outcome, check, equal, fails, ok};
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use lemma_rt::general::{__NR_clone, __NR_futex, __NR_gettid, timespec};
+use lemma_rt::general::{__NR_clone, __NR_futex, __NR_gettid, SIGUSR1, timespec};
 use lemma_rt::thread::{futex_wait, futex_wake, spawn};
-use lemma_rt::{Errno, sys, syscall};
+use lemma_rt::{Errno, signal, sys, syscall};
 
 family!("threads":
     share_memory, identities, ping_pong, share_descriptors, futex_errors, futex_timeout,
     futex_wakes_counted, shared_futex, exit_group_ends_all, exec_ends_others, clone_errors, mutex,
-    requeued, timed_wait_interrupted
+    requeued, timed_wait_interrupted, other_memory, signals_passed_on
 );
 
 static COUNTER: AtomicUsize = AtomicUsize::new(0);
@@ -188,6 +188,83 @@ fn exit_group_ends_all() -> Outcome {
         2
     }));
     equal!(status.exited(), Some(24));
+    Ok(())
+}
+
+extern "C" fn wait_at(address: usize) {
+    // SAFETY: mapped until this thread waits.
+    let _ = futex(unsafe { &*(address as *const AtomicU32) }, 0, 0, 0);
+    COUNTER.store(1, Ordering::Release);
+}
+
+/// A thread waits on shared memory that is then unmapped: a wake-up in other memory, mapped since,
+/// is not for it.
+fn other_memory() -> Outcome {
+    let status = ok!(in_child(|| {
+        for _ in 0..20 {
+            COUNTER.store(0, Ordering::Relaxed);
+            let Ok(page) = calls::map_shared(4096) else { return 1 };
+            let Ok(thread) = spawn(wait_at, page) else { return 2 };
+            core::mem::forget(thread);
+            calls::pause_for(5);
+            if calls::munmap(page, 4096).is_err() {
+                return 3;
+            }
+            let Ok(page) = calls::map_shared(4096) else { return 4 };
+            // SAFETY: mapped for as long as the process lives.
+            let woken = futex(unsafe { &*(page as *const AtomicU32) }, 1, 10, 0);
+            if woken != Ok(0) || COUNTER.load(Ordering::Acquire) != 0 {
+                return 5;
+            }
+        }
+        0
+    }));
+    equal!(status.exited(), Some(0));
+    Ok(())
+}
+
+extern "C" fn handled(_: i32) {
+    COUNTER.fetch_add(1, Ordering::Release);
+}
+
+extern "C" fn leave_at_once(_: usize) {
+    let _ = signal::set_mask(2, 0);
+    futex_wait(&WORD, 0);
+}
+
+extern "C" fn stay(before: usize) {
+    let _ = signal::set_mask(2, 0);
+    while COUNTER.load(Ordering::Acquire) == before {
+        futex_wait(&REPLY, 0);
+    }
+}
+
+/// A signal for the process, sent while the thread that would take it ends, is another thread's.
+fn signals_passed_on() -> Outcome {
+    COUNTER.store(0, Ordering::Relaxed);
+    ok!(signal::set_mask(2, 1 << (SIGUSR1 - 1)));
+    // SAFETY: the handler changes an atomic.
+    ok!(unsafe { signal::set_handler(SIGUSR1 as i32, handled as *const () as usize, 0, 0) });
+    for round in 0..200 {
+        WORD.store(0, Ordering::Release);
+        REPLY.store(0, Ordering::Release);
+        let first = ok!(spawn(leave_at_once, 0));
+        let second = ok!(spawn(stay, round));
+        calls::pause_for(1);
+        WORD.store(1, Ordering::Release);
+        futex_wake(&WORD, 1);
+        ok!(sys::kill(calls::getpid(), SIGUSR1 as i32));
+        first.join();
+        let mut left = 2000;
+        while COUNTER.load(Ordering::Acquire) == round && left > 0 {
+            calls::pause_for(1);
+            left -= 1;
+        }
+        equal!(COUNTER.load(Ordering::Acquire), round + 1);
+        REPLY.store(1, Ordering::Release);
+        futex_wake(&REPLY, 1);
+        second.join();
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering;
 use super::{UNBLOCKABLE, bit};
 use crate::arch::SignalStack;
 use crate::mcore::context::current;
+use crate::mcore::mtask::process::Process;
 use crate::mcore::mtask::scheduler::{prod, wake};
 use crate::mcore::mtask::task::{Task, TaskState};
 
@@ -21,16 +22,32 @@ pub fn set_mask(mask: u64) {
     if task.ready_signals() != 0 {
         task.attention.store(true, Ordering::Relaxed);
     }
-    // A signal for the process that this task now blocks may be another thread's to take.
     let process = task.process();
     let shared = process.shared_pending.load(Ordering::SeqCst) & mask;
     if shared != 0 && process.thread_count() > 1 {
-        for thread in process.threads() {
-            if shared & !thread.blocked.load(Ordering::Relaxed) != 0 {
-                thread.attention.store(true, Ordering::SeqCst);
-                if !wake(Arc::clone(&thread), TaskState::Sleeping) {
-                    prod(&thread);
-                }
+        tell_threads(process, shared);
+    }
+}
+
+/// The running task, which is not one of the process's threads any more, may have been told of
+/// signals for the process: they are others' to take.
+pub(in crate::mcore::mtask) fn pass_on(process: &Process) {
+    let shared = process.shared_pending.load(Ordering::SeqCst);
+    if shared != 0 {
+        tell_threads(process, shared);
+    }
+}
+
+/// Has those threads that look at some of these signals do so.
+#[cold]
+fn tell_threads(process: &Process, signals: u64) {
+    for thread in process.threads() {
+        let looked_at =
+            !thread.blocked.load(Ordering::SeqCst) | thread.awaited.load(Ordering::SeqCst);
+        if signals & looked_at != 0 {
+            thread.attention.store(true, Ordering::SeqCst);
+            if !wake(Arc::clone(&thread), TaskState::Sleeping) {
+                prod(&thread);
             }
         }
     }

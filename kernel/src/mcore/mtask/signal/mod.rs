@@ -17,6 +17,7 @@ use super::super::context::current;
 use super::process::Process;
 
 pub(in crate::mcore) use fault::fault;
+pub(super) use mask::pass_on;
 pub use mask::{end_suspension, mask, set_mask, set_stack, stack, suspend_with};
 pub use pending::{Signals, exchange_action, pending, wait_for};
 pub(super) use pending::{Taken, reaps_children, take};
