@@ -27,7 +27,8 @@ const INTERRUPTED: usize = kernel_abi::Errno::EINTR.to_return_value();
 /// on.
 pub(super) fn deliver(frame: &mut Frame) {
     let task = current();
-    task.attention.store(false, Ordering::SeqCst);
+    // Read, too: what was done before it was set is seen by the looks that follow.
+    task.attention.swap(false, Ordering::SeqCst);
     wait_while_stopped();
     if task.must_end() {
         end_thread();

@@ -17,7 +17,7 @@ use super::super::context::{self, CpuContext, current, this_cpu};
 use super::process::Process;
 use super::task::{Task, TaskState};
 use super::{balance, delivery, exit, family, timer};
-use crate::arch::{Arch, Architecture, TrapFrame};
+use crate::arch::{Arch, Architecture};
 use crate::mem::{AddressSpace, OutOfMemory};
 
 type Frame = <Arch as Architecture>::Frame;
@@ -162,9 +162,12 @@ pub(super) fn wake(task: Arc<Task>, state: TaskState) -> bool {
 
 /// Has a task that runs on another CPU come into the kernel, where it looks at its `attention`.
 pub(super) fn prod(task: &Task) {
-    let number = task.cpu.load(Ordering::Relaxed);
-    if task.on_cpu.load(Ordering::SeqCst) && number != Arch::cpu_id() {
-        Arch::interrupt_cpu(number);
+    // In this order: a task that is on a CPU has been moved there before.
+    if task.on_cpu.load(Ordering::SeqCst) {
+        let number = task.cpu.load(Ordering::Relaxed);
+        if number != Arch::cpu_id() {
+            Arch::interrupt_cpu(number);
+        }
     }
 }
 
@@ -252,10 +255,11 @@ fn switch(reason: Reason) {
         cpu.current.store(next, Ordering::Relaxed);
         cpu.left.set(previous);
     }
-    drop(queue);
     // SAFETY: the CPU holds a reference to it.
     let stays = unsafe { &*next }.may_run_on(cpu.number);
+    // While the queue is locked: who queues a task afterwards may ask for another switch.
     cpu.need_resched.store(!stays, Ordering::Relaxed);
+    drop(queue);
     if queued > 0 {
         cpu.slice_end.set(now + SLICE_NS);
         timer::interrupt_at(cpu, now + SLICE_NS);
