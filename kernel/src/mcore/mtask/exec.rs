@@ -214,6 +214,8 @@ fn become_only_thread() -> Result<(), ExecError> {
             return Err(ExecError::Ending);
         }
         signal::end_other_threads(process);
+        // Those that are stopped wait there until they must end.
+        process.stop_event.wake_all();
         process.release_event.wait_uninterruptible(|| {
             (process.thread_count() == 1 || process.exit_status().is_some()).then_some(())
         });

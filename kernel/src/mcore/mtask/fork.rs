@@ -226,6 +226,10 @@ fn enter(task: &Arc<Task>, new_process: Option<&Arc<Process>>) -> Result<(), Clo
         }
         threads.try_reserve(1).map_err(|_| CloneError::OutOfMemory)?;
         threads.push(Arc::clone(task));
+        if process.is_stopped() {
+            // Who stopped the process may have told its threads before this was one.
+            task.attention.store(true, Ordering::SeqCst);
+        }
     }
     match new_process {
         Some(process) => family::insert(Arc::clone(process)),
