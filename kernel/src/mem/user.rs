@@ -170,6 +170,20 @@ pub fn read_user_nofault(address: usize) -> Result<u32, Fault> {
     if left == 0 { Ok(value) } else { Err(Fault) }
 }
 
+/// Copies from the user without resolving a fault, so also with interrupts off.
+///
+/// # Errors
+/// If a byte is not in memory now; then `target` is partly overwritten.
+#[inline]
+pub fn copy_from_user_nofault(target: &mut [u8], address: usize) -> Result<(), Fault> {
+    if !is_user_range(address, target.len()) {
+        return Err(Fault);
+    }
+    // SAFETY: `target` is valid for its length.
+    let left = unsafe { Arch::copy_nofault(target.as_mut_ptr(), address, target.len()) };
+    if left == 0 { Ok(()) } else { Err(Fault) }
+}
+
 /// Copies a string with its terminator into `target`; its length without the terminator, or
 /// `None` if it does not end within `target`.
 ///

@@ -11,7 +11,7 @@ use super::signal::{
 };
 use crate::arch::{Arch, Architecture, SignalCall, SignalStack, TrapFrame, numbers as nr};
 use crate::mem::signal_page;
-use crate::mem::user::{copy_from_user, copy_to_user};
+use crate::mem::user::{copy_from_user, copy_from_user_nofault, copy_to_user};
 
 type Frame = <Arch as Architecture>::Frame;
 
@@ -176,23 +176,43 @@ fn enter_handler(frame: &mut Frame, taken: &Taken) -> bool {
 pub fn return_from_handler(frame: &mut Frame) -> bool {
     let task = current();
     let own = task.private();
-    let fp = own.fp.get();
+    // A switch of tasks stores the registers in the task's state, so there is none between reading
+    // the frame into it and loading them.
+    let irq = Arch::irq_save();
     // SAFETY: only the running task uses its state; nothing else refers to it here.
-    let fp = unsafe { &mut *fp };
-    let popped = Arch::pop_signal_frame(frame, fp, &mut |address, bytes| {
-        copy_from_user(bytes, address).is_ok()
+    let fp = unsafe { &mut *own.fp.get() };
+    let mut popped = Arch::pop_signal_frame(frame, fp, &mut |address, bytes| {
+        copy_from_user_nofault(bytes, address).is_ok()
     });
+    if popped.is_some() {
+        Arch::restore_fp(fp);
+    }
+    Arch::irq_restore(irq);
+    if popped.is_none() {
+        popped = pop_slowly(frame);
+    }
     let Some((mask, stack)) = popped else {
         signal::force(SIGSEGV, SignalInfo::KERNEL);
         return false;
     };
-    Arch::restore_fp(fp);
     signal::set_mask(mask & !UNBLOCKABLE);
     if stack.flags & SS_DISABLE == 0 && !is_on(&own.signal_stack.get(), frame.stack_pointer()) {
         let flags = stack.flags & SS_AUTODISARM;
         own.signal_stack.set(SignalStack { flags, ..stack });
     }
     true
+}
+
+/// Reads a frame that is not all in memory, by way of a copy, as that may sleep.
+#[cold]
+#[inline(never)]
+fn pop_slowly(frame: &mut Frame) -> Option<(u64, SignalStack)> {
+    let mut fp = <Arch as Architecture>::FpState::default();
+    let popped = Arch::pop_signal_frame(frame, &mut fp, &mut |address, bytes| {
+        copy_from_user(bytes, address).is_ok()
+    })?;
+    Arch::restore_fp(&fp);
+    Some(popped)
 }
 
 /// `siginfo_t` as words (`sigaction(2)`, "The siginfo_t argument"; the layout of 64-bit
