@@ -115,6 +115,13 @@ pub fn clone(frame: &Frame, request: &CloneRequest) -> Result<u32, CloneError> {
         let _ = write_user(request.parent_tid, tid);
     }
     if let Err(error) = enter(&task, new_process.as_ref()) {
+        if let (Some(space), true) = (
+            new_process.as_ref().and_then(|process| process.space()),
+            flags.contains(CloneFlags::VM),
+        ) {
+            // It joined this one's.
+            space.leave();
+        }
         family::uncount_task();
         return Err(error);
     }
