@@ -184,6 +184,14 @@ impl Architecture for Arch {
         context::set_thread_pointer(value);
     }
 
+    fn other_thread_pointer() -> Option<usize> {
+        context::other_thread_pointer()
+    }
+
+    fn set_other_thread_pointer(value: usize) {
+        context::set_other_thread_pointer(value);
+    }
+
     fn activate_kernel() {
         table::activate_kernel();
     }

@@ -455,6 +455,11 @@ pub trait Architecture {
     /// The user's thread pointer (x86_64: FS base).
     fn thread_pointer() -> usize;
     fn set_thread_pointer(value: usize);
+    /// Another register of the user's for such a pointer (x86_64: GS base), if the CPU has one that
+    /// is kept for each task.
+    fn other_thread_pointer() -> Option<usize>;
+    /// Sets it, if there is one.
+    fn set_other_thread_pointer(value: usize);
 
     // --- Memory ---
 

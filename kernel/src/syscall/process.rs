@@ -294,11 +294,23 @@ pub fn get_robust_list([tid, head, length, ..]: [usize; 6]) -> SyscallResult {
     Ok(0)
 }
 
-/// `arch_prctl(2)`: the thread pointer. The other segment base is not offered.
+/// `arch_prctl(2)`: the thread pointers; the second only where users can set it themselves, too.
 pub fn arch_prctl([code, address, ..]: [usize; 6]) -> SyscallResult {
+    const SET_GS: usize = 0x1001;
     const SET_FS: usize = 0x1002;
     const GET_FS: usize = 0x1003;
+    const GET_GS: usize = 0x1004;
     match code {
+        SET_GS | GET_GS if Arch::other_thread_pointer().is_none() => Err(Errno::EINVAL),
+        SET_GS if address >= Arch::USER_END => Err(Errno::EPERM),
+        SET_GS => {
+            Arch::set_other_thread_pointer(address);
+            Ok(0)
+        }
+        GET_GS => {
+            write_user(address, Arch::other_thread_pointer().unwrap_or(0))?;
+            Ok(0)
+        }
         SET_FS if address >= Arch::USER_END => Err(Errno::EPERM),
         SET_FS => {
             Arch::set_thread_pointer(address);

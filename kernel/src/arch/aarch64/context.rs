@@ -33,6 +33,14 @@ extern "C" fn start_task() {
     naked_asm!("mov x0, x19", "mov x29, xzr", "blr x20", "brk #0")
 }
 
+/// There is no other.
+pub(in crate::arch) fn other_thread_pointer() -> Option<usize> {
+    None
+}
+
+/// There is none to set.
+pub(in crate::arch) fn set_other_thread_pointer(_: usize) {}
+
 /// Saves the running task in `from` and continues `to`.
 ///
 /// # Safety

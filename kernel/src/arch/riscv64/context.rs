@@ -80,6 +80,14 @@ pub(in crate::arch) unsafe extern "C" fn switch(from: *mut Context, to: *const C
     )
 }
 
+/// There is no other.
+pub(in crate::arch) fn other_thread_pointer() -> Option<usize> {
+    None
+}
+
+/// There is none to set.
+pub(in crate::arch) fn set_other_thread_pointer(_: usize) {}
+
 /// Bytes of the registers; where the control register is behind them; what follows it.
 const REGISTERS: usize = 32 * 8;
 const CONTROL: usize = REGISTERS;

@@ -149,10 +149,38 @@ pub(in crate::arch) fn thread_pointer() -> usize {
     }
 }
 
+/// The user's GS base.
+pub(in crate::arch) fn other_thread_pointer() -> Option<usize> {
+    has(&FEATURES.fsgsbase).then(|| {
+        let irq = mask::save();
+        let base = user_gs();
+        mask::restore(irq);
+        base
+    })
+}
+
+/// Sets the user's GS base, where it is kept for each task; an address that is not canonical counts
+/// as zero.
+pub(in crate::arch) fn set_other_thread_pointer(value: usize) {
+    if has(&FEATURES.fsgsbase) {
+        let irq = mask::save();
+        set_user_gs(canonical_or_zero(value));
+        mask::restore(irq);
+    }
+}
+
+/// The CPU takes no other base. A user may have set one in the kernel's half, which is harmless.
+#[inline]
+fn canonical_or_zero(value: usize) -> usize {
+    const UNUSED_BITS: u32 = 16;
+    let extended = (value << UNUSED_BITS) as isize >> UNUSED_BITS;
+    if extended as usize == value { value } else { 0 }
+}
+
 /// Sets the user's FS base; an address that is not canonical counts as zero.
 #[inline]
 pub(in crate::arch) fn set_thread_pointer(value: usize) {
-    let value = if value < super::layout::USER_END { value } else { 0 };
+    let value = canonical_or_zero(value);
     if has(&FEATURES.fsgsbase) {
         // SAFETY: CR4.FSGSBASE is on; the value is canonical.
         unsafe { asm!("wrfsbase {}", in(reg) value, options(nostack, nomem)) };

@@ -185,6 +185,7 @@ pub fn execute(frame: &mut Frame, request: ExecRequest<'_>) -> Result<(), ExecEr
     Arch::restore_fp(fp);
     private.thread_pointer.set(0);
     Arch::set_thread_pointer(0);
+    Arch::set_other_thread_pointer(0);
     *frame = Frame::user(loaded.entry, loaded.stack_pointer);
     process.release_parent();
     Ok(())

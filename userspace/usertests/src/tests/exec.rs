@@ -4,7 +4,7 @@
 
 use super::family;
 use crate::calls::{self, in_child, make};
-use crate::check::{Outcome, check, equal, fails, ok};
+use crate::check::{Outcome, check, equal, fails, ok, skip};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use lemma_rt::general::{O_CLOEXEC, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, SIGUSR1, SIGUSR2};
@@ -12,7 +12,7 @@ use lemma_rt::{Errno, arguments, auxiliary, environment, show, signal, sys};
 
 family!("exec":
     arguments_arrive, many_arguments, auxiliary_vector, descriptors_survive, signals_reset,
-    name_of_process, errors, same_process, bad_images, scripts, fresh_memory, too_much,
+    name_of_process, errors, same_process, bad_images, scripts, fresh_memory, too_much, segment_base_reset,
     text_busy
 );
 
@@ -49,6 +49,7 @@ pub(crate) fn report() -> i32 {
                 calls::raw(lemma_rt::general::__NR_mprotect as usize, [address, 4096, 1, 0, 0, 0]);
             resident == Err(Errno::NOMEM)
         }
+        [b"base"] => base_of_segment() == Ok(0),
         [b"name"] => {
             let mut name = [0u8; 16];
             // PR_GET_NAME
@@ -59,6 +60,35 @@ pub(crate) fn report() -> i32 {
         _ => false,
     };
     i32::from(!right)
+}
+
+/// `arch_prctl(2)`, on the machine that has it.
+fn arch_prctl(code: usize, address: usize) -> lemma_rt::Result<usize> {
+    const NUMBER: usize = if cfg!(target_arch = "x86_64") { 158 } else { usize::MAX };
+    calls::raw(NUMBER, [code, address, 0, 0, 0, 0])
+}
+
+/// `ARCH_GET_GS`.
+fn base_of_segment() -> lemma_rt::Result<usize> {
+    let mut base = 0_usize;
+    arch_prctl(0x1004, (&raw mut base) as usize)?;
+    Ok(base)
+}
+
+/// A new program does not find the segment base that the one before has set; until then it stays,
+/// whoever runs between.
+fn segment_base_reset() -> Outcome {
+    const SET: usize = 0x1001;
+    let start = arch_prctl(SET, 0x1234_5000);
+    if matches!(start, Err(Errno::INVAL | Errno::NOSYS)) {
+        skip!("this machine has no second segment base");
+    }
+    ok!(start);
+    calls::pause_for(5);
+    equal!(base_of_segment(), Ok(0x1234_5000));
+    fails!(arch_prctl(SET, 1 << 63), PERM);
+    equal!(ok!(self::start(&[b"base"], &[])), 0);
+    Ok(())
 }
 
 fn auxiliary_is_right() -> bool {
