@@ -14,7 +14,7 @@ use elf::endian::LittleEndian;
 
 use super::ObjectError;
 
-/// Most bytes of a section without contents in the file (`.bss`).
+/// Most bytes of all sections without contents in the file (`.bss`).
 const MAX_ZEROED: u64 = 64 << 20;
 
 /// A section that means something to a BPF object.
@@ -77,12 +77,14 @@ impl<'a> File<'a> {
             return Err(file(String::from("the ELF file has no sections")));
         };
         let mut sections = Vec::new();
+        let mut zeroed = 0u64;
         for header in headers.iter() {
             let name = names.get(header.sh_name as usize).map_err(bad)?;
             let zeros = header.sh_type == SHT_NOBITS;
             let data = if zeros {
-                if header.sh_size > MAX_ZEROED {
-                    return Err(ObjectError::new(name, "larger than 64 MiB"));
+                zeroed = zeroed.saturating_add(header.sh_size);
+                if zeroed > MAX_ZEROED {
+                    return Err(ObjectError::new(name, "more than 64 MiB of zeros"));
                 }
                 &[]
             } else {
@@ -165,4 +167,49 @@ fn symbols<'a>(
         });
     }
     Ok(symbols)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EM_BPF, ET_REL, File, MAX_ZEROED};
+    use alloc::string::ToString as _;
+    use alloc::vec::Vec;
+
+    /// An object of the empty section, the names, and one of zeros for each size.
+    fn zeros(sizes: &[u64]) -> Vec<u8> {
+        let count = 2 + sizes.len();
+        let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
+        bytes.resize(16, 0);
+        for half in [ET_REL, EM_BPF] {
+            bytes.extend(half.to_le_bytes());
+        }
+        bytes.extend(1u32.to_le_bytes());
+        for word in [0u64, 0, 64] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(0u32.to_le_bytes());
+        for half in [64, 0, 0, 64, count as u16, 1] {
+            bytes.extend(half.to_le_bytes());
+        }
+        let names = (64 + 64 * count) as u64;
+        let sections = [(0u32, 0u64), (3, 1)].into_iter().chain(sizes.iter().map(|s| (8, *s)));
+        for (kind, size) in sections {
+            bytes.extend([0; 4]);
+            bytes.extend(kind.to_le_bytes());
+            for word in [2, 0, names, size, 0, 1, 0] {
+                bytes.extend(word.to_le_bytes());
+            }
+        }
+        bytes.push(0);
+        bytes
+    }
+
+    #[test]
+    fn zeros_are_limited_in_all() {
+        let refusal = |sizes: &[u64]| File::parse(&zeros(sizes)).err().unwrap().to_string();
+        assert!(refusal(&[MAX_ZEROED]).contains("no symbols"));
+        for sizes in [&[MAX_ZEROED + 1][..], &[MAX_ZEROED / 2; 3], &[u64::MAX, u64::MAX]] {
+            assert!(refusal(sizes).contains("64 MiB"), "{}", refusal(sizes));
+        }
+    }
 }
