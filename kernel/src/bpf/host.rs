@@ -71,6 +71,10 @@ impl KernelServices for KernelHost {
         read_nofault(out, start)
     }
 
+    fn is_user(&self, address: u64) -> bool {
+        usize::try_from(address).is_ok_and(|address| address < Arch::USER_END)
+    }
+
     fn ring_ready(&self, _map: &Map) {
         crate::file::poll::changed();
     }

@@ -119,9 +119,11 @@ implementations! {
     id::MAP_LOOKUP_ELEM => map_lookup_elem,
     id::MAP_UPDATE_ELEM => map_update_elem,
     id::MAP_DELETE_ELEM => map_delete_elem,
-    id::PROBE_READ | id::PROBE_READ_KERNEL => probe_read_kernel,
+    id::PROBE_READ => probe_read,
+    id::PROBE_READ_KERNEL => probe_read_kernel,
     id::PROBE_READ_USER => probe_read_user,
-    id::PROBE_READ_STR | id::PROBE_READ_KERNEL_STR => probe_read_kernel_str,
+    id::PROBE_READ_STR => probe_read_str,
+    id::PROBE_READ_KERNEL_STR => probe_read_kernel_str,
     id::PROBE_READ_USER_STR => probe_read_user_str,
     id::KTIME_GET_NS | id::KTIME_GET_BOOT_NS | id::KTIME_GET_COARSE_NS => ktime_get_ns,
     id::TRACE_PRINTK => trace_printk,
@@ -366,6 +368,18 @@ fn cpu_of(env: &Environment<'_>, map: &Map) -> usize {
     if map.is_per_cpu() { env.services.cpu_id() } else { 0 }
 }
 
+unsafe fn probe_read(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
+    // SAFETY: the verifier proved that r1 points to r2 writable bytes.
+    let out = unsafe { memory_mut(r1, r2 as usize) };
+    read_or_zero(out, |out| env.services.read_any(out, r3))
+}
+
+unsafe fn probe_read_str(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
+    // SAFETY: as in `probe_read`.
+    let out = unsafe { memory_mut(r1, r2 as usize) };
+    read_string(out, r3, |out, address| env.services.read_any(out, address))
+}
+
 unsafe fn probe_read_kernel(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved that r1 points to r2 writable bytes.
     let out = unsafe { memory_mut(r1, r2 as usize) };
@@ -509,18 +523,36 @@ unsafe fn ringbuf_output(env: &Environment<'_>, [r1, r2, r3, r4, _]: [u64; 5]) -
             0
         }
         // Linux has one answer for every record that finds no room.
-        Err(_) => error(MapError::WouldBlock),
+        Err(_) => {
+            no_room(env, map, ring);
+            error(MapError::WouldBlock)
+        }
     }
 }
 
-unsafe fn ringbuf_reserve(_: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
+/// Tells the consumer of a gap that must be passed before there is room.
+#[cold]
+fn no_room(env: &Environment<'_>, map: &Map, ring: &RingBuffer) {
+    if ring.left_a_gap() {
+        env.services.ring_ready(map);
+    }
+}
+
+unsafe fn ringbuf_reserve(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
     if r3 != 0 {
         return 0;
     }
     // SAFETY: the verifier proved r1 a map.
-    let Some(ring) = (unsafe { map(r1) }).ring() else { return 0 };
+    let map = unsafe { map(r1) };
+    let Some(ring) = map.ring() else { return 0 };
     ring.set_owner(r1);
-    ring.reserve(r2).map_or(0, |record| ring.address(record) as u64)
+    match ring.reserve(r2) {
+        Ok(record) => ring.address(record) as u64,
+        Err(_) => {
+            no_room(env, map, ring);
+            0
+        }
+    }
 }
 
 unsafe fn ringbuf_submit(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {

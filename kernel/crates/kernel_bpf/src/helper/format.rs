@@ -170,13 +170,13 @@ fn convert(
         b'x' => integer(line, spec, unsigned, 16, false, if spec.alternate { "0x" } else { "" }),
         b'X' => integer(line, spec, unsigned, 16, true, if spec.alternate { "0X" } else { "" }),
         b'c' => text(line, spec, &[argument as u8]),
-        b's' => string(line, spec, argument, false, services),
+        b's' => string(line, spec, argument, None, services),
         b'p' => match rest.peek().copied() {
             // `%pks` and `%pus`: a string in kernel or user memory.
             Some(space @ (b'k' | b'u')) => {
                 rest.next();
                 rest.next_if_eq(&b's')?;
-                string(line, spec, argument, space == b'u', services);
+                string(line, spec, argument, Some(space == b'u'), services);
             }
             Some(b'x') => {
                 rest.next();
@@ -191,16 +191,20 @@ fn convert(
     Some(())
 }
 
+/// A string in the memory of the process or of the kernel; whose, the address says if the format
+/// does not.
 fn string(
     line: &mut Line<'_>,
     spec: &Spec,
     address: u64,
-    user: bool,
+    user: Option<bool>,
     services: &dyn KernelServices,
 ) {
     let mut buffer = [0; 128];
-    let copied = copy_string(&mut buffer, address, |out, at| {
-        if user { services.read_user(out, at) } else { services.read_kernel(out, at) }
+    let copied = copy_string(&mut buffer, address, |out, at| match user {
+        Some(true) => services.read_user(out, at),
+        Some(false) => services.read_kernel(out, at),
+        None => services.read_any(out, at),
     });
     match copied {
         Ok(length) => text(line, spec, buffer.get(..length - 1).unwrap_or_default()),

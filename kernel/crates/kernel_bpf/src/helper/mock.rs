@@ -18,6 +18,10 @@ pub(crate) struct Mock {
     /// Readable memory: address and bytes.
     pub(crate) memory: Vec<(u64, Vec<u8>)>,
     pub(crate) woken: AtomicUsize,
+    /// Addresses below are the process's.
+    pub(crate) user_end: u64,
+    /// How often its memory was read.
+    pub(crate) user_reads: AtomicUsize,
 }
 
 impl KernelServices for Mock {
@@ -46,7 +50,11 @@ impl KernelServices for Mock {
         self.printed.lock().unwrap().push(String::from_utf8_lossy(text).into_owned());
     }
     fn read_user(&self, out: &mut [u8], address: u64) -> Result<(), Fault> {
+        self.user_reads.fetch_add(1, Ordering::Relaxed);
         self.read_kernel(out, address)
+    }
+    fn is_user(&self, address: u64) -> bool {
+        address < self.user_end
     }
     fn read_kernel(&self, out: &mut [u8], address: u64) -> Result<(), Fault> {
         for (start, bytes) in &self.memory {

@@ -46,6 +46,23 @@ pub trait KernelServices {
     /// # Errors
     /// Memory that is not there.
     fn read_kernel(&self, out: &mut [u8], address: u64) -> Result<(), Fault>;
+    /// Whether an address is a process's and not the kernel's. Where both are the same memory,
+    /// none is.
+    fn is_user(&self, address: u64) -> bool {
+        let _ = address;
+        false
+    }
+    /// Reads memory of the running process or of the kernel, whose the address is.
+    ///
+    /// # Errors
+    /// Memory that is not there or not in memory now.
+    fn read_any(&self, out: &mut [u8], address: u64) -> Result<(), Fault> {
+        if self.is_user(address) {
+            self.read_user(out, address)
+        } else {
+            self.read_kernel(out, address)
+        }
+    }
     /// Writes the return addresses of the running task, innermost first, into `frames`, without
     /// the first `skip`: its user stack, or the kernel's. Returns how many; `None` where stacks
     /// cannot be walked.

@@ -369,3 +369,31 @@ fn tasks_have_values_of_their_own() {
     assert_eq!((delete(task), delete(task), delete(0)), (0, -2, -22));
     assert_eq!(map.entries(), 1);
 }
+
+/// `bpf_probe_read` and `%s` are older than the difference between the two kinds of memory.
+#[test]
+fn the_address_says_whose_memory_is_read() {
+    let page = |text: &[u8]| {
+        let mut page = text.to_vec();
+        page.resize(4096, 0);
+        page
+    };
+    let memory = vec![(0x1000, page(b"user")), (0x9000, page(b"kernel"))];
+    let services = Mock { memory, user_end: 0x8000, ..Default::default() };
+    let mut out = [0; 8];
+    let to = address_mut(&mut out);
+    for (at, text, theirs) in [(0x1000, "user\0", true), (0x9000, "kernel\0", false)] {
+        let length = text.len() as u64;
+        services.user_reads.store(0, Ordering::Relaxed);
+        assert_eq!(call(&services, id::PROBE_READ, &[to, length, at]), 0);
+        assert_eq!(services.user_reads.swap(0, Ordering::Relaxed) > 0, theirs);
+        assert_eq!(call(&services, id::PROBE_READ_STR, &[to, 8, at]), length);
+        assert_eq!(&out[..text.len()], text.as_bytes());
+        assert_eq!(services.user_reads.swap(0, Ordering::Relaxed) > 0, theirs);
+        let printed = print(b"%s\0", [at, 0, 0], &services).unwrap();
+        assert_eq!(printed, text.trim_end_matches('\0'));
+        assert_eq!(services.user_reads.swap(0, Ordering::Relaxed) > 0, theirs);
+        assert_eq!(call(&services, id::PROBE_READ_KERNEL, &[to, 4, at]), 0);
+        assert_eq!(services.user_reads.load(Ordering::Relaxed), 0);
+    }
+}

@@ -18,7 +18,7 @@
 //! What user space writes (the consumer's position) can only make a ring look fuller or
 //! emptier: records that are not committed are protected by `pending` itself.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use kernel_sync::SpinLock;
 
@@ -51,6 +51,8 @@ pub struct RingBuffer {
     size: usize,
     /// Position of the oldest record that is not committed yet.
     pending: SpinLock<u64>,
+    /// A gap was left without a record behind it.
+    gap_alone: AtomicBool,
 }
 
 /// A page of a ring buffer or a mappable array, for `mmap`.
@@ -83,7 +85,7 @@ impl RingBuffer {
         }
         let words = Self::words(size).ok_or(MapError::Full)?;
         let region = Region::new(memory, words, PAGE_SIZE).ok_or(MapError::OutOfMemory)?;
-        Ok(Self { region, size, pending: SpinLock::new(0) })
+        Ok(Self { region, size, pending: SpinLock::new(0), gap_alone: AtomicBool::new(false) })
     }
 
     /// Notes whose ring this is, for who commits a record.
@@ -183,6 +185,7 @@ impl RingBuffer {
             if gap != 0 && fits(start + gap) && start.wrapping_sub(consumed) == 0 {
                 self.write_header(((start & mask) / 8) as usize, (gap as u32 - 8) | DISCARD);
                 producer.store(start + gap, Ordering::Release);
+                self.gap_alone.store(true, Ordering::Relaxed);
             }
             return Err(MapError::WouldBlock);
         }
@@ -194,6 +197,13 @@ impl RingBuffer {
         self.write_header(word, length as u32 | BUSY);
         producer.store(end, Ordering::Release);
         Ok(Record { word, position })
+    }
+
+    /// Whether a record that found no room has left a gap for the consumer, which is to be woken:
+    /// there is room when it has passed the gap. Asked once.
+    #[must_use]
+    pub fn left_a_gap(&self) -> bool {
+        self.gap_alone.load(Ordering::Relaxed) && self.gap_alone.swap(false, Ordering::Relaxed)
     }
 
     /// The address of a record's data.
@@ -318,6 +328,19 @@ mod tests {
             ring.consumer().unwrap().store(position, Ordering::Release);
         }
         records
+    }
+
+    #[test]
+    fn whoever_must_pass_a_gap_is_told_of_it() {
+        let ring = ring();
+        ring.output(&[1; 2000], 0).unwrap();
+        assert_eq!(consume(&ring).len(), 1);
+        assert!(!ring.left_a_gap());
+        assert_eq!(ring.output(&[2; 3000], 0), Err(MapError::WouldBlock));
+        assert!(ring.left_a_gap() && !ring.left_a_gap());
+        assert_eq!(consume(&ring).len(), 0);
+        assert_eq!(ring.output(&[2; 3000], 0), Ok(true));
+        assert_eq!(consume(&ring), [vec![2; 3000]]);
     }
 
     fn ring() -> RingBuffer {
