@@ -40,6 +40,15 @@ impl LoadedMap {
         act(&self.map)
     }
 
+    /// Lets go of what a change took out of the map, when no program can see it any more. The
+    /// caller reads nothing.
+    pub fn let_go(&self) {
+        if self.map.keeps_retired() {
+            mcore::synchronize();
+            self.map.let_go();
+        }
+    }
+
     /// Counts a new map among those that keep something for tasks, if it is one.
     pub(super) fn count(&self) {
         if self.map.def().map_type == MapType::TaskStorage {

@@ -9,11 +9,31 @@ use kernel_abi::Errno;
 use kernel_abi::bpf::map_batch as attr;
 use kernel_bpf::map::{Map, MapType};
 
-use super::map::{open, set, with_bytes};
+use super::map::{open, remove, set, with_bytes};
 use super::{Request, SyscallResult, buffer};
 use crate::bpf::map::LoadedMap;
+use crate::mcore;
 use crate::mem::user::{copy_from_user, copy_to_user};
 use crate::syscall::errno::OrErrno;
+
+/// After so many elements or buckets other tasks get their turn.
+const BETWEEN_LOOKS: u32 = 1024;
+
+/// Gives way now and then in the course of a batch.
+///
+/// # Errors
+/// `EINTR` if the task has to end.
+#[inline]
+fn look(round: u32) -> Result<(), Errno> {
+    if round % BETWEEN_LOOKS != BETWEEN_LOOKS - 1 {
+        return Ok(());
+    }
+    if mcore::current().must_end() {
+        return Err(Errno::EINTR);
+    }
+    mcore::yield_now();
+    Ok(())
+}
 
 /// Most elements of a bucket that are copied at once, at first.
 const BUCKET: u32 = 8;
@@ -108,6 +128,7 @@ fn by_bucket(batch: &Batch<'_>, remove: bool) -> SyscallResult {
     if bucket >= buckets {
         return Err(Errno::ENOENT);
     }
+    batch.report(0, Ok(()))?;
     let (key_size, value_size) = (batch.key_size(), batch.value_size());
     let mut room = BUCKET;
     let (mut keys, mut values) = (buffers(room, key_size)?, buffers(room, value_size)?);
@@ -116,6 +137,7 @@ fn by_bucket(batch: &Batch<'_>, remove: bool) -> SyscallResult {
         if bucket == buckets {
             break Err(Errno::ENOENT);
         }
+        look(bucket)?;
         let left = batch.count - done;
         let most = left.min(room);
         let found = batch.map.with(|map| map.bucket(bucket, most, &mut keys, &mut values, remove));
@@ -147,6 +169,7 @@ fn buffers(elements: u32, size: usize) -> Result<alloc::vec::Vec<u8>, Errno> {
 /// Goes from key to key.
 fn by_key(batch: &Batch<'_>) -> SyscallResult {
     let map = batch.map;
+    batch.report(0, Ok(()))?;
     with_bytes(batch.key_size(), |last| {
         let mut begun = batch.request.pointer(attr::IN_BATCH) != 0;
         if begun {
@@ -155,7 +178,11 @@ fn by_key(batch: &Batch<'_>) -> SyscallResult {
         let mut done = 0;
         let result = with_bytes(batch.key_size(), |key| {
             with_bytes(batch.value_size(), |value| {
-                while done < batch.count {
+                for round in 0u32.. {
+                    if done == batch.count {
+                        break;
+                    }
+                    look(round)?;
                     let before = begun.then_some(&*last);
                     map.with(|map| map.next_key(before, key)).or_errno()?;
                     // A key that has gone meanwhile is passed over.
@@ -173,8 +200,8 @@ fn by_key(batch: &Batch<'_>) -> SyscallResult {
                 Ok(())
             })
         });
-        if result == Err(Errno::EFAULT) {
-            return Err(Errno::EFAULT);
+        if let Err(error @ (Errno::EFAULT | Errno::EINTR)) = result {
+            return Err(error);
         }
         if begun {
             batch.put_batch(last)?;
@@ -203,7 +230,7 @@ pub(super) fn delete(request: &Request) -> SyscallResult {
         if batch.map.map.buckets().is_none() && batch.map.map.def().map_type != MapType::LpmTrie {
             return Err(Errno::ENOTSUPP);
         }
-        each(batch, |_, key| batch.map.with(|map| map.delete(key)).or_errno())
+        each(batch, |_, key| remove(batch.map, key))
     })
 }
 
@@ -230,6 +257,7 @@ fn each(batch: &Batch<'_>, mut act: impl FnMut(u32, &[u8]) -> Result<(), Errno>)
     let mut done = 0;
     let result = with_bytes(batch.key_size(), |key| {
         while done < batch.count {
+            look(done)?;
             copy_from_user(key, batch.element(attr::KEYS, done, key.len())?)?;
             act(done, key)?;
             done += 1;

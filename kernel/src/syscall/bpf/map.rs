@@ -13,6 +13,7 @@ use super::{Handle, Request, SyscallResult, install};
 use crate::bpf::files::{Access, Object};
 use crate::bpf::map::{LoadedMap, MapTypes};
 use crate::mcore;
+use crate::mem::memapi::may_allocate;
 use crate::mem::user::{copy_from_user, copy_to_user};
 use crate::syscall::errno::OrErrno;
 
@@ -177,7 +178,11 @@ pub(super) fn update(request: &Request) -> SyscallResult {
     })
 }
 
-/// Sets an element: a value, or the program or map behind the descriptor in `value`.
+/// Bytes of what a slot holds for a descriptor.
+const SLOT_BYTES: usize = 256;
+
+/// Sets an element: a value, or the program or map behind the descriptor in `value`. The program
+/// brings its maps, the map its number: both are there for as long as somebody finds them.
 #[inline]
 pub(super) fn set(map: &LoadedMap, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
     let object = || {
@@ -187,14 +192,22 @@ pub(super) fn set(map: &LoadedMap, key: &[u8], value: &[u8], flags: u64) -> Resu
     match map.map.def().map_type {
         MapType::ProgArray => {
             let handle = object()?;
-            let code = Arc::clone(&handle.program()?.code);
-            let id = code.id;
-            let target = TailTarget::new(code, |code| code.ready(), id);
-            map.with(|map| map.set_program(key, Arc::new(target), flags)).or_errno()
+            let program = handle.program()?;
+            may_allocate(SLOT_BYTES + size_of_val(&*program.maps))?;
+            let owner = (Arc::clone(&program.code), program.maps_of_tail());
+            let target = TailTarget::new(Arc::new(owner), |(code, _)| code.ready(), program.id);
+            let result = map.with(|map| map.set_program(key, Arc::new(target), flags));
+            map.let_go();
+            result.or_errno()
         }
         MapType::ArrayOfMaps | MapType::HashOfMaps => {
-            let inner = Arc::clone(&object()?.map()?.map);
-            map.with(|map| map.set_map(key, inner, flags)).or_errno()
+            let handle = object()?;
+            let owner = Arc::clone(handle.map()?);
+            may_allocate(SLOT_BYTES)?;
+            let inner = Arc::clone(&owner.map);
+            let result = map.with(|map| map.set_map_of(key, inner, owner, flags));
+            map.let_go();
+            result.or_errno()
         }
         // Linux: what is not a perf event's descriptor is no descriptor here, and no file of
         // this kernel is one.
@@ -208,17 +221,21 @@ pub(super) fn lookup_and_delete(request: &Request) -> SyscallResult {
     request.ends_at(map_elem::END)?;
     let handle = request.object(map_elem::MAP_FD)?;
     let map = open(&handle, true, true)?;
-    // No map with a lock has this command with a flag.
-    if request.u64(map_elem::FLAGS) != 0 {
-        return Err(Errno::EINVAL);
-    }
+    let flags = request.u64(map_elem::FLAGS);
     with_key(request, map, |key| {
         with_bytes(map.map.user_value_size(), |value| {
-            map.with(|map| map.lookup_and_delete(key, value)).or_errno()?;
+            map.with(|map| map.lookup_and_delete_with(key, value, flags)).or_errno()?;
             copy_to_user(request.pointer(map_elem::VALUE), value)?;
             Ok(0)
         })
     })
+}
+
+/// Removes an element, and lets go of what it was.
+pub(super) fn remove(map: &LoadedMap, key: &[u8]) -> Result<(), Errno> {
+    map.with(|map| map.delete(key)).or_errno()?;
+    map.let_go();
+    Ok(())
 }
 
 /// `BPF_MAP_DELETE_ELEM`.
@@ -227,7 +244,7 @@ pub(super) fn delete(request: &Request) -> SyscallResult {
     let handle = request.object(map_elem::MAP_FD)?;
     let map = open(&handle, false, true)?;
     with_key(request, map, |key| {
-        map.with(|map| map.delete(key)).or_errno()?;
+        remove(map, key)?;
         Ok(0)
     })
 }

@@ -141,7 +141,7 @@ fn plan(def: &MapDef, extras: &MapExtras, cpus: usize) -> Result<Plan, MapError>
         MapType::ProgArray | MapType::PerfEventArray | MapType::ArrayOfMaps => {
             invalid_unless(key == 4 && value == 4)?;
             // A word for programs, and an owner.
-            bytes(Slots::<Map>::words(def.max_entries).checked_mul(3))
+            bytes(Slots::<nested::Inner>::words(def.max_entries).checked_mul(3))
         }
         MapType::Ringbuf => {
             let size = def.max_entries as usize;

@@ -14,7 +14,9 @@
 //! some more elements than `max_entries`, so that a full map can replace and re-insert while
 //! readers hold on to what was unlinked.
 //!
-//! Updating an existing key stores a value of one word where it is, without the lock. A longer
+//! A program that updates an existing key stores a value of one word where it is, without the
+//! lock; a system call takes the lock, so that one that takes the value out at the same time does
+//! not miss what the other was told is stored. A longer
 //! value comes with a new element in the old one's place, so that readers see the old value or
 //! the new one; when every spare element waits for a reader, the value is overwritten in place
 //! instead, which a concurrent reader may see half done.
@@ -298,7 +300,8 @@ impl Hash {
         let key = self.checked_key(key)?;
         let hash = self.hash(key);
         let head = self.head(hash).ok_or(MapError::Invalid)?;
-        if self.is_word_sized()
+        if cpu.is_some()
+            && self.is_word_sized()
             && !lock
             && mode != UpdateMode::NoExist
             && let Some(old) = self.find(hash, key)
@@ -311,13 +314,16 @@ impl Hash {
             if mode == UpdateMode::Exist {
                 return Err(MapError::NotFound);
             }
-            if state.live >= self.shape.max_entries {
-                if !self.shape.lru {
-                    return Err(MapError::Full);
-                }
-                self.evict(&mut state)?;
+            let full = state.live >= self.shape.max_entries;
+            if full && !self.shape.lru {
+                return Err(MapError::Full);
             }
             let (number, words) = self.elements.take(&mut state.free)?;
+            // Nothing goes before there is something to come.
+            if full && let Err(error) = self.evict(&mut state) {
+                self.elements.retire(&mut state.free, number);
+                return Err(error);
+            }
             self.fill(words, key, value, cpu);
             let next = u64::from(head.load(Ordering::Relaxed));
             self.link(words, u64::from(hash) << 32 | next);
@@ -349,8 +355,8 @@ impl Hash {
     }
 
     /// Whether a value is one word, which is never seen half written: it is updated where it
-    /// is. An element that is taken out meanwhile takes the update with it, as if it had come
-    /// just before.
+    /// is. An element that is taken out meanwhile takes a program's update with it, as if the
+    /// program had come before; what `lookup_and_delete` copied may lack it.
     #[inline]
     fn is_word_sized(&self) -> bool {
         self.shape.cpus == 1 && self.shape.value == 1 && self.shape.fields.is_empty()
@@ -368,12 +374,15 @@ impl Hash {
     }
 
     /// Takes a key's value out of the map and removes it, in one step (`lookup_and_delete`).
-    pub(super) fn take_out(&self, key: &[u8], out: &mut [u8]) -> Result<(), MapError> {
+    pub(super) fn take_out(&self, key: &[u8], out: &mut [u8], lock: bool) -> Result<(), MapError> {
         let key = self.checked_key(key)?;
         let hash = self.hash(key);
         let mut state = self.state.lock();
         let old = self.find(hash, key).ok_or(MapError::NotFound)?;
-        self.copy_value(old.words, out)?;
+        match self.value(old.words, 0).filter(|_| lock) {
+            Some(value) => self.shape.fields.locked(value, || self.copy_value(old.words, out))?,
+            None => self.copy_value(old.words, out)?,
+        }
         self.unlink(&mut state, hash, old);
         Ok(())
     }

@@ -3,10 +3,11 @@
 //! A program that looks up a key gets the inner map itself. Every inner map has the shape that
 //! the outer one was created with ([`same_shape`]), so that the verifier can check what a
 //! program does with whichever it gets. Only system calls change the outer map; an inner map
-//! that was taken out lives on until no program can hold it.
+//! that was taken out lives on until no program can hold it ([`Map::let_go`]).
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 
 use kernel_sync::SpinLock;
 
@@ -42,6 +43,23 @@ pub(super) fn may_be_inner(map_type: MapType) -> Result<(), MapError> {
     }
 }
 
+/// A map inside, with what the embedder wants to live as long as it is there.
+pub(super) struct Inner {
+    pub(super) map: Arc<Map>,
+    _owner: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Inner {
+    pub(super) fn new(map: Arc<Map>, owner: Option<Arc<dyn Any + Send + Sync>>) -> Self {
+        Self { map, _owner: owner }
+    }
+
+    /// What programs find.
+    pub(super) fn address(&self) -> usize {
+        Arc::as_ptr(&self.map).expose_provenance()
+    }
+}
+
 /// A hash map whose values are maps.
 pub(super) struct MapHash {
     /// Keys, and the addresses of the maps, for programs.
@@ -52,8 +70,8 @@ pub(super) struct MapHash {
 }
 
 struct Held {
-    maps: Vec<(usize, u32, Arc<Map>)>,
-    retired: Retired<Map>,
+    maps: Vec<(usize, u32, Arc<Inner>)>,
+    retired: Retired<Inner>,
 }
 
 impl MapHash {
@@ -82,14 +100,18 @@ impl MapHash {
         let held = self.held.lock();
         let address = self.address(key);
         let at = held.maps.binary_search_by_key(&address, |(address, ..)| *address).ok()?;
-        held.maps.get(at).map(|(.., map)| Arc::clone(map))
+        held.maps.get(at).map(|(.., inner)| Arc::clone(&inner.map))
     }
 
     /// Sets the inner map of a key.
-    pub(super) fn set(&self, key: &[u8], map: Arc<Map>, mode: UpdateMode) -> Result<(), MapError> {
-        let address = Arc::as_ptr(&map).expose_provenance();
+    pub(super) fn set(
+        &self,
+        key: &[u8],
+        inner: Arc<Inner>,
+        mode: UpdateMode,
+    ) -> Result<(), MapError> {
+        let address = inner.address();
         let mut held = self.held.lock();
-        let unseen = held.retired.take_unseen(self.epoch);
         held.retired.reserve()?;
         if !make_room(&mut held.maps) {
             return Err(MapError::OutOfMemory);
@@ -102,24 +124,30 @@ impl MapHash {
                     *count += 1;
                 }
             }
-            Err(at) => held.maps.insert(at, (address, 1, map)),
+            Err(at) => held.maps.insert(at, (address, 1, inner)),
         }
         held.forget(old, self.epoch);
-        drop(held);
-        drop(unseen);
         Ok(())
+    }
+
+    /// Whether any map that was taken out is still kept.
+    pub(super) fn keeps_retired(&self) -> bool {
+        !self.held.lock().retired.is_empty()
+    }
+
+    /// Drops the maps that were taken out and nobody can see.
+    pub(super) fn let_go(&self) {
+        let unseen = self.held.lock().retired.take_unseen(self.epoch);
+        drop(unseen);
     }
 
     /// Removes a key.
     pub(super) fn remove(&self, key: &[u8]) -> Result<(), MapError> {
         let mut held = self.held.lock();
-        let unseen = held.retired.take_unseen(self.epoch);
         held.retired.reserve()?;
         let old = self.address(key);
         self.hash.remove(key)?;
         held.forget(old, self.epoch);
-        drop(held);
-        drop(unseen);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use super::array::Array;
@@ -18,7 +19,7 @@ use super::error::{F_LOCK, MapError, UpdateMode};
 use super::events::EventSink;
 use super::hash::Hash;
 use super::lpm_trie::LpmTrie;
-use super::nested::{MapHash, same_shape};
+use super::nested::{Inner, MapHash, same_shape};
 use super::prog_array::{ProgArray, ProgramKind, TailTarget};
 use super::queue::Queue;
 use super::ringbuf::{RingBuffer, UserPage};
@@ -66,7 +67,7 @@ pub(super) enum Storage {
     Ring(RingBuffer),
     Programs(ProgArray),
     Events(Slots<dyn EventSink>),
-    Maps(Slots<Map>),
+    Maps(Slots<Inner>),
     MapHash(MapHash),
     Trie(LpmTrie),
     Queue(Queue),
@@ -154,8 +155,12 @@ impl Map {
     /// at it may go on: what the map holds is not taken for constant before [`Map::settle`].
     ///
     /// # Errors
-    /// [`MapError::Busy`] when it is frozen already.
+    /// [`MapError::Busy`] when it is frozen already; [`MapError::NotSupported`] for values with
+    /// locks or timers.
     pub fn freeze(&self) -> Result<(), MapError> {
+        if !self.fields.is_empty() {
+            return Err(MapError::NotSupported);
+        }
         let swap = self.state.compare_exchange(OPEN, FROZEN, Ordering::AcqRel, Ordering::Acquire);
         swap.map(|_| ()).map_err(|_| MapError::Busy)
     }
@@ -222,7 +227,9 @@ impl Map {
                 let id = programs.slots().get(index(key)?).map(|program| program.id());
                 copy_id(id, out)?;
             }
-            Storage::Maps(maps) => copy_id(maps.get(index(key)?).map(|map| map.id()), out)?,
+            Storage::Maps(maps) => {
+                copy_id(maps.get(index(key)?).map(|inner| inner.map.id()), out)?;
+            }
             Storage::MapHash(maps) => copy_id(maps.get(key).map(|map| map.id()), out)?,
             Storage::Ring(_) | Storage::Events(_) | Storage::Tasks(_) => {
                 return Err(MapError::NotSupported);
@@ -288,12 +295,29 @@ impl Map {
     /// # Errors
     /// As for lookup and delete.
     pub fn lookup_and_delete(&self, key: &[u8], out: &mut [u8]) -> Result<(), MapError> {
+        self.lookup_and_delete_with(key, out, 0)
+    }
+
+    /// The same with flags: [`F_LOCK`] for values with a lock.
+    ///
+    /// # Errors
+    /// As for lookup and delete.
+    pub fn lookup_and_delete_with(
+        &self,
+        key: &[u8],
+        out: &mut [u8],
+        flags: u64,
+    ) -> Result<(), MapError> {
         self.writable()?;
-        if out.len() < self.value_bytes {
+        let lock = flags & F_LOCK != 0;
+        if out.len() < self.value_bytes
+            || flags & !F_LOCK != 0
+            || lock && self.fields.spin_lock.is_none()
+        {
             return Err(MapError::Invalid);
         }
         match &self.storage {
-            Storage::Hash(hash) => hash.take_out(key, out),
+            Storage::Hash(hash) => hash.take_out(key, out, lock),
             Storage::Queue(queue) => queue.next(out, true),
             Storage::Stacks(stacks) => stacks.read(index(key)?, out, true),
             _ => Err(MapError::NotSupported),
@@ -464,7 +488,26 @@ impl Map {
     /// # Errors
     /// [`MapError::Invalid`] for a map of another shape; else as [`Map::update`].
     pub fn set_map(&self, key: &[u8], map: Arc<Map>, flags: u64) -> Result<(), MapError> {
+        self.set_inner(key, Inner::new(map, None), flags)
+    }
+
+    /// The same; `owner` lives as long as the map is inside.
+    ///
+    /// # Errors
+    /// As [`Map::set_map`].
+    pub fn set_map_of(
+        &self,
+        key: &[u8],
+        map: Arc<Map>,
+        owner: Arc<dyn Any + Send + Sync>,
+        flags: u64,
+    ) -> Result<(), MapError> {
+        self.set_inner(key, Inner::new(map, Some(owner)), flags)
+    }
+
+    fn set_inner(&self, key: &[u8], inner: Inner, flags: u64) -> Result<(), MapError> {
         self.writable()?;
+        let map = &inner.map;
         let meta = self.inner.ok_or(MapError::NotSupported)?;
         if !same_shape(&meta.def, &map.def) || meta.fields != map.fields {
             return Err(MapError::Invalid);
@@ -472,10 +515,38 @@ impl Map {
         match &self.storage {
             Storage::Maps(maps) => {
                 no_flags(flags)?;
-                maps.set(index(key)?, Some(map)).map(|_| ())
+                let address = inner.address();
+                maps.set_shown(index(key)?, Some(Arc::new(inner)), address).map(|_| ())
             }
-            Storage::MapHash(maps) => maps.set(key, map, UpdateMode::from_flags(flags)?),
+            Storage::MapHash(maps) => {
+                maps.set(key, Arc::new(inner), UpdateMode::from_flags(flags)?)
+            }
             _ => Err(MapError::NotSupported),
+        }
+    }
+
+    /// Whether the map keeps programs, maps or events that were taken out of it or replaced,
+    /// until somebody lets go of them.
+    #[must_use]
+    pub fn keeps_retired(&self) -> bool {
+        match &self.storage {
+            Storage::Programs(programs) => programs.slots().keeps_retired(),
+            Storage::Events(events) => events.keeps_retired(),
+            Storage::Maps(maps) => maps.keeps_retired(),
+            Storage::MapHash(maps) => maps.keeps_retired(),
+            _ => false,
+        }
+    }
+
+    /// Lets go of what was taken out and no program can see any more. To be called after changes,
+    /// when every CPU was quiet, where what goes may wait in its end.
+    pub fn let_go(&self) {
+        match &self.storage {
+            Storage::Programs(programs) => programs.slots().let_go(),
+            Storage::Events(events) => events.let_go(),
+            Storage::Maps(maps) => maps.let_go(),
+            Storage::MapHash(maps) => maps.let_go(),
+            _ => {}
         }
     }
 

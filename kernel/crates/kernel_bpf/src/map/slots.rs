@@ -4,7 +4,8 @@
 //! A slot has two sides. Programs read a word without any lock: the object's address, or 0.
 //! Whoever changes a slot holds `held` and keeps the object alive: an object that was taken
 //! out stays until every CPU has passed a quiescent state ([`Epoch`]), because a program may
-//! have read its address just before. Objects are dropped with no lock held.
+//! have read its address just before. It goes when the embedder says [`Slots::let_go`], which it
+//! does where dropping an object, and waiting for that, is harmless: not while it reads.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -38,7 +39,7 @@ impl<T: ?Sized> Retired<T> {
         Self(Vec::new())
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -104,23 +105,41 @@ impl<T: ?Sized> Slots<T> {
 
     /// Puts an object into a slot, or empties it. Returns whether there was one before.
     pub(super) fn set(&self, index: u32, object: Option<Arc<T>>) -> Result<bool, MapError> {
-        let word = self.words.words().get(index as usize).ok_or(MapError::Full)?;
         let address = object
             .as_ref()
-            .map_or(0, |object| Arc::as_ptr(object).cast::<u8>().expose_provenance() as u64);
+            .map_or(0, |object| Arc::as_ptr(object).cast::<u8>().expose_provenance());
+        self.set_shown(index, object, address)
+    }
+
+    /// The same, where programs find `address`, which `object` keeps valid.
+    pub(super) fn set_shown(
+        &self,
+        index: u32,
+        object: Option<Arc<T>>,
+        address: usize,
+    ) -> Result<bool, MapError> {
+        let word = self.words.words().get(index as usize).ok_or(MapError::Full)?;
         let mut held = self.held.lock();
-        let unseen = held.retired.take_unseen(self.epoch);
         held.retired.reserve()?;
         let slot = held.kept.get_mut(index as usize).ok_or(MapError::Full)?;
         let old = core::mem::replace(slot, object);
-        word.store(address, Ordering::Release);
+        word.store(address as u64, Ordering::Release);
         let existed = old.is_some();
         if let Some(old) = old {
             held.retired.keep(old, self.epoch);
         }
-        drop(held);
-        drop(unseen);
         Ok(existed)
+    }
+
+    /// Whether anything that was taken out is still kept.
+    pub(super) fn keeps_retired(&self) -> bool {
+        !self.held.lock().retired.is_empty()
+    }
+
+    /// Drops what was taken out and nobody can see.
+    pub(super) fn let_go(&self) {
+        let unseen = self.held.lock().retired.take_unseen(self.epoch);
+        drop(unseen);
     }
 
     /// Empties every slot and drops what nobody can see. Returns whether anything waits for
@@ -130,6 +149,7 @@ impl<T: ?Sized> Slots<T> {
             // A slot that cannot be retired for want of memory keeps what it has.
             let _ = self.set(index, None);
         }
-        !self.held.lock().retired.is_empty()
+        self.let_go();
+        self.keeps_retired()
     }
 }

@@ -105,7 +105,7 @@ impl Task {
     }
 
     /// Whether the task has to end: its process does, or another thread goes on alone.
-    pub(in crate::mcore::mtask) fn must_end(&self) -> bool {
+    pub fn must_end(&self) -> bool {
         self.process().exit_status().is_some() || self.process().excludes(self)
     }
 

@@ -40,10 +40,21 @@ fn a_program_finds_the_inner_map_itself() {
         let other = Arc::new(create(def(MapType::Hash, 4, 8, 9, 0)).unwrap());
         map.set_map(&key, Arc::clone(&other), ANY).unwrap();
         assert!(weak.upgrade().is_some());
+        assert!(map.keeps_retired());
         environment.epoch.quiesce(0);
-        map.set_map(&key, Arc::clone(&other), EXIST * u64::from(kind == MapType::HashOfMaps))
-            .unwrap();
+        map.let_go();
         assert!(weak.upgrade().is_none(), "{kind:?}");
+        assert!(!map.keeps_retired());
+        // What owns an inner map stays as long as that is inside.
+        let owner = Arc::new(7);
+        let flags = EXIST * u64::from(kind == MapType::HashOfMaps);
+        let third = Arc::new(create(def(MapType::Hash, 4, 8, 9, 0)).unwrap());
+        map.set_map_of(&key, third, owner.clone(), flags).unwrap();
+        assert_eq!(Arc::strong_count(&owner), 2);
+        map.set_map(&key, Arc::clone(&other), flags).unwrap();
+        environment.epoch.quiesce(0);
+        map.let_go();
+        assert_eq!(Arc::strong_count(&owner), 1, "{kind:?}");
         drop(map);
         assert_eq!(Arc::strong_count(&other), 1);
     }

@@ -1,10 +1,11 @@
 //! Locks in values, batches, task storage, and walks under change.
 
-use super::{ANY, EXIST, create, def, environment, get};
+use super::{ANY, EXIST, NOEXIST, create, def, environment, get};
 use crate::map::{F_LOCK, Map, MapError, MapExtras, MapType, ValueFields, def::flags};
 use crate::profile::{CloudProfile, EmbeddedProfile};
 use alloc::sync::Arc;
 use alloc::vec;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 #[test]
@@ -28,9 +29,60 @@ fn a_lock_in_a_value_is_not_copied() {
         map.update_on(&[0; 4], &[9; 28], F_LOCK, 0).unwrap();
         assert_eq!(get(&map, &[0; 4]).unwrap()[24..], [9; 4]);
     }
+    let hash = def(MapType::Hash, 4, 28, 1, 0);
+    let hash = Map::create_with::<CloudProfile>(hash, &extras, &environment(1)).unwrap();
+    hash.update(&[0; 4], &[7; 28], ANY).unwrap();
+    // Linux freezes no map whose values have a lock or a timer.
+    assert_eq!(hash.freeze(), Err(MapError::NotSupported));
+    let mut out = [1; 28];
+    assert_eq!(hash.lookup_and_delete_with(&[0; 4], &mut out, 1), Err(MapError::Invalid));
+    hash.lookup_and_delete_with(&[0; 4], &mut out, F_LOCK).unwrap();
+    assert_eq!((out[0], out[4], out[27], hash.entries()), (7, 0, 7, 0));
+    let plain = create(def(MapType::Hash, 4, 8, 1, 0)).unwrap();
+    let mut out = [0; 8];
+    assert_eq!(plain.lookup_and_delete_with(&[0; 4], &mut out, F_LOCK), Err(MapError::Invalid));
     let plain = create(def(MapType::Array, 4, 8, 1, 0)).unwrap();
     assert_eq!(plain.update(&[0; 4], &[0; 8], F_LOCK), Err(MapError::Invalid));
     assert_eq!(plain.lookup_with(&[0; 4], &mut [0; 8], F_LOCK), Err(MapError::Invalid));
+}
+
+/// What a system call was told is stored is what another one takes out.
+#[test]
+fn no_update_is_lost_to_who_takes_the_value_out() {
+    const ROUNDS: u64 = 3000;
+    let environment = environment(1);
+    let map = Map::create::<CloudProfile>(def(MapType::Hash, 4, 8, 4, 0), &environment).unwrap();
+    let taken = AtomicU64::new(u64::MAX);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..ROUNDS {
+                let mut out = [0; 8];
+                while map.lookup_and_delete(&[0; 4], &mut out).is_err() {
+                    std::hint::spin_loop();
+                }
+                taken.store(u64::from_ne_bytes(out), Ordering::SeqCst);
+                while taken.load(Ordering::SeqCst) != u64::MAX {
+                    thread::yield_now();
+                }
+            }
+        });
+        for _ in 0..ROUNDS {
+            let mut last = 0u64;
+            environment.epoch.quiesce(0);
+            map.update(&[0; 4], &last.to_ne_bytes(), NOEXIST).unwrap();
+            while map.update(&[0; 4], &(last + 1).to_ne_bytes(), EXIST).is_ok() {
+                last += 1;
+            }
+            let found = loop {
+                match taken.load(Ordering::SeqCst) {
+                    u64::MAX => thread::yield_now(),
+                    found => break found,
+                }
+            };
+            assert_eq!(found, last);
+            taken.store(u64::MAX, Ordering::SeqCst);
+        }
+    });
 }
 
 #[test]
