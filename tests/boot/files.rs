@@ -40,6 +40,10 @@ fn a_full_disk_is_an_error_and_no_damage() {
     let mut guest = boot_with(Options::default());
     guest.prompt();
     guest.fail("cat /dev/zero > /root/large");
+    // One disk is one file system, by whatever path it is named.
+    for path in ["/dev/vda", "/dev/../dev/vda", "/dev//vda"] {
+        guest.fail(&format!("mount -t ext2 {path} /mnt"));
+    }
     guest.succeed("rm /root/large && echo room > /root/small");
     assert_eq!(guest.succeed("cat /root/small").trim(), "room");
     guest.shut_down(0);

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 
+use kernel_sync::Mutex;
 use kernel_vfs::{
     Dentry, FileSystem, FsError, MemoryFs, MemoryOptions, MountFlags, Ownership, Walk, mount,
 };
@@ -92,22 +93,44 @@ pub fn mount_by_name(
     flags: MountFlags,
     data: &[u8],
 ) -> Result<(), FsError> {
+    if name == b"ext2" {
+        return mount_disk(walk, start, source, point, flags);
+    }
     let file_system: Arc<dyn FileSystem> = match name {
         b"tmpfs" => tmpfs(data)?,
         b"devtmpfs" | b"devfs" => devfs::new()?,
         b"proc" => procfs::new(),
         b"bpf" => super::bpffs::new(),
-        b"ext2" => {
-            let dentry = walk.resolve(start, source, true)?;
-            let (device, disk_name) = disk::of(&dentry)?;
-            if VFS.read().list().iter().any(|row| {
-                row.mount.file_system().name() == "ext2" && ext2::is_on(&row.mount, &disk_name)
-            }) {
-                return Err(FsError::Busy);
-            }
-            ext2::open(device, &disk_name, flags.contains(MountFlags::READ_ONLY))?
-        }
         _ => return Err(FsError::NoDevice),
     };
     mount::mount(&VFS, Some(point), file_system, source, flags)
+}
+
+/// Mounts the ext2 on the disk that `source` leads to, by whatever path. A disk is mounted once: two
+/// file systems on it would write over each other.
+fn mount_disk(
+    walk: &Walk<'_>,
+    start: &Arc<Dentry>,
+    source: &[u8],
+    point: &Arc<Dentry>,
+    flags: MountFlags,
+) -> Result<(), FsError> {
+    /// From the look for another mount of the disk until this one can be seen.
+    static MOUNTING: Mutex<()> = Mutex::new(());
+
+    let dentry = walk.resolve(start, source, true)?;
+    let (device, disk_name) = disk::of(&dentry)?;
+    let _mounting = MOUNTING.lock();
+    if VFS
+        .read()
+        .list()
+        .iter()
+        .any(|row| row.mount.file_system().name() == "ext2" && ext2::is_on(&row.mount, &disk_name))
+    {
+        return Err(FsError::Busy);
+    }
+    let file_system = ext2::open(device, &disk_name, flags.contains(MountFlags::READ_ONLY))?;
+    // By the disk's own name, which is what a later mount is compared with.
+    let source = alloc::format!("/dev/{disk_name}");
+    mount::mount(&VFS, Some(point), file_system, source.as_bytes(), flags)
 }
