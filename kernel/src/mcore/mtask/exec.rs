@@ -15,7 +15,7 @@ use kernel_elf::{
 };
 use kernel_mem::Rights;
 use kernel_sync::OnceCell;
-use kernel_vfs::{FsError, OpenFile, SliceSink};
+use kernel_vfs::{FsError, MountFlags, OpenFile, SliceSink};
 
 use super::super::context::{current, this_cpu};
 use super::credentials::Credentials;
@@ -370,9 +370,14 @@ fn rights(segment: SegmentRights) -> Rights {
     rights
 }
 
-/// The set-user-ID and set-group-ID bits of the program (`execve(2)`).
+/// The set-user-ID and set-group-ID bits of the program (`execve(2)`), unless it is on a mount on
+/// which they mean nothing.
 fn with_set_id(file: &OpenFile, mut credentials: Credentials) -> Credentials {
-    if let Ok(metadata) = file.metadata() {
+    let honoured =
+        file.dentry().is_none_or(|dentry| !dentry.mount().flags().contains(MountFlags::NO_SET_ID));
+    if let Ok(metadata) = file.metadata()
+        && honoured
+    {
         if metadata.mode & 0o4000 != 0 {
             credentials.euid = metadata.uid;
         }

@@ -12,8 +12,8 @@ use lemma_rt::{Errno, arguments, auxiliary, environment, show, signal, sys};
 
 family!("exec":
     arguments_arrive, many_arguments, auxiliary_vector, descriptors_survive, signals_reset,
-    name_of_process, errors, same_process, bad_images, scripts, fresh_memory, too_much, segment_base_reset,
-    text_busy
+    name_of_process, errors, same_process, bad_images, scripts, fresh_memory, too_much,
+    segment_base_reset, text_busy, set_id
 );
 
 /// What the started program does: looks at one thing, exits with 0 if it is right.
@@ -50,6 +50,12 @@ pub(crate) fn report() -> i32 {
             resident == Err(Errno::NOMEM)
         }
         [b"base"] => base_of_segment() == Ok(0),
+        [b"ids", real, effective] => {
+            let is = |found: lemma_rt::Result<u32>, text: &[u8]| {
+                found.is_ok_and(|id| show(text) == alloc::format!("{id}"))
+            };
+            is(calls::getuid(), real) && is(calls::geteuid(), effective)
+        }
         [b"name"] => {
             let mut name = [0u8; 16];
             // PR_GET_NAME
@@ -352,5 +358,53 @@ fn text_busy() -> Outcome {
     // It runs no more.
     equal!(ok!(calls::content(c"p")), image);
     ok!(calls::truncate(c"p", 0));
+    Ok(())
+}
+
+/// Set-user-ID programs run as their owner; not from a mount with `nosuid`.
+fn set_id() -> Outcome {
+    const USER: u32 = 1000;
+    const MS_NOSUID: usize = 2;
+    if calls::geteuid() != Ok(0) {
+        skip!("only the superuser mounts and becomes another user");
+    }
+    let image = ok!(calls::content(&program()));
+    ok!(calls::mkdir(c"m", 0o755));
+    let run = |effective: u32| {
+        let words = ["p", "--report", "ids", "1000"].map(alloc::string::String::from);
+        let words: Vec<CString> = words
+            .into_iter()
+            .chain([alloc::format!("{effective}")])
+            .filter_map(|word| CString::new(word).ok())
+            .collect();
+        in_child(|| {
+            if calls::setuid(USER).is_ok() {
+                sys::execute(c"m/p", &words, &[]);
+            }
+            99
+        })
+        .map(sys::Status::code)
+    };
+    for (flags, effective) in [(0, 0), (MS_NOSUID, USER)] {
+        let arguments = [
+            c"none".as_ptr() as usize,
+            c"m".as_ptr() as usize,
+            c"tmpfs".as_ptr() as usize,
+            flags,
+            0,
+            0,
+        ];
+        match calls::raw(lemma_rt::general::__NR_mount as usize, arguments) {
+            Err(Errno::PERM) => skip!("this system lets nobody mount"),
+            result => ok!(result),
+        };
+        let made = make(c"m/p", &image).and_then(|()| calls::chmod(c"m/p", 0o4755));
+        let status = run(effective);
+        let unmount = lemma_rt::general::__NR_umount2 as usize;
+        let unmounted = calls::raw(unmount, [c"m".as_ptr() as usize, 0, 0, 0, 0, 0]);
+        ok!(made);
+        equal!(status, Ok(0));
+        ok!(unmounted);
+    }
     Ok(())
 }
