@@ -167,12 +167,15 @@ impl Options {
             .bpf
             .iter()
             .chain(self.copies.iter().map(|(source, _)| source))
-            .find(|file| !file.is_file())
+            .find(|file| !file.is_file() && (self.bpf.contains(file) || !file.is_dir()))
         {
             bail!("no such file: {}", missing.display());
         }
         setup::require_all(workspace, &Tool::ALL)?;
-        let mut added = self.copies.clone();
+        let mut added = Vec::new();
+        for (source, target) in &self.copies {
+            add_tree(&mut added, source, target)?;
+        }
         for source in &self.bpf {
             let object = compile::bpf_object(workspace, self.arch, source)?;
             added.push((object.path, format!("/lib/bpf/{}", object.name)));
@@ -302,6 +305,23 @@ fn copy_tree(contents: &mut Contents, source: &Path, target: &str) -> Result<()>
     Ok(())
 }
 
+/// Adds a file, or a folder's files with those in its folders, to what goes on the disk.
+fn add_tree(added: &mut Vec<(PathBuf, String)>, source: &Path, target: &str) -> Result<()> {
+    if !source.is_dir() {
+        added.push((source.to_path_buf(), target.to_owned()));
+        return Ok(());
+    }
+    let entries = source.read_dir().with_context(|| format!("cannot read {}", source.display()))?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.with_context(|| format!("{}: a strange name", path.display()))?;
+        add_tree(added, &path, &format!("{}/{name}", target.trim_end_matches('/')))?;
+    }
+    Ok(())
+}
+
 /// Copies an image without writing its zeros.
 pub fn copy_sparse(source: &Path, target: &Path) -> Result<()> {
     use std::io::{Read, Seek, SeekFrom, Write};
@@ -360,6 +380,26 @@ mod tests {
             copy_sparse(&from, &to).unwrap();
             assert_eq!(fs::read(&to).unwrap(), content);
         }
+    }
+
+    #[test]
+    fn folders_are_copied_with_what_is_in_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().join("top");
+        fs::create_dir_all(top.join("inner/empty")).unwrap();
+        fs::write(top.join("one"), "1").unwrap();
+        fs::write(top.join("inner/two"), "2").unwrap();
+        let mut added = Vec::new();
+        add_tree(&mut added, &top, "/root/top").unwrap();
+        add_tree(&mut added, &top.join("one"), "/etc/one").unwrap();
+        assert_eq!(
+            added,
+            [
+                (top.join("inner/two"), "/root/top/inner/two".to_owned()),
+                (top.join("one"), "/root/top/one".to_owned()),
+                (top.join("one"), "/etc/one".to_owned()),
+            ]
+        );
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub struct RunArguments {
     /// Compile this BPF program and put it into /lib/bpf on the disk (repeatable)
     #[arg(long, value_name = "FILE.c")]
     pub bpf: Vec<PathBuf>,
-    /// Put a file on the disk, into /root or at the path given (repeatable)
+    /// Put a file or a folder on the disk, into /root or at the path given (repeatable)
     #[arg(long, value_name = "HOST[:GUEST]")]
     pub copy: Vec<String>,
     /// Stop before the first instruction and wait for gdb; the command to attach is printed
@@ -137,7 +137,7 @@ pub struct ImageArguments {
     /// Compile this BPF program and put it into /lib/bpf on the disk (repeatable)
     #[arg(long, value_name = "FILE.c")]
     pub bpf: Vec<PathBuf>,
-    /// Put a file on the disk, into /root or at the path given (repeatable)
+    /// Put a file or a folder on the disk, into /root or at the path given (repeatable)
     #[arg(long, value_name = "HOST[:GUEST]")]
     pub copy: Vec<String>,
 }

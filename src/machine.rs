@@ -303,15 +303,16 @@ fn option_value(path: &Path) -> Result<String> {
 
 /// Reads `256`, `256M` or `1G`; the answer is in MiB.
 pub fn parse_memory(text: &str) -> Result<u64> {
-    let (digits, factor) = match text.strip_suffix(['M', 'm']) {
-        Some(digits) => (digits, 1),
-        None => match text.strip_suffix(['G', 'g']) {
-            Some(digits) => (digits, 1024),
-            None => (text, 1),
-        },
+    const UNITS: [(char, u64, u64); 4] =
+        [('K', 1, 1024), ('M', 1, 1), ('G', 1024, 1), ('T', 1 << 20, 1)];
+    let last = text.chars().last().map(|last| last.to_ascii_uppercase());
+    let unit = UNITS.into_iter().find(|(letter, ..)| Some(*letter) == last);
+    let (digits, factor, divisor) = match unit {
+        Some((_, factor, divisor)) => (text.get(..text.len() - 1), factor, divisor),
+        None => (Some(text), 1, 1),
     };
-    let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    match size {
+    let number = digits.and_then(|digits| digits.parse::<u64>().ok());
+    match number.map(|number| number.saturating_mul(factor) / divisor) {
         Some(size @ 8..=1_048_576) => Ok(size),
         Some(_) => bail!("memory is between 8M and 1024G"),
         None => bail!("`{text}` is not a size such as 256M or 1G"),
@@ -436,7 +437,13 @@ mod tests {
         assert_eq!(parse_memory("256").unwrap(), 256);
         assert_eq!(parse_memory("32M").unwrap(), 32);
         assert_eq!(parse_memory("2g").unwrap(), 2048);
-        for wrong in ["", "M", "-1", "1T", "0", "7M", "99999999G", "18446744073709551615G"] {
+        assert_eq!(parse_memory("1T").unwrap(), 1 << 20);
+        assert_eq!(parse_memory("65536K").unwrap(), 64);
+        for text in ["512K", "2T", "99999999999999999T"] {
+            let message = parse_memory(text).unwrap_err().to_string();
+            assert_eq!(message, "memory is between 8M and 1024G", "{text}");
+        }
+        for wrong in ["", "M", "-1", "1X", "0", "7M", "99999999G", "18446744073709551615G"] {
             assert!(parse_memory(wrong).is_err(), "{wrong}");
         }
     }
