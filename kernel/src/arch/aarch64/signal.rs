@@ -77,11 +77,10 @@ pub(in crate::arch) fn push(
     set(PSTATE, frame.pstate as u64);
     set(RECORDS, FP_HEAD);
     let floating = words.split_at_mut(RECORDS + 1).1;
-    for (to, from) in
-        bytes_mut(floating).iter_mut().zip(fp.status_and_control().iter().chain(fp.vectors()))
-    {
-        *to = *from;
-    }
+    let (status, vectors) = (fp.status_and_control(), fp.vectors());
+    let (to_status, to_vectors) = bytes_mut(floating).split_at_mut(status.len());
+    to_status.copy_from_slice(status);
+    to_vectors.split_at_mut(vectors.len()).0.copy_from_slice(vectors);
     let [.., frame_pointer, link] = frame.registers;
     let mut record = [frame_pointer as u64, link as u64];
     if !write(record_at, bytes_mut(&mut record)) || !write(at, bytes_mut(&mut words)) {
@@ -126,8 +125,8 @@ pub(in crate::arch) fn pop(
     let mask = words[MASK];
     let floating = words.split_at_mut(RECORDS + 1).1;
     let (vectors, control) = fp.parts_mut();
-    for (to, from) in control.iter_mut().chain(vectors).zip(bytes_mut(floating)) {
-        *to = *from;
-    }
+    let (from_control, from_vectors) = bytes_mut(floating).split_at(control.len());
+    control.copy_from_slice(from_control);
+    vectors.copy_from_slice(from_vectors.split_at(vectors.len()).0);
     Some((mask, stack))
 }
