@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 use kernel_bpf::insn::Insn;
+use kernel_bpf::jit::positions::Positions;
 use serde_json::{Value, json};
 
 use super::print_json;
@@ -62,18 +63,15 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
 }
 
 /// Cuts the code at the positions of the instructions.
-fn parts(code: &[u8], address: usize, positions: &[u32]) -> Vec<Part> {
-    let slots = positions.len().saturating_sub(1);
-    let first = positions.first().map_or(code.len(), |position| *position as usize);
+fn parts(code: &[u8], address: usize, positions: &Positions) -> Vec<Part> {
+    let pieces = positions.pieces();
+    let first = pieces.first().map_or(code.len(), |(_, code)| code.start);
+    let last = pieces.last().map_or(code.len(), |(_, code)| code.end);
     let mut parts = vec![Part { slot: None, code: decode(code, address, 0, first) }];
-    for (slot, pair) in positions.windows(2).enumerate().take(slots) {
-        let [from, to] = *pair else { continue };
-        parts.push(Part {
-            slot: Some(slot),
-            code: decode(code, address, from as usize, to as usize),
-        });
-    }
-    let last = positions.last().map_or(code.len(), |position| *position as usize);
+    parts.extend(pieces.into_iter().map(|(slot, piece)| Part {
+        slot: Some(slot),
+        code: decode(code, address, piece.start, piece.end),
+    }));
     parts.push(Part { slot: None, code: decode(code, address, last, code.len()) });
     parts
 }

@@ -382,7 +382,7 @@ fn addresses_lead_back_to_instructions() {
         assert!([1, 2, 6, 7].iter().all(|slot| slots.contains(slot)), "{engine:?}: {slots:?}");
         assert_eq!((first, last), (Some(0), Some(9)), "{engine:?}");
         if let Prepared::Compiled(compiled) = &ready {
-            let returns = compiled.address() + compiled.positions()[8] as usize;
+            let returns = compiled.address() + compiled.positions().first()[8] as usize;
             assert_eq!(ready.slot_at(returns), Some(8));
             assert_eq!(ready.slot_of_caller(returns), Some(7));
         }

@@ -20,6 +20,9 @@ pub struct Emission {
     pub bytes: Vec<u8>,
     /// For each slot, where its code begins.
     pub positions: Vec<u32>,
+    /// Where the code of a slot begins once more, and the slot, sorted: in loops whose rounds the
+    /// front end repeats.
+    pub again: Vec<(u32, u32)>,
     /// For each function, where it begins; then where the trampoline does, if there is one.
     pub entries: Vec<u32>,
     /// Instructions whose distance to a slot or a function is still to be written.
@@ -155,6 +158,7 @@ pub(super) fn assemble<E: Emitter>(
     let mut out = Emission {
         bytes: Vec::new(),
         positions: vec![0; lowered.slots + 1],
+        again: Vec::new(),
         entries: vec![0; lowered.functions.len() + 1],
         jumps: Vec::with_capacity(lowered.jumps),
         outside: Vec::new(),
@@ -162,7 +166,7 @@ pub(super) fn assemble<E: Emitter>(
     let room = lowered.nodes.len().saturating_mul(6).saturating_add(64);
     out.bytes.try_reserve(room).map_err(|_| LoadError::OutOfMemory)?;
     let mut emitter = E::new(context);
-    let mut next_slot = 0;
+    let (mut next_slot, mut current) = (0, 0);
     let mut nodes = lowered.nodes.as_slice();
     while let Some(node) = nodes.first() {
         let slot = node.slot as usize;
@@ -179,6 +183,11 @@ pub(super) fn assemble<E: Emitter>(
                 *position = out.bytes.len() as u32;
             }
             next_slot += 1;
+            current = slot;
+        }
+        if slot != current && !matches!(node.op, Op::Nop) {
+            out.again.push((out.bytes.len() as u32, slot as u32));
+            current = slot;
         }
         let count = match node.op {
             Op::Nop => 1,

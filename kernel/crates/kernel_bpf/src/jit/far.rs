@@ -85,11 +85,14 @@ fn insert(out: &mut Emission, extra: &[u8]) {
     for position in positions.iter_mut().chain(&mut entries) {
         *position = moved.position(out, *position);
     }
+    let mut again = core::mem::take(&mut out.again);
+    for (position, _) in &mut again {
+        *position = moved.position(out, *position);
+    }
     for reference in &mut outside {
         reference.at = moved.position(out, reference.at);
     }
     let jumps = out.jumps.iter().map(|jump| Jump { at: moved.position(out, jump.at), ..*jump });
     let jumps = jumps.collect();
-    (out.bytes, out.positions, out.entries, out.outside, out.jumps) =
-        (bytes, positions, entries, outside, jumps);
+    *out = Emission { bytes, positions, again, entries, outside, jumps };
 }

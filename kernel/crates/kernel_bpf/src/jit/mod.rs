@@ -52,6 +52,7 @@ pub mod host;
 pub mod ir;
 pub mod magic;
 pub mod memory;
+pub mod positions;
 pub mod riscv64;
 pub mod run;
 #[cfg(test)]
@@ -73,6 +74,7 @@ use crate::trusted::Trust;
 use crate::verifier::Verified;
 use emitter::{Context, Emission, Emitter, assemble};
 use memory::{CodeMemory, InstalledCode};
+use positions::Positions;
 use run::Run;
 
 /// The machine that code is compiled for: what emitters may use of it.
@@ -125,8 +127,7 @@ pub struct Compiled {
     needs: Needs,
     /// Instructions that tail calls may add to a run.
     tail_budget: u64,
-    /// For each slot, where its code begins; one more for the end.
-    positions: Box<[u32]>,
+    positions: Positions,
     /// What the code's inlined lookups were made from.
     _arrays: Box<[ArrayLookup]>,
 }
@@ -207,7 +208,7 @@ impl Compiled {
             kind,
             needs,
             tail_budget: 0,
-            positions: emission.positions.into_boxed_slice(),
+            positions: Positions::new(emission),
             _arrays: resolver.arrays,
         })
     }
@@ -310,8 +311,7 @@ impl Compiled {
     pub fn slot_at(&self, address: usize) -> Option<usize> {
         let offset = address.checked_sub(self.code.address())?;
         let offset = u32::try_from(offset).ok().filter(|_| offset < self.code.size())?;
-        let after = self.positions.partition_point(|&position| position <= offset);
-        Some(after.saturating_sub(1).min(self.positions.len().saturating_sub(2)))
+        Some(self.positions.slot_at(offset))
     }
 
     /// Bytes of machine code.
@@ -326,9 +326,9 @@ impl Compiled {
         self.code.address()
     }
 
-    /// For each slot, the position of its code; one more for the end.
+    /// Where the code of each instruction lies, from [`Compiled::address`] on.
     #[must_use]
-    pub fn positions(&self) -> &[u32] {
+    pub fn positions(&self) -> &Positions {
         &self.positions
     }
 

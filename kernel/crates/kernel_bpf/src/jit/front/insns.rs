@@ -119,6 +119,9 @@ impl<E: Emitter> Front<'_, E> {
                         None => self.source(src, width),
                     };
                     self.push(Op::Branch { width, cond, a, b, target });
+                    if offset < 0 {
+                        self.unroll(target);
+                    }
                 }
             }
             Insn::MayGoto { offset } => {

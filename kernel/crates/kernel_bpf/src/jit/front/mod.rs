@@ -16,6 +16,7 @@ mod range;
 mod scan;
 mod select;
 mod simplify;
+mod unroll;
 mod used;
 mod wide;
 
@@ -84,6 +85,8 @@ struct Front<'a, E> {
     slot: usize,
     /// Something jumps backwards.
     loops: bool,
+    /// Operations that may still be repeated (`unroll`).
+    repeats: usize,
     /// The next instruction is part of the one that has been lowered.
     selected: bool,
     emitter: core::marker::PhantomData<E>,
@@ -110,6 +113,7 @@ pub(super) fn lower<'a, E: Emitter>(
         blind: blind.map(Keys::new),
         slot: 0,
         loops: false,
+        repeats: unroll::room(slots),
         selected: false,
         emitter: core::marker::PhantomData,
     };

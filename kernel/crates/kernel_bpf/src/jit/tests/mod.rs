@@ -7,6 +7,7 @@ mod operations;
 mod rotations;
 mod selections;
 pub(crate) mod tools;
+mod unrolling;
 
 use alloc::sync::Arc;
 use std::vec::Vec;

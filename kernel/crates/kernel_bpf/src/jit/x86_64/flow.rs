@@ -439,10 +439,14 @@ fn choose_short(out: &mut Emission) -> bool {
 fn compact(out: &mut Emission) {
     let (mut from, mut to) = (0usize, 0usize);
     let mut slots = out.positions.iter_mut().peekable();
+    let mut again = out.again.iter_mut().peekable();
     let mut entries = out.entries.iter_mut().peekable();
     let mut outside = out.outside.iter_mut().peekable();
     let mut shift = |until: u32, by: u32| {
         while let Some(position) = slots.next_if(|position| **position <= until) {
+            *position -= by;
+        }
+        while let Some((position, _)) = again.next_if(|(position, _)| *position <= until) {
             *position -= by;
         }
         while let Some(position) = entries.next_if(|position| **position <= until) {

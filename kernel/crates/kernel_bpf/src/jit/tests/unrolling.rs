@@ -1,0 +1,132 @@
+//! Loops whose number of rounds is known: the result is that of each round, and each repetition
+//! belongs to its instructions.
+
+use std::format;
+use std::vec::Vec;
+
+use super::{agree, compile_trusted};
+use crate::asm::assemble;
+use crate::helper::mock::Mock;
+use crate::prog_type::ProgType;
+use crate::program::Program;
+use crate::trusted::Trust;
+
+/// How often the code of each of some slots stands in a program, where its constants are not
+/// blinded; the address of each leads back to it.
+fn times(text: &str, slots: &[usize]) -> Vec<usize> {
+    let program = Program::new(assemble(text).unwrap(), ProgType::RawTracepoint, Vec::new());
+    let compiled = compile_trusted(&program, &Trust::default());
+    let pieces = compiled[0].positions().pieces();
+    for (slot, code) in &pieces {
+        for offset in code.clone() {
+            let found = compiled[0].slot_at(compiled[0].address() + offset);
+            assert_eq!(found, Some(*slot), "{offset}: {text}");
+        }
+    }
+    let count = |slot: &usize| pieces.iter().filter(|(of, _)| of == slot).count();
+    assert!(compiled[0].run(&mut [0; 64], &Mock::default()).is_some());
+    slots.iter().map(count).collect()
+}
+
+#[test]
+fn every_number_of_rounds() {
+    for rounds in 1..=33u64 {
+        for (start, step) in [(0, 1), (0, 3), (-7, 5), (40, -1), (1 << 40, -(1 << 20)), (-9, -2)] {
+            let end = start + step * rounds as i64;
+            let Ok(end) = i32::try_from(end) else { continue };
+            let text = format!(
+                "r0 = 0\n r2 = {start} ll\n r0 *= 3\n r0 += r2\n r2 += {step}
+                 if r2 != {end} goto -4\n exit"
+            );
+            let mut expected = 0u64;
+            for round in 0..rounds {
+                let counter = start + step * round as i64;
+                expected = expected.wrapping_mul(3).wrapping_add(counter as u64);
+            }
+            assert_eq!(agree(&text), expected, "{text}");
+            let repeated = [8, 4, 2, 1].into_iter().find(|by| rounds.is_multiple_of(*by)).unwrap();
+            let repeated = repeated as usize;
+            assert_eq!(times(&text, &[3, 4, 5, 6, 7]), [repeated, repeated, repeated, 1, 1]);
+        }
+    }
+}
+
+#[test]
+fn counters_of_32_bits() {
+    for (start, step, end, rounds) in [
+        (0u32, 1, 16, 16u64),
+        (16, -1, 0, 16),
+        (0xffff_fff0, 1, -1, 15),
+        (0xffff_ff00, 16, -32, 14),
+        // Round the end of the numbers: left as it is.
+        (0xffff_fff8, 1, 0, 8),
+        (4, -1, -4, 8),
+    ] {
+        let text = format!(
+            "r0 = 0\n w2 = {}\n r0 *= 5\n r0 += r2\n w2 += {step}\n if w2 != {end} goto -4\n exit",
+            start as i32
+        );
+        let mut expected = 0u64;
+        for round in 0..rounds {
+            let counter = start.wrapping_add((step as u32).wrapping_mul(round as u32));
+            expected = expected.wrapping_mul(5).wrapping_add(u64::from(counter));
+        }
+        assert_eq!(agree(&text), expected, "{text}");
+    }
+}
+
+#[test]
+fn memory_in_each_round() {
+    let text = "r0 = 0\n r2 = 0\n r3 = r1
+                r4 = *(u8 *)(r3 + 0)\n r0 += r4\n *(u8 *)(r3 + 32) = r0\n r4 = r0\n r4 <<= 1
+                lock *(u64 *)(r1 + 56) += r4\n r3 += 1\n r2 += 1\n if r2 != 24 goto -9\n exit";
+    agree(text);
+    assert_eq!(times(text, &[3, 5, 8]), [4, 4, 4]);
+}
+
+/// Loops that look like one, and are not: another way in or out, an unknown beginning, a counter
+/// that is written twice, or by another operation, a call, a way that never meets the end.
+#[test]
+fn what_only_looks_like_one() {
+    let tail = "r0 += 1\n exit";
+    for (text, slot) in [
+        ("r0 = 0\n r2 = 8\n if r1 == 0 goto +1\n r0 += 1\n r2 -= 1\n if r2 != 0 goto -3\n", 4),
+        (
+            "r0 = 0\n r2 = *(u8 *)(r1 + 0)\n r2 &= 7\n r2 += 1\n r0 += 1\n r2 -= 1\n if r2 != 0 goto -3\n",
+            4,
+        ),
+        ("r0 = 0\n r2 = 8\n r0 += 1\n r2 -= 1\n r2 -= 1\n if r2 != 0 goto -4\n", 2),
+        ("r0 = 0\n r2 = 256\n r0 += 1\n r2 >>= 1\n if r2 != 0 goto -3\n", 2),
+        ("r0 = 0\n r2 = 8\n r0 += 1\n r2 += -1\n if w2 != 0 goto -3\n", 2),
+        ("r0 = 0\n r2 = 8\n r0 += r2\n r2 -= 1\n if r2 s> 0 goto -3\n", 2),
+        ("r0 = 0\n r2 = 8\n r0 += r2\n if r0 > 20 goto +2\n r2 -= 1\n if r2 != 0 goto -4\n", 2),
+        (
+            "r0 = 0\n r2 = 8\n if r0 > 9 goto +1\n r0 += 2\n r0 += r2\n r2 -= 1\n if r2 != 0 goto -3\n",
+            4,
+        ),
+    ] {
+        let text = format!("{text} {tail}");
+        agree(&text);
+        assert_eq!(times(&text, &[slot]), [1], "{text}");
+    }
+}
+
+/// A loop in a loop: the inner counter gets its constant anew in each round of the outer one.
+#[test]
+fn loops_within_loops() {
+    let text = "r0 = 0\n r3 = 5\n r2 = 12\n r0 += r2\n r0 ^= r3\n r2 -= 1\n if r2 != 0 goto -4
+                r3 -= 1\n if r3 != 0 goto -7\n exit";
+    agree(text);
+    assert_eq!(times(text, &[3, 7]), [4, 1]);
+}
+
+/// A program that is nothing but short loops gets no more than half as long again.
+#[test]
+fn the_code_stays_small() {
+    let one = "r2 = 8\n r0 += r2\n r2 -= 1\n if r2 != 0 goto -3\n";
+    let text = |count| format!("r0 = 0\n {} exit", one.repeat(count));
+    let slots: Vec<usize> = (0..4000).collect();
+    let nodes: usize = times(&text(1000), &slots).iter().sum();
+    assert!((5500..=6100).contains(&nodes), "{nodes}");
+    agree(&text(20));
+}
