@@ -16,6 +16,9 @@ use kernel_bpf::prog_type::context::ContextRule;
 use kernel_bpf::prog_type::{self, ProgType};
 use lemma::machine::Arch;
 
+/// No architecture's system calls have higher numbers.
+const TABLES_END: usize = 1024;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
@@ -98,6 +101,14 @@ fn names_between(source: &str, start: &str, end: &str, prefix: &str) -> Vec<Stri
         .collect()
 }
 
+/// The system calls that the kernel's table has, on whichever architecture.
+fn system_calls() -> Vec<String> {
+    let table = std::fs::read_to_string(root().join("kernel/src/syscall/mod.rs")).unwrap();
+    let mut calls = names_between(&table, "static TABLE", "\n};", "");
+    calls.sort();
+    calls.into_iter().map(|name| name.to_lowercase()).collect()
+}
+
 fn list(names: impl IntoIterator<Item = String>) -> String {
     let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
     names.join(", ")
@@ -131,10 +142,6 @@ fn map_extras() -> [MapExtras; 3] {
 #[test]
 fn the_page_of_what_is_supported_is_current() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
-    let table = read("kernel/src/syscall/mod.rs");
-    let mut calls = names_between(&table, "static TABLE", "\n};", "");
-    calls.sort();
-    let calls = calls.into_iter().map(|name| name.to_lowercase());
     let commands = names_between(
         &read("kernel/src/syscall/bpf.rs"),
         "match number as u32 {",
@@ -160,7 +167,7 @@ fn the_page_of_what_is_supported_is_current() {
          Of these it can run {}; the others are verified only.\n\n\
          ## Architectures\n\n{}.\n\nWhere an architecture's Linux has no call of an older name \
          (`open`, `fork`, `pipe`), Lemma has none there either.\n",
-        list(calls),
+        list(system_calls()),
         list(commands),
         list(helpers),
         list(maps.map(|map_type| map_type.name().to_owned())),
@@ -169,6 +176,43 @@ fn the_page_of_what_is_supported_is_current() {
         list(Arch::ALL.map(|arch| arch.name().to_owned())),
     );
     check("support.md", &page);
+}
+
+/// A system call that no hostile argument has been tried on is not finished.
+#[test]
+fn each_system_call_is_called_with_hostile_arguments() {
+    let folder = root().join("userspace/usertests/src/hostile");
+    let attacked = |file: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(folder.join(file)).unwrap();
+        let calls = text.split("(\"").skip(1).map(|call| {
+            let (name, number) = call.split_once("\", nr::__NR_").unwrap();
+            assert!(number.starts_with(&format!("{name})")), "{name} has another's number");
+            name.to_owned()
+        });
+        calls.collect()
+    };
+    let everywhere = attacked("table.rs");
+    for arch in Arch::ALL {
+        let own = attacked(&format!("table/{}.rs", arch.name()));
+        let has_number = |name: &String| {
+            use kernel_abi::syscall::{generic, x86_64};
+            match (arch, name.as_str()) {
+                (Arch::X86_64, name) => (0..TABLES_END).any(|nr| x86_64::name(nr) == Some(name)),
+                (Arch::Riscv64, "renameat") => false,
+                (Arch::Riscv64, "riscv_flush_icache") => true,
+                (_, name) => (0..TABLES_END).any(|nr| generic::name(nr) == Some(name)),
+            }
+        };
+        let calls: Vec<_> = system_calls().into_iter().filter(has_number).collect();
+        assert!(calls.len() > 140, "{calls:?}");
+        for call in calls {
+            assert!(
+                everywhere.contains(&call) || own.contains(&call),
+                "{call} is not in usertests' hostile table for {}",
+                arch.name()
+            );
+        }
+    }
 }
 
 /// Every Rust file below a folder.

@@ -287,12 +287,3 @@ pub fn dispatch_syscall(frame: &mut Frame) {
     #[cfg(feature = "hooks")]
     events::sys_exit(frame, number, result);
 }
-
-/// The numbers that this kernel implements, ascending.
-pub fn implemented() -> impl Iterator<Item = usize> {
-    TABLE
-        .iter()
-        .enumerate()
-        .filter(|(_, handler)| !matches!(handler, Handler::Missing))
-        .map(|(number, _)| number)
-}

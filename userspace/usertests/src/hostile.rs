@@ -16,7 +16,7 @@ use arguments::Arguments;
 use core::sync::atomic::{AtomicU64, Ordering};
 use lemma_rt::general::{O_CREAT, O_DIRECTORY, O_RDWR, SIGKILL, WNOHANG};
 use lemma_rt::{eprintln, error_text, println, show, sys};
-use table::{CALLS, Call};
+use table::Call;
 
 /// A worker ends after this many calls, so that each starts with what it needs in place.
 const CALLS_PER_WORKER: u64 = 500;
@@ -92,7 +92,7 @@ fn supervise(first: u64, count: u64, seed: u64) -> Result<(), alloc::string::Str
     still_works()?;
     println!(
         "usertests: hostile: {count} calls of {} system calls, {died} workers died, {slept} slept",
-        CALLS.len()
+        table::COUNT
     );
     Ok(())
 }
@@ -145,12 +145,13 @@ fn reap() {
 /// `own`, or for a report, of nothing.
 fn prepare(index: u64, seed: u64, own: Option<&Arguments>) -> (&'static Call, [usize; 6]) {
     let mut random = arguments::Random::new(index, seed);
-    let systematic = (CALLS.len() * arguments::SYSTEMATIC) as u64;
+    let systematic = (table::COUNT * arguments::SYSTEMATIC) as u64;
     let (call, arguments) = if index < systematic {
-        let call = &CALLS[index as usize % CALLS.len()];
-        (call, arguments::systematic(index as usize / CALLS.len(), &mut random, own))
+        let round = index as usize / table::COUNT;
+        let call = table::nth(index as usize % table::COUNT);
+        (call, arguments::systematic(round, &mut random, own))
     } else {
-        let call = &CALLS[random.below(CALLS.len())];
+        let call = table::nth(random.below(table::COUNT));
         (call, arguments::random(&mut random, own))
     };
     (call, tame(call, arguments))
@@ -164,6 +165,7 @@ fn tame(call: &Call, mut arguments: [usize; 6]) -> [usize; 6] {
     const CLONE_VM: usize = 0x100;
     const NAMESPACES: usize = 0x7e02_0080;
     const POPULATE_OR_LOCK: usize = 0x8000 | 0x2000;
+    let hostile = |number: usize| arguments::HOSTILE[number % arguments::HOSTILE.len()];
     match call.name {
         // Only itself, its own group, or no one.
         "kill" | "tgkill" | "tkill" => {
@@ -195,7 +197,7 @@ fn tame(call: &Call, mut arguments: [usize; 6]) -> [usize; 6] {
         // Not where anyone has files.
         "mount" | "umount2" => {
             for argument in arguments.iter_mut().take(2) {
-                *argument = arguments::HOSTILE[*argument % arguments::HOSTILE.len()];
+                *argument = hostile(*argument);
             }
         }
         // Much memory only as a reservation.
@@ -209,6 +211,16 @@ fn tame(call: &Call, mut arguments: [usize; 6]) -> [usize; 6] {
         // Reading waits for more; clearing and the console's level are not ours.
         "syslog" => arguments[0] = [3, 9, 10, 11, usize::MAX][arguments[0] % 5],
         "setitimer" => arguments[0] |= 4,
+        // Not while the worker lives.
+        "alarm" => arguments[0] |= 1 << 20,
+        // The machine's clock and name stay, if the kernel looks at what it is given.
+        "clock_settime" if arguments[0] as i32 == 0 => arguments[1] = hostile(arguments[1]),
+        "sethostname" if arguments[1] as i32 <= 64 => {
+            arguments[0] = hostile(arguments[0]);
+            arguments[1] |= 1;
+        }
+        // Its few commands, and one more.
+        "arch_prctl" => arguments[0] = 0x1000 + arguments[0] % 6,
         _ => {}
     }
     arguments
@@ -245,12 +257,26 @@ fn work(progress: &Progress, directory: &CString, until: u64, seed: u64) -> ! {
             sys::exit(0);
         }
         let (call, arguments) = prepare(index, seed, Some(&own));
-        let result = calls::raw(call.number, arguments);
+        let result = match call.name {
+            "vfork" => vfork(call.number, arguments),
+            _ => calls::raw(call.number, arguments),
+        };
         // A copy of this process ends at once.
         if result == Ok(0) && calls::getpid() != me {
             sys::exit(0);
         }
         progress.index.store(index + 1, Ordering::Release);
+    }
+}
+
+/// `vfork`, whose child has the stack of its parent, and ends before it changes that.
+#[inline(never)]
+fn vfork(number: usize, arguments: [usize; 6]) -> lemma_rt::Result<usize> {
+    let [a, b, c, d, e, f] = arguments;
+    // SAFETY: the child touches no memory.
+    match unsafe { lemma_rt::syscall!(number, a, b, c, d, e, f) } {
+        Ok(0) => sys::exit(0),
+        result => result,
     }
 }
 
