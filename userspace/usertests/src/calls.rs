@@ -117,18 +117,16 @@ calls! {
     set_tid_address(tid: &mut i32) -> i32 = __NR_set_tid_address;
 }
 
-/// `poll` with pairs of a descriptor and what is waited for.
+/// `poll` with pairs of a descriptor and what is waited for; a negative time has no end.
 pub(crate) fn poll(wanted: &mut [(i32, i16)], milliseconds: i64) -> Result<usize> {
-    let (tv_sec, tv_nsec) = (milliseconds / 1000, milliseconds % 1000 * 1_000_000);
-    let mut time = general::timespec { tv_sec, tv_nsec };
-    match lemma_rt::arch::LEGACY_CALLS {
-        Some(legacy) => {
-            let list = pollfds(wanted);
-            let arguments = [list.as_ptr() as usize, list.len(), milliseconds as usize, 0, 0, 0];
-            raw(legacy.poll, arguments)
-        }
-        None => ppoll(wanted, Some(&mut time), None),
+    if let Some(legacy) = lemma_rt::arch::LEGACY_CALLS {
+        let list = pollfds(wanted);
+        let arguments = [list.as_ptr() as usize, list.len(), milliseconds as usize, 0, 0, 0];
+        return raw(legacy.poll, arguments);
     }
+    let (tv_sec, tv_nsec) = (milliseconds / 1000, milliseconds % 1000 * 1_000_000);
+    let mut time = timespec { tv_sec, tv_nsec };
+    ppoll(wanted, (milliseconds >= 0).then_some(&mut time), None)
 }
 
 /// `ppoll` with such pairs, a time, of which the rest comes back, and a signal mask.

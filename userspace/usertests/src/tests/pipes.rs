@@ -11,7 +11,7 @@ use lemma_rt::{signal, sys};
 
 family!("pipes":
     order, end_of_file, broken, normal_band, broken_thread, broken_halfway, nonblocking, blocking_reader, blocking_writer, atomic_writes,
-    flags, directions, through_children, stat_of_pipe
+    flags, directions, through_children, stat_of_pipe, poll_without_end
 );
 
 fn pipe() -> lemma_rt::Result<(i32, i32)> {
@@ -289,5 +289,20 @@ fn normal_band() -> Outcome {
     ok!(write(writer, b"x"));
     equal!(calls::poll(&mut [(reader, 0x40)], 0), Ok(1));
     equal!(calls::poll(&mut [(reader, 0x100)], 0), Ok(0));
+    Ok(())
+}
+
+/// Any negative time of `poll` is none, not -1 alone.
+fn poll_without_end() -> Outcome {
+    let (reader, writer) = ok!(pipe());
+    for time in [-1, -2] {
+        let Some(pid) = ok!(sys::fork()) else {
+            calls::pause_for(20);
+            sys::exit(i32::from(write(writer, b"x") != Ok(1)))
+        };
+        equal!(calls::poll(&mut [(reader, 1)], time), Ok(1));
+        equal!(read(reader, &mut [0; 2]), Ok(1));
+        equal!(ok!(sys::wait_for(pid)).exited(), Some(0));
+    }
     Ok(())
 }
