@@ -198,13 +198,14 @@ pub fn program_of(walk: &Walk<'_>, dentry: Arc<Dentry>) -> Result<Arc<OpenFile>,
     Ok(OpenFile::claiming(file, Some(dentry), OpenFlags::empty(), claim))
 }
 
-/// Writes everything back and leaves the disks marked as clean, before the machine stops.
+/// Writes everything back and leaves the disks marked as clean, before the machine stops. Nothing
+/// is written after it.
 pub fn shut_down() {
     let mounts = VFS.read().mounts();
     // The newest first: they may lie on the older.
     for mount in mounts.iter().rev() {
         let file_system = mount.file_system();
-        if let Err(error) = file_system.remount(true).and_then(|()| file_system.sync()) {
+        if let Err(error) = file_system.unmount() {
             log::error!("{}: not written back: {error:?}", file_system.name());
         }
     }

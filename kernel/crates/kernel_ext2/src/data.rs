@@ -98,7 +98,12 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
                 break Ok(done);
             }
         };
-        if stale && done > 0 && !keep_time && !self.volume.is_read_only() {
+        // Within a write that reads what it writes from a mapped file, there is a pass already.
+        if stale
+            && done > 0
+            && !keep_time
+            && let Some(_pass) = self.volume.try_change()
+        {
             self.note_access()?;
         }
         result
@@ -122,7 +127,7 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
         source: &mut dyn Source,
         append: bool,
     ) -> Result<usize, FsError> {
-        self.volume.check_writable()?;
+        let _pass = self.volume.begin_change()?;
         let _writer = self.writer.lock();
         let size = self.meta().size;
         if append {
@@ -259,7 +264,7 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
 
     /// Sets the size: frees what is cut off, or adds a hole.
     pub(crate) fn set_size(&self, size: u64) -> Result<(), FsError> {
-        self.volume.check_writable()?;
+        let _pass = self.volume.begin_change()?;
         let _writer = self.writer.lock();
         if size > self.size_limit(size)? {
             return Err(FsError::FileTooLarge);

@@ -17,8 +17,9 @@ use crate::inode::Ext2Inode;
 use crate::layout::{
     DELETION_TIME_OFFSET, DESCRIPTOR_SIZE, Geometry, Group, INODE_SIZE, Meta, Pointers,
     RO_COMPAT_LARGE_FILE, ROOT_INODE, STATE_ERROR, STATE_VALID, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE,
-    get16, get32, put16, put32, to_disk_time,
+    get16, get32, put32, to_disk_time,
 };
+use crate::writing::{End, Writing};
 
 /// How to mount.
 #[derive(Clone, Copy, Debug)]
@@ -46,12 +47,13 @@ pub(crate) struct Volume<D: BlockDevice + 'static> {
     /// here by `drop`, which may not sleep, and freed by the next operation that may.
     doomed: TaskLock<Vec<u32>>,
     doomed_count: AtomicUsize,
-    read_only: AtomicBool,
+    /// When the disk may be changed; see `writing`.
+    pub(crate) writing: Writing,
     /// Something on the disk was not true.
-    errors: AtomicBool,
+    pub(crate) errors: AtomicBool,
     /// `s_state` said, when it was mounted, that it had been unmounted.
-    was_clean: bool,
-    large_files: AtomicBool,
+    pub(crate) was_clean: bool,
+    pub(crate) large_files: AtomicBool,
 }
 
 impl<D: BlockDevice + 'static> Ext2<D> {
@@ -100,7 +102,7 @@ impl<D: BlockDevice + 'static> Ext2<D> {
             inodes: TaskLock::default(),
             doomed: TaskLock::default(),
             doomed_count: AtomicUsize::new(0),
-            read_only: AtomicBool::new(read_only),
+            writing: Writing::new(orphan),
             errors: AtomicBool::new(state & STATE_ERROR != 0),
             was_clean: state & STATE_VALID != 0,
             large_files: AtomicBool::new(large),
@@ -110,7 +112,7 @@ impl<D: BlockDevice + 'static> Ext2<D> {
             return Err(FsError::Corrupted);
         }
         if !read_only {
-            volume.begin_writing(orphan)?;
+            volume.begin_writing()?;
         }
         Ok(Self { volume, root })
     }
@@ -147,7 +149,10 @@ impl<D: BlockDevice + 'static> FileSystem for Ext2<D> {
 
     fn statistics(&self) -> Result<FileSystemStatistics, FsError> {
         let volume = &self.volume;
-        volume.settle();
+        // What waits to be freed counts as free.
+        if let Some(_pass) = volume.try_change() {
+            volume.settle();
+        }
         let geometry = &volume.geometry;
         let overhead: u64 = volume.groups.iter().map(|group| u64::from(group.overhead())).sum();
         let (free, inodes_free) = volume.allocator.lock().free();
@@ -169,7 +174,7 @@ impl<D: BlockDevice + 'static> FileSystem for Ext2<D> {
 
     fn write_back(&self) -> Result<bool, FsError> {
         let volume = &self.volume;
-        let waiting = volume.doomed_count.load(Ordering::Relaxed) > 0 || volume.cache.usage().1 > 0;
+        let waiting = volume.has_doomed() || volume.cache.usage().1 > 0;
         if waiting {
             volume.sync()?;
         }
@@ -182,29 +187,18 @@ impl<D: BlockDevice + 'static> FileSystem for Ext2<D> {
     }
 
     fn unmount(&self) -> Result<(), FsError> {
-        self.volume.end_writing()
+        self.volume.end_writing(End::ForGood)
     }
 
     fn read_only(&self) -> bool {
-        self.volume.read_only.load(Ordering::Relaxed)
+        self.volume.is_read_only()
     }
 
     fn remount(&self, read_only: bool) -> Result<(), FsError> {
-        let volume = &self.volume;
-        if read_only == volume.read_only.load(Ordering::Relaxed) {
-            return Ok(());
-        }
         if read_only {
-            volume.end_writing()?;
-            volume.read_only.store(true, Ordering::Relaxed);
-            return Ok(());
+            return self.volume.end_writing(End::Remount);
         }
-        if volume.geometry.read_only || volume.cache.device().read_only() {
-            return Err(FsError::ReadOnly);
-        }
-        volume.read_only.store(false, Ordering::Relaxed);
-        volume.write_superblock(false)?;
-        volume.cache.flush()
+        self.volume.begin_writing()
     }
 }
 
@@ -214,22 +208,6 @@ impl<D: BlockDevice + 'static> Volume<D> {
     pub(crate) fn corrupted(&self) -> FsError {
         self.errors.store(true, Ordering::Relaxed);
         FsError::Corrupted
-    }
-
-    /// Fails if nothing may be written; otherwise frees what waits for it.
-    #[inline]
-    pub(crate) fn check_writable(&self) -> Result<(), FsError> {
-        if self.read_only.load(Ordering::Relaxed) {
-            return Err(FsError::ReadOnly);
-        }
-        if self.doomed_count.load(Ordering::Relaxed) > 0 {
-            self.settle();
-        }
-        Ok(())
-    }
-
-    pub(crate) fn is_read_only(&self) -> bool {
-        self.read_only.load(Ordering::Relaxed)
     }
 
     /// Whether `block` may belong to a file: on the disk, and not one of a group's own.
@@ -326,7 +304,14 @@ impl<D: BlockDevice + 'static> Volume<D> {
         }
     }
 
-    /// Frees the inodes that wait for it. Returns whether there was any.
+    /// Whether inodes wait to be freed.
+    #[inline]
+    pub(crate) fn has_doomed(&self) -> bool {
+        self.doomed_count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Frees the inodes that wait for it; the caller may change the disk. Returns whether there was
+    /// any.
     pub(crate) fn settle(&self) -> bool {
         let mut any = false;
         loop {
@@ -381,7 +366,7 @@ impl<D: BlockDevice + 'static> Volume<D> {
     }
 
     /// Frees the orphans that a crash has left.
-    fn free_old_orphans(&self, head: u32) {
+    pub(crate) fn free_old_orphans(&self, head: u32) {
         let mut list = Vec::new();
         let mut seen = BTreeSet::new();
         let mut number = head;
@@ -410,90 +395,5 @@ impl<D: BlockDevice + 'static> Volume<D> {
                 self.errors.store(true, Ordering::Relaxed);
             }
         }
-    }
-
-    /// The disk is about to be changed: it is not clean from now on.
-    fn begin_writing(&self, orphan: u32) -> Result<(), FsError> {
-        self.free_old_orphans(orphan);
-        self.modify_superblock(|bytes| {
-            let mounts = get16(bytes, 52).saturating_add(1);
-            put16(bytes, 52, mounts);
-            put32(bytes, 44, to_disk_time(now()));
-        })?;
-        self.sync()
-    }
-
-    /// Everything is written; the disk is clean, if it was so at the beginning.
-    fn end_writing(&self) -> Result<(), FsError> {
-        if self.is_read_only() {
-            return Ok(());
-        }
-        self.sync()?;
-        self.write_superblock(true)?;
-        self.cache.flush()
-    }
-
-    fn modify_superblock(&self, mut change: impl FnMut(&mut [u8])) -> Result<(), FsError> {
-        let block_size = self.geometry.block_size as u64;
-        let offset = (SUPERBLOCK_OFFSET % block_size) as usize;
-        self.cache.modify((SUPERBLOCK_OFFSET / block_size) as u32, |bytes| {
-            if let Some(bytes) = bytes.get_mut(offset..offset + SUPERBLOCK_SIZE) {
-                change(bytes);
-            }
-        })
-    }
-
-    /// Brings the superblock up to date; `closed`: nothing more will be written.
-    fn write_superblock(&self, closed: bool) -> Result<(), FsError> {
-        let (free_blocks, free_inodes, orphan) = {
-            let allocator = self.allocator.lock();
-            let (blocks, inodes) = allocator.free();
-            (blocks as u32, inodes as u32, allocator.first_orphan())
-        };
-        let valid = if closed && self.was_clean { STATE_VALID } else { 0 };
-        let error = if self.errors.load(Ordering::Relaxed) { STATE_ERROR } else { 0 };
-        self.modify_superblock(|bytes| {
-            put32(bytes, 12, free_blocks);
-            put32(bytes, 16, free_inodes);
-            put32(bytes, 48, to_disk_time(now()));
-            let others = get16(bytes, 58) & !(STATE_VALID | STATE_ERROR);
-            put16(bytes, 58, others | valid | error);
-            if self.geometry.dynamic {
-                put32(bytes, 232, orphan);
-            }
-        })
-    }
-
-    /// Writes back everything that is dirty, and waits for it.
-    pub(crate) fn sync(&self) -> Result<(), FsError> {
-        if self.is_read_only() {
-            return Ok(());
-        }
-        self.settle();
-        let changed = self.allocator.lock().take_changed();
-        let per_block = (self.geometry.block_size / DESCRIPTOR_SIZE) as u32;
-        for (number, counters) in changed {
-            let block = self.geometry.first_block + 1 + number / per_block;
-            let offset = (number % per_block) as usize * DESCRIPTOR_SIZE;
-            self.cache.modify(block, |bytes| counters.encode(bytes, offset))?;
-        }
-        self.write_superblock(false)?;
-        self.cache.flush()
-    }
-
-    /// Allows files of 2 GiB and more, which old readers do not know.
-    pub(crate) fn allow_large_files(&self) -> Result<(), FsError> {
-        if self.large_files.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        if !self.geometry.dynamic {
-            return Err(FsError::FileTooLarge);
-        }
-        self.modify_superblock(|bytes| {
-            let features = get32(bytes, 100) | RO_COMPAT_LARGE_FILE;
-            put32(bytes, 100, features);
-        })?;
-        self.large_files.store(true, Ordering::Relaxed);
-        Ok(())
     }
 }

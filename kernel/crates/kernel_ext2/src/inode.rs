@@ -153,7 +153,7 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
 
 impl<D: BlockDevice + 'static> Drop for Ext2Inode<D> {
     fn drop(&mut self) {
-        let free = self.meta.get_mut().links == 0 && !self.volume.is_read_only();
+        let free = self.meta.get_mut().links == 0;
         let volume = Arc::clone(&self.volume);
         volume.leave(self, free);
     }
@@ -199,7 +199,7 @@ impl<D: BlockDevice + 'static> Inode for Ext2Inode<D> {
     }
 
     fn set_attributes(&self, change: &SetAttributes) -> Result<(), FsError> {
-        self.volume.check_writable()?;
+        let _pass = self.volume.begin_change()?;
         let body = self.body();
         self.change_meta(|meta| {
             if let Some(mode) = change.mode {

@@ -9,15 +9,16 @@
 //! |---|---|
 //! | `layout` | the structures on the disk, decoded and checked |
 //! | `cache` | blocks in memory, written back later |
-//! | `filesystem` | [`Ext2`]: mounting, the superblock, syncing, the orphan list |
+//! | `filesystem` | [`Ext2`]: mounting, inodes in memory, the orphan list |
+//! | `writing` | when the disk may be changed; the superblock, syncing |
 //! | `allocate` | bitmaps: which blocks and inodes are free |
 //! | `inode` | an inode in memory, its attributes and its place in the VFS |
 //! | `map`, `data` | which block holds which part of a file; reading, writing, truncating |
 //! | `directory`, `names` | entries in directory blocks; create, link, unlink, rename |
 //!
-//! **Locks**, in order: an inode's `writer`, its `body` (never two inodes' at once), the
-//! allocator, the block cache's `io` (all of these sleep), the cache's table and an inode's `meta`
-//! (these spin). The VFS holds a directory's own lock around every change of its entries.
+//! **Locks**, in order: the lock and then the gate of `writing`, an inode's `writer`, its `body`
+//! (never two inodes' at once), the allocator, the block cache's `io` (all of these sleep), the
+//! cache's table and an inode's `meta` (these spin). The VFS holds a directory's own lock around every change of its entries.
 //!
 //! **Trust.** Every value read from a disk is an allegation. Numbers are checked before they are
 //! used as block, inode or offset; what cannot be true is [`FsError::Corrupted`], marks the file
@@ -40,6 +41,7 @@ mod inode;
 mod layout;
 mod map;
 mod names;
+mod writing;
 
 pub use filesystem::{Ext2, MountOptions};
 pub use inode::Ext2Inode;

@@ -21,7 +21,7 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
         owner: Ownership,
     ) -> Result<Arc<Self>, FsError> {
         let volume = &self.volume;
-        volume.check_writable()?;
+        let _pass = volume.begin_change()?;
         let file_type = match node {
             NewNode::Regular => FileType::Regular,
             NewNode::Directory => FileType::Directory,
@@ -106,7 +106,7 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
 
     /// Gives `target` the further name `name`.
     pub(crate) fn link_entry(&self, name: &[u8], target: &Self) -> Result<(), FsError> {
-        self.volume.check_writable()?;
+        let _pass = self.volume.begin_change()?;
         let links = target.meta().links;
         if links == 0 {
             return Err(FsError::NotFound);
@@ -136,13 +136,13 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
     }
 
     pub(crate) fn unlink_entry(&self, name: &[u8], target: &Self) -> Result<(), FsError> {
-        self.volume.check_writable()?;
+        let _pass = self.volume.begin_change()?;
         self.take_out(name, target)?;
         target.add_links(-1)
     }
 
     pub(crate) fn rmdir_entry(&self, name: &[u8], target: &Self) -> Result<(), FsError> {
-        self.volume.check_writable()?;
+        let _pass = self.volume.begin_change()?;
         if !target.is_empty_directory()? {
             return Err(FsError::NotEmpty);
         }
@@ -166,7 +166,7 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
         new_name: &[u8],
         replaced: Option<&Self>,
     ) -> Result<(), FsError> {
-        self.volume.check_writable()?;
+        let _pass = self.volume.begin_change()?;
         let Some(file_type) = moved.meta().file_type() else {
             return Err(self.volume.corrupted());
         };

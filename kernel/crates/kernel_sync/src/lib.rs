@@ -5,6 +5,7 @@
 //! | [`SpinLock`] | spinning, interrupts off | yes | short sections that never sleep |
 //! | [`TaskLock`] | spinning | no | the same, for what interrupts never touch |
 //! | [`Mutex`] | sleeping | no | sections that may wait for a device |
+//! | [`Gate`] | sleeping, to close it | no | operations that must have ended before something |
 //! | [`RwLock`] | spinning | no | read-mostly tables |
 //! | [`OnceCell`] | never | reading yes | values set once at start-up |
 //!
@@ -21,6 +22,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod gate;
 pub mod irq;
 mod mutex;
 mod once;
@@ -29,6 +31,7 @@ mod rwlock;
 mod spin;
 mod task_lock;
 
+pub use gate::{Gate, Pass};
 pub use mutex::{Mutex, MutexGuard};
 pub use once::OnceCell;
 pub use platform::{IrqState, Platform, install};

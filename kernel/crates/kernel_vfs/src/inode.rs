@@ -47,7 +47,8 @@ pub trait FileSystem: Send + Sync {
     fn memory_use(&self) -> u64 {
         0
     }
-    /// Called once, when nothing uses the file system any more; after it the device is
+    /// Called once, when nothing uses the file system any more, or when the machine stops whoever
+    /// uses it. Waits for changes that are under way and refuses new ones; after it the device is
     /// consistent and marked clean.
     fn unmount(&self) -> Result<(), FsError> {
         self.sync()
@@ -56,7 +57,8 @@ pub trait FileSystem: Send + Sync {
     fn read_only(&self) -> bool {
         false
     }
-    /// Changes between read-only and read-write (`MS_REMOUNT`).
+    /// Changes between read-only and read-write (`MS_REMOUNT`). To read-only as
+    /// [`unmount`](Self::unmount), or `Busy` if something in use would have to be written later.
     fn remount(&self, _read_only: bool) -> Result<(), FsError> {
         Ok(())
     }
