@@ -36,7 +36,7 @@ use alloc::sync::Arc;
 
 use kernel_sync::{OnceCell, RwLock};
 use kernel_vfs::claim::{Claim, Use};
-use kernel_vfs::{Dentry, FsContext, FsError, Identity, MountFlags, OpenFile, OpenFlags};
+use kernel_vfs::{Dentry, FsContext, FsError, Holds, Identity, MountFlags, OpenFile, OpenFlags};
 use kernel_vfs::{FileType, Time, Vfs, Walk, install_clock, mount};
 
 use crate::arch::{Arch, Architecture, PAGE_SIZE};
@@ -195,7 +195,8 @@ pub fn program_of(walk: &Walk<'_>, dentry: Arc<Dentry>) -> Result<Arc<OpenFile>,
     walk.check_access(&dentry, 1)?;
     let claim = Claim::new(dentry.inode(), Use::Execute)?;
     let file = Arc::clone(dentry.inode()).open(OpenFlags::empty())?;
-    Ok(OpenFile::claiming(file, Some(dentry), OpenFlags::empty(), claim))
+    let holds = Holds { claim, writer: None };
+    Ok(OpenFile::holding(file, Some(dentry), OpenFlags::empty(), holds))
 }
 
 /// Writes everything back and leaves the disks marked as clean, before the machine stops. Nothing

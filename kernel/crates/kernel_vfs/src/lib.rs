@@ -7,6 +7,7 @@
 //! | [`io`] | [`Sink`] and [`Source`]: where data goes and comes from |
 //! | [`block`] | [`BlockDevice`], what disks offer |
 //! | [`dentry`], `cache`, [`mount`] | the tree of names, its cache, what is mounted where |
+//! | [`claim`], [`writers`] | who may write, run and make read-only meanwhile |
 //! | [`walk`](mod@walk), [`operations`] | path resolution, and what is done with its result |
 //! | [`open_file`], [`fd_table`], [`context`] | what a process has: descriptions, descriptors, directories |
 //! | [`memory`] | a file system in memory: tmpfs, and the tree under devfs and bpffs |
@@ -45,6 +46,7 @@ pub mod page;
 pub mod terminal;
 pub mod types;
 pub mod walk;
+pub mod writers;
 
 pub use block::{BlockDevice, MemoryDisk};
 pub use byte_queue::ByteQueue;
@@ -58,7 +60,7 @@ pub use inode::{FileSystem, Inode, LinkTarget};
 pub use io::{Sink, SliceSink, SliceSource, Source};
 pub use memory::{DeviceNode, MemoryFs, MemoryInode, MemoryOptions, NodeAttributes};
 pub use mount::{Mount, MountFlags, MountRow, Vfs};
-pub use open_file::{OpenFile, Whence};
+pub use open_file::{Holds, OpenFile, Whence};
 pub use types::{
     FileSystemStatistics, FileType, Identity, Metadata, NAME_MAX, NewNode, OFFSET_MAX, OpenFlags,
     Ownership, PATH_MAX, Permissions, Readiness, SYMLINK_LIMIT, SetAttributes, Time,

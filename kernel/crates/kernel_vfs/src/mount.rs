@@ -15,6 +15,7 @@ use crate::dentry::Dentry;
 use crate::error::FsError;
 use crate::inode::FileSystem;
 use crate::types::FileType;
+use crate::writers::Writers;
 
 bitflags::bitflags! {
     /// Flags of a mount; the values of `mount(2)`.
@@ -36,6 +37,7 @@ pub struct Mount {
     /// `st_dev` of its files.
     device: u32,
     flags: AtomicU32,
+    writers: Writers,
 }
 
 impl Mount {
@@ -64,7 +66,11 @@ impl Mount {
         self.flags().contains(MountFlags::READ_ONLY)
     }
 
-    pub(crate) fn set_flags(&self, flags: MountFlags) {
+    pub(crate) fn writers(&self) -> &Writers {
+        &self.writers
+    }
+
+    fn set_flags(&self, flags: MountFlags) {
         self.flags.store(flags.bits(), Ordering::Relaxed);
     }
 }
@@ -178,8 +184,9 @@ pub fn mount(
     }
     let device = vfs.next_device;
     vfs.next_device += 1;
-    let mount =
-        Arc::new(Mount { file_system, source, device, flags: AtomicU32::new(flags.bits()) });
+    let writers = Writers::new(!flags.contains(MountFlags::READ_ONLY));
+    let flags = AtomicU32::new(flags.bits());
+    let mount = Arc::new(Mount { file_system, source, device, flags, writers });
     let root = Dentry::new_root(root_inode, Arc::clone(&mount));
     let entry = MountEntry { mount, root, point: point.cloned() };
     // Row 0 is the root's.
@@ -200,20 +207,33 @@ pub fn mount(
     Ok(())
 }
 
-/// Changes the flags of the mount whose root is `root`.
+/// Changes the flags of the mount whose root is `root`. To read-only: `Busy` while a file is open to
+/// be written.
 pub fn remount(root: &Arc<Dentry>, flags: MountFlags) -> Result<(), FsError> {
     let mount = root.mount();
     if root.parent().is_some() {
         return Err(FsError::InvalidArgument);
     }
-    let read_only = flags.contains(MountFlags::READ_ONLY);
-    if read_only != mount.read_only() {
-        mount.file_system().remount(read_only)?;
+    let lock = mount.writers.lock();
+    match (mount.read_only(), flags.contains(MountFlags::READ_ONLY)) {
+        (false, true) => {
+            mount.writers.forbid(&lock)?;
+            if let Err(error) = mount.file_system().remount(true) {
+                mount.writers.allow(&lock);
+                return Err(error);
+            }
+            mount.set_flags(flags);
+        }
+        (true, false) => {
+            mount.file_system().remount(false)?;
+            if mount.file_system().read_only() {
+                return Err(FsError::ReadOnly);
+            }
+            mount.set_flags(flags);
+            mount.writers.allow(&lock);
+        }
+        _ => mount.set_flags(flags),
     }
-    if !read_only && mount.file_system().read_only() {
-        return Err(FsError::ReadOnly);
-    }
-    mount.set_flags(flags);
     Ok(())
 }
 

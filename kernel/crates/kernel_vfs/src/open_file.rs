@@ -12,6 +12,7 @@ use crate::error::FsError;
 use crate::file::{DirectorySink, File};
 use crate::io::{Sink, Source};
 use crate::types::{FileType, Metadata, OFFSET_MAX, OpenFlags};
+use crate::writers::Writer;
 
 /// Where a seek starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,14 +22,23 @@ pub enum Whence {
     End,
 }
 
+/// What an open file keeps others from.
+#[derive(Default)]
+pub struct Holds {
+    /// That the inode is written or executed.
+    pub claim: Option<Claim>,
+    /// That its mount is written to.
+    pub writer: Option<Writer>,
+}
+
 /// An open file description.
 pub struct OpenFile {
     file: Arc<dyn File>,
     /// The name it was opened by; `None` for pipes, BPF objects and the like.
     dentry: Option<Arc<Dentry>>,
     flags: AtomicU32,
-    /// That the inode is written or executed, if it is.
-    _claim: Option<Claim>,
+    /// What it keeps others from as long as it is open.
+    _holds: Holds,
     seekable: bool,
     /// The offset. Held during reads and writes at the offset of seekable files, so that two
     /// sharers never transfer the same bytes (POSIX, 2.9.7). A copy to or from user memory never
@@ -46,15 +56,15 @@ impl OpenFile {
     /// A description of `file`, opened by the name `dentry` if it has one. Flags that only matter
     /// while opening are dropped.
     pub fn new(file: Arc<dyn File>, dentry: Option<Arc<Dentry>>, flags: OpenFlags) -> Arc<Self> {
-        Self::claiming(file, dentry, flags, None)
+        Self::holding(file, dentry, flags, Holds::default())
     }
 
-    /// The same, which holds a claim on the inode.
-    pub fn claiming(
+    /// The same, which keeps others from something.
+    pub fn holding(
         file: Arc<dyn File>,
         dentry: Option<Arc<Dentry>>,
         flags: OpenFlags,
-        claim: Option<Claim>,
+        holds: Holds,
     ) -> Arc<Self> {
         let transient = OpenFlags::CREATE
             | OpenFlags::EXCLUSIVE
@@ -67,7 +77,7 @@ impl OpenFile {
             file,
             dentry,
             flags: AtomicU32::new(flags.bits()),
-            _claim: claim,
+            _holds: holds,
             seekable,
             position: Mutex::new(0),
         })

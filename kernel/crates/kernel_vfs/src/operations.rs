@@ -13,9 +13,10 @@ use crate::error::FsError;
 use crate::file::File;
 use crate::inode::Inode;
 use crate::mount::MountFlags;
-use crate::open_file::OpenFile;
+use crate::open_file::{Holds, OpenFile};
 use crate::types::{FileType, NewNode, OpenFlags, Ownership, PATH_MAX};
 use crate::walk::{Followed, Last, Walk};
+use crate::writers::Writer;
 
 /// Held while a directory may change its place in the tree, so that ancestry stands still.
 static RENAME: Mutex<()> = Mutex::new(());
@@ -218,18 +219,19 @@ impl Walk<'_> {
             }
         }
         let truncate = truncate && file_type == FileType::Regular && !created;
-        let claim = if flags.writable() || truncate {
-            Claim::new(dentry.inode(), Use::Write)?
-        } else {
-            None
+        let writes = flags.writable() || truncate;
+        let writer = match file_type {
+            FileType::Regular if writes => Some(Writer::new(dentry.mount())?),
+            _ => None,
         };
+        let claim = if writes { Claim::new(dentry.inode(), Use::Write)? } else { None };
         if truncate {
             dentry.inode().truncate(0)?;
         }
         let file = Arc::clone(dentry.inode()).open(flags)?;
         // What was only truncated is not written after this.
-        let claim = claim.filter(|_| flags.writable());
-        Ok(OpenFile::claiming(file, Some(dentry), flags, claim))
+        let holds = if flags.writable() { Holds { claim, writer } } else { Holds::default() };
+        Ok(OpenFile::holding(file, Some(dentry), flags, holds))
     }
 
     /// Creates a directory or a symbolic link at `path`.

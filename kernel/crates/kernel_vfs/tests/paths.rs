@@ -10,7 +10,7 @@ use common::{OPTIONS, World};
 use kernel_vfs::{
     Dentry, File, FileType, FsError, Identity, Inode, LinkTarget, MemoryFs, MemoryOptions,
     Metadata, MountFlags, NewNode, NodeAttributes, OpenFlags, Permissions, SetAttributes, Sink,
-    SliceSink, Walk, mount,
+    SliceSink, SliceSource, Walk, mount,
 };
 
 fn tree() -> World {
@@ -146,6 +146,40 @@ fn an_open_deleted_file_keeps_its_mount_busy() {
     assert_eq!(file.metadata().unwrap().links, 0);
     drop(file);
     world.unmount("/mnt").unwrap();
+}
+
+#[test]
+fn a_mount_with_files_open_for_writing_stays_writable() {
+    let world = tree();
+    world.mount("/mnt");
+    world.write("/mnt/file", b"text").unwrap();
+    let remount = |flags| mount::remount(&world.get("/mnt").unwrap(), flags);
+    let (read_only, writable) = (MountFlags::READ_ONLY, MountFlags::empty());
+    let reader = world.open("/mnt/file", OpenFlags::empty()).unwrap();
+    // What was only cut at its opening is not written later.
+    let cutter = world.open("/mnt/file", OpenFlags::TRUNCATE).unwrap();
+    for flags in [OpenFlags::WRITE_ONLY, OpenFlags::READ_WRITE] {
+        let first = world.open("/mnt/file", flags).unwrap();
+        let second = world.open("/mnt/file", flags).unwrap();
+        assert_eq!(remount(read_only), Err(FsError::Busy));
+        drop(first);
+        assert_eq!(remount(read_only), Err(FsError::Busy));
+        assert_eq!(second.write(&mut SliceSource::new(b"more")), Ok(4));
+        drop(second);
+        remount(read_only).unwrap();
+        remount(read_only | MountFlags::NO_SET_ID).unwrap();
+        for flags in [flags, flags | OpenFlags::CREATE, OpenFlags::TRUNCATE] {
+            assert_eq!(world.open("/mnt/file", flags).err(), Some(FsError::ReadOnly));
+        }
+        assert_eq!(world.mkdir("/mnt/d").err(), Some(FsError::ReadOnly));
+        assert_eq!(world.read("/mnt/file").unwrap(), b"more");
+        remount(writable).unwrap();
+        // Twice allows no more than once.
+        remount(writable).unwrap();
+        drop(world.open("/mnt/file", OpenFlags::WRITE_ONLY).unwrap());
+    }
+    drop((reader, cutter));
+    remount(read_only).unwrap();
 }
 
 #[test]

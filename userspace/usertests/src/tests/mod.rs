@@ -15,6 +15,7 @@ mod files;
 mod links;
 mod locks;
 mod memory;
+mod mounts;
 mod paths;
 mod pipes;
 mod processes;
@@ -48,6 +49,7 @@ const FAMILIES: &[&[(&str, Test)]] = &[
     descriptors::TESTS,
     directories::TESTS,
     links::TESTS,
+    mounts::TESTS,
     locks::TESTS,
     paths::TESTS,
     pipes::TESTS,
