@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use kernel_abi::Errno;
 use kernel_abi::file::{IOV_MAX, MAX_RW_COUNT, SEEK_CUR, SEEK_END, SEEK_SET};
-use kernel_vfs::{FsError, OpenFile, OpenFlags, Sink, Source, Whence, mount};
+use kernel_vfs::{FileType, FsError, OpenFile, OpenFlags, Sink, Source, Whence, mount, set_id};
 
 use super::SyscallResult;
 use super::errno::OrErrno;
@@ -47,6 +47,22 @@ pub(super) fn writable(file: &OpenFile) -> Result<OpenFlags, Errno> {
     Some(file.flags()).filter(|flags| flags.writable()).ok_or(Errno::EBADF)
 }
 
+/// Before the caller writes into a file: what runs with its owner's rights must not be changed by
+/// others.
+#[inline]
+pub(super) fn before_write(
+    caller: &Caller,
+    file: &OpenFile,
+    from: &impl Source,
+) -> Result<(), Errno> {
+    match file.dentry() {
+        Some(dentry) if dentry.file_type() == FileType::Regular && from.remaining() > 0 => {
+            set_id::before_change(&caller.identity(), dentry).or_errno()
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `read(2)`.
 pub fn read([fd, buffer, count, ..]: [usize; 6]) -> SyscallResult {
     let file = Caller::new().file(fd)?;
@@ -56,9 +72,12 @@ pub fn read([fd, buffer, count, ..]: [usize; 6]) -> SyscallResult {
 
 /// `write(2)`.
 pub fn write([fd, buffer, count, ..]: [usize; 6]) -> SyscallResult {
-    let file = Caller::new().file(fd)?;
+    let caller = Caller::new();
+    let file = caller.file(fd)?;
     let flags = writable(&file)?;
-    file.write_with(flags, &mut source(buffer, count)?).map_err(write_error)
+    let mut source = source(buffer, count)?;
+    before_write(&caller, &file, &source)?;
+    file.write_with(flags, &mut source).map_err(write_error)
 }
 
 /// `pread64(2)`.
@@ -76,9 +95,12 @@ pub fn pwrite64([fd, buffer, count, offset, ..]: [usize; 6]) -> SyscallResult {
     if (offset as isize) < 0 {
         return Err(Errno::EINVAL);
     }
-    let file = Caller::new().file(fd)?;
+    let caller = Caller::new();
+    let file = caller.file(fd)?;
     writable(&file)?;
-    file.write_at(offset as u64, &mut source(buffer, count)?).map_err(write_error)
+    let mut source = source(buffer, count)?;
+    before_write(&caller, &file, &source)?;
+    file.write_at(offset as u64, &mut source).map_err(write_error)
 }
 
 /// The buffers of `readv(2)` and `writev(2)`, used one after the other.
@@ -193,9 +215,11 @@ pub fn readv([fd, list, count, ..]: [usize; 6]) -> SyscallResult {
 
 /// `writev(2)`.
 pub fn writev([fd, list, count, ..]: [usize; 6]) -> SyscallResult {
-    let file = Caller::new().file(fd)?;
+    let caller = Caller::new();
+    let file = caller.file(fd)?;
     writable(&file)?;
     let mut vector = Vector::read(list, count)?;
+    before_write(&caller, &file, &vector)?;
     file.write(&mut vector).map_err(write_error)
 }
 
@@ -215,9 +239,12 @@ pub fn preadv([fd, list, count, offset, ..]: [usize; 6]) -> SyscallResult {
 /// `pwritev(2)`.
 pub fn pwritev([fd, list, count, offset, ..]: [usize; 6]) -> SyscallResult {
     let offset = vector_offset(offset)?;
-    let file = Caller::new().file(fd)?;
+    let caller = Caller::new();
+    let file = caller.file(fd)?;
     writable(&file)?;
-    file.write_at(offset, &mut Vector::read(list, count)?).map_err(write_error)
+    let mut vector = Vector::read(list, count)?;
+    before_write(&caller, &file, &vector)?;
+    file.write_at(offset, &mut vector).map_err(write_error)
 }
 
 /// `preadv2(2)`, without flags; the offset -1 means the description's own.

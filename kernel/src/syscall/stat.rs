@@ -10,7 +10,9 @@ use kernel_abi::file::{
     Stat, StatFs, UTIME_NOW, UTIME_OMIT,
 };
 use kernel_vfs::claim::{Claim, Use};
-use kernel_vfs::{Dentry, FileType, Metadata, OpenFile, OpenFlags, SetAttributes, Time, now};
+use kernel_vfs::{
+    Dentry, FileType, Metadata, OpenFile, OpenFlags, SetAttributes, Time, now, set_id,
+};
 
 use super::SyscallResult;
 use super::errno::OrErrno;
@@ -223,14 +225,11 @@ fn check_change(caller: &Caller, dentry: &Dentry) -> Result<(), Errno> {
     Ok(())
 }
 
-const SET_USER: u16 = 0o4000;
-const SET_GROUP: u16 = 0o2000;
-
 fn change_mode(caller: &Caller, dentry: &Dentry, mode: usize) -> SyscallResult {
     check_change(caller, dentry)?;
     let mut mode = mode as u16 & 0o7777;
     if !caller.identity().has_group(dentry.inode().permissions().gid) {
-        mode &= !SET_GROUP;
+        mode &= !set_id::SET_GROUP;
     }
     let change = SetAttributes { mode: Some(mode), ..SetAttributes::default() };
     dentry.inode().set_attributes(&change).or_errno().map(|()| 0)
@@ -281,14 +280,10 @@ fn change_owner(caller: &Caller, dentry: &Dentry, uid: usize, gid: usize) -> Sys
             return Err(Errno::EPERM);
         }
     }
-    let mut mode = permissions.mode;
-    if dentry.file_type() != FileType::Directory {
-        mode &= !SET_USER;
-        // Without the group's execute bit it once meant mandatory locking, and stays.
-        if mode & 0o010 != 0 || !who.has_group(permissions.gid) {
-            mode &= !SET_GROUP;
-        }
-    }
+    let mode = match dentry.file_type() {
+        FileType::Directory => permissions.mode,
+        _ => set_id::left_by_owner(&permissions, &who),
+    };
     let mode = (mode != permissions.mode).then_some(mode);
     let change = SetAttributes { mode, uid, gid, ..SetAttributes::default() };
     dentry.inode().set_attributes(&change).or_errno().map(|()| 0)
@@ -380,14 +375,15 @@ pub fn truncate([path, size, ..]: [usize; 6]) -> SyscallResult {
     }
     caller.walk()?.check_access(&dentry, 2).or_errno()?;
     let _claim = Claim::new(dentry.inode(), Use::Write).or_errno()?;
+    set_id::before_change(&caller.identity(), &dentry).or_errno()?;
     dentry.inode().truncate(size).or_errno().map(|()| 0)
 }
 
 /// `ftruncate(2)`.
 pub fn ftruncate([fd, size, ..]: [usize; 6]) -> SyscallResult {
     let size = u64::try_from(size as i64).map_err(|_| Errno::EINVAL)?;
-    let file = Caller::new().file(fd)?;
-    file.truncate(size).or_errno().map(|()| 0)
+    let caller = Caller::new();
+    caller.file(fd)?.truncate(size, &caller.identity()).or_errno().map(|()| 0)
 }
 
 /// `umask(2)`.

@@ -8,7 +8,7 @@ use kernel_vfs::{FileType, OpenFile, OpenFlags, SliceSink, SliceSource, Whence};
 
 use super::SyscallResult;
 use super::errno::OrErrno;
-use super::file::{readable, writable, write_error};
+use super::file::{before_write, readable, writable, write_error};
 use super::path::Caller;
 use crate::mcore::current;
 use crate::mem::memapi::may_allocate;
@@ -47,7 +47,11 @@ pub fn sendfile([to, from, offset, count, ..]: [usize; 6]) -> SyscallResult {
         let read = source.read_at(start + done as u64, &mut SliceSink::new(piece)).or_errno();
         let written = read.and_then(|read| match piece.get(..read).unwrap_or_default() {
             [] => Ok(0),
-            bytes => target.write(&mut SliceSource::new(bytes)).map_err(write_error),
+            bytes => {
+                let mut bytes = SliceSource::new(bytes);
+                before_write(&caller, &target, &bytes)?;
+                target.write(&mut bytes).map_err(write_error)
+            }
         });
         match written {
             Ok(0) => break,

@@ -7,7 +7,7 @@
 //! | [`io`] | [`Sink`] and [`Source`]: where data goes and comes from |
 //! | [`block`] | [`BlockDevice`], what disks offer |
 //! | [`dentry`], `cache`, [`mount`] | the tree of names, its cache, what is mounted where |
-//! | [`claim`], [`writers`] | who may write, run and make read-only meanwhile |
+//! | [`claim`], [`writers`], [`set_id`] | who may write, run and make read-only meanwhile; whose rights a program keeps |
 //! | [`walk`](mod@walk), [`operations`] | path resolution, and what is done with its result |
 //! | [`open_file`], [`fd_table`], [`context`] | what a process has: descriptions, descriptors, directories |
 //! | [`memory`] | a file system in memory: tmpfs, and the tree under devfs and bpffs |
@@ -43,6 +43,7 @@ pub mod mount;
 pub mod open_file;
 pub mod operations;
 pub mod page;
+pub mod set_id;
 pub mod terminal;
 pub mod types;
 pub mod walk;

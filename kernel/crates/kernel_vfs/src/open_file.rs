@@ -11,7 +11,8 @@ use crate::dentry::Dentry;
 use crate::error::FsError;
 use crate::file::{DirectorySink, File};
 use crate::io::{Sink, Source};
-use crate::types::{FileType, Metadata, OFFSET_MAX, OpenFlags};
+use crate::set_id;
+use crate::types::{FileType, Identity, Metadata, OFFSET_MAX, OpenFlags};
 use crate::writers::Writer;
 
 /// Where a seek starts.
@@ -240,8 +241,8 @@ impl OpenFile {
         }
     }
 
-    /// Sets the size of the file.
-    pub fn truncate(&self, size: u64) -> Result<(), FsError> {
+    /// Sets the size of the file, on behalf of `who`.
+    pub fn truncate(&self, size: u64, who: &Identity<'_>) -> Result<(), FsError> {
         let flags = self.flags();
         if flags.contains(OpenFlags::PATH) {
             return Err(FsError::BadDescriptor);
@@ -250,6 +251,7 @@ impl OpenFile {
         if dentry.file_type() != FileType::Regular || !flags.writable() {
             return Err(FsError::InvalidArgument);
         }
+        set_id::before_change(who, dentry)?;
         dentry.inode().truncate(size)
     }
 }

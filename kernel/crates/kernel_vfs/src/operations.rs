@@ -14,6 +14,7 @@ use crate::file::File;
 use crate::inode::Inode;
 use crate::mount::MountFlags;
 use crate::open_file::{Holds, OpenFile};
+use crate::set_id;
 use crate::types::{FileType, NewNode, OpenFlags, Ownership, PATH_MAX};
 use crate::walk::{Followed, Last, Walk};
 use crate::writers::Writer;
@@ -226,6 +227,7 @@ impl Walk<'_> {
         };
         let claim = if writes { Claim::new(dentry.inode(), Use::Write)? } else { None };
         if truncate {
+            set_id::before_change(&self.identity, &dentry)?;
             dentry.inode().truncate(0)?;
         }
         let file = Arc::clone(dentry.inode()).open(flags)?;

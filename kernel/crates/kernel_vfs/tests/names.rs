@@ -134,15 +134,15 @@ fn data_has_holes_and_a_limit() {
     assert_eq!(&data[..5], b"start");
     assert!(data[5..10_000].iter().all(|&byte| byte == 0));
     assert_eq!(file.metadata().unwrap().blocks, 16);
-    file.truncate(3).unwrap();
-    file.truncate(6).unwrap();
+    file.truncate(3, &Identity::ROOT).unwrap();
+    file.truncate(6, &Identity::ROOT).unwrap();
     assert_eq!(world.read("/f").unwrap(), b"sta\0\0\0");
     // 64 pages is the limit of this file system; the disk is full, and then is not.
     let page = vec![1; 4096 * 70];
     file.seek(Whence::Start, 0).unwrap();
     assert_eq!(file.write(&mut SliceSource::new(&page)).unwrap(), 4096 * 64);
     assert_eq!(file.write(&mut SliceSource::new(&page)).err(), Some(FsError::NoSpace));
-    file.truncate(0).unwrap();
+    file.truncate(0, &Identity::ROOT).unwrap();
     file.seek(Whence::Start, 0).unwrap();
     assert_eq!(file.write(&mut SliceSource::new(&page[..8192])).unwrap(), 8192);
 }

@@ -13,7 +13,7 @@ family!("files":
     create_and_read, exclusive, truncate_on_open, append, offsets, seek_errors, positioned,
     sparse, truncation, unlinked_but_open, two_openings, large, modes, permissions, times,
     access_modes, sync_calls, zero_length, vectors, odd_sizes, stat_fields,
-    vectors_at, sent, advice
+    vectors_at, sent, advice, set_id_bits
 );
 
 fn create_and_read() -> Outcome {
@@ -438,5 +438,83 @@ fn advice() -> Outcome {
     let mut ends = [0; 2];
     ok!(calls::pipe2(&mut ends, 0));
     fails!(advise(ends[0], 0), SPIPE);
+    Ok(())
+}
+
+/// Who changes a set-user-ID or set-group-ID program takes these bits off it, but for the superuser.
+fn set_id_bits() -> Outcome {
+    if ok!(calls::geteuid()) != 0 {
+        skip!("needs root, to become someone else");
+    }
+    const ALL: u32 = 0o6777;
+    // Without the group's execute bit, the set-group-ID bit means something else.
+    const NO_GROUP: u32 = 0o6767;
+    let prepare = |mode: u32| -> Outcome {
+        ok!(make(c"a", b"0123456789"));
+        ok!(calls::fchownat(AT_FDCWD, c"a", 1000, 1000, 0));
+        ok!(calls::chmod(c"a", mode));
+        Ok(())
+    };
+    let change = |how: &str| -> Outcome {
+        let flags = if how == "opening" { O_WRONLY | O_TRUNC } else { O_WRONLY };
+        let fd = ok!(open(c"a", flags, 0));
+        match how {
+            "opening" => {}
+            "write" => equal!(write(fd, b"x"), Ok(1)),
+            "pwrite" => equal!(pwrite(fd, b"x", 3), Ok(1)),
+            "writev" => {
+                let number = lemma_rt::general::__NR_writev;
+                equal!(calls::vectored(number, fd, &mut [&mut [1]]), Ok(1));
+            }
+            "sendfile" => {
+                let from = ok!(open(c"from", O_RDONLY, 0));
+                let arguments = [fd as usize, from as usize, 0, 2, 0, 0];
+                equal!(calls::raw(__NR_sendfile as usize, arguments), Ok(2));
+            }
+            "ftruncate" => drop(ok!(calls::ftruncate(fd, 3))),
+            "truncate" => drop(ok!(calls::truncate(c"a", 3))),
+            "nothing" => equal!(write(fd, b""), Ok(0)),
+            _ => check!(false, " {how}"),
+        }
+        Ok(())
+    };
+    ok!(make(c"from", b"text"));
+    let ways =
+        ["opening", "write", "pwrite", "writev", "sendfile", "ftruncate", "truncate", "nothing"];
+    for how in ways {
+        for (mode, of_owner, of_other) in
+            [(ALL, 0o777, 0o777), (NO_GROUP, 0o2767, 0o767), (0o2777, 0o777, 0o777)]
+        {
+            for (user, left) in [(0, mode), (1000, of_owner), (1001, of_other)] {
+                prepare(mode)?;
+                let status = ok!(calls::in_child(|| {
+                    let become_user =
+                        user == 0 || calls::setgid(user).is_ok() && calls::setuid(user).is_ok();
+                    match change(how) {
+                        Ok(()) if become_user => 0,
+                        Ok(()) => 2,
+                        Err(failure) => {
+                            lemma_rt::eprintln!("{failure:?}");
+                            1
+                        }
+                    }
+                }));
+                equal!(status.exited(), Some(0));
+                let left = if how == "nothing" { mode } else { left };
+                let found = ok!(stat_of(c"a")).st_mode & 0o7777;
+                check!(found == left, " {how} by {user}: {mode:o} became {found:o}, not {left:o}");
+            }
+        }
+    }
+    // A change of owner takes them off whoever makes it, and not off a directory.
+    for (mode, left) in [(ALL, 0o777), (NO_GROUP, 0o2767)] {
+        prepare(mode)?;
+        ok!(calls::fchownat(AT_FDCWD, c"a", 1001, u32::MAX, 0));
+        equal!(ok!(stat_of(c"a")).st_mode & 0o7777, left);
+    }
+    ok!(calls::mkdir(c"d", 0o755));
+    ok!(calls::chmod(c"d", ALL));
+    ok!(calls::fchownat(AT_FDCWD, c"d", 1001, u32::MAX, 0));
+    equal!(ok!(stat_of(c"d")).st_mode & 0o7777, ALL);
     Ok(())
 }
