@@ -88,6 +88,8 @@ pub struct MountRow {
     pub mount: Arc<Mount>,
     /// Its root directory; the path is that of the directory it covers.
     pub root: Arc<Dentry>,
+    /// The number of the mount that has this directory; 0 for the root of the tree.
+    pub parent: u32,
 }
 
 /// The name space: what is mounted where, and the names that are known.
@@ -140,6 +142,7 @@ impl Vfs {
             .map(|entry| MountRow {
                 mount: Arc::clone(&entry.mount),
                 root: Arc::clone(&entry.root),
+                parent: entry.point.as_ref().map_or(0, |point| point.mount().device()),
             })
             .collect()
     }

@@ -1,4 +1,4 @@
-//! Files of one process: `/proc/PID/stat` and the like.
+//! Files of one process or thread: `/proc/PID/stat` and the like.
 
 use alloc::format;
 use alloc::string::String;
@@ -6,24 +6,28 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-use kernel_mem::Rights;
 use kernel_vfs::{
     Dentry, File, FileType, FsError, Identity, Inode, LinkTarget, Metadata, OpenFile, OpenFlags,
     Permissions, Walk,
 };
 
 use super::super::VFS;
+use super::maps::maps;
+use super::mounts;
+use super::place::Subject;
 use crate::arch::PAGE_SIZE;
 use crate::mcore::Process;
 use crate::mcore::mtask::family;
-use crate::mem::backing::Backing;
 
 /// A file in the directory of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProcessFile {
     CommandLine,
+    Environment,
     Name,
     Maps,
+    MountInfo,
+    Mounts,
     Stat,
     StatMemory,
     Status,
@@ -38,7 +42,7 @@ pub(super) enum ProcessLink {
 }
 
 /// Where `dentry` is, for the text of links; ` (deleted)` if its name is gone.
-fn path_text(root: &Arc<Dentry>, dentry: &Arc<Dentry>) -> Vec<u8> {
+pub(super) fn path_text(root: &Arc<Dentry>, dentry: &Arc<Dentry>) -> Vec<u8> {
     let walk = Walk { vfs: &VFS, root, identity: Identity::ROOT };
     walk.path_of(dentry).unwrap_or_else(|| {
         let mut text = b"/".to_vec();
@@ -48,13 +52,8 @@ fn path_text(root: &Arc<Dentry>, dentry: &Arc<Dentry>) -> Vec<u8> {
     })
 }
 
-fn root() -> Result<Arc<Dentry>, FsError> {
+pub(super) fn root() -> Result<Arc<Dentry>, FsError> {
     VFS.read().root().cloned().ok_or(FsError::NotFound)
-}
-
-/// The process, if it exists and is not only a status that waits to be collected.
-fn alive(pid: u32) -> Result<Arc<Process>, FsError> {
-    family::process(pid).ok_or(FsError::NotFound)
 }
 
 impl ProcessLink {
@@ -73,8 +72,8 @@ impl ProcessLink {
     }
 
     /// Where it leads.
-    pub(super) fn place(self, pid: u32) -> Result<Arc<Dentry>, FsError> {
-        let process = alive(pid)?;
+    pub(super) fn place(self, subject: Subject) -> Result<Arc<Dentry>, FsError> {
+        let process = subject.process().ok_or(FsError::NotFound)?;
         let dentry = match self {
             Self::WorkingDirectory => process.fs().map(|fs| fs.working_directory()),
             Self::Root => process.fs().map(|fs| Arc::clone(fs.root())),
@@ -84,19 +83,19 @@ impl ProcessLink {
     }
 
     /// The text of the link.
-    pub(super) fn target(self, pid: u32) -> Result<Vec<u8>, FsError> {
-        Ok(path_text(&root()?, &self.place(pid)?))
+    pub(super) fn target(self, subject: Subject) -> Result<Vec<u8>, FsError> {
+        Ok(path_text(&root()?, &self.place(subject)?))
     }
 }
 
 /// The open file behind a descriptor of a process.
-pub(super) fn open_file(pid: u32, fd: u32) -> Option<Arc<OpenFile>> {
-    family::process(pid)?.files()?.get(fd).ok()
+pub(super) fn open_file(subject: Subject, fd: u32) -> Option<Arc<OpenFile>> {
+    subject.process()?.files()?.get(fd).ok()
 }
 
 /// What `/proc/PID/fd/FD` points to.
-pub(super) fn descriptor_target(pid: u32, fd: u32) -> Result<Vec<u8>, FsError> {
-    let file = open_file(pid, fd).ok_or(FsError::NotFound)?;
+pub(super) fn descriptor_target(subject: Subject, fd: u32) -> Result<Vec<u8>, FsError> {
+    let file = open_file(subject, fd).ok_or(FsError::NotFound)?;
     if let Some(dentry) = file.dentry() {
         return Ok(path_text(&root()?, dentry));
     }
@@ -135,8 +134,8 @@ impl Inode for Unnamed {
 }
 
 /// Where the link `/proc/PID/fd/FD` leads.
-pub(super) fn descriptor_place(pid: u32, fd: u32) -> Result<LinkTarget, FsError> {
-    let open = open_file(pid, fd).ok_or(FsError::NotFound)?;
+pub(super) fn descriptor_place(subject: Subject, fd: u32) -> Result<LinkTarget, FsError> {
+    let open = open_file(subject, fd).ok_or(FsError::NotFound)?;
     if let Some(dentry) = open.dentry() {
         return Ok(LinkTarget::Place(Arc::clone(dentry)));
     }
@@ -145,8 +144,8 @@ pub(super) fn descriptor_place(pid: u32, fd: u32) -> Result<LinkTarget, FsError>
 }
 
 /// `/proc/PID/fdinfo/FD`.
-pub(super) fn descriptor_info(pid: u32, fd: u32) -> Result<Vec<u8>, FsError> {
-    let file = open_file(pid, fd).ok_or(FsError::NotFound)?;
+pub(super) fn descriptor_info(subject: Subject, fd: u32) -> Result<Vec<u8>, FsError> {
+    let file = open_file(subject, fd).ok_or(FsError::NotFound)?;
     let inode = file.metadata().map_or(0, |metadata| metadata.inode);
     let mut text = format!(
         "pos:\t{}\nflags:\t0{:o}\nmnt_id:\t{}\nino:\t{inode}\n",
@@ -159,44 +158,65 @@ pub(super) fn descriptor_info(pid: u32, fd: u32) -> Result<Vec<u8>, FsError> {
 }
 
 impl ProcessFile {
-    pub(super) const ALL: &[Self] =
-        &[Self::CommandLine, Self::Name, Self::Maps, Self::Stat, Self::StatMemory, Self::Status];
+    pub(super) const ALL: &[Self] = &[
+        Self::CommandLine,
+        Self::Environment,
+        Self::Name,
+        Self::Maps,
+        Self::MountInfo,
+        Self::Mounts,
+        Self::Stat,
+        Self::StatMemory,
+        Self::Status,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::CommandLine => "cmdline",
+            Self::Environment => "environ",
             Self::Name => "comm",
             Self::Maps => "maps",
+            Self::MountInfo => "mountinfo",
+            Self::Mounts => "mounts",
             Self::Stat => "stat",
             Self::StatMemory => "statm",
             Self::Status => "status",
         }
     }
 
-    pub(super) fn text(self, pid: u32) -> Result<Vec<u8>, FsError> {
-        let process = alive(pid)?;
+    /// What programs are told by their environment is often secret.
+    pub(super) fn mode(self) -> u16 {
+        if self == Self::Environment { 0o400 } else { 0o444 }
+    }
+
+    pub(super) fn text(self, subject: Subject) -> Result<Vec<u8>, FsError> {
+        let process = subject.process().ok_or(FsError::NotFound)?;
+        let strings = |list: Option<Arc<Vec<u8>>>| list.map_or(Vec::new(), |text| text.to_vec());
         let text = match self {
-            Self::CommandLine => {
-                return Ok(process.arguments().map_or(Vec::new(), |text| text.to_vec()));
-            }
-            Self::Name => format!("{}\n", Summary::of(&process).name),
+            Self::CommandLine => return Ok(strings(process.arguments())),
+            Self::Environment => return Ok(strings(process.environment())),
+            Self::Name => format!("{}\n", Summary::of(subject, &process).name),
             Self::Maps => return maps(&process),
-            Self::Stat => stat(&process),
+            Self::MountInfo => return Ok(mounts::mount_info()),
+            Self::Mounts => return Ok(mounts::mounts()),
+            Self::Stat => stat(subject, &process),
             Self::StatMemory => {
-                let summary = Summary::of(&process);
+                let summary = Summary::of(subject, &process);
                 let pages = summary.mapped / PAGE_SIZE;
                 format!("{pages} {} 0 0 0 0 0\n", summary.resident)
             }
-            Self::Status => status(&process),
+            Self::Status => status(subject, &process),
         };
         Ok(text.into_bytes())
     }
 }
 
-/// What several files tell of a process.
+/// What several files tell of a process or thread.
 struct Summary {
     name: String,
     letter: char,
+    cpu: usize,
+    run_ns: u64,
     threads: usize,
     /// Bytes.
     mapped: usize,
@@ -205,13 +225,25 @@ struct Summary {
 }
 
 impl Summary {
-    fn of(process: &Process) -> Self {
-        let thread = process.first_thread();
-        let zombie = family::is_zombie(process.pid()) || thread.is_none();
+    fn of(subject: Subject, process: &Process) -> Self {
+        let thread = subject.thread(process);
+        let letter = match &thread {
+            Some(_) if family::is_zombie(process.pid()) => 'Z',
+            Some(thread) => match thread.state().letter() {
+                'Z' => 'Z',
+                // A thread that has not got there yet goes no further.
+                _ if process.is_stopped() => 'T',
+                letter => letter,
+            },
+            None => 'Z',
+        };
         let space = process.space();
+        let of_thread = subject.tid.and(thread.as_ref());
         Self {
             name: thread.as_ref().map_or_else(String::new, |thread| thread.name()),
-            letter: if zombie { 'Z' } else { thread.map_or('Z', |thread| thread.state().letter()) },
+            letter,
+            cpu: thread.as_ref().map_or(0, |thread| thread.cpu()),
+            run_ns: of_thread.map_or_else(|| process.run_ns(), |thread| thread.run_ns()),
             threads: process.thread_count(),
             mapped: space.as_ref().map_or(0, |space| space.mapped_bytes()),
             resident: space.as_ref().map_or(0, |space| space.resident_pages()),
@@ -223,11 +255,11 @@ impl Summary {
 const TICK_NS: u64 = 10_000_000;
 
 /// `proc_pid_stat(5)`: fields that we do not keep are 0.
-fn stat(process: &Process) -> String {
-    let summary = Summary::of(process);
-    let pid = process.pid();
+fn stat(subject: Subject, process: &Process) -> String {
+    let summary = Summary::of(subject, process);
+    let number = subject.number();
     format!(
-        "{pid} ({}) {} {} {} {} {} -1 0 0 0 0 0 {} 0 {} 0 20 0 {} 0 {} {} {} {} \
+        "{number} ({}) {} {} {} {} {} -1 0 0 0 0 0 {} 0 {} 0 20 0 {} 0 {} {} {} {} \
          0 0 0 0 0 0 0 0 0 0 0 0 17 {} 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
         summary.name,
         summary.letter,
@@ -235,32 +267,34 @@ fn stat(process: &Process) -> String {
         process.group(),
         process.session(),
         5 << 8,
-        process.run_ns() / TICK_NS,
+        summary.run_ns / TICK_NS,
         process.children_ns() / TICK_NS,
         summary.threads,
         process.started_ns() / TICK_NS,
         summary.mapped,
         summary.resident,
         u64::MAX,
-        process.first_thread().map_or(0, |thread| thread.cpu()),
+        summary.cpu,
     )
 }
 
-fn status(process: &Process) -> String {
-    let summary = Summary::of(process);
+fn status(subject: Subject, process: &Process) -> String {
+    let summary = Summary::of(subject, process);
     let who = process.credentials();
     let state = match summary.letter {
         'R' => "running",
         'S' => "sleeping",
         'D' => "disk sleep",
+        'T' => "stopped",
         _ => "zombie",
     };
     let mut out = format!(
-        "Name:\t{}\nState:\t{} ({state})\nTgid:\t{pid}\nPid:\t{pid}\nPPid:\t{}\n",
+        "Name:\t{}\nState:\t{} ({state})\nTgid:\t{}\nPid:\t{}\nPPid:\t{}\n",
         summary.name,
         summary.letter,
+        process.pid(),
+        subject.number(),
         process.parent(),
-        pid = process.pid(),
     );
     // Writing to a string does not fail.
     let _ = write!(
@@ -279,44 +313,4 @@ fn status(process: &Process) -> String {
         summary.threads,
     );
     out
-}
-
-/// `proc_pid_maps(5)`.
-fn maps(process: &Process) -> Result<Vec<u8>, FsError> {
-    let Some(space) = process.space() else { return Ok(Vec::new()) };
-    let root = root()?;
-    // Files are named after the address space has been let go of.
-    let mut rows = Vec::new();
-    space.for_each_region(|region| {
-        let file = match &region.backing {
-            Backing::File(backing) => Some((Arc::clone(&backing.file), backing.offset)),
-            Backing::Object { file, offset, .. } => Some((Arc::clone(file), *offset)),
-            Backing::Anonymous | Backing::Shared { .. } => None,
-        };
-        let private = region.backing.is_private();
-        rows.push((region.start, region.end, region.rights, private, region.grows_down, file));
-    });
-    let mut out = Vec::new();
-    for (start, end, rights, private, stack, file) in rows {
-        let letter = |right, letter| if rights.contains(right) { letter } else { '-' };
-        let inode = file.as_ref().and_then(|(file, _)| file.metadata().ok());
-        let line = format!(
-            "{start:08x}-{end:08x} {}{}{}{} {:08x} 00:{:02x} {} ",
-            letter(Rights::READ, 'r'),
-            letter(Rights::WRITE, 'w'),
-            letter(Rights::EXECUTE, 'x'),
-            if private { 'p' } else { 's' },
-            file.as_ref().map_or(0, |(_, offset)| *offset),
-            file.as_ref().and_then(|(file, _)| file.dentry()).map_or(0, |d| d.mount().device()),
-            inode.map_or(0, |metadata| metadata.inode),
-        );
-        out.extend_from_slice(line.as_bytes());
-        if let Some(dentry) = file.as_ref().and_then(|(file, _)| file.dentry()) {
-            out.extend_from_slice(&path_text(&root, dentry));
-        } else if stack {
-            out.extend_from_slice(b"[stack]");
-        }
-        out.push(b'\n');
-    }
-    Ok(out)
 }

@@ -5,8 +5,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-use kernel_vfs::{Identity, MountFlags};
-
 use super::super::{COMMAND_LINE, VFS, mounting};
 use crate::arch::{Arch, Architecture, PAGE_SIZE};
 use crate::mcore::context;
@@ -22,7 +20,6 @@ pub(super) enum SystemFile {
     FileSystems,
     LoadAverage,
     Memory,
-    Mounts,
     Stat,
     Uptime,
     Version,
@@ -35,7 +32,6 @@ impl SystemFile {
         Self::FileSystems,
         Self::LoadAverage,
         Self::Memory,
-        Self::Mounts,
         Self::Stat,
         Self::Uptime,
         Self::Version,
@@ -48,7 +44,6 @@ impl SystemFile {
             Self::FileSystems => "filesystems",
             Self::LoadAverage => "loadavg",
             Self::Memory => "meminfo",
-            Self::Mounts => "mounts",
             Self::Stat => "stat",
             Self::Uptime => "uptime",
             Self::Version => "version",
@@ -62,7 +57,6 @@ impl SystemFile {
             Self::FileSystems => file_systems(),
             Self::LoadAverage => load_average(),
             Self::Memory => memory(),
-            Self::Mounts => return mounts(),
             Self::Stat => stat(),
             Self::Uptime => uptime(),
             Self::Version => {
@@ -108,50 +102,6 @@ fn memory() -> String {
         let _ = writeln!(out, "{name:<16}{:>8} kB", kilobytes(frames));
     }
     out
-}
-
-/// The mounts, as seen from the root of the tree (`proc_mounts(5)`).
-fn mounts() -> Vec<u8> {
-    let (list, root) = {
-        let vfs = VFS.read();
-        (vfs.list(), vfs.root().cloned())
-    };
-    let Some(root) = root else { return Vec::new() };
-    let walk = kernel_vfs::Walk { vfs: &VFS, root: &root, identity: Identity::ROOT };
-    let mut out = Vec::new();
-    for row in list {
-        let Some(path) = walk.path_of(&row.root) else { continue };
-        escape(row.mount.source(), &mut out);
-        out.push(b' ');
-        escape(&path, &mut out);
-        let flags = row.mount.flags();
-        let mut options = String::from(if row.mount.read_only() { "ro" } else { "rw" });
-        for (flag, name) in [
-            (MountFlags::NO_SET_ID, ",nosuid"),
-            (MountFlags::NO_DEVICES, ",nodev"),
-            (MountFlags::NO_EXECUTE, ",noexec"),
-            (MountFlags::NO_ATIME, ",noatime"),
-        ] {
-            if flags.contains(flag) {
-                options.push_str(name);
-            }
-        }
-        let name = row.mount.file_system().name();
-        out.extend_from_slice(format!(" {name} {options} 0 0\n").as_bytes());
-    }
-    out
-}
-
-/// Writes a field of `/proc/mounts`: blanks and backslashes as octal.
-fn escape(field: &[u8], out: &mut Vec<u8>) {
-    for &byte in field {
-        match byte {
-            b' ' | b'\t' | b'\n' | b'\\' => {
-                out.extend_from_slice(format!("\\{byte:03o}").as_bytes());
-            }
-            byte => out.push(byte),
-        }
-    }
 }
 
 /// The time without work has more digits than Linux gives it: `bench` subtracts it.

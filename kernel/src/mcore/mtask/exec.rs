@@ -19,6 +19,7 @@ use kernel_vfs::{FsError, MountFlags, OpenFile, SliceSink};
 
 use super::super::context::{current, this_cpu};
 use super::credentials::Credentials;
+use super::process::Resources;
 use super::{family, scheduler, signal};
 use crate::arch::{Arch, Architecture, PAGE_SIZE, TrapFrame};
 use crate::mem::address_space::{MemoryError, Placement};
@@ -132,6 +133,7 @@ pub(super) struct Loaded {
     pub stack_pointer: usize,
     file: Arc<OpenFile>,
     arguments: Arguments,
+    environment: Arguments,
     name: Vec<u8>,
     credentials: Credentials,
 }
@@ -149,12 +151,14 @@ pub fn execute(frame: &mut Frame, request: ExecRequest<'_>) -> Result<(), ExecEr
     let process = task.process();
     let space = Arc::new(loaded.space);
     let arguments = Arc::new(loaded.arguments.into_bytes());
+    let environment = Arc::new(loaded.environment.into_bytes());
     let (old, dropped) = process.with_resources(|resources| {
         let old = resources.space.replace(Arc::clone(&space));
-        let arguments = resources.arguments.replace(arguments);
+        let strings =
+            (resources.arguments.replace(arguments), resources.environment.replace(environment));
         let executable =
             core::mem::replace(&mut resources.executable, loaded.file.dentry().cloned());
-        (old, (arguments, executable))
+        (old, (strings, executable))
     });
     drop(dropped);
     let irq = Arch::irq_save();
@@ -326,6 +330,7 @@ pub(super) fn load(
         stack_pointer: stack.pointer,
         file: request.file,
         arguments: request.arguments,
+        environment: request.environment,
         name,
         credentials,
     })
@@ -333,8 +338,16 @@ pub(super) fn load(
 
 impl Loaded {
     /// What the first process takes over.
-    pub(super) fn into_parts(self) -> (AddressSpace, Arc<OpenFile>, Arc<Vec<u8>>, Vec<u8>) {
-        (self.space, self.file, Arc::new(self.arguments.into_bytes()), self.name)
+    pub(super) fn into_resources(self) -> (Resources, Vec<u8>) {
+        let resources = Resources {
+            space: Some(Arc::new(self.space)),
+            files: None,
+            fs: None,
+            arguments: Some(Arc::new(self.arguments.into_bytes())),
+            environment: Some(Arc::new(self.environment.into_bytes())),
+            executable: self.file.dentry().cloned(),
+        };
+        (resources, self.name)
     }
 }
 

@@ -162,6 +162,7 @@ fn make(
             files: Some(Arc::clone(&files)),
             fs: Some(Arc::clone(&fs)),
             arguments: parent.process().arguments(),
+            environment: parent.process().environment(),
             executable: parent.process().executable(),
         };
         let signals = parent.process().signals.lock().fork();

@@ -27,6 +27,8 @@ pub struct Resources {
     pub fs: Option<Arc<FsContext>>,
     /// The arguments, each with its terminator.
     pub arguments: Option<Arc<Vec<u8>>>,
+    /// The environment that it began with, likewise.
+    pub environment: Option<Arc<Vec<u8>>>,
     /// The program.
     pub executable: Option<Arc<Dentry>>,
 }
@@ -221,6 +223,11 @@ impl Process {
     /// The program's arguments, each with its terminator.
     pub fn arguments(&self) -> Option<Arc<Vec<u8>>> {
         self.resources.lock().arguments.clone()
+    }
+
+    /// The environment that the program began with, each string with its terminator.
+    pub fn environment(&self) -> Option<Arc<Vec<u8>>> {
+        self.resources.lock().environment.clone()
     }
 
     /// The program.

@@ -48,19 +48,14 @@ pub fn start_init(
     let frame = Frame::user(loaded.entry, loaded.stack_pointer);
     let stack = KernelStack::new()?;
     let context = start_context(&stack, frame);
-    let (space, file, arguments, name) = loaded.into_parts();
-    let space = Arc::new(space);
-    let resources = Resources {
-        space: Some(Arc::clone(&space)),
-        files: Some(Arc::clone(&files)),
-        fs: Some(Arc::clone(&fs)),
-        arguments: Some(arguments),
-        executable: file.dentry().cloned(),
-    };
+    let (resources, name) = loaded.into_resources();
+    let space = resources.space.clone();
+    let resources =
+        Resources { files: Some(Arc::clone(&files)), fs: Some(Arc::clone(&fs)), ..resources };
     let kernel = Process::kernel();
     let process = Arc::new(Process::new(INIT_PID, &kernel, Signals::default(), resources, SIGCHLD));
     let fp = Default::default();
-    let own = Own::of_user(context, fp, 0, Some(space), Some(files), Some(fs));
+    let own = Own::of_user(context, fp, 0, space, Some(files), Some(fs));
     let name = name_from(&name);
     let task = Arc::new(Task::build(INIT_PID, Arc::clone(&process), Some(stack), own, name));
     process.threads.lock().push(Arc::clone(&task));

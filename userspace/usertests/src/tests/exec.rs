@@ -49,6 +49,7 @@ pub(crate) fn report() -> i32 {
                 calls::raw(lemma_rt::general::__NR_mprotect as usize, [address, 4096, 1, 0, 0, 0]);
             resident == Err(Errno::NOMEM)
         }
+        [b"environment"] => super::proc::environment_is_right(),
         [b"base"] => base_of_segment() == Ok(0),
         [b"ids", real, effective] => {
             let is = |found: lemma_rt::Result<u32>, text: &[u8]| {

@@ -18,6 +18,7 @@ mod memory;
 mod mounts;
 mod paths;
 mod pipes;
+mod proc;
 mod processes;
 mod shares;
 mod signals;
@@ -55,6 +56,7 @@ const FAMILIES: &[&[(&str, Test)]] = &[
     pipes::TESTS,
     sockets::TESTS,
     signals::TESTS,
+    proc::TESTS,
     threads::TESTS,
     time::TESTS,
     cpus::TESTS,
