@@ -121,14 +121,14 @@ fn mount_disk(
     let dentry = walk.resolve(start, source, true)?;
     let (device, disk_name) = disk::of(&dentry)?;
     let _mounting = MOUNTING.lock();
-    if VFS
-        .read()
-        .list()
+    let mounts = VFS.read().mounts();
+    if mounts
         .iter()
-        .any(|row| row.mount.file_system().name() == "ext2" && ext2::is_on(&row.mount, &disk_name))
+        .any(|mount| mount.file_system().name() == "ext2" && ext2::is_on(mount, &disk_name))
     {
         return Err(FsError::Busy);
     }
+    drop(mounts);
     let file_system = ext2::open(device, &disk_name, flags.contains(MountFlags::READ_ONLY))?;
     // By the disk's own name, which is what a later mount is compared with.
     let source = alloc::format!("/dev/{disk_name}");

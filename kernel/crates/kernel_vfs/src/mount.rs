@@ -1,7 +1,7 @@
 //! [`Vfs`]: the mount table, and the dentry cache under the same lock.
 //!
-//! The kernel has one `RwLock<Vfs>`. It spins with interrupts off, so no file system is called
-//! and nothing is dropped while it is held: only look-ups in memory.
+//! The kernel has one `RwLock<Vfs>`. Tasks wait for it by spinning, so no file system is called and
+//! nothing is dropped while it is held: only look-ups in memory. Nobody takes it twice.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
