@@ -3,16 +3,17 @@
 //!
 //! Waiters stand in one of a fixed number of queues, found by the address that they wait on.
 //! Whether the word still has the expected value is looked at under the queue's lock, so a
-//! wake-up after the word has changed cannot be missed.
+//! wake-up after the word has changed cannot be missed. A waiter for whom there is no memory in the
+//! queue returns at once, after others have run: waits may end without a reason.
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use kernel_sync::{IrqState, Platform, SpinLock};
+use kernel_sched::Waiters;
+use kernel_sync::{IrqState, Platform};
 
 use super::super::context::current;
-use super::scheduler::block;
+use super::scheduler::{block, yield_now};
 use super::task::{Task, TaskState};
 use super::timer::Alarm;
 use super::wait::{Interrupted, wake_any};
@@ -44,8 +45,7 @@ struct Waiter {
 
 const QUEUES: usize = 64;
 
-static FUTEXES: [SpinLock<VecDeque<Waiter>>; QUEUES] =
-    [const { SpinLock::new(VecDeque::new()) }; QUEUES];
+static FUTEXES: [Waiters<Waiter>; QUEUES] = [const { Waiters::new() }; QUEUES];
 
 /// How a wait on a futex ended without a wake-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ fn place(key: &Key) -> usize {
     mixed >> (usize::BITS - QUEUES.ilog2())
 }
 
-fn queue(place: usize) -> &'static SpinLock<VecDeque<Waiter>> {
+fn queue(place: usize) -> &'static Waiters<Waiter> {
     FUTEXES.get(place).unwrap_or(&FUTEXES[0])
 }
 
@@ -130,7 +130,10 @@ pub fn wait(
     let task = current();
     let waiter = Waiter { key, bits, task: task.to_arc() };
     loop {
-        let mut waiters = queue(place).lock();
+        let Some(mut waiters) = queue(place).lock_with_room() else {
+            yield_now();
+            return Ok(());
+        };
         match read_user_nofault(address) {
             Ok(value) if value == expected => {
                 task.set_state(TaskState::Sleeping);
@@ -201,8 +204,9 @@ pub fn wake(key: &Key, bits: u32, count: usize) -> usize {
     woken
 }
 
-/// Has up to `count` waiters with `from` wait with `to` instead; how many it was. Their keys are
-/// dropped under the lock, but `from` holds the same memory.
+/// Has up to `count` waiters with `from` wait with `to` instead, or wakes them where there is no
+/// memory for that; how many it was. Their keys are dropped under the lock, but `from` holds the same
+/// memory.
 pub fn requeue(from: &Key, to: &Key, count: usize) -> usize {
     let (first, second) = (place(from), place(to));
     if first == second {
@@ -210,6 +214,30 @@ pub fn requeue(from: &Key, to: &Key, count: usize) -> usize {
         let those = waiters.iter_mut().filter(|waiter| waiter.key == *from).take(count);
         return those.map(|waiter| waiter.key.clone_from(to)).count();
     }
+    let mut moved = 0;
+    while moved < count {
+        let some = move_some(first, second, (from, to), count - moved);
+        moved += some.moved;
+        if !some.full {
+            break;
+        }
+        // Room for one is made without the locks, twice as much as there was.
+        if queue(second).lock_with_room().is_none() {
+            return moved + wake(from, u32::MAX, count - moved);
+        }
+    }
+    moved
+}
+
+/// What [`move_some`] has done.
+struct Moved {
+    moved: usize,
+    /// The other queue has no room for more.
+    full: bool,
+}
+
+/// Moves up to `count` waiters with the first key to the other queue, as far as that has room.
+fn move_some(first: usize, second: usize, (from, to): (&Key, &Key), count: usize) -> Moved {
     // A waiter is in one of the two at any moment, so both are locked, the lower one first.
     let mut lower = queue(first.min(second)).lock();
     let mut upper = queue(first.max(second)).lock();
@@ -217,14 +245,17 @@ pub fn requeue(from: &Key, to: &Key, count: usize) -> usize {
         if first < second { (&mut *lower, &mut *upper) } else { (&mut *upper, &mut *lower) };
     let mut moved = 0;
     while moved < count {
-        let at = source.iter().position(|waiter| waiter.key == *from);
-        let Some(mut waiter) = at.and_then(|at| source.remove(at)) else { break };
+        let Some(at) = source.iter().position(|waiter| waiter.key == *from) else { break };
+        if target.len() == target.capacity() {
+            return Moved { moved, full: true };
+        }
+        let Some(mut waiter) = source.remove(at) else { break };
         waiter.key.clone_from(to);
         set_place(&waiter.task, Some(second));
         target.push_back(waiter);
         moved += 1;
     }
-    moved
+    Moved { moved, full: false }
 }
 
 fn platform_wait(word: &AtomicU32, expected: u32) {
@@ -236,7 +267,9 @@ fn platform_wait(word: &AtomicU32, expected: u32) {
     let task = current();
     let waiter = Waiter { key, bits: u32::MAX, task: task.to_arc() };
     {
-        let mut waiters = queue(place).lock();
+        let Some(mut waiters) = queue(place).lock_with_room() else {
+            return yield_now();
+        };
         if word.load(Ordering::Relaxed) != expected {
             return;
         }

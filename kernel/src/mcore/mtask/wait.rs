@@ -6,15 +6,15 @@
 //! ```
 //!
 //! The waiter enters the queue before it looks, so a wake-up between looking and sleeping is
-//! not lost. Wakers may be interrupt handlers.
+//! not lost. Wakers may be interrupt handlers. A waiter for whom there is no memory in the queue
+//! looks again and again instead, and lets others run between.
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
-use kernel_sync::SpinLock;
+use kernel_sched::Waiters;
 
 use super::super::context::{Current, current};
-use super::scheduler::{block, wake};
+use super::scheduler::{block, wake, yield_now};
 use super::task::{Task, TaskState};
 use super::timer::Alarm;
 
@@ -32,13 +32,13 @@ impl Interrupted {
 
 /// Tasks that wait for the same thing, first come, first woken.
 pub struct WaitQueue {
-    waiters: SpinLock<VecDeque<Arc<Task>>>,
+    waiters: Waiters<Arc<Task>>,
 }
 
 impl WaitQueue {
     /// Nobody waits.
     pub const fn new() -> Self {
-        Self { waiters: SpinLock::new(VecDeque::new()) }
+        Self { waiters: Waiters::new() }
     }
 
     /// Waits until `ready` returns something. `ready` is called by the waiting task, without
@@ -101,7 +101,7 @@ impl WaitQueue {
         }
         let task = current();
         loop {
-            self.enter(task, state);
+            let entered = self.enter(task, state);
             let value = ready();
             let signal = match state {
                 TaskState::Sleeping => task.has_signal(),
@@ -111,11 +111,15 @@ impl WaitQueue {
             if value.is_some() || signal {
                 let was_there = self.leave(task);
                 task.set_state(TaskState::Running);
-                if !was_there {
+                if entered && !was_there {
                     // A waker has chosen this task, which did not need it: another one may.
                     self.wake_one();
                 }
                 return value.ok_or_else(Interrupted::noted);
+            }
+            if !entered {
+                yield_now();
+                continue;
             }
             block();
             // Whoever else woke it left it in the queue.
@@ -126,11 +130,13 @@ impl WaitQueue {
         }
     }
 
-    fn enter(&self, task: Current, state: TaskState) {
+    /// Puts the task in, from when on it may be woken; `false` if there is no memory.
+    fn enter(&self, task: Current, state: TaskState) -> bool {
         let waiter = task.to_arc();
-        let mut waiters = self.waiters.lock();
+        let Some(mut waiters) = self.waiters.lock_with_room() else { return false };
         task.set_state(state);
         waiters.push_back(waiter);
+        true
     }
 
     /// Takes the task out; `false` if a waker has.
