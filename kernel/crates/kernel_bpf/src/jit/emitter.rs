@@ -166,41 +166,39 @@ pub(super) fn assemble<E: Emitter>(
     let room = lowered.nodes.len().saturating_mul(6).saturating_add(64);
     out.bytes.try_reserve(room).map_err(|_| LoadError::OutOfMemory)?;
     let mut emitter = E::new(context);
-    let (mut next_slot, mut current) = (0, 0);
+    let (mut next_slot, mut current) = (0, usize::MAX);
     let mut nodes = lowered.nodes.as_slice();
-    while let Some(node) = nodes.first() {
-        let slot = node.slot as usize;
-        if let Op::Enter { function } = node.op {
-            if let Some(entry) = out.entries.get_mut(function as usize) {
-                *entry = out.bytes.len() as u32;
-            }
-            emitter.enter(context, function, &mut out);
-            nodes = &nodes[1..];
-            continue;
-        }
-        while next_slot <= slot {
-            if let Some(position) = out.positions.get_mut(next_slot) {
-                *position = out.bytes.len() as u32;
-            }
-            next_slot += 1;
+    while let Some((node, rest)) = nodes.split_first() {
+        let (slot, here) = (node.slot as usize, out.bytes.len() as u32);
+        if slot != current && !matches!(node.op, Op::Enter { .. } | Op::Nop) {
             current = slot;
+            match out.positions.get_mut(next_slot..=slot) {
+                Some(positions) if !positions.is_empty() => {
+                    positions.fill(here);
+                    next_slot = slot + 1;
+                }
+                _ => out.again.push((here, slot as u32)),
+            }
         }
-        if slot != current && !matches!(node.op, Op::Nop) {
-            out.again.push((out.bytes.len() as u32, slot as u32));
-            current = slot;
-        }
-        let count = match node.op {
-            Op::Nop => 1,
-            Op::Label => {
-                emitter.label(node);
-                1
+        let mut left = rest;
+        match node.op {
+            Op::Nop => {}
+            Op::Label => emitter.label(node),
+            Op::Enter { function } => {
+                if let Some(entry) = out.entries.get_mut(function as usize) {
+                    *entry = here;
+                }
+                emitter.enter(context, function, &mut out);
             }
             _ => {
                 let emitted = emitter.emit(context, nodes, &mut out);
-                emitted.map_err(|what| LoadError::Unsupported { slot, what })?
+                let count = emitted.map_err(|what| LoadError::Unsupported { slot, what })?;
+                if count > 1 {
+                    left = nodes.get(count..).unwrap_or_default();
+                }
             }
-        };
-        nodes = nodes.get(count.max(1)..).unwrap_or_default();
+        }
+        nodes = left;
     }
     let end = out.bytes.len() as u32;
     if let Some(rest) = out.positions.get_mut(next_slot..) {

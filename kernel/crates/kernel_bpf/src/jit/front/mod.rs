@@ -101,7 +101,9 @@ pub(super) fn lower<'a, E: Emitter>(
     let slots = resolver.program.insns.len();
     let scan = scan::scan::<E>(resolver)?;
     let mut nodes = Vec::new();
-    nodes.try_reserve_exact(slots + slots / 8 + 8).map_err(|_| LoadError::OutOfMemory)?;
+    let repeats = if scan.jumps == 0 { 0 } else { unroll::LONGEST };
+    let room = slots + slots / 8 + 8 + repeats;
+    nodes.try_reserve_exact(room).map_err(|_| LoadError::OutOfMemory)?;
     let mut front = Front::<E> {
         resolver,
         intrinsics,

@@ -16,7 +16,7 @@ use crate::jit::ir::{Node, Op, Place, Source};
 /// Rounds for one jump, the best first.
 const ROUNDS: [usize; 3] = [8, 4, 2];
 /// Operations that a loop may have with all its repetitions, so that its code stays small.
-const LONGEST: usize = 32;
+pub(super) const LONGEST: usize = 32;
 /// How far before the loop its counter may get its constant.
 const BEFORE: usize = 16;
 
