@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use crate::machine::{Arch, Picture};
-use crate::setup;
 use crate::workspace::{Workspace, say};
+use crate::{apt, setup};
 
 /// Where the picture of a machine with a display is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -50,7 +50,7 @@ fn window(workspace: &Workspace, arch: Arch) -> Result<Picture> {
     }
     let mut found = backend(&backends(workspace, arch)?);
     if found.is_none() {
-        setup::install(&[PACKAGE])?;
+        apt::install(&[PACKAGE])?;
         found = backend(&backends(workspace, arch)?);
     }
     Ok(match found {

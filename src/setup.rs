@@ -1,18 +1,16 @@
 //! What this machine lacks, and how to get it.
 //!
 //! [`Tool`] names each host program that a build or a boot needs, and each piece of firmware, and
-//! the Debian package that has it. [`require`] returns their paths, and installs what is missing: through `apt-get`
-//! as root or with a password-less `sudo`, else it names the exact command to type. When all
-//! is there it starts no other program. Neighbour: `toolchain` asks for Debian's Rust here.
+//! the Debian package that has it. [`require`] returns their paths, and has `apt` install what is
+//! missing. When all is there it starts no other program.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::apt;
 use crate::machine::Arch;
-use crate::workspace::{Workspace, say};
+use crate::workspace::Workspace;
 
 /// A host program, or a file, that comes from a Debian package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,116 +189,13 @@ pub fn require_all(workspace: &Workspace, tools: &[Tool]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
-    install(&packages)?;
+    apt::install(&packages)?;
     for tool in tools {
         if tool.find().is_none() {
             bail!("{} is still missing after installing {}", tool.program(), tool.package());
         }
     }
     Ok(())
-}
-
-/// Installs Debian packages, or says which command would.
-pub fn install(packages: &[&str]) -> Result<()> {
-    let list = packages.join(" ");
-    let Some(apt) = Apt::find() else {
-        bail!("please install {list}: there is no apt-get on this machine");
-    };
-    let Some(apt) = apt.with_privilege() else {
-        bail!("please type: sudo apt-get install -y --no-install-recommends {list}");
-    };
-    say(format!("installing {list} (apt-get, once; a minute or two)"));
-    let mut arguments = vec!["install", "--no-install-recommends"];
-    arguments.extend(packages);
-    // The package lists may be absent or old: fetch them only when the first try fails.
-    if !apt.run(&arguments)? {
-        say("fetching the package lists (apt-get update)");
-        apt.run(&["update"])?;
-        if !apt.run(&arguments)? {
-            bail!("apt-get could not install {list} (its message is above)");
-        }
-    }
-    Ok(())
-}
-
-/// Fetches the package lists, where we may. Without that, an old list has to do.
-pub fn update() -> Result<()> {
-    if let Some(apt) = Apt::find().and_then(Apt::with_privilege) {
-        say("fetching the package lists (apt-get update)");
-        apt.run(&["update"])?;
-    }
-    Ok(())
-}
-
-/// `apt-get`, and how to become root for it.
-struct Apt {
-    program: PathBuf,
-    become_root: Vec<OsString>,
-}
-
-impl Apt {
-    fn find() -> Option<Self> {
-        let program = find_in("apt-get", &search_path())?;
-        Some(Self { program, become_root: Vec::new() })
-    }
-
-    /// Itself if this process may install packages, as root or through `sudo`.
-    fn with_privilege(mut self) -> Option<Self> {
-        match Privilege::of_this_process() {
-            Privilege::Root => {}
-            Privilege::Sudo(sudo) => self.become_root = vec![sudo.into(), "-n".into()],
-            Privilege::None => return None,
-        }
-        Some(self)
-    }
-
-    /// Runs it; `false` if it failed, which it has then explained.
-    fn run(&self, arguments: &[&str]) -> Result<bool> {
-        let mut words = self.become_root.clone();
-        // `sudo` may drop the environment, so the setting goes through `env`.
-        words.extend(["env".into(), "DEBIAN_FRONTEND=noninteractive".into()]);
-        words.push(self.program.clone().into());
-        words.extend(["-y".into(), "-qq".into(), "-o".into(), "Dpkg::Use-Pty=0".into()]);
-        words.extend(arguments.iter().map(Into::into));
-        let mut words = words.into_iter();
-        let program = words.next().context("an empty command")?;
-        let output = Command::new(program)
-            .args(words)
-            .stdin(Stdio::null())
-            .output()
-            .context("cannot start apt-get")?;
-        if !output.status.success() {
-            // What it unpacks is of no interest; why it failed is.
-            eprint!("{}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(output.status.success())
-    }
-}
-
-/// How this process may install packages.
-enum Privilege {
-    Root,
-    Sudo(PathBuf),
-    None,
-}
-
-impl Privilege {
-    fn of_this_process() -> Self {
-        if rustix::process::geteuid().is_root() {
-            return Self::Root;
-        }
-        let Some(sudo) = find_in("sudo", &search_path()) else { return Self::None };
-        let quiet = Command::new(&sudo)
-            .args(["-n", "true"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        match quiet {
-            Ok(status) if status.success() => Self::Sudo(sudo),
-            _ => Self::None,
-        }
-    }
 }
 
 /// `PATH`, then the system folders that an ordinary user's `PATH` leaves out.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::apt;
 use crate::machine::Arch;
 use crate::setup::{self, Tool};
 use crate::workspace::{Workspace, say};
@@ -166,7 +167,7 @@ impl Toolchain {
         }
         if self.source == Source::Debian {
             let _lock = workspace.lock("setup")?;
-            return setup::install(&["rust-web-clippy"]);
+            return apt::install(&["rust-web-clippy"]);
         }
         bail!("clippy is missing: please type `rustup component add clippy`")
     }
@@ -244,8 +245,8 @@ fn pick_source(
             let _lock = workspace.lock("setup")?;
             if !there() {
                 // Newer versions come as security updates: old package lists lack them.
-                setup::update()?;
-                setup::install(&["rustc-web", "cargo-web", "rust-web-src"])?;
+                apt::update()?;
+                apt::install(&["rustc-web", "cargo-web", "rust-web-src"])?;
             }
         }
         if there() {
