@@ -15,6 +15,7 @@ use crate::firmware::{Attached, Firmware};
 use crate::image::{self, Contents, Geometry};
 use crate::machine::{Arch, Disk, Machine, Picture, Start, Virtio};
 use crate::media::Medium;
+use crate::root;
 use crate::setup::{self, Tool};
 use crate::workspace::{Workspace, say};
 
@@ -35,6 +36,8 @@ pub struct Options {
     pub memory_mib: u64,
     /// A disk that keeps its changes.
     pub disk: Option<PathBuf>,
+    /// Its programs stay as they are, even if another build's.
+    pub keep_programs: bool,
     /// The disk is loaded into memory.
     pub ram_disk: bool,
     /// How virtio devices are reached.
@@ -71,6 +74,7 @@ impl Default for Options {
             cpus: 1,
             memory_mib: 256,
             disk: None,
+            keep_programs: false,
             ram_disk: false,
             virtio: Virtio::default(),
             entropy: true,
@@ -172,13 +176,16 @@ impl Options {
             bail!("no such file: {}", missing.display());
         }
         setup::require_all(workspace, &Tool::ALL)?;
-        let mut added = Vec::new();
+        if let Some(kept) = self.disk.as_ref().filter(|disk| disk.exists()) {
+            root::open_kept(workspace, kept, self.arch)?;
+        }
+        let mut added = Contents::default();
         for (source, target) in &self.copies {
             add_tree(&mut added, source, target)?;
         }
         for source in &self.bpf {
             let object = compile::bpf_object(workspace, self.arch, source)?;
-            added.push((object.path, format!("/lib/bpf/{}", object.name)));
+            added.copy(&format!("/lib/bpf/{}", object.name), &object.path)?;
         }
         let kernel = compile::kernel(workspace, self.arch, self.kernel)?;
         let disk = self.prepare_disk(workspace, &added)?;
@@ -207,21 +214,16 @@ impl Options {
     }
 
     /// A fresh disk is an image with all that was added; a kept one is written into.
-    fn prepare_disk(&self, workspace: &Workspace, added: &[(PathBuf, String)]) -> Result<Disk> {
+    fn prepare_disk(&self, workspace: &Workspace, added: &Contents) -> Result<Disk> {
         let Some(kept) = &self.disk else {
             let disk = self.fresh_disk(workspace, added)?;
             return Ok(if self.ram_disk { Disk::Memory(disk) } else { Disk::Fresh(disk) });
         };
         if kept.exists() {
-            if !kept.is_file() {
-                bail!("--disk {} is not a file", kept.display());
+            if !self.keep_programs {
+                root::refresh(workspace, kept, self.arch)?;
             }
-            if let Some(done) = image::repair(workspace, kept)? {
-                say(format!("{} was in use when its machine stopped: {done}", kept.display()));
-            }
-            if !added.is_empty() {
-                image::add_files(workspace, kept, added)?;
-            }
+            image::add(workspace, kept, added)?;
         } else {
             let fresh = self.fresh_disk(workspace, added)?;
             say(format!("making {}", kept.display()));
@@ -230,11 +232,9 @@ impl Options {
         Ok(Disk::Kept(kept.clone()))
     }
 
-    fn fresh_disk(&self, workspace: &Workspace, added: &[(PathBuf, String)]) -> Result<PathBuf> {
-        let mut contents = root_contents(workspace, self.arch)?;
-        for (source, target) in added {
-            contents.copy(target, source)?;
-        }
+    fn fresh_disk(&self, workspace: &Workspace, added: &Contents) -> Result<PathBuf> {
+        let mut contents = root::contents(workspace, self.arch)?;
+        contents.extend(added);
         let geometry =
             if self.ram_disk { in_memory(&contents) } else { geometry(self.kernel.profile) };
         image::root_disk(workspace, &contents, geometry)
@@ -256,60 +256,10 @@ fn in_memory(contents: &Contents) -> Geometry {
     Geometry { size_mib, block_size: 1024 }
 }
 
-/// What every root disk has.
-fn root_contents(workspace: &Workspace, arch: Arch) -> Result<Contents> {
-    let mut contents = Contents::default();
-    for folder in
-        ["/dev", "/proc", "/sys/fs/bpf", "/tmp", "/root", "/etc/bpf.d", "/mnt", "/lib/bpf"]
-    {
-        contents.folder(folder)?;
-    }
-    for program in compile::user_programs(workspace, arch)? {
-        let place = match program.name.as_str() {
-            "init" => "/sbin/init".to_owned(),
-            // The program that the measurements start again and again.
-            "hello" => "/hello".to_owned(),
-            name => format!("/bin/{name}"),
-        };
-        contents.program(&place, fs::read(&program.path)?)?;
-    }
-    for object in compile::bpf_examples(workspace, arch)? {
-        contents.copy(&format!("/lib/bpf/{}", object.name), &object.path)?;
-    }
-    // One binary, which goes by the name under which it is called.
-    let names = std::fs::read_to_string(workspace.root().join("userspace/commands/names.txt"))?;
-    for name in names.lines() {
-        contents.link(&format!("/bin/{name}"), "commands")?;
-    }
-    copy_tree(&mut contents, &workspace.root().join("userspace/root"), "")?;
-    // Read and written by the measurements.
-    contents.file("/mnt/data", (0..1_u32 << 18).flat_map(u32::to_le_bytes).collect::<Vec<_>>())?;
-    Ok(contents)
-}
-
-/// Files that are on the disk as they stand in the repository, such as `/etc/motd`.
-fn copy_tree(contents: &mut Contents, source: &Path, target: &str) -> Result<()> {
-    if !source.is_dir() {
-        return Ok(());
-    }
-    for entry in source.read_dir()? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).context("a strange name")?;
-        let place = format!("{target}/{name}");
-        if path.is_dir() {
-            copy_tree(contents, &path, &place)?;
-        } else {
-            contents.copy(&place, &path)?;
-        }
-    }
-    Ok(())
-}
-
 /// Adds a file, or a folder's files with those in its folders, to what goes on the disk.
-fn add_tree(added: &mut Vec<(PathBuf, String)>, source: &Path, target: &str) -> Result<()> {
+fn add_tree(added: &mut Contents, source: &Path, target: &str) -> Result<()> {
     if !source.is_dir() {
-        added.push((source.to_path_buf(), target.to_owned()));
-        return Ok(());
+        return added.copy(target, source);
     }
     let entries = source.read_dir().with_context(|| format!("cannot read {}", source.display()))?;
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
@@ -389,17 +339,16 @@ mod tests {
         fs::create_dir_all(top.join("inner/empty")).unwrap();
         fs::write(top.join("one"), "1").unwrap();
         fs::write(top.join("inner/two"), "2").unwrap();
-        let mut added = Vec::new();
+        let mut added = Contents::default();
         add_tree(&mut added, &top, "/root/top").unwrap();
         add_tree(&mut added, &top.join("one"), "/etc/one").unwrap();
-        assert_eq!(
-            added,
-            [
-                (top.join("inner/two"), "/root/top/inner/two".to_owned()),
-                (top.join("one"), "/root/top/one".to_owned()),
-                (top.join("one"), "/etc/one".to_owned()),
-            ]
-        );
+        let mut expected = Contents::default();
+        for (path, content) in
+            [("/root/top/inner/two", "2"), ("/root/top/one", "1"), ("/etc/one", "1")]
+        {
+            expected.file(path, content).unwrap();
+        }
+        assert_eq!(added, expected);
     }
 
     #[test]

@@ -69,6 +69,9 @@ pub struct RunArguments {
     /// A disk image that keeps its changes (made when missing); otherwise the disk is fresh
     #[arg(long, value_name = "FILE")]
     pub disk: Option<PathBuf>,
+    /// Leave that disk's programs as they are; otherwise those of another build are replaced
+    #[arg(long, requires = "disk")]
+    pub keep_programs: bool,
     /// Let the boot loader load the disk into memory (-initrd) instead of attaching it
     #[arg(long, conflicts_with = "disk")]
     pub ram_disk: bool,
@@ -206,6 +209,7 @@ impl RunArguments {
             cpus: self.smp,
             memory_mib: self.memory,
             disk: self.disk.clone(),
+            keep_programs: self.keep_programs,
             ram_disk: self.ram_disk,
             virtio: self.virtio,
             entropy: !self.no_entropy,

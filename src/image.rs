@@ -1,10 +1,10 @@
 //! The root disk: an ext2 image filled from a folder, without mounting and without root.
 //!
 //! [`Contents`] lists what goes on the disk; [`root_disk`] makes the image, or finds the one
-//! that was made from the same contents. [`add_files`] writes into an existing image.
+//! that was made from the same contents. [`add`] writes into an existing image.
 //! Neighbours: `compile` makes the programs; `build` puts the list together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -20,6 +20,9 @@ use crate::workspace::{Workspace, fingerprint, say};
 
 /// How many images of different contents are kept for another run.
 const IMAGES_KEPT: usize = 6;
+
+/// What every disk is called, in its file system (16 bytes at most).
+pub const LABEL: &str = "lemma";
 
 /// The date of everything on the disk, so that equal contents give equal images: 2026-01-01.
 const TIMESTAMP: u64 = 1_767_225_600;
@@ -41,7 +44,7 @@ struct Entry {
 }
 
 /// What goes on the disk.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     files: BTreeMap<String, Entry>,
     links: BTreeMap<String, String>,
@@ -90,9 +93,17 @@ impl Contents {
         Ok(())
     }
 
-    fn key(&self, geometry: Geometry) -> u64 {
-        let numbers = [geometry.size_mib.to_le_bytes(), geometry.block_size.to_le_bytes()].concat();
-        let mut parts: Vec<&[u8]> = vec![&numbers];
+    /// Adds all of `others`, in the place of what has the same path.
+    pub fn extend(&mut self, others: &Self) {
+        self.files.extend(others.files.clone());
+        self.links.extend(others.links.clone());
+        self.folders.extend(others.folders.clone());
+    }
+
+    /// A number that tells them from others.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut parts: Vec<&[u8]> = Vec::new();
         for (path, entry) in &self.files {
             parts.push(path.as_bytes());
             parts.push(if entry.executable { b"x" } else { b"-" });
@@ -105,6 +116,13 @@ impl Contents {
         parts.push(b"folders");
         parts.extend(self.folders.iter().map(|path| path.as_bytes()));
         fingerprint(&parts)
+    }
+
+    /// Tells their images from others.
+    fn key(&self, geometry: Geometry) -> u64 {
+        let Geometry { size_mib, block_size } = geometry;
+        let contents = self.fingerprint().to_le_bytes();
+        fingerprint(&[&size_mib.to_le_bytes(), &block_size.to_le_bytes(), &contents])
     }
 
     /// Lays everything out below `folder`.
@@ -193,7 +211,7 @@ pub fn root_disk(
 fn make_ext2(workspace: &Workspace, image: &Path, folder: &Path, geometry: Geometry) -> Result<()> {
     let mke2fs = setup::require(workspace, Tool::Mke2fs)?;
     let output = Command::new(mke2fs)
-        .args(["-q", "-F", "-t", "ext2", "-m", "0", "-I", "256", "-L", "lemma"])
+        .args(["-q", "-F", "-t", "ext2", "-m", "0", "-I", "256", "-L", LABEL])
         .args(["-U", "6c656d6d-6100-4000-8000-000000000001"])
         .args(["-E", "root_owner=0:0,hash_seed=6c656d6d-6100-4000-8000-000000000002"])
         .args(["-O", "none,filetype,sparse_super,large_file"])
@@ -233,36 +251,43 @@ fn give_to_root(workspace: &Workspace, image: &Path, contents: &Contents) -> Res
     debugfs(workspace, image, &script)
 }
 
-/// Writes files of the host into an image, over what is there.
-pub fn add_files(workspace: &Workspace, image: &Path, files: &[(PathBuf, String)]) -> Result<()> {
+/// Writes files into an image, over what is there; and links, where nothing is.
+pub fn add(workspace: &Workspace, image: &Path, contents: &Contents) -> Result<()> {
+    let staging = tempfile::Builder::new().prefix("lemma-add-").tempdir()?;
+    let paths = contents.files.keys().chain(contents.links.keys());
+    let parents: BTreeSet<&str> =
+        paths.flat_map(|path| path.match_indices('/').map(|(at, _)| &path[..at])).collect();
     let mut script = String::new();
-    for (source, target) in files {
-        let path = relative(target)?;
-        let source = source.to_str().context("the file's name is not UTF-8")?;
-        if source.contains(['"', '\n']) {
-            bail!("{source}: debugfs cannot read a file of this name");
+    // For a name that is taken, debugfs would make a folder, or a link, that is in no folder.
+    for folder in parents.into_iter().chain(contents.folders.iter().map(String::as_str)) {
+        if !exists(workspace, image, folder)? {
+            script.push_str(&format!("mkdir \"/{folder}\"\n"));
         }
-        let executable = fs::metadata(source)
-            .with_context(|| format!("cannot read {source}"))?
-            .permissions()
-            .mode()
-            & 0o111
-            != 0;
-        for (at, _) in path.match_indices('/') {
-            script.push_str(&format!("mkdir \"/{}\"\n", &path[..at]));
-        }
-        script.push_str(&format!("rm \"/{path}\"\nwrite \"{source}\" \"/{path}\"\n"));
-        let mode = if executable { "0100755" } else { "0100644" };
+    }
+    let written = |number: usize| staging.path().join(format!("{number}.written"));
+    for (number, (path, entry)) in contents.files.iter().enumerate() {
+        let source = staging.path().join(number.to_string());
+        fs::write(&source, &entry.content)?;
+        script.push_str(&format!("rm \"/{path}\"\nwrite \"{}\" \"/{path}\"\n", source.display()));
+        let mode = if entry.executable { "0100755" } else { "0100644" };
         for (field, value) in [("mode", mode), ("uid", "0"), ("gid", "0")] {
             script.push_str(&format!("set_inode_field \"/{path}\" {field} {value}\n"));
         }
+        script.push_str(&format!("dump \"/{path}\" \"{}\"\n", written(number).display()));
+    }
+    for (path, target) in &contents.links {
+        if !exists(workspace, image, path)? {
+            script.push_str(&format!("symlink \"/{path}\" \"{target}\"\n"));
+        }
+    }
+    if script.is_empty() {
+        return Ok(());
     }
     debugfs(workspace, image, &script)?;
     // debugfs reports success whatever happens; a look at the result does not.
-    for (source, target) in files {
-        let written = read_file(workspace, image, target)?;
-        if written != fs::read(source)? {
-            bail!("{target} could not be written to {} (is it full?)", image.display());
+    for (number, (path, entry)) in contents.files.iter().enumerate() {
+        if !fs::read(written(number)).is_ok_and(|content| content == entry.content) {
+            bail!("/{path} could not be written to {} (is it full?)", image.display());
         }
     }
     Ok(())
@@ -270,11 +295,19 @@ pub fn add_files(workspace: &Workspace, image: &Path, files: &[(PathBuf, String)
 
 /// One file of an image, as its content now is.
 pub fn read_file(workspace: &Workspace, image: &Path, path: &str) -> Result<Vec<u8>> {
+    ask(workspace, image, &format!("cat \"/{}\"", relative(path)?))
+}
+
+/// Whether there is something of this name.
+fn exists(workspace: &Workspace, image: &Path, path: &str) -> Result<bool> {
+    Ok(ask(workspace, image, &format!("stat \"/{path}\""))?.starts_with(b"Inode: "))
+}
+
+/// What debugfs answers, which changes nothing.
+fn ask(workspace: &Workspace, image: &Path, request: &str) -> Result<Vec<u8>> {
     let debugfs = setup::require(workspace, Tool::Debugfs)?;
-    let path = relative(path)?;
     let output = Command::new(debugfs)
-        .arg("-R")
-        .arg(format!("cat \"/{path}\""))
+        .args(["-R", request])
         .arg(image)
         .stdin(Stdio::null())
         .output()
@@ -344,16 +377,29 @@ pub fn repair(workspace: &Workspace, image: &Path) -> Result<Option<&'static str
 /// Whether an ext2 says that it was closed properly. What holds none is not in disorder: the guest
 /// will say what it thinks of it.
 fn is_clean(image: &Path) -> Result<bool> {
+    let Some(superblock) = superblock(image)? else { return Ok(true) };
+    // `s_state`: valid, and no errors.
+    Ok(u16::from_le_bytes([superblock[58], superblock[59]]) & 3 == 1)
+}
+
+/// What an ext2 is called; nothing if the image holds none.
+pub fn label(image: &Path) -> Result<String> {
+    // `s_volume_name`.
+    let name = superblock(image)?.map(|superblock| superblock[120..136].to_vec());
+    let name = name.unwrap_or_default();
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(name).into_owned())
+}
+
+/// The first part of an ext2's superblock, if the image holds one.
+fn superblock(image: &Path) -> Result<Option<[u8; 136]>> {
     use std::os::unix::fs::FileExt;
-    const SUPERBLOCK: u64 = 1024;
-    let mut fields = [0; 4];
+    const PLACE: u64 = 1024;
+    let mut fields = [0; 136];
     let file = fs::File::open(image).with_context(|| format!("cannot read {}", image.display()))?;
-    if file.read_exact_at(&mut fields, SUPERBLOCK + 56).is_err() {
-        return Ok(true);
-    }
-    // `s_magic`, `s_state`: valid, and no errors.
-    let [magic, state] = [[fields[0], fields[1]], [fields[2], fields[3]]].map(u16::from_le_bytes);
-    Ok(magic != 0xef53 || state & 3 == 1)
+    let is_there = file.read_exact_at(&mut fields, PLACE).is_ok();
+    // `s_magic`.
+    Ok(Some(fields).filter(|fields| is_there && fields[56..58] == 0xef53_u16.to_le_bytes()))
 }
 
 /// Removes the oldest files of this extension, until `kept` are left.
@@ -437,17 +483,26 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let workspace = workspace(folder.path());
         let image = root_disk(&workspace, &contents(), SMALL).unwrap();
-        let source = folder.path().join("new");
-        fs::write(&source, "new content").unwrap();
-        let files =
-            [(source.clone(), "/etc/motd".to_owned()), (source.clone(), "/a/b/c".to_owned())];
-        add_files(&workspace, &image, &files).unwrap();
+        assert_eq!(label(&image).unwrap(), LABEL);
+        let mut files = Contents::default();
+        for path in ["/etc/motd", "/a/b/c"] {
+            files.file(path, "new content").unwrap();
+        }
+        files.link("/etc/link", "motd").unwrap();
+        files.link("/bin/tool", "elsewhere").unwrap();
+        add(&workspace, &image, &files).unwrap();
         check(&workspace, &image).unwrap();
         for path in ["/etc/motd", "/a/b/c"] {
             assert_eq!(read_file(&workspace, &image, path).unwrap(), b"new content", "{path}");
         }
-        fs::write(&source, vec![1; 8 << 20]).unwrap();
-        let error = add_files(&workspace, &image, &files).unwrap_err().to_string();
+        let link = ask(&workspace, &image, "stat /etc/link").unwrap();
+        assert!(String::from_utf8_lossy(&link).contains("link dest: \"motd\""));
+        assert_eq!(read_file(&workspace, &image, "/bin/tool").unwrap(), [0x7f; 5000]);
+        // What is there already is no error.
+        add(&workspace, &image, &files).unwrap();
+        check(&workspace, &image).unwrap();
+        files.file("/large", vec![1; 8 << 20]).unwrap();
+        let error = add(&workspace, &image, &files).unwrap_err().to_string();
         assert!(error.contains("full"), "{error}");
     }
 

@@ -3,8 +3,8 @@
 //! The way of one run, in the order in which it happens, a module each: [`setup`] finds the
 //! programs that a build needs, and has [`apt`] install what the machine lacks; [`toolchain`]
 //! picks the compiler for bare-metal code; [`compile`] builds kernel, user programs and BPF
-//! objects; [`symbols`] makes the bootable image from the linked kernel; [`image`] makes
-//! the root disk, and [`media`] what firmware boots; [`machine`] describes
+//! objects; [`symbols`] makes the bootable image from the linked kernel; `root` says what is on
+//! the root disk, [`image`] makes it, and [`media`] what firmware boots; [`machine`] describes
 //! the machine to QEMU, [`firmware`] what may run on it first; [`qemu`] starts it and reads its
 //! end; [`display`] finds where its picture can be shown, [`console`] connects the terminal to
 //! it, [`monitor`] asks QEMU for screenshots. [`session`] talks to a guest as a person would, for
@@ -26,6 +26,7 @@ pub mod machine;
 pub mod media;
 pub mod monitor;
 pub mod qemu;
+mod root;
 pub mod session;
 pub mod setup;
 pub mod symbols;

@@ -1,10 +1,11 @@
 //! What is written stays written: over a shutdown, and after `sync` over a power cut.
 
 use lemma::build::Options;
-use lemma::image;
+use lemma::image::{self, Contents};
 use lemma::workspace::Workspace;
 
 use crate::guest::boot_with;
+use crate::session::{orchestrator, text};
 
 #[test]
 fn a_kept_disk_keeps_what_was_written() {
@@ -33,6 +34,57 @@ fn a_kept_disk_keeps_what_was_written() {
     assert_eq!(guest.succeed("cat /root/kept").trim(), "second");
     guest.fail("ls /root/folder");
     guest.shut_down(0);
+}
+
+/// What the build owns is this build's, and the user's files stay; another architecture's programs
+/// are not started.
+#[test]
+fn a_kept_disk_gets_the_programs_of_a_new_build() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    let workspace = Workspace::locate().unwrap();
+    Options { disk: Some(disk.clone()), ..Options::default() }.build(&workspace).unwrap();
+    let old = |release: &str| {
+        let mut old = Contents::default();
+        for path in ["/bin/bpf", "/lib/bpf/limiter.o"] {
+            old.file(path, "of another build").unwrap();
+        }
+        old.file("/etc/motd", "changed\n").unwrap();
+        old.file("/root/mine", "mine\n").unwrap();
+        old.file("/etc/lemma-release", release).unwrap();
+        image::add(&workspace, &disk, &old).unwrap();
+    };
+    let path = disk.to_str().unwrap();
+    let commands = "cat /etc/motd /root/mine && bpf load /lib/bpf/limiter.o; exit $?\n";
+    let run = |more: &[&str]| {
+        let output = orchestrator(&[&["--disk", path], more].concat(), commands);
+        let (console, said) = (text(&output.stdout), text(&output.stderr));
+        image::check(&workspace, &disk).unwrap();
+        let replaced = said.lines().filter(|line| line.contains("another build's programs"));
+        (output.status.code(), console, replaced.count(), said)
+    };
+
+    old("PROGRAMS=0\n");
+    let (status, console, replaced, _) = run(&["--keep-programs"]);
+    assert!(status != Some(0) && replaced == 0, "{console}");
+    let (status, console, replaced, _) = run(&[]);
+    assert_eq!((status, replaced), (Some(0), 1), "{console}");
+    assert!(console.contains("changed\nmine\naccepted"), "{console}");
+    let (status, console, replaced, _) = run(&[]);
+    assert_eq!((status, replaced), (Some(0), 0), "{console}");
+
+    let (status, console, _, said) = run(&["--arch", "aarch64"]);
+    assert!(status != Some(0) && console.is_empty(), "{console}");
+    let line = format!("lemma: --disk {path} has programs for x86_64, not for aarch64\n");
+    assert_eq!(said, line);
+
+    // Somebody's own, which has nothing of a release and another name.
+    old("");
+    let file = std::fs::File::options().write(true).open(&disk).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"mine\0", 1024 + 120).unwrap();
+    drop(file);
+    let (status, console, replaced, _) = run(&[]);
+    assert!(status != Some(0) && replaced == 0, "{console}");
 }
 
 #[test]

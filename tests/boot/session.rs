@@ -7,10 +7,11 @@ use std::process::{Command, Output, Stdio};
 use crate::guest::boot;
 use lemma::qemu::Outcome;
 
-/// `cargo run` with these arguments and this standard input.
-fn orchestrator(arguments: &[&str], input: &str) -> Output {
+/// `cargo run` with these arguments and this standard input, and a time limit.
+pub(crate) fn orchestrator(arguments: &[&str], input: &str) -> Output {
+    let limit: &[&str] = if arguments.contains(&"--timeout") { &[] } else { &["--timeout", "120"] };
     let mut child = Command::new(env!("CARGO_BIN_EXE_lemma"))
-        .args(["--timeout", "120"])
+        .args(limit)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -21,7 +22,7 @@ fn orchestrator(arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
