@@ -111,6 +111,27 @@ pub struct Built {
     pub symbols: PathBuf,
 }
 
+impl Built {
+    /// The command that attaches a debugger to the machine, for a shell. Debian's `gdb` knows
+    /// the architecture that it runs on, `gdb-multiarch` all.
+    #[must_use]
+    pub fn debugger(&self) -> String {
+        let own = self.machine.arch.name() == std::env::consts::ARCH;
+        let gdb = if own { "gdb" } else { "gdb-multiarch" };
+        let symbols = quoted(&self.symbols.display().to_string());
+        format!("{gdb} {symbols} -ex 'target remote localhost:1234'")
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 impl Options {
     /// Compiles what has changed and assembles the machine.
     pub fn build(&self, workspace: &Workspace) -> Result<Built> {
@@ -316,6 +337,18 @@ mod tests {
         }
         let long = Options { append: vec!["x".repeat(1024)], ..Options::default() };
         assert!(long.command_line().unwrap_err().to_string().contains("too long"));
+    }
+
+    #[test]
+    fn the_debugger_s_command_works_in_a_shell() {
+        let symbols = "/a b/it's $(here)/kernel.elf";
+        let output = std::process::Command::new("sh")
+            .args(["-c", &format!("printf %s {}", quoted(symbols))])
+            .output()
+            .unwrap();
+        assert_eq!(output.stdout, symbols.as_bytes());
+        assert_eq!(quoted("/usr/kernel-cloud.elf"), "/usr/kernel-cloud.elf");
+        assert_eq!(quoted(""), "''");
     }
 
     #[test]

@@ -75,8 +75,7 @@ fn image(workspace: &Workspace, arguments: &ImageArguments) -> Result<u8> {
 fn boot(workspace: &Workspace, arguments: &RunArguments) -> Result<u8> {
     let built = arguments.options()?.build(workspace)?;
     if arguments.debug {
-        let symbols = built.symbols.display();
-        say(format!("attach with: gdb {symbols} -ex 'target remote localhost:1234'"));
+        say(format!("attach with: {}", built.debugger()));
     }
     if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         say("^A x ends the guest at once, ^D its shell");

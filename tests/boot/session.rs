@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use crate::guest::boot;
+use lemma::machine::Arch;
 use lemma::qemu::Outcome;
 
 /// `cargo run` with these arguments and this standard input, and a time limit.
@@ -101,6 +102,24 @@ fn what_cannot_work_says_why() {
         "--timeout",
     ] {
         assert!(help.contains(option), "{option} is not in --help");
+    }
+}
+
+/// The printed command is one line of a shell, with the kernel's symbols and a debugger that
+/// knows the guest's architecture.
+#[test]
+fn the_way_to_attach_a_debugger_is_told() {
+    for arch in Arch::ALL {
+        // It waits for the debugger before its first instruction.
+        let output = orchestrator(&["--arch", arch.name(), "--debug", "--timeout", "1"], "");
+        let message = text(&output.stderr);
+        let line = message.lines().find_map(|line| line.strip_prefix("lemma: attach with: "));
+        let line = line.unwrap_or_else(|| panic!("no command in {message}"));
+        let own = arch.name() == std::env::consts::ARCH;
+        let words: Vec<&str> = line.split(' ').collect();
+        assert_eq!(words[0], if own { "gdb" } else { "gdb-multiarch" }, "{line}");
+        assert!(words[1].ends_with(&format!("{}/kernel-cloud.elf", arch.name())), "{line}");
+        assert!(line.ends_with(" -ex 'target remote localhost:1234'"), "{line}");
     }
 }
 
