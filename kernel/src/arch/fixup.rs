@@ -3,11 +3,12 @@
 
 use super::image::{ex_table_end, ex_table_start};
 
-/// Where to go on after a fault at an instruction.
+/// Where to go on after a fault at one of the instructions in `[from, end)`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct Fixup {
     from: usize,
+    end: usize,
     pub(super) target: usize,
     pub(super) kind: usize,
 }
@@ -25,5 +26,5 @@ pub(super) fn fixup(instruction: usize) -> Option<Fixup> {
     let count = (ex_table_end() - start) / size_of::<Fixup>();
     // SAFETY: the linker script gathers `Fixup`s, and nothing else, in this range.
     let table = unsafe { core::slice::from_raw_parts(start as *const Fixup, count) };
-    table.iter().find(|entry| entry.from == instruction).copied()
+    table.iter().find(|entry| (entry.from..entry.end).contains(&instruction)).copied()
 }

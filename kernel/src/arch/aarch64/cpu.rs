@@ -112,7 +112,7 @@ pub(super) unsafe fn init_further(block: *mut CpuBlock) {
 unsafe fn set_up(block: *mut CpuBlock) {
     let has_counters = !matches!(field(read_register!("id_aa64dfr0_el1"), 8), 0 | 15);
     // SAFETY: the block is this CPU's own; the other registers hold no state yet, and what they
-    // forbid the kernel obeys (users' memory is reached by LDTR and STTR only).
+    // forbid the kernel obeys (users' memory is reached as user.rs does it).
     unsafe {
         write_register!("tpidr_el1", block);
         // Floating point traps for nobody; vectors of variable length for all.

@@ -23,7 +23,7 @@ global_asm!(
     "semihosting_call:",
     "2: hlt #0xf000",
     "3: ret",
-    exception!("2b", "3b", "{no_resolve}"),
+    exception!("2b", "3b", "3b", "{no_resolve}"),
     no_resolve = const crate::arch::fixup::Fixup::NO_RESOLVE,
 );
 

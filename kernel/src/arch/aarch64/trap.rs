@@ -312,8 +312,6 @@ fn status(syndrome: u64) -> u64 {
     syndrome & 0x3f
 }
 
-const ALIGNMENT: u64 = 0x21;
-
 /// Whether an abort is about a translation, which `mem` can deal with: the entry is missing
 /// (also: the address is too large), lacks the access flag, or forbids the access.
 fn is_page_fault(syndrome: u64) -> bool {
@@ -357,11 +355,7 @@ fn kernel_exception(frame: &mut Frame, syndrome: u64) {
     let address = matches!(class, DATA_ABORT | INSTRUCTION_ABORT).then(fault_address);
     if let (DATA_ABORT | UNKNOWN, Some(fixup)) = (class, fixup(frame.pc)) {
         let address = address.unwrap_or(usize::MAX);
-        if fixup.kind == Fixup::RESOLVE
-            && address < USER_END
-            && is_page_fault(syndrome)
-            && status(syndrome) != ALIGNMENT
-        {
+        if fixup.kind == Fixup::RESOLVE && address < USER_END && is_page_fault(syndrome) {
             let access = access(syndrome);
             if frame.pstate & IRQ_MASKED == 0 {
                 super::mask::enable();

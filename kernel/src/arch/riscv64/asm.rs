@@ -34,13 +34,15 @@ macro_rules! clear_csr {
     };
 }
 
-/// A fault at label `$from` goes on at label `$to`; `$kind` is a `Fixup` constant's operand
-/// or a number.
+/// A fault between the labels `$from` and `$end` goes on at label `$to`; `$kind` is a `Fixup`
+/// constant's operand or a number.
 macro_rules! exception {
-    ($from:literal, $to:literal, $kind:literal) => {
+    ($from:literal, $end:literal, $to:literal, $kind:literal) => {
         concat!(
             ".pushsection .ex_table, \"a\"\n.balign 8\n.quad ",
             $from,
+            ", ",
+            $end,
             ", ",
             $to,
             ", ",

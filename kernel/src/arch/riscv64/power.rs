@@ -23,7 +23,7 @@ global_asm!(
     "3: srai zero, zero, 7",
     "ret",
     ".option pop",
-    exception!("2b", "3b", "{no_resolve}"),
+    exception!("2b", "3b", "3b", "{no_resolve}"),
     no_resolve = const crate::arch::fixup::Fixup::NO_RESOLVE,
 );
 

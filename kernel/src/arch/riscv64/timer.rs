@@ -42,7 +42,7 @@ global_asm!(
     "ret",
     "3: li a0, 0",
     "ret",
-    exception!("2b", "3b", "{no_resolve}"),
+    exception!("2b", "3b", "3b", "{no_resolve}"),
     no_resolve = const crate::arch::fixup::Fixup::NO_RESOLVE,
 );
 

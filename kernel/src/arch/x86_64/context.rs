@@ -304,7 +304,7 @@ pub(in crate::arch) fn restore_fp(state: &FpState) {
                 "4: mov {refused:e}, 1",
                 "jmp 3b",
                 ".popsection",
-                exception!("2b", "4b", "1"),
+                exception!("2b", "3b", "4b", "1"),
                 area = in(reg) area, refused = out(reg) refused,
                 in("eax") FP_COMPONENTS, in("edx") 0, options(nostack),
             );
@@ -317,7 +317,7 @@ pub(in crate::arch) fn restore_fp(state: &FpState) {
                 "4: mov {refused:e}, 1",
                 "jmp 3b",
                 ".popsection",
-                exception!("2b", "4b", "1"),
+                exception!("2b", "3b", "4b", "1"),
                 area = in(reg) area, refused = out(reg) refused, options(nostack),
             );
         }

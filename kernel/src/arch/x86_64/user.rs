@@ -1,7 +1,7 @@
 //! Reaching memory that may not be there: user memory, and kernel addresses that a program
 //! made up.
 //!
-//! The copy loops run with SMAP lifted. Each instruction in them that may fault has an entry
+//! The copy loops run with SMAP lifted. The instructions in them that may fault have entries
 //! in the `.ex_table` section; trap.rs asks `fixup` before it calls a kernel fault a bug.
 //! What is left of a chunk that faulted is tried byte by byte, so that the count of bytes not
 //! copied is exact.
@@ -21,7 +21,7 @@ macro_rules! copy_body {
             shr rcx, 3
             jz 22f
         21: rep movsq
-            and edx, 7
+        27: and edx, 7
             jz 24f
         22: mov ecx, edx
         23: rep movsb
@@ -40,9 +40,9 @@ macro_rules! copy_body {
             "
             ret
             ",
-            exception!("21b", "25b", $kind),
+            exception!("21b", "27b", "25b", $kind),
             "\n",
-            exception!("23b", "26b", $kind),
+            exception!("23b", "24b", "26b", $kind),
         )
     };
 }
@@ -78,18 +78,17 @@ global_asm!(
         sub rsp, 16
         movups [rsp], xmm0
         xorps xmm0, xmm0
-    31:
     40: movups [rdi], xmm0
-    41: movups [rdi + 16], xmm0
-    42: movups [rdi + 32], xmm0
-    43: movups [rdi + 48], xmm0
-    44: movups [rdi + 64], xmm0
-    45: movups [rdi + 80], xmm0
-    46: movups [rdi + 96], xmm0
-    47: movups [rdi + 112], xmm0
-        sub rdi, -128
+        movups [rdi + 16], xmm0
+        movups [rdi + 32], xmm0
+        movups [rdi + 48], xmm0
+        movups [rdi + 64], xmm0
+        movups [rdi + 80], xmm0
+        movups [rdi + 96], xmm0
+        movups [rdi + 112], xmm0
+    48: sub rdi, -128
         dec rcx
-        jnz 31b
+        jnz 40b
         movups xmm0, [rsp]
         add rsp, 16
         and esi, 127
@@ -98,7 +97,7 @@ global_asm!(
         shr ecx, 3
         jz 30f
     37: rep stosq
-        and esi, 7
+    39: and esi, 7
         jz 34f
     30: mov ecx, esi
     33: rep stosb
@@ -120,16 +119,9 @@ global_asm!(
     ",
     forbid_user_access!(),
     "ret",
-    exception!("40b", "35b", "{resolve}"),
-    exception!("41b", "35b", "{resolve}"),
-    exception!("42b", "35b", "{resolve}"),
-    exception!("43b", "35b", "{resolve}"),
-    exception!("44b", "35b", "{resolve}"),
-    exception!("45b", "35b", "{resolve}"),
-    exception!("46b", "35b", "{resolve}"),
-    exception!("47b", "35b", "{resolve}"),
-    exception!("37b", "38b", "{resolve}"),
-    exception!("33b", "36b", "{resolve}"),
+    exception!("40b", "48b", "35b", "{resolve}"),
+    exception!("37b", "39b", "38b", "{resolve}"),
+    exception!("33b", "34b", "36b", "{resolve}"),
     resolve = const Fixup::RESOLVE,
 );
 
