@@ -2,6 +2,7 @@
 //! machine's folder, or, where machines do it alike, in a file beside the folders.
 
 use alloc::sync::Arc;
+use core::mem::MaybeUninit;
 
 use kernel_bpf::interpreter::LoadError;
 use kernel_bpf::jit::Compiled;
@@ -155,19 +156,18 @@ impl Architecture for Arch {
 
     fn push_signal_frame(
         frame: &mut Self::Frame,
-        fp: &Self::FpState,
         call: &SignalCall,
         write: &mut dyn FnMut(usize, &[u8]) -> bool,
     ) -> bool {
-        signal::push(frame, fp, call, write)
+        signal::push(frame, call, write)
     }
 
-    fn pop_signal_frame(
+    unsafe fn pop_signal_frame(
         frame: &mut Self::Frame,
-        fp: &mut Self::FpState,
-        read: &mut dyn FnMut(usize, &mut [u8]) -> bool,
+        read: &mut dyn FnMut(usize, &mut [MaybeUninit<u8>]) -> bool,
     ) -> Option<(u64, SignalStack)> {
-        signal::pop(frame, fp, read)
+        // SAFETY: the caller's promise.
+        unsafe { signal::pop(frame, read) }
     }
 
     fn hardware_capabilities() -> usize {

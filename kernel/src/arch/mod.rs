@@ -45,6 +45,7 @@ mod protection;
 mod secondary;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod semihosting;
+mod signal_bytes;
 mod table;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod ticks;
@@ -54,8 +55,8 @@ mod up;
 pub use traits::{
     Architecture, BootInfo, CacheMode, CpuSet, CpuStart, FaultAccess, Framebuffer, IrqError,
     IrqHandler, IrqLine, MAX_CPUS, MapError, Mapping, MemoryKind, MemoryRegion, MessageInterrupt,
-    PAGE_SIZE, PageTable, PciHost, PciWindow, PhysAddr, Protection, RamDisk, SignalCall,
-    SignalStack, TrapFrame, UserFault, VirtioRegisters,
+    PAGE_SIZE, PageTable, PciHost, PciWindow, PhysAddr, Protection, RamDisk, SIGNAL_INFO_WORDS,
+    SignalCall, SignalStack, TrapFrame, UserFault, VirtioRegisters,
 };
 
 pub use abi::numbers;

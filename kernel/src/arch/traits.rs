@@ -6,6 +6,7 @@
 //! the caller has disabled interrupts on this CPU.
 
 use alloc::sync::Arc;
+use core::mem::MaybeUninit;
 
 pub use kernel_boot::{Framebuffer, MemoryKind};
 use kernel_bpf::interpreter::LoadError;
@@ -248,8 +249,8 @@ pub struct SignalStack {
 #[derive(Clone, Debug)]
 pub struct SignalCall {
     pub signal: u32,
-    /// `siginfo_t`, as words.
-    pub info: [u64; 16],
+    /// The beginning of `siginfo_t`, as words; the rest is zero.
+    pub info: [u64; SIGNAL_INFO_WORDS],
     pub handler: usize,
     /// Where the handler returns to.
     pub restorer: usize,
@@ -259,6 +260,9 @@ pub struct SignalCall {
     pub stack_top: Option<usize>,
     pub signal_stack: SignalStack,
 }
+
+/// As many words of `siginfo_t` as are ever used.
+pub const SIGNAL_INFO_WORDS: usize = 4;
 
 /// A device interrupt's handler: runs in interrupt context, IRQs off, must not sleep.
 pub type IrqHandler = fn(argument: usize);
@@ -434,21 +438,23 @@ pub trait Architecture {
     fn save_fp(state: &mut Self::FpState);
     fn restore_fp(state: &Self::FpState);
     /// Puts a signal frame, laid out as Linux does for this machine, on the user's stack through
-    /// `write`, and makes `frame` enter the handler. `false` if `write` failed; then `frame` is
-    /// as it was.
+    /// `write`, with this CPU's FP state, and makes `frame` enter the handler. `false` if a part
+    /// of the stack is not there; then `frame` is as it was. IRQs on: may sleep.
     fn push_signal_frame(
         frame: &mut Self::Frame,
-        fp: &Self::FpState,
         call: &SignalCall,
         write: &mut dyn FnMut(usize, &[u8]) -> bool,
     ) -> bool;
     /// The way back (`rt_sigreturn`): reads the signal frame that `frame`'s stack pointer leads
-    /// to and puts the registers back; the signal mask and signal stack that were saved. `None`
-    /// if `read` failed; then registers may be lost.
-    fn pop_signal_frame(
+    /// to and puts the registers back, FP state included; the signal mask and signal stack that
+    /// were saved. `None` if there is no such frame; then registers may be lost. IRQs on: may
+    /// sleep.
+    ///
+    /// # Safety
+    /// `read` returns `true` only if it has written every byte.
+    unsafe fn pop_signal_frame(
         frame: &mut Self::Frame,
-        fp: &mut Self::FpState,
-        read: &mut dyn FnMut(usize, &mut [u8]) -> bool,
+        read: &mut dyn FnMut(usize, &mut [MaybeUninit<u8>]) -> bool,
     ) -> Option<(u64, SignalStack)>;
     /// What `getauxval(AT_HWCAP)` tells programs of the CPU.
     fn hardware_capabilities() -> usize;

@@ -93,6 +93,21 @@ pub fn copy_from_user(target: &mut [u8], address: usize) -> Result<(), Fault> {
     if copy_in(target, address) == target.len() { Ok(()) } else { Err(Fault) }
 }
 
+/// Copies from the user into memory that holds nothing yet; after `Ok` all of it is written.
+///
+/// # Errors
+/// If a byte is not accessible.
+#[inline]
+pub fn copy_from_user_uninit(target: &mut [MaybeUninit<u8>], address: usize) -> Result<(), Fault> {
+    let length = target.len();
+    if !is_user_range(address, length) {
+        return Err(Fault);
+    }
+    // SAFETY: `target` is valid for its length; the other side was checked to be the user's.
+    let left = unsafe { Arch::copy_user(target.as_mut_ptr() as usize, address, length) };
+    if left == 0 { Ok(()) } else { Err(Fault) }
+}
+
 /// Copies to the user.
 ///
 /// # Errors
@@ -168,20 +183,6 @@ pub fn read_user_nofault(address: usize) -> Result<u32, Fault> {
     // SAFETY: `value` is valid for four bytes.
     let left = unsafe { Arch::copy_nofault((&raw mut value).cast(), address, 4) };
     if left == 0 { Ok(value) } else { Err(Fault) }
-}
-
-/// Copies from the user without resolving a fault, so also with interrupts off.
-///
-/// # Errors
-/// If a byte is not in memory now; then `target` is partly overwritten.
-#[inline]
-pub fn copy_from_user_nofault(target: &mut [u8], address: usize) -> Result<(), Fault> {
-    if !is_user_range(address, target.len()) {
-        return Err(Fault);
-    }
-    // SAFETY: `target` is valid for its length.
-    let left = unsafe { Arch::copy_nofault(target.as_mut_ptr(), address, target.len()) };
-    if left == 0 { Ok(()) } else { Err(Fault) }
 }
 
 /// Copies a string with its terminator into `target`; its length without the terminator, or

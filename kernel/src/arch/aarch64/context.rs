@@ -82,11 +82,10 @@ pub(in crate::arch) fn set_thread_pointer(value: usize) {
 }
 
 /// Bytes of the vector registers.
-const VECTORS: usize = 32 * 16;
-/// Where status and control are behind them, as 32-bit words.
+pub(super) const VECTORS: usize = 32 * 16;
+/// Where status and control are behind them, four bytes each.
 const STATUS: usize = VECTORS;
-const CONTROL: usize = STATUS + 4;
-const FP_SIZE: usize = CONTROL + 4 + 8;
+const FP_SIZE: usize = STATUS + 8 + 8;
 
 /// FPCR bits that a user may choose: rounding, flushing to zero, default NaN, alternative half
 /// precision, and the exceptions that trap.
@@ -97,24 +96,6 @@ const CONTROL_BITS: u32 = 0x07c8_9f00;
 #[repr(C, align(16))]
 pub struct FpState {
     area: [u8; FP_SIZE],
-}
-
-impl FpState {
-    /// The vector registers, in order.
-    pub(super) fn vectors(&self) -> &[u8] {
-        self.area.split_at(VECTORS).0
-    }
-
-    /// Status and control, four bytes each.
-    pub(super) fn status_and_control(&self) -> &[u8] {
-        self.area.split_at(STATUS).1.split_at(8).0
-    }
-
-    /// Both, to be written.
-    pub(super) fn parts_mut(&mut self) -> (&mut [u8], &mut [u8]) {
-        let (vectors, rest) = self.area.split_at_mut(VECTORS);
-        (vectors, rest.split_at_mut(8).0)
-    }
 }
 
 impl Default for FpState {
@@ -140,72 +121,88 @@ impl AsMut<[u8]> for FpState {
 pub(in crate::arch) fn save_fp(state: &mut FpState) {
     let area = state.area.as_mut_ptr();
     // SAFETY: the area has room for what is stored, and its alignment.
+    unsafe { store(area, area.add(STATUS)) };
+}
+
+/// Loads the registers.
+#[inline]
+pub(in crate::arch) fn restore_fp(state: &FpState) {
+    let area = state.area.as_ptr();
+    // SAFETY: the area holds what is loaded.
+    unsafe { load(area, area.add(STATUS)) };
+}
+
+/// Stores the vector registers, and elsewhere FPSR and FPCR.
+///
+/// # Safety
+/// There is room for [`VECTORS`] bytes and for 8.
+pub(super) unsafe fn store(vectors: *mut u8, status: *mut u8) {
+    // SAFETY: the caller's promise.
     unsafe {
         asm!(
             ".arch_extension fp",
             ".arch_extension simd",
-            "stp q0, q1, [{0}, #0]",
-            "stp q2, q3, [{0}, #32]",
-            "stp q4, q5, [{0}, #64]",
-            "stp q6, q7, [{0}, #96]",
-            "stp q8, q9, [{0}, #128]",
-            "stp q10, q11, [{0}, #160]",
-            "stp q12, q13, [{0}, #192]",
-            "stp q14, q15, [{0}, #224]",
-            "stp q16, q17, [{0}, #256]",
-            "stp q18, q19, [{0}, #288]",
-            "stp q20, q21, [{0}, #320]",
-            "stp q22, q23, [{0}, #352]",
-            "stp q24, q25, [{0}, #384]",
-            "stp q26, q27, [{0}, #416]",
-            "stp q28, q29, [{0}, #448]",
-            "stp q30, q31, [{0}, #480]",
-            "mrs {1}, fpsr",
-            "mrs {2}, fpcr",
-            "str {1:w}, [{0}, #512]",
-            "str {2:w}, [{0}, #516]",
+            "stp q0, q1, [{vectors}, #0]",
+            "stp q2, q3, [{vectors}, #32]",
+            "stp q4, q5, [{vectors}, #64]",
+            "stp q6, q7, [{vectors}, #96]",
+            "stp q8, q9, [{vectors}, #128]",
+            "stp q10, q11, [{vectors}, #160]",
+            "stp q12, q13, [{vectors}, #192]",
+            "stp q14, q15, [{vectors}, #224]",
+            "stp q16, q17, [{vectors}, #256]",
+            "stp q18, q19, [{vectors}, #288]",
+            "stp q20, q21, [{vectors}, #320]",
+            "stp q22, q23, [{vectors}, #352]",
+            "stp q24, q25, [{vectors}, #384]",
+            "stp q26, q27, [{vectors}, #416]",
+            "stp q28, q29, [{vectors}, #448]",
+            "stp q30, q31, [{vectors}, #480]",
+            "mrs {0}, fpsr",
+            "mrs {1}, fpcr",
+            "stp {0:w}, {1:w}, [{status}]",
             ".arch_extension nosimd",
             ".arch_extension nofp",
-            in(reg) area, out(reg) _, out(reg) _, options(nostack, preserves_flags),
+            out(reg) _, out(reg) _, vectors = in(reg) vectors, status = in(reg) status,
+            options(nostack, preserves_flags),
         );
     }
 }
 
-/// Loads the registers. Control bits that are not a user's stay zero.
-#[inline]
-pub(in crate::arch) fn restore_fp(state: &FpState) {
-    let area = state.area.as_ptr();
-    // SAFETY: the area holds what is loaded; any bytes are valid vectors and status, and the
-    // control bits are a user's.
+/// Loads what [`store`] stores. Control bits that are not a user's stay zero.
+///
+/// # Safety
+/// There are so many bytes; any are valid vectors and status.
+pub(super) unsafe fn load(vectors: *const u8, status: *const u8) {
+    // SAFETY: the caller's promise; the control bits are a user's.
     unsafe {
         asm!(
             ".arch_extension fp",
             ".arch_extension simd",
-            "ldp q0, q1, [{0}, #0]",
-            "ldp q2, q3, [{0}, #32]",
-            "ldp q4, q5, [{0}, #64]",
-            "ldp q6, q7, [{0}, #96]",
-            "ldp q8, q9, [{0}, #128]",
-            "ldp q10, q11, [{0}, #160]",
-            "ldp q12, q13, [{0}, #192]",
-            "ldp q14, q15, [{0}, #224]",
-            "ldp q16, q17, [{0}, #256]",
-            "ldp q18, q19, [{0}, #288]",
-            "ldp q20, q21, [{0}, #320]",
-            "ldp q22, q23, [{0}, #352]",
-            "ldp q24, q25, [{0}, #384]",
-            "ldp q26, q27, [{0}, #416]",
-            "ldp q28, q29, [{0}, #448]",
-            "ldp q30, q31, [{0}, #480]",
-            "ldr {1:w}, [{0}, #512]",
-            "ldr {2:w}, [{0}, #516]",
-            "and {2:w}, {2:w}, {mask:w}",
-            "msr fpsr, {1}",
-            "msr fpcr, {2}",
+            "ldp q0, q1, [{vectors}, #0]",
+            "ldp q2, q3, [{vectors}, #32]",
+            "ldp q4, q5, [{vectors}, #64]",
+            "ldp q6, q7, [{vectors}, #96]",
+            "ldp q8, q9, [{vectors}, #128]",
+            "ldp q10, q11, [{vectors}, #160]",
+            "ldp q12, q13, [{vectors}, #192]",
+            "ldp q14, q15, [{vectors}, #224]",
+            "ldp q16, q17, [{vectors}, #256]",
+            "ldp q18, q19, [{vectors}, #288]",
+            "ldp q20, q21, [{vectors}, #320]",
+            "ldp q22, q23, [{vectors}, #352]",
+            "ldp q24, q25, [{vectors}, #384]",
+            "ldp q26, q27, [{vectors}, #416]",
+            "ldp q28, q29, [{vectors}, #448]",
+            "ldp q30, q31, [{vectors}, #480]",
+            "ldp {0:w}, {1:w}, [{status}]",
+            "and {1:w}, {1:w}, {mask:w}",
+            "msr fpsr, {0}",
+            "msr fpcr, {1}",
             ".arch_extension nosimd",
             ".arch_extension nofp",
-            in(reg) area, out(reg) _, out(reg) _, mask = in(reg) CONTROL_BITS,
-            options(nostack, preserves_flags),
+            out(reg) _, out(reg) _, vectors = in(reg) vectors, status = in(reg) status,
+            mask = in(reg) CONTROL_BITS, options(nostack, preserves_flags),
         );
     }
 }

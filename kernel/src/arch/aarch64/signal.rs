@@ -5,50 +5,64 @@
 //! (arch/arm64/include/uapi/asm/sigcontext.h), of which the floating-point one is there; above
 //! it a frame record, so that a debugger sees through the handler.
 
-use super::context::FpState;
+use core::mem::{MaybeUninit, offset_of};
+
+use super::context::{VECTORS, load, store};
 use super::frame::{Frame, GENERAL};
-use crate::arch::traits::{SignalCall, SignalStack, TrapFrame};
+use crate::arch::signal_bytes::{bytes, room};
+use crate::arch::traits::{SIGNAL_INFO_WORDS, SignalCall, SignalStack, TrapFrame};
 
 /// See [`crate::arch::Architecture::SIGNAL_RETURN`].
 // mov x8, #139 (rt_sigreturn); svc #0
 pub(in crate::arch) const RETURN: &[u8] = &[0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4];
 
-// Offsets in the frame, in 64-bit words.
-const UCONTEXT: usize = 16;
-const STACK: usize = UCONTEXT + 2;
-const MASK: usize = STACK + 3;
-/// After the mask, room for a longer one; aligned to 16 bytes.
-const FAULT_ADDRESS: usize = UCONTEXT + 22;
-const REGISTERS: usize = FAULT_ADDRESS + 1;
-const SP: usize = REGISTERS + GENERAL;
-const PC: usize = SP + 1;
-const PSTATE: usize = PC + 1;
-/// The records, aligned to 16 bytes.
-const RECORDS: usize = PSTATE + 2;
+/// `struct rt_sigframe`, with the records that are there.
+#[repr(C, align(16))]
+struct SignalFrame {
+    info: [u64; SIGNAL_INFO_WORDS],
+    rest_of_info: [u64; 16 - SIGNAL_INFO_WORDS],
+    context: Context,
+    /// What ends the list: a head of zeros.
+    end: [u64; 2],
+}
+
+/// `struct ucontext`, with `struct sigcontext` in it, as far as a frame needs it.
+#[repr(C, align(16))]
+struct Context {
+    flags: u64,
+    link: u64,
+    stack: [u64; 3],
+    mask: u64,
+    /// Room for a longer mask, and up to the next multiple of 16 bytes.
+    room: [u64; 16],
+    fault_address: u64,
+    registers: [usize; GENERAL],
+    sp: usize,
+    pc: usize,
+    pstate: usize,
+    alignment: u64,
+    /// The first record's head: magic number and length, 32 bits each.
+    head: u64,
+    /// Status and control, the vectors.
+    status: MaybeUninit<[u8; 8]>,
+    vectors: MaybeUninit<[u8; VECTORS]>,
+}
+
+/// `sigcontext.__reserved`: the room for records.
 const RECORDS_SIZE: usize = 4096;
-/// A record's head: magic number and length, 32 bits each; then status and control; vectors.
-const VECTORS: usize = RECORDS + 2;
-/// What ends the list: a head of zeros.
-const END: usize = VECTORS + 64;
-const WORDS: usize = END + 2;
 /// The whole, records that are not there included.
-const SIZE: usize = RECORDS * 8 + RECORDS_SIZE;
+const SIZE: usize = offset_of!(SignalFrame, context) + offset_of!(Context, head) + RECORDS_SIZE;
+const _: () = assert!(offset_of!(Context, head) == 464 && SIZE.is_multiple_of(16));
+const _: () = assert!(size_of::<SignalFrame>() == 16 * 8 + 464 + 16 + VECTORS + 16);
 
 /// `FPSIMD_MAGIC`, and the record's length.
 const FP_MAGIC: u64 = 0x4650_8001;
-const FP_SIZE: u64 = 528;
+const FP_SIZE: u64 = 16 + VECTORS as u64;
 const FP_HEAD: u64 = FP_MAGIC | FP_SIZE << 32;
-
-/// The words as the bytes that the user sees.
-fn bytes_mut(words: &mut [u64]) -> &mut [u8] {
-    // SAFETY: integers have no padding and any bytes are valid ones; the length is theirs.
-    unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) }
-}
 
 /// See [`crate::arch::Architecture::push_signal_frame`].
 pub(in crate::arch) fn push(
     frame: &mut Frame,
-    fp: &FpState,
     call: &SignalCall,
     write: &mut dyn FnMut(usize, &[u8]) -> bool,
 ) -> bool {
@@ -56,39 +70,42 @@ pub(in crate::arch) fn push(
     let record_at = top.wrapping_sub(16);
     let at = record_at.wrapping_sub(SIZE) & !15;
 
-    let mut words = [0u64; WORDS];
-    let (info, context) = words.split_at_mut(UCONTEXT);
-    info.copy_from_slice(&call.info);
-    // From here on, offsets count from the context.
-    let mut set = |index: usize, value: u64| {
-        if let Some(word) = context.get_mut(index - UCONTEXT) {
-            *word = value;
-        }
+    let stack = &call.signal_stack;
+    let mut signal_frame = SignalFrame {
+        info: call.info,
+        rest_of_info: [0; 16 - SIGNAL_INFO_WORDS],
+        context: Context {
+            flags: 0,
+            link: 0,
+            stack: [stack.start as u64, u64::from(stack.flags), stack.size as u64],
+            mask: call.mask,
+            room: [0; 16],
+            fault_address: 0,
+            registers: frame.registers,
+            sp: frame.sp,
+            pc: frame.pc,
+            pstate: frame.pstate,
+            alignment: 0,
+            head: FP_HEAD,
+            status: MaybeUninit::uninit(),
+            vectors: MaybeUninit::uninit(),
+        },
+        end: [0; 2],
     };
-    set(STACK, call.signal_stack.start as u64);
-    set(STACK + 1, u64::from(call.signal_stack.flags));
-    set(STACK + 2, call.signal_stack.size as u64);
-    set(MASK, call.mask);
-    for (index, &register) in frame.registers.iter().enumerate() {
-        set(REGISTERS + index, register as u64);
-    }
-    set(SP, frame.sp as u64);
-    set(PC, frame.pc as u64);
-    set(PSTATE, frame.pstate as u64);
-    set(RECORDS, FP_HEAD);
-    let floating = words.split_at_mut(RECORDS + 1).1;
-    let (status, vectors) = (fp.status_and_control(), fp.vectors());
-    let (to_status, to_vectors) = bytes_mut(floating).split_at_mut(status.len());
-    to_status.copy_from_slice(status);
-    to_vectors.split_at_mut(vectors.len()).0.copy_from_slice(vectors);
+    let Context { status, vectors, .. } = &mut signal_frame.context;
+    // SAFETY: they are as long as what is stored.
+    unsafe { store(vectors.as_mut_ptr().cast(), status.as_mut_ptr().cast()) };
     let [.., frame_pointer, link] = frame.registers;
-    let mut record = [frame_pointer as u64, link as u64];
-    if !write(record_at, bytes_mut(&mut record)) || !write(at, bytes_mut(&mut words)) {
+    let record = [frame_pointer, link];
+    // SAFETY: both are made of words that are initialised, the frame's last ones by `store`, and
+    // fill their multiples of 16 bytes.
+    let (record_bytes, frame_bytes) = unsafe { (bytes(&record), bytes(&signal_frame)) };
+    if !write(record_at, record_bytes) || !write(at, frame_bytes) {
         return false;
     }
     let mut new = Frame::user(call.handler, at);
     // The handler's arguments: the signal, and the addresses of the two structures.
-    let arguments = [call.signal as usize, at, at + UCONTEXT * 8];
+    let arguments = [call.signal as usize, at, at + offset_of!(SignalFrame, context)];
     for (index, argument) in arguments.into_iter().enumerate() {
         new.set_argument(index, argument);
     }
@@ -99,34 +116,30 @@ pub(in crate::arch) fn push(
 }
 
 /// See [`crate::arch::Architecture::pop_signal_frame`].
-pub(in crate::arch) fn pop(
+///
+/// # Safety
+/// As there.
+pub(in crate::arch) unsafe fn pop(
     frame: &mut Frame,
-    fp: &mut FpState,
-    read: &mut dyn FnMut(usize, &mut [u8]) -> bool,
+    read: &mut dyn FnMut(usize, &mut [MaybeUninit<u8>]) -> bool,
 ) -> Option<(u64, SignalStack)> {
-    let mut words = [0u64; END];
+    let mut context = MaybeUninit::<Context>::uninit();
+    let at = frame.sp.wrapping_add(offset_of!(SignalFrame, context));
     // Linux refuses a stack pointer that is not aligned.
-    if !frame.sp.is_multiple_of(16) || !read(frame.sp, bytes_mut(&mut words)) {
+    if !frame.sp.is_multiple_of(16) || !read(at, room(&mut context)) {
         return None;
     }
+    // SAFETY: `read` has written all of it, by the caller's promise; any bytes are integers.
+    let context = unsafe { context.assume_init_ref() };
     // Linux puts the floating-point record first, and so does `push`; without it, a frame is
     // no frame.
-    if words[RECORDS] != FP_HEAD {
+    if context.head != FP_HEAD {
         return None;
     }
-    let registers = core::array::from_fn(|index| words[REGISTERS + index] as usize);
-    let (sp, pc, pstate) = (words[SP] as usize, words[PC] as usize, words[PSTATE] as usize);
-    frame.set_user_registers(registers, sp, pc, pstate);
-    let stack = SignalStack {
-        start: words[STACK] as usize,
-        flags: words[STACK + 1] as u32,
-        size: words[STACK + 2] as usize,
-    };
-    let mask = words[MASK];
-    let floating = words.split_at_mut(RECORDS + 1).1;
-    let (vectors, control) = fp.parts_mut();
-    let (from_control, from_vectors) = bytes_mut(floating).split_at(control.len());
-    control.copy_from_slice(from_control);
-    vectors.copy_from_slice(from_vectors.split_at(vectors.len()).0);
-    Some((mask, stack))
+    // SAFETY: they are as long as what is loaded, and were read.
+    unsafe { load(context.vectors.as_ptr().cast(), context.status.as_ptr().cast()) };
+    frame.set_user_registers(context.registers, context.sp, context.pc, context.pstate);
+    let [start, flags, size] = context.stack;
+    let stack = SignalStack { start: start as usize, flags: flags as u32, size: size as usize };
+    Some((context.mask, stack))
 }

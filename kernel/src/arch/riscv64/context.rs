@@ -88,13 +88,24 @@ pub(in crate::arch) fn other_thread_pointer() -> Option<usize> {
 /// There is none to set.
 pub(in crate::arch) fn set_other_thread_pointer(_: usize) {}
 
-/// Bytes of the registers; where the control register is behind them; what follows it.
-const REGISTERS: usize = 32 * 8;
-const CONTROL: usize = REGISTERS;
-const USED: usize = CONTROL + 4;
-const FP_SIZE: usize = USED + 4;
+/// f0 to f31 and fcsr.
+#[repr(C)]
+struct FpRegisters {
+    registers: [u64; 32],
+    control: u64,
+}
 
-/// f0 to f31, fcsr, and whether they are anything but zero. Zero is what a new program has.
+impl FpRegisters {
+    /// What a new program has.
+    const ZERO: Self = Self { registers: [0; 32], control: 0 };
+}
+
+const REGISTERS_SIZE: usize = size_of::<FpRegisters>();
+/// Where it is noted whether they are anything but zero.
+const USED: usize = REGISTERS_SIZE;
+const FP_SIZE: usize = USED + 8;
+
+/// [`FpRegisters`], and whether they are anything but zero. Zero is what a new program has.
 #[derive(Clone)]
 #[repr(C, align(8))]
 pub struct FpState {
@@ -102,20 +113,6 @@ pub struct FpState {
 }
 
 impl FpState {
-    /// The registers and fcsr, as a signal frame has them in a row.
-    pub(super) fn registers(&self) -> &[u8] {
-        self.area.split_at(USED).0
-    }
-
-    /// Replaces them. As many bytes are taken as there are.
-    pub(super) fn set_registers(&mut self, bytes: &[u8]) {
-        let (registers, used) = self.area.split_at_mut(USED);
-        for (to, from) in registers.iter_mut().zip(bytes) {
-            *to = *from;
-        }
-        used.fill(u8::from(registers.iter().any(|&byte| byte != 0)));
-    }
-
     fn is_used(&self) -> bool {
         self.area[USED] != 0
     }
@@ -139,7 +136,8 @@ impl AsMut<[u8]> for FpState {
     }
 }
 
-fn is_on() -> bool {
+/// Whether the unit is on for the running task.
+pub(super) fn is_on() -> bool {
     read_csr!("sstatus") & status::FLOATING != 0
 }
 
@@ -153,7 +151,7 @@ pub(super) fn enable_fp() -> bool {
     let enable = !is_on() && has(&FEATURES.floating);
     if enable {
         switch_on();
-        load(&FpState::default());
+        load(&FpRegisters::ZERO);
     }
     enable
 }
@@ -167,8 +165,27 @@ pub(in crate::arch) fn save_fp(state: &mut FpState) {
         }
         return;
     }
-    let area = state.area.as_mut_ptr();
-    // SAFETY: the unit is on; the area has room for what is stored, and its alignment.
+    // SAFETY: the area begins with the registers, and has their alignment.
+    store(unsafe { &mut *state.area.as_mut_ptr().cast::<FpRegisters>() });
+    state.area[USED] = 1;
+}
+
+/// Loads the registers.
+#[inline]
+pub(in crate::arch) fn restore_fp(state: &FpState) {
+    if !state.is_used() || !has(&FEATURES.floating) {
+        // SAFETY: the kernel has no floating-point code but this file's.
+        unsafe { clear_csr!("sstatus", status::FLOATING) };
+        return;
+    }
+    switch_on();
+    // SAFETY: as in `save_fp`; any bytes are integers.
+    load(unsafe { &*state.area.as_ptr().cast::<FpRegisters>() });
+}
+
+/// Stores the registers; the unit is on.
+fn store(to: &mut FpRegisters) {
+    // SAFETY: the unit is on; there is room for what is stored.
     unsafe {
         asm!(
             ".option push",
@@ -180,31 +197,17 @@ pub(in crate::arch) fn save_fp(state: &mut FpState) {
             "fsd f\\number, (8 * \\number)({0})",
             ".endr",
             "csrr {1}, fcsr",
-            "sw {1}, 256({0})",
+            "sd {1}, 256({0})",
             ".option pop",
-            in(reg) area, out(reg) _, options(nostack, preserves_flags),
+            in(reg) to, out(reg) _, options(nostack, preserves_flags),
         );
     }
-    state.area[USED] = 1;
 }
 
-/// Loads the registers. Control bits that are not there stay zero.
-#[inline]
-pub(in crate::arch) fn restore_fp(state: &FpState) {
-    if !state.is_used() || !has(&FEATURES.floating) {
-        // SAFETY: the kernel has no floating-point code but this file's.
-        unsafe { clear_csr!("sstatus", status::FLOATING) };
-        return;
-    }
-    switch_on();
-    load(state);
-}
-
-/// Loads the registers; the unit is on.
-fn load(state: &FpState) {
-    let area = state.area.as_ptr();
-    // SAFETY: the unit is on; the area holds what is loaded, any bytes are valid registers, and
-    // of the control register only bits are set that a user may choose.
+/// Loads the registers; the unit is on. Control bits that are not there stay zero.
+fn load(from: &FpRegisters) {
+    // SAFETY: the unit is on; any bytes are valid registers, and of the control register only bits
+    // are set that a user may choose.
     unsafe {
         asm!(
             ".option push",
@@ -218,7 +221,7 @@ fn load(state: &FpState) {
             "lbu {1}, 256({0})",
             "csrw fcsr, {1}",
             ".option pop",
-            in(reg) area, out(reg) _, options(nostack, preserves_flags),
+            in(reg) from, out(reg) _, options(nostack, preserves_flags),
         );
     }
 }

@@ -5,6 +5,7 @@
 //! code in trap.rs stores it in this order.
 
 use core::fmt;
+use core::mem::offset_of;
 
 use super::asm::status::{FROM_KERNEL, PREVIOUS_INTERRUPTS};
 use crate::arch::traits::TrapFrame;
@@ -46,11 +47,17 @@ const ARGUMENT: usize = 9;
 const NUMBER: usize = 16;
 
 impl Frame {
-    /// Loads all registers as a user asks (`rt_sigreturn`): whatever the words are, the frame
-    /// stays one that leads to user mode with interrupts on.
-    pub(super) fn set_user_registers(&mut self, pc: usize, registers: [usize; GENERAL]) {
-        *self =
-            Self { pc, registers, status: PREVIOUS_INTERRUPTS, cause: NO_CAUSE, ..Self::default() };
+    /// `pc` and x1 to x31, to be read and written as a row.
+    pub(super) fn user_registers_mut(&mut self) -> *mut usize {
+        const { assert!(offset_of!(Self, pc) == 0 && offset_of!(Self, registers) == 8) };
+        core::ptr::from_mut(self).cast()
+    }
+
+    /// Whatever `pc` and the registers were set to, as a user asks (`rt_sigreturn`): the frame is one
+    /// that leads to user mode with interrupts on, and of no system call.
+    pub(super) fn make_users(&mut self) {
+        (self.status, self.cause) = (PREVIOUS_INTERRUPTS, NO_CAUSE);
+        (self.value, self.first_argument) = (0, 0);
     }
 }
 
@@ -58,10 +65,9 @@ impl TrapFrame for Frame {
     type Registers = [u64; GENERAL + 1];
 
     fn user(entry: usize, stack: usize) -> Self {
-        let mut registers = [0; GENERAL];
-        registers[STACK_POINTER] = stack;
-        let mut frame = Self::default();
-        frame.set_user_registers(entry, registers);
+        let mut frame = Self { pc: entry, ..Self::default() };
+        frame.registers[STACK_POINTER] = stack;
+        frame.make_users();
         frame
     }
 

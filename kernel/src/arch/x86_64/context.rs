@@ -2,13 +2,14 @@
 //! pointer.
 
 use core::arch::{asm, naked_asm};
-use core::sync::atomic::Ordering;
 
 use x86_64::registers::model_specific::Msr;
 
-use super::asm::exception;
+use super::asm::{allow_user_access, exception, forbid_user_access};
 use super::cpu::{FEATURES, has};
+use super::layout::USER_END;
 use super::mask;
+use crate::arch::fixup::Fixup;
 
 const MSR_FS_BASE: u32 = 0xc000_0100;
 const MSR_KERNEL_GS_BASE: u32 = 0xc000_0102;
@@ -191,21 +192,12 @@ pub(in crate::arch) fn set_thread_pointer(value: usize) {
 }
 
 /// x87, SSE and AVX registers in XSAVE's standard format (Intel SDM vol. 1, section 13.4):
-/// 512 bytes that FXSAVE knows too, a header of 64, and 256 for AVX. Behind them, and in the
-/// part of the first 512 bytes that the CPU leaves to software, stand the marks by which user
-/// space recognises the area in a signal frame (Linux, uapi/asm/sigcontext.h).
+/// 512 bytes that FXSAVE knows too, a header of 64, and 256 for AVX.
 #[derive(Clone)]
 #[repr(C, align(64))]
 pub struct FpState {
     area: [u8; FP_SIZE],
-    end_mark: [u8; 4],
 }
-
-/// Where `struct _fpx_sw_bytes` is.
-const SOFTWARE_AREA: usize = 464;
-/// `FP_XSTATE_MAGIC1` and `FP_XSTATE_MAGIC2`.
-const MARK: u32 = 0x4650_5853;
-const END_MARK: u32 = 0x4650_5845;
 
 /// Where XSAVE's header begins: the components that are there, then zeros.
 const HEADER: usize = 512;
@@ -222,31 +214,8 @@ impl FpState {
         area[1] = 0x03;
         area[24] = 0x80;
         area[25] = 0x1f;
-        // Mark, length with the end mark, components (64 bits), length.
-        let words = [MARK, FP_SIZE as u32 + 4, FP_COMPONENTS, 0, FP_SIZE as u32];
-        let mut at = 0;
-        while at < words.len() * 4 {
-            area[SOFTWARE_AREA + at] = words[at / 4].to_le_bytes()[at % 4];
-            at += 1;
-        }
-        Self { area, end_mark: END_MARK.to_le_bytes() }
+        Self { area }
     };
-
-    /// Whether the header is one that the CPU takes, for registers that it has (Intel SDM
-    /// vol. 1, section 13.4.2): a component that XSAVE does not write would stay wrong for good.
-    pub(super) fn has_valid_header(&self) -> bool {
-        let components = u64::from(FP_COMPONENTS & FEATURES.components.load(Ordering::Relaxed));
-        let header = self.area.get(HEADER..HEADER + 64).unwrap_or(&[]);
-        let mut words = header.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
-        words.next().is_some_and(|present| present & !components == 0)
-            && words.all(|word| word == 0)
-    }
-
-    /// The area with its marks.
-    pub(super) fn as_signal_frame(&self) -> &[u8] {
-        // SAFETY: the two arrays of bytes follow each other without a gap (`repr(C)`).
-        unsafe { core::slice::from_raw_parts(self.area.as_ptr(), FP_SIZE + 4) }
-    }
 }
 
 impl Default for FpState {
@@ -325,4 +294,122 @@ pub(in crate::arch) fn restore_fp(state: &FpState) {
     if refused != 0 {
         restore_fp(&FpState::INITIAL);
     }
+}
+
+/// Loads what a new program has.
+pub(super) fn reset_fp() {
+    restore_fp(&FpState::INITIAL);
+}
+
+/// Bytes of the registers in a signal frame. Behind XSAVE's area, and in the part of the first 512
+/// bytes that the CPU leaves to software (`struct _fpx_sw_bytes`), stand marks by which user space
+/// recognises it (Linux, uapi/asm/sigcontext.h).
+pub(super) const FP_FRAME_SIZE: usize = FP_SIZE + 4;
+/// `FP_XSTATE_MAGIC1` and `FP_XSTATE_MAGIC2`.
+const MARK: u32 = 0x4650_5853;
+const END_MARK: u32 = 0x4650_5845;
+
+/// Whether a user can have a signal frame's registers there, where the CPU takes them.
+fn is_fp_frame(at: usize) -> bool {
+    at <= USER_END - FP_FRAME_SIZE && at.is_multiple_of(64)
+}
+
+/// Saves the registers in a user's memory as a signal frame has them; `false` if it is not there.
+/// May sleep.
+pub(super) fn save_fp_to_user(at: usize) -> bool {
+    if !is_fp_frame(at) {
+        return false;
+    }
+    let failed: usize;
+    // SAFETY: it is the user's memory; a fault at it is resolved, or else fixed up. XSAVE changes
+    // bits of the header's first word, which is written before.
+    unsafe {
+        asm!(
+            "xor {failed:e}, {failed:e}",
+            allow_user_access!(),
+            "2:",
+            // The mark, the length with the end mark, the components, the length, zeros.
+            "mov dword ptr [{at} + 464], {mark}",
+            "mov dword ptr [{at} + 468], {size} + 4",
+            "mov qword ptr [{at} + 472], {components}",
+            "mov qword ptr [{at} + 480], {size}",
+            "mov qword ptr [{at} + 488], {failed}",
+            "mov qword ptr [{at} + 496], {failed}",
+            "mov qword ptr [{at} + 504], {failed}",
+            // The header.
+            "mov qword ptr [{at} + 512], {failed}",
+            "mov qword ptr [{at} + 520], {failed}",
+            "mov qword ptr [{at} + 528], {failed}",
+            "mov qword ptr [{at} + 536], {failed}",
+            "mov qword ptr [{at} + 544], {failed}",
+            "mov qword ptr [{at} + 552], {failed}",
+            "mov qword ptr [{at} + 560], {failed}",
+            "mov qword ptr [{at} + 568], {failed}",
+            "mov dword ptr [{at} + {size}], {end_mark}",
+            "test {xsave}, {xsave}",
+            "jz 5f",
+            "xsave64 [{at}]",
+            "jmp 3f",
+            "5: fxsave64 [{at}]",
+            "3:",
+            forbid_user_access!(),
+            ".pushsection .text.unlikely, \"ax\"",
+            "4: mov {failed:e}, 1",
+            "jmp 3b",
+            ".popsection",
+            exception!("2b", "3b", "4b", "{resolve}"),
+            at = in(reg) at,
+            failed = out(reg) failed,
+            xsave = in(reg_byte) u8::from(has(&FEATURES.xsave)),
+            mark = const MARK,
+            size = const FP_SIZE,
+            end_mark = const END_MARK,
+            components = const FP_COMPONENTS,
+            resolve = const Fixup::RESOLVE,
+            in("eax") FP_COMPONENTS,
+            in("edx") 0,
+            options(nostack),
+        );
+    }
+    failed == 0
+}
+
+/// Loads the registers from a user's memory, where a signal frame has them; `false` if it is not
+/// there or holds what the CPU refuses: then they are as in a new program. May sleep.
+pub(super) fn restore_fp_from_user(at: usize) -> bool {
+    if !is_fp_frame(at) {
+        return false;
+    }
+    let failed: usize;
+    // SAFETY: it is the user's memory; a fault at it is resolved, or else fixed up, as is one for
+    // what is in it. The CPU loads nothing but the user's registers.
+    unsafe {
+        asm!(
+            "xor {failed:e}, {failed:e}",
+            allow_user_access!(),
+            "test {xsave}, {xsave}",
+            "jz 5f",
+            "2: xrstor64 [{at}]",
+            "jmp 3f",
+            "5: fxrstor64 [{at}]",
+            "3:",
+            forbid_user_access!(),
+            ".pushsection .text.unlikely, \"ax\"",
+            "4: mov {failed:e}, 1",
+            "jmp 3b",
+            ".popsection",
+            exception!("2b", "3b", "4b", "{resolve}"),
+            at = in(reg) at,
+            failed = out(reg) failed,
+            xsave = in(reg_byte) u8::from(has(&FEATURES.xsave)),
+            resolve = const Fixup::RESOLVE,
+            in("eax") FP_COMPONENTS,
+            in("edx") 0,
+            options(nostack),
+        );
+    }
+    if failed != 0 {
+        reset_fp();
+    }
+    failed == 0
 }

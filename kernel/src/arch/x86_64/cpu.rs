@@ -114,8 +114,6 @@ pub(super) struct Features {
     pub(super) fsgsbase: AtomicBool,
     pub(super) xsave: AtomicBool,
     pub(super) xsaveopt: AtomicBool,
-    /// XCR0: the register sets that XSAVE is used for; 0 without it.
-    pub(super) components: AtomicU32,
     pub(super) huge_pages: AtomicBool,
     pub(super) x2apic: AtomicBool,
     pub(super) tsc_deadline: AtomicBool,
@@ -135,7 +133,6 @@ pub(super) static FEATURES: Features = Features {
     fsgsbase: AtomicBool::new(false),
     xsave: AtomicBool::new(false),
     xsaveopt: AtomicBool::new(false),
-    components: AtomicU32::new(0),
     huge_pages: AtomicBool::new(false),
     x2apic: AtomicBool::new(false),
     tsc_deadline: AtomicBool::new(false),
@@ -222,7 +219,6 @@ fn protect() {
         xcr0.set(XCr0Flags::AVX, supported & 4 != 0);
         // SAFETY: OSXSAVE is on, and the CPU supports these components.
         unsafe { XCr0::write(xcr0) };
-        f.components.store(xcr0.bits() as u32, Ordering::Relaxed);
     }
 }
 

@@ -55,32 +55,80 @@ fn instruction_address(address: usize) -> usize {
 /// `syscall` and `int 0x80` are both two bytes long.
 const SYSCALL_LENGTH: usize = 2;
 
+/// As many registers are in a signal frame.
+pub(super) const SAVED: usize = 18;
+
 impl Frame {
-    /// Loads all registers from the layout of `pt_regs` as a user asks (`rt_sigreturn`): whatever
-    /// the words are, the frame stays one that leads to user mode with interrupts on.
-    pub(super) fn set_user_registers(&mut self, registers: &[u64; 21]) {
-        let register = |index: usize| registers[index] as usize;
+    /// The registers in the order of `struct sigcontext`.
+    #[inline]
+    pub(super) fn saved(&self) -> [usize; SAVED] {
+        [
+            self.r8,
+            self.r9,
+            self.r10,
+            self.r11,
+            self.r12,
+            self.r13,
+            self.r14,
+            self.r15,
+            self.rdi,
+            self.rsi,
+            self.rbp,
+            self.rbx,
+            self.rdx,
+            self.rax,
+            self.rcx,
+            self.rsp,
+            self.rip,
+            self.rflags,
+        ]
+    }
+
+    /// Loads all registers as a user asks (`rt_sigreturn`): whatever the words are, the frame
+    /// stays one that leads to user mode with interrupts on.
+    #[inline]
+    pub(super) fn set_saved(&mut self, registers: &[usize; SAVED]) {
+        let &[
+            r8,
+            r9,
+            r10,
+            r11,
+            r12,
+            r13,
+            r14,
+            r15,
+            rdi,
+            rsi,
+            rbp,
+            rbx,
+            rdx,
+            rax,
+            rcx,
+            rsp,
+            rip,
+            rflags,
+        ] = registers;
         *self = Self {
-            r15: register(0),
-            r14: register(1),
-            r13: register(2),
-            r12: register(3),
-            rbp: register(4),
-            rbx: register(5),
-            r11: register(6),
-            r10: register(7),
-            r9: register(8),
-            r8: register(9),
-            rax: register(10),
-            rcx: register(11),
-            rdx: register(12),
-            rsi: register(13),
-            rdi: register(14),
+            r15,
+            r14,
+            r13,
+            r12,
+            rbp,
+            rbx,
+            r11,
+            r10,
+            r9,
+            r8,
+            rax,
+            rcx,
+            rdx,
+            rsi,
+            rdi,
             orig_rax: usize::MAX,
-            rip: instruction_address(register(16)),
+            rip: instruction_address(rip),
             cs: USER_CODE as usize,
-            rflags: register(18) & USER_RFLAGS_MASK | USER_RFLAGS,
-            rsp: register(19),
+            rflags: rflags & USER_RFLAGS_MASK | USER_RFLAGS,
+            rsp,
             ss: USER_DATA as usize,
         };
     }

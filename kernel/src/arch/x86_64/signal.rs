@@ -5,10 +5,13 @@
 //! state, aligned to 64 bytes, with the marks by which user space recognises an XSAVE area
 //! (arch/x86/include/uapi/asm/sigcontext.h).
 
-use super::context::FpState;
+use core::mem::{MaybeUninit, offset_of};
+
+use super::context::{FP_FRAME_SIZE, reset_fp, restore_fp_from_user, save_fp_to_user};
 use super::cpu::{USER_CODE, USER_DATA};
-use super::frame::Frame;
-use crate::arch::traits::{SignalCall, SignalStack, TrapFrame};
+use super::frame::{Frame, SAVED};
+use crate::arch::signal_bytes::{bytes, room};
+use crate::arch::traits::{SIGNAL_INFO_WORDS, SignalCall, SignalStack, TrapFrame};
 
 /// See [`crate::arch::Architecture::SIGNAL_RETURN`].
 pub(in crate::arch) const RETURN: &[u8] = &[];
@@ -20,121 +23,101 @@ const RED_ZONE: usize = 128;
 /// `ucontext.uc_flags`: an XSAVE area follows, and SS is saved and restored.
 const UC_FLAGS: u64 = 1 | 2 | 4;
 
-// Offsets in the frame, in 64-bit words.
-const UCONTEXT: usize = 1;
-const STACK: usize = UCONTEXT + 2;
-const REGISTERS: usize = STACK + 3;
-/// After 18 registers: selectors, error code, trap number, old mask, CR2, then this.
-const FP_POINTER: usize = REGISTERS + 23;
-const MASK: usize = REGISTERS + 32;
-const INFO: usize = MASK + 1;
-const WORDS: usize = INFO + 16;
-
-/// The words as the bytes that the user sees.
-fn bytes_mut(words: &mut [u64]) -> &mut [u8] {
-    // SAFETY: integers have no padding and any bytes are valid ones; the length is theirs.
-    unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) }
+/// `struct rt_sigframe`.
+#[repr(C)]
+struct SignalFrame {
+    restorer: u64,
+    context: Context,
+    info: [u64; SIGNAL_INFO_WORDS],
+    rest_of_info: [u64; 16 - SIGNAL_INFO_WORDS],
 }
 
-/// The registers in the order of `struct sigcontext`.
-fn save(frame: &Frame) -> [usize; 18] {
-    [
-        frame.r8,
-        frame.r9,
-        frame.r10,
-        frame.r11,
-        frame.r12,
-        frame.r13,
-        frame.r14,
-        frame.r15,
-        frame.rdi,
-        frame.rsi,
-        frame.rbp,
-        frame.rbx,
-        frame.rdx,
-        frame.rax,
-        frame.rcx,
-        frame.rsp,
-        frame.rip,
-        frame.rflags,
-    ]
+/// `struct ucontext`, with `struct sigcontext` in it.
+#[repr(C)]
+struct Context {
+    flags: u64,
+    link: u64,
+    stack: [u64; 3],
+    registers: [usize; SAVED],
+    selectors: u64,
+    error: u64,
+    trap: u64,
+    old_mask: u64,
+    fault_address: u64,
+    fp: u64,
+    reserved: [u64; 8],
+    mask: u64,
 }
 
 /// See [`crate::arch::Architecture::push_signal_frame`].
 pub(in crate::arch) fn push(
     frame: &mut Frame,
-    fp: &FpState,
     call: &SignalCall,
     write: &mut dyn FnMut(usize, &[u8]) -> bool,
 ) -> bool {
-    let fp_bytes = fp.as_signal_frame();
     let top = call.stack_top.unwrap_or(frame.rsp.wrapping_sub(RED_ZONE));
-    let fp_at = top.wrapping_sub(fp_bytes.len()) & !63;
+    let fp = top.wrapping_sub(FP_FRAME_SIZE) & !63;
     // As after a call: 8 below a multiple of 16.
-    let at = (fp_at.wrapping_sub(WORDS * 8) & !15).wrapping_sub(8);
-
-    let mut words = [0u64; WORDS];
-    words[0] = call.restorer as u64;
-    words[UCONTEXT] = UC_FLAGS;
-    words[STACK] = call.signal_stack.start as u64;
-    words[STACK + 1] = u64::from(call.signal_stack.flags);
-    words[STACK + 2] = call.signal_stack.size as u64;
-    for (to, from) in words[REGISTERS..].iter_mut().zip(save(frame)) {
-        *to = from as u64;
-    }
-    words[REGISTERS + 18] = u64::from(USER_CODE) | u64::from(USER_DATA) << 48;
-    words[REGISTERS + 21] = call.mask;
-    words[FP_POINTER] = fp_at as u64;
-    words[MASK] = call.mask;
-    words[INFO..].copy_from_slice(&call.info);
-    if !write(fp_at, fp_bytes) || !write(at, bytes_mut(&mut words)) {
+    let at = (fp.wrapping_sub(size_of::<SignalFrame>()) & !15).wrapping_sub(8);
+    let stack = &call.signal_stack;
+    let signal_frame = SignalFrame {
+        restorer: call.restorer as u64,
+        context: Context {
+            flags: UC_FLAGS,
+            link: 0,
+            stack: [stack.start as u64, u64::from(stack.flags), stack.size as u64],
+            registers: frame.saved(),
+            selectors: u64::from(USER_CODE) | u64::from(USER_DATA) << 48,
+            error: 0,
+            trap: 0,
+            old_mask: call.mask,
+            fault_address: 0,
+            fp: fp as u64,
+            reserved: [0; 8],
+            mask: call.mask,
+        },
+        info: call.info,
+        rest_of_info: [0; 16 - SIGNAL_INFO_WORDS],
+    };
+    // SAFETY: it is made of initialised 64-bit words only.
+    if !write(at, unsafe { bytes(&signal_frame) }) || !save_fp_to_user(fp) {
         return false;
     }
+    // As on Linux, a handler does not begin with what it interrupts: no other rounding, no full
+    // x87 stack.
+    reset_fp();
     // The handler's arguments: the signal, and the addresses of the two structures.
     *frame = Frame {
         rdi: call.signal as usize,
-        rsi: at + INFO * 8,
-        rdx: at + UCONTEXT * 8,
+        rsi: at + offset_of!(SignalFrame, info),
+        rdx: at + offset_of!(SignalFrame, context),
         ..Frame::user(call.handler, at)
     };
     true
 }
 
 /// See [`crate::arch::Architecture::pop_signal_frame`].
-pub(in crate::arch) fn pop(
+///
+/// # Safety
+/// As there.
+pub(in crate::arch) unsafe fn pop(
     frame: &mut Frame,
-    fp: &mut FpState,
-    read: &mut dyn FnMut(usize, &mut [u8]) -> bool,
+    read: &mut dyn FnMut(usize, &mut [MaybeUninit<u8>]) -> bool,
 ) -> Option<(u64, SignalStack)> {
-    // The handler's return has taken the return address off. The information on the signal
-    // is not read again.
-    let at = frame.rsp.wrapping_sub(8);
-    let mut words = [0u64; INFO];
-    if !read(at, bytes_mut(&mut words)) {
+    let mut context = MaybeUninit::<Context>::uninit();
+    // The handler's return has taken the return address off.
+    if !read(frame.rsp, room(&mut context)) {
         return None;
     }
-    match words[FP_POINTER] as usize {
-        0 => *fp = FpState::default(),
-        fp_at => {
-            if !read(fp_at, fp.as_mut()) || !fp.has_valid_header() {
-                // It may be half read.
-                *fp = FpState::default();
-                return None;
-            }
-        }
+    // SAFETY: `read` has written all of it, by the caller's promise; any bytes are integers.
+    let context = unsafe { context.assume_init_ref() };
+    match context.fp as usize {
+        0 => reset_fp(),
+        fp if restore_fp_from_user(fp) => {}
+        _ => return None,
     }
-    let register = |index: usize| words[REGISTERS + index] as usize;
-    let mut registers = [0; 21];
-    // Where `pt_regs` has the registers of `struct sigcontext`.
-    const PLACES: [usize; 18] = [9, 8, 7, 6, 3, 2, 1, 0, 14, 13, 4, 5, 12, 10, 11, 19, 16, 18];
-    for (index, &place) in PLACES.iter().enumerate() {
-        registers[place] = register(index) as u64;
-    }
-    frame.set_user_registers(&registers);
-    let stack = SignalStack {
-        start: words[STACK] as usize,
-        flags: words[STACK + 1] as u32,
-        size: words[STACK + 2] as usize,
-    };
-    Some((words[MASK], stack))
+    frame.set_saved(&context.registers);
+    let [start, flags, size] = context.stack;
+    let stack = SignalStack { start: start as usize, flags: flags as u32, size: size as usize };
+    Some((context.mask, stack))
 }

@@ -1,6 +1,7 @@
 //! Dealing with signals on the way to user mode: default actions, handlers, and the system
 //! call that a signal interrupted.
 
+use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering;
 
 use super::super::context::current;
@@ -9,9 +10,11 @@ use super::signal::{
     self, DEFAULT, DefaultAction, IGNORE, SA_NODEFER, SA_ONSTACK, SA_RESTART, SA_RESTORER, SIGCHLD,
     SIGSEGV, SignalInfo, Taken, UNBLOCKABLE, bit,
 };
-use crate::arch::{Arch, Architecture, SignalCall, SignalStack, TrapFrame, numbers as nr};
+use crate::arch::{
+    Arch, Architecture, SIGNAL_INFO_WORDS, SignalCall, SignalStack, TrapFrame, numbers as nr,
+};
 use crate::mem::signal_page;
-use crate::mem::user::{copy_from_user, copy_from_user_nofault, copy_to_user};
+use crate::mem::user::{copy_from_user_uninit, copy_to_user};
 
 type Frame = <Arch as Architecture>::Frame;
 
@@ -145,20 +148,14 @@ fn enter_handler(frame: &mut Frame, taken: &Taken) -> bool {
     let flags = if stack.size == 0 { SS_DISABLE } else { stack.flags };
     let call = SignalCall {
         signal: taken.signal,
-        info: info_words(taken.signal, &taken.info),
+        info: info_beginning(taken.signal, &taken.info),
         handler: action.handler,
         restorer,
         mask: own.saved_mask.take().unwrap_or(mask),
         stack_top: switch.then(|| stack.start.wrapping_add(stack.size)),
         signal_stack: SignalStack { flags, ..stack },
     };
-    let fp = own.fp.get();
-    // SAFETY: only the running task uses its state; nothing else refers to it here.
-    let fp = unsafe {
-        Arch::save_fp(&mut *fp);
-        &*fp
-    };
-    let entered = Arch::push_signal_frame(frame, fp, &call, &mut |address, bytes| {
+    let entered = Arch::push_signal_frame(frame, &call, &mut |address, bytes| {
         copy_to_user(address, bytes).is_ok()
     });
     if entered {
@@ -176,21 +173,11 @@ fn enter_handler(frame: &mut Frame, taken: &Taken) -> bool {
 pub fn return_from_handler(frame: &mut Frame) -> bool {
     let task = current();
     let own = task.private();
-    // A switch of tasks stores the registers in the task's state, so there is none between reading
-    // the frame into it and loading them.
-    let irq = Arch::irq_save();
-    // SAFETY: only the running task uses its state; nothing else refers to it here.
-    let fp = unsafe { &mut *own.fp.get() };
-    let mut popped = Arch::pop_signal_frame(frame, fp, &mut |address, bytes| {
-        copy_from_user_nofault(bytes, address).is_ok()
-    });
-    if popped.is_some() {
-        Arch::restore_fp(fp);
-    }
-    Arch::irq_restore(irq);
-    if popped.is_none() {
-        popped = pop_slowly(frame);
-    }
+    let mut read = |address: usize, bytes: &mut [MaybeUninit<u8>]| {
+        copy_from_user_uninit(bytes, address).is_ok()
+    };
+    // SAFETY: after a copy that succeeds, every byte is there.
+    let popped = unsafe { Arch::pop_signal_frame(frame, &mut read) };
     let Some((mask, stack)) = popped else {
         signal::force(SIGSEGV, SignalInfo::KERNEL);
         return false;
@@ -203,31 +190,24 @@ pub fn return_from_handler(frame: &mut Frame) -> bool {
     true
 }
 
-/// Reads a frame that is not all in memory, by way of a copy, as that may sleep.
-#[cold]
-#[inline(never)]
-fn pop_slowly(frame: &mut Frame) -> Option<(u64, SignalStack)> {
-    let mut fp = <Arch as Architecture>::FpState::default();
-    let popped = Arch::pop_signal_frame(frame, &mut fp, &mut |address, bytes| {
-        copy_from_user(bytes, address).is_ok()
-    })?;
-    Arch::restore_fp(&fp);
-    Some(popped)
-}
-
-/// `siginfo_t` as words (`sigaction(2)`, "The siginfo_t argument"; the layout of 64-bit
-/// little-endian machines).
+/// `siginfo_t` as words.
 pub fn info_words(signal: u32, info: &SignalInfo) -> [u64; 16] {
     let mut words = [0; 16];
-    words[0] = u64::from(signal);
-    words[1] = u64::from(info.code as u32);
+    let (beginning, _) = words.split_at_mut(SIGNAL_INFO_WORDS);
+    beginning.copy_from_slice(&info_beginning(signal, info));
+    words
+}
+
+/// The words of `siginfo_t` that may be other than zero (`sigaction(2)`, "The siginfo_t argument";
+/// the layout of 64-bit little-endian machines).
+fn info_beginning(signal: u32, info: &SignalInfo) -> [u64; SIGNAL_INFO_WORDS] {
+    let (number, code) = (u64::from(signal), u64::from(info.code as u32));
     let is_fault = info.code > 0 && info.code < 0x80 && signal != SIGCHLD;
     if is_fault {
-        words[2] = info.value as u64;
-    } else {
-        words[2] = u64::from(info.pid) | u64::from(info.uid) << 32;
-        // What `sigqueue(3)` passes may be a pointer; a status is an `int`.
-        words[3] = if info.code < 0 { info.value as u64 } else { u64::from(info.value as u32) };
+        return [number, code, info.value as u64, 0];
     }
-    words
+    let sender = u64::from(info.pid) | u64::from(info.uid) << 32;
+    // What `sigqueue(3)` passes may be a pointer; a status is an `int`.
+    let value = if info.code < 0 { info.value as u64 } else { u64::from(info.value as u32) };
+    [number, code, sender, value]
 }
