@@ -22,6 +22,7 @@ pub(crate) fn run(command_line: &str) {
             "protection" => Arch::check_protection().err().unwrap_or(0),
             "nofault" => nofault(),
             "fp" => floating_point(),
+            "memory" => memory(),
             "clock" => clock(),
             "disk" => disk(),
             "random" => random(),
@@ -60,6 +61,41 @@ fn nofault() -> usize {
         if left != expected || (left == 0) != (to == known) {
             log::error!("nofault: {left} bytes not copied from {address:#x}, not {expected}");
             failures += 1;
+        }
+    }
+    failures
+}
+
+/// Copies and fills of every length and alignment change what they should, and nothing beside it.
+fn memory() -> usize {
+    const MARGIN: usize = 8;
+    const LONGEST: usize = 600;
+    let source: Vec<u8> = (0..LONGEST + MARGIN).map(|at| (at * 7 + at / 256) as u8).collect();
+    let mut target = vec![0u8; LONGEST + 3 * MARGIN];
+    let mut failures = 0;
+    let mut check = |from: Option<usize>, to: usize, length: usize| {
+        target.fill(0xee);
+        // Not to be known when this is compiled, so that it is a call.
+        let part = core::hint::black_box(&mut target[to..to + length]);
+        match from {
+            Some(from) => part.copy_from_slice(&source[from..from + length]),
+            None => part.fill(0xa5),
+        }
+        let expected = |at: usize| match at.checked_sub(to).filter(|&at| at < length) {
+            Some(at) => from.map_or(0xa5, |from| source[from + at]),
+            None => 0xee,
+        };
+        if let Some(at) = (0..target.len()).find(|&at| target[at] != expected(at)) {
+            log::error!("memory: {length} bytes from {from:?} to {to}: wrong at {at}");
+            failures += 1;
+        }
+    };
+    for length in (0..150).chain([191, 192, 255, 256, 257, 320, 511, 512, 577, LONGEST]) {
+        for to in 0..MARGIN {
+            check(None, to, length);
+            for from in 0..MARGIN {
+                check(Some(from), to, length);
+            }
         }
     }
     failures

@@ -23,7 +23,7 @@ fn boots_to(arch: Arch, words: &str, outcome: &Outcome) -> String {
 }
 
 fn self_tests_pass(arch: Arch) {
-    for name in ["protection", "nofault", "fp", "clock", "disk"] {
+    for name in ["protection", "nofault", "fp", "memory", "clock", "disk"] {
         boots_to(arch, &format!("selftest={name}"), &Outcome::Exited(0));
     }
     boots_to(arch, "selftest=no-such-test", &Outcome::Exited(1));

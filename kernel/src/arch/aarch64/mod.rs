@@ -17,6 +17,7 @@ mod gic;
 pub(in crate::arch) mod irq;
 pub(in crate::arch) mod layout;
 pub(in crate::arch) mod mask;
+mod memory;
 pub(in crate::arch) mod mmu;
 pub(in crate::arch) mod order;
 pub(in crate::arch) mod platform;

@@ -16,6 +16,7 @@ pub(in crate::arch) mod frame;
 pub(in crate::arch) mod irq;
 pub(in crate::arch) mod layout;
 pub(in crate::arch) mod mask;
+mod memory;
 pub(in crate::arch) mod mmu;
 pub(in crate::arch) mod order;
 pub(in crate::arch) mod platform;
