@@ -382,25 +382,40 @@ impl File for Reader {
 
 impl Writer {
     /// Writes what there is, as far as it can; an error only if nothing was written.
-    #[inline]
     pub(super) fn transfer(
         &self,
         source: &mut dyn Source,
         flags: OpenFlags,
     ) -> Result<usize, FsError> {
-        let total = source.remaining();
-        if total == 0 {
-            return Ok(0);
+        match source.remaining() {
+            0 => Ok(0),
+            total @ 1..=SMALL => self.write_small(total, source, flags),
+            total => self.write_pages(total, source, flags),
         }
-        if total <= SMALL {
-            let mut buffer = [0; SMALL];
-            let part = buffer.get_mut(..total).unwrap_or(&mut []);
-            let taken = source.take(part);
-            if taken < total && taken == 0 {
-                return Err(FsError::Fault);
-            }
-            return self.0.append(buffer.get(..taken).unwrap_or(&[]), true, flags);
+    }
+
+    /// A write of at most [`SMALL`] bytes.
+    #[inline]
+    fn write_small(
+        &self,
+        total: usize,
+        source: &mut dyn Source,
+        flags: OpenFlags,
+    ) -> Result<usize, FsError> {
+        let mut buffer = [0; SMALL];
+        match source.take(buffer.get_mut(..total).unwrap_or(&mut [])) {
+            0 => Err(FsError::Fault),
+            taken => self.0.append(buffer.get(..taken).unwrap_or(&[]), true, flags),
         }
+    }
+
+    /// A larger one, page by page.
+    fn write_pages(
+        &self,
+        total: usize,
+        source: &mut dyn Source,
+        flags: OpenFlags,
+    ) -> Result<usize, FsError> {
         let mut page = pool().take();
         let mut done = 0;
         let result = loop {
@@ -439,13 +454,20 @@ impl File for Writer {
         source: &mut dyn Source,
         flags: OpenFlags,
     ) -> Result<usize, FsError> {
-        let total = source.remaining();
-        let done = self.transfer(source, flags)?;
-        // That nothing was written is told the caller by an error, and the signal goes with that.
-        if done < total && !self.0.state.lock().reader_open {
-            job::broken_pipe();
+        match source.remaining() {
+            0 => Ok(0),
+            // All or nothing, unless the source's memory ends before.
+            total @ 1..=SMALL => self.write_small(total, source, flags),
+            total => {
+                let done = self.write_pages(total, source, flags)?;
+                // That nothing was written is told the caller by an error, and the signal goes
+                // with that.
+                if done < total && !self.0.state.lock().reader_open {
+                    job::broken_pipe();
+                }
+                Ok(done)
+            }
         }
-        Ok(done)
     }
 
     fn ioctl(&self, command: u32, argument: usize) -> Result<usize, FsError> {
