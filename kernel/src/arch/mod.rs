@@ -47,7 +47,6 @@ mod secondary;
 mod semihosting;
 mod signal_bytes;
 mod table;
-#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod ticks;
 mod traits;
 mod up;

@@ -62,3 +62,9 @@ pub(super) fn arrive(index: usize) -> bool {
     }
     arrived
 }
+
+/// Called by the boot CPU: the CPU that has just arrived does not run the kernel after all.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn leave() {
+    ONLINE.fetch_sub(1, Ordering::Relaxed);
+}

@@ -44,11 +44,16 @@ impl Rate {
         scale(ticks, self.nanos.load(Ordering::Relaxed))
     }
 
+    /// So many nanoseconds in ticks, or one more.
+    #[inline]
+    pub(super) fn to_ticks(&self, nanos: u64) -> u64 {
+        scale(nanos, self.ticks.load(Ordering::Relaxed)).saturating_add(1)
+    }
+
     /// A tick at which [`Self::to_nanos`] has reached `nanos`, seen from the tick `now`.
     #[inline]
     pub(super) fn tick_at(&self, nanos: u64, now: u64) -> u64 {
         let left = nanos.saturating_sub(self.to_nanos(now));
-        let ticks = scale(left, self.ticks.load(Ordering::Relaxed));
-        now.saturating_add(ticks).saturating_add(1)
+        now.saturating_add(self.to_ticks(left))
     }
 }

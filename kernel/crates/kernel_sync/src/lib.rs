@@ -1,4 +1,5 @@
-//! Locks and once-cells for code that runs in the kernel and, unchanged, in host tests.
+//! Locks, once-cells, and what else CPUs agree by, for code that runs in the kernel and, unchanged,
+//! in host tests.
 //!
 //! | type | waits by | may be taken in an interrupt | use for |
 //! |---|---|---|---|
@@ -22,6 +23,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod counters;
 mod gate;
 pub mod irq;
 mod mutex;

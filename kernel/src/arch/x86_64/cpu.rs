@@ -117,6 +117,8 @@ pub(super) struct Features {
     pub(super) huge_pages: AtomicBool,
     pub(super) x2apic: AtomicBool,
     pub(super) tsc_deadline: AtomicBool,
+    /// The TSC can be set forward and back.
+    pub(super) tsc_adjust: AtomicBool,
     /// The TSC counts at a constant rate: it says so, or a hypervisor provides it.
     pub(super) constant_tsc: AtomicBool,
     pub(super) rdrand: AtomicBool,
@@ -136,6 +138,7 @@ pub(super) static FEATURES: Features = Features {
     huge_pages: AtomicBool::new(false),
     x2apic: AtomicBool::new(false),
     tsc_deadline: AtomicBool::new(false),
+    tsc_adjust: AtomicBool::new(false),
     constant_tsc: AtomicBool::new(false),
     rdrand: AtomicBool::new(false),
     bmi2: AtomicBool::new(false),
@@ -167,6 +170,7 @@ fn find_features() {
     if basic >= 7 {
         let seven = __cpuid_count(7, 0);
         set(&f.fsgsbase, seven.ebx, 0);
+        set(&f.tsc_adjust, seven.ebx, 1);
         set(&f.smep, seven.ebx, 7);
         set(&f.bmi2, seven.ebx, 8);
         set(&f.rdseed, seven.ebx, 18);

@@ -29,6 +29,7 @@ pub(in crate::arch) mod stack;
 pub(in crate::arch) mod syscall;
 pub(in crate::arch) mod timer;
 mod trap;
+mod tsc_sync;
 pub(in crate::arch) mod user;
 
 pub(in crate::arch) use cpu::guard_pages;

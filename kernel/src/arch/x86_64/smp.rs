@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use super::cpu::{self, CpuBlock};
 use super::cpu::{FEATURES, has};
 use super::layout::{DIRECT_MAP, image_to_phys};
-use super::{acpi, irq, mmu, power, timer, trap};
+use super::{acpi, irq, mmu, power, timer, trap, tsc_sync};
 use crate::arch::cpu_set::numbers;
 use crate::arch::image::linker_symbols;
 use crate::arch::traits::{CpuStart, MAX_CPUS, PAGE_SIZE};
@@ -210,6 +210,7 @@ pub(in crate::arch) fn start(index: usize, start: CpuStart) -> bool {
         return false;
     }
     let Some(interrupt_stack_top) = up::new_stack() else { return false };
+    tsc_sync::prepare();
     let block = cpu::new_block(start.number);
     let further = Further { index, block, interrupt_stack_top, start };
     prepare(page, alloc::boxed::Box::leak(alloc::boxed::Box::new(further)));
@@ -227,8 +228,14 @@ pub(in crate::arch) fn start(index: usize, start: CpuStart) -> bool {
     });
     if !came {
         GIVEN_UP.store(true, Ordering::Relaxed);
+        return false;
     }
-    came
+    let agrees = tsc_sync::check_new_cpu();
+    if !agrees {
+        log::error!("CPU {index} has another time than the boot CPU");
+        secondary::leave();
+    }
+    agrees
 }
 
 /// The first code of a further CPU that is not assembly: on its own stack, under the kernel's
@@ -239,7 +246,7 @@ extern "C" fn further_cpu(further: &'static Further) -> ! {
     trap::load_idt();
     irq::enable_local_apic(irq::LVT_MASKED);
     timer::init_this_cpu();
-    if !secondary::arrive(further.index) {
+    if !secondary::arrive(further.index) || !tsc_sync::check_this_cpu() {
         power::halt();
     }
     (further.start.entry)(further.start.argument)

@@ -2,8 +2,7 @@
 //!
 //! The clock is the time-stamp counter if it counts at a constant rate, else the HPET; the
 //! timer is the local APIC's. Both are calibrated in one window of a millisecond against the
-//! best reference there is (HPET, ACPI's timer, the legacy timer), and read without a
-//! division: nanoseconds = (ticks × factor) >> 32.
+//! best reference there is (HPET, ACPI's timer, the legacy timer).
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -18,6 +17,7 @@ use super::irq::{
 };
 use super::port::{inb, inl, outb};
 use crate::arch::paging::map_device;
+use crate::arch::ticks::Rate;
 use crate::arch::traits::PhysAddr;
 
 const NANOS: u64 = 1_000_000_000;
@@ -32,12 +32,11 @@ const LVT_TSC_DEADLINE: u32 = 2 << 17;
 static CLOCK: AtomicUsize = AtomicUsize::new(0);
 /// The counter's value at boot.
 static CLOCK_BASE: AtomicU64 = AtomicU64::new(0);
-/// Nanoseconds per tick of the clock, times 2^32; 0 before calibration: time stands still.
-static CLOCK_FACTOR: AtomicU64 = AtomicU64::new(0);
-/// Nanoseconds per tick of the TSC, as it was at start-up, times 2^32.
-static TSC_FACTOR: AtomicU64 = AtomicU64::new(0);
-/// Timer ticks (or TSC ticks, with a deadline) per nanosecond, times 2^32.
-static TIMER_FACTOR: AtomicU64 = AtomicU64::new(0);
+static CLOCK_RATE: Rate = Rate::new();
+/// As it was at start-up.
+static TSC_RATE: Rate = Rate::new();
+/// Of the local APIC's timer.
+static TIMER_RATE: Rate = Rate::new();
 static TSC_DEADLINE: AtomicBool = AtomicBool::new(false);
 /// Seconds since 1970 when the clock read 0.
 static EPOCH: AtomicI64 = AtomicI64::new(0);
@@ -48,9 +47,14 @@ fn tsc() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
-#[inline]
-fn scale(ticks: u64, factor: u64) -> u64 {
-    ((u128::from(ticks) * u128::from(factor)) >> 32) as u64
+/// Whether the TSC is the clock.
+pub(super) fn tsc_is_clock() -> bool {
+    CLOCK.load(Ordering::Relaxed) == 0
+}
+
+/// So many nanoseconds in ticks of the TSC.
+pub(super) fn tsc_ticks(nanoseconds: u64) -> u64 {
+    TSC_RATE.to_ticks(nanoseconds)
 }
 
 /// See [`crate::arch::Architecture::now_ns`].
@@ -62,7 +66,7 @@ pub(in crate::arch) fn now_ns() -> u64 {
         counter => unsafe { (counter as *const u64).read_volatile() },
     };
     let ticks = ticks.wrapping_sub(CLOCK_BASE.load(Ordering::Relaxed));
-    scale(ticks, CLOCK_FACTOR.load(Ordering::Relaxed))
+    CLOCK_RATE.to_nanos(ticks)
 }
 
 /// See [`crate::arch::Architecture::counter`]: the TSC, also where it is not the clock. On a CPU
@@ -74,7 +78,7 @@ pub(in crate::arch) fn counter() -> u64 {
 
 /// See [`crate::arch::Architecture::counter_ns`].
 pub(in crate::arch) fn counter_ns(ticks: u64) -> u64 {
-    scale(ticks, TSC_FACTOR.load(Ordering::Relaxed))
+    TSC_RATE.to_nanos(ticks)
 }
 
 /// The HPET's registers (IA-PC HPET Specification 1.0a, section 2.3).
@@ -217,17 +221,13 @@ fn calibrate(reference: Reference) -> (u64, u64) {
     (hertz(end.tsc.wrapping_sub(start.tsc)), hertz(u64::from(start.timer.wrapping_sub(end.timer))))
 }
 
-/// How many ticks of `to` hertz are in one of `from` hertz, times 2^32.
-fn factor(from: u64, to: u64) -> u64 {
-    (u128::from(to) << 32).checked_div(u128::from(from)).unwrap_or(0) as u64
-}
-
 /// Starts the clock and the timer. `clock=hpet` on the command line chooses the HPET.
 pub(super) fn init(command_line: &str) {
     let hpet = Hpet::find();
     let reference = Reference::find(hpet);
     let (tsc_hertz, timer_hertz) = calibrate(reference);
-    TSC_FACTOR.store(factor(tsc_hertz, NANOS), Ordering::Relaxed);
+    TSC_RATE.set(tsc_hertz);
+    TIMER_RATE.set(timer_hertz);
     let want_hpet = command_line.split_ascii_whitespace().any(|word| word == "clock=hpet");
     match hpet.filter(|hpet| hpet.wide && (want_hpet || !has(&FEATURES.constant_tsc))) {
         Some(hpet) => {
@@ -236,22 +236,20 @@ pub(super) fn init(command_line: &str) {
             // SAFETY: the HPET's main counter, just mapped.
             let now = unsafe { (counter as *const u64).read_volatile() };
             CLOCK_BASE.store(now, Ordering::Relaxed);
-            CLOCK_FACTOR.store(factor(hpet.hertz, NANOS), Ordering::Relaxed);
+            CLOCK_RATE.set(hpet.hertz);
         }
         None => {
             // From the CPU's start, so that the log shows how long firmware took.
-            CLOCK_FACTOR.store(factor(tsc_hertz, NANOS), Ordering::Relaxed);
+            CLOCK_RATE.set(tsc_hertz);
         }
     }
-    let deadline = has(&FEATURES.tsc_deadline) && CLOCK.load(Ordering::Relaxed) == 0;
+    let deadline = has(&FEATURES.tsc_deadline) && tsc_is_clock();
     TSC_DEADLINE.store(deadline, Ordering::Relaxed);
-    let ticks = if deadline { tsc_hertz } else { timer_hertz };
-    TIMER_FACTOR.store(factor(NANOS, ticks), Ordering::Relaxed);
     init_this_cpu();
     EPOCH.store(read_date() - (now_ns() / NANOS) as i64, Ordering::Relaxed);
     log::info!(
         "clock: {} (TSC {}.{:03} MHz), timer: {} ({}.{:03} MHz), measured by {}",
-        if CLOCK.load(Ordering::Relaxed) == 0 { "TSC" } else { "HPET" },
+        if tsc_is_clock() { "TSC" } else { "HPET" },
         tsc_hertz / 1_000_000,
         tsc_hertz / 1000 % 1000,
         if deadline { "TSC deadline" } else { "local APIC" },
@@ -275,7 +273,7 @@ pub(in crate::arch) fn set(deadline_ns: u64) {
         let ticks = match deadline_ns {
             // 0 disarms.
             u64::MAX => 0,
-            _ => scale(deadline_ns, TIMER_FACTOR.load(Ordering::Relaxed)).max(1),
+            _ => TSC_RATE.tick_at(deadline_ns, tsc()),
         };
         // SAFETY: the CPU has the MSR, and the timer is in this mode.
         unsafe { Msr::new(MSR_TSC_DEADLINE).write(ticks) };
@@ -285,8 +283,7 @@ pub(in crate::arch) fn set(deadline_ns: u64) {
         u64::MAX => 0,
         _ => {
             let left = deadline_ns.saturating_sub(now_ns());
-            let ticks = scale(left, TIMER_FACTOR.load(Ordering::Relaxed));
-            ticks.clamp(1, u64::from(u32::MAX)) as u32
+            TIMER_RATE.to_ticks(left).clamp(1, u64::from(u32::MAX)) as u32
         }
     };
     apic_write(INITIAL_COUNT, ticks);
