@@ -7,8 +7,8 @@
 //! where `sched_setaffinity` does not let it.
 //!
 //! [`IDLE`] is the set of CPUs that wait for something to do. A CPU enters itself, then looks at
-//! the others' queues; who queues a task looks at the set afterwards ([`offer`]): so no task waits
-//! while a CPU that may run it does too.
+//! the others' queues; who queues a task looks at the set afterwards ([`offer`]), and so does a CPU
+//! that puts its running task back: so no task waits for long while a CPU that may run it does too.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering, fence};
@@ -87,14 +87,16 @@ pub(super) fn for_woken(task: &Task, before: &'static CpuContext) -> &'static Cp
     if may_stay { before } else { least_loaded(task).unwrap_or(before) }
 }
 
-/// There are so many tasks in a run queue whose CPU does not run them at once: an idle CPU may.
-pub(super) fn offer(queued: usize) {
-    if Arch::cpus_online() == 1 || queued == 0 {
+/// A task that may run on these CPUs has been put into the run queue of one that does not run it
+/// at once: an idle one may.
+#[inline]
+pub(super) fn offer(affinity: u64) {
+    if Arch::cpus_online() == 1 {
         return;
     }
     // The queue was filled before: one that enters itself now will see it.
     fence(Ordering::SeqCst);
-    if let Some(number) = numbers(IDLE.bits()).next() {
+    if let Some(number) = numbers(IDLE.bits() & affinity).next() {
         Arch::interrupt_cpu(number);
     }
 }
@@ -178,15 +180,29 @@ pub(super) fn push(cpu: &CpuContext, now: u64) {
         // It was not shared until now.
         cpu.shared_since.set(now);
     }
-    // Beginning behind this one, so that among equals each has its turn.
-    let online = Arch::cpus_online();
-    let others = (1..online).filter_map(|step| context::cpu((cpu.number + step) % online));
-    let Some(target) = others.min_by_key(|other| load(other)) else { return };
-    let more = load(cpu).saturating_sub(load(target));
-    if more > 1 || (more == 1 && now.saturating_sub(cpu.shared_since.get()) >= TURN_NS) {
-        cpu.shared_since.set(now);
-        pull(cpu, target);
+    let turn_is_over = now.saturating_sub(cpu.shared_since.get()) >= TURN_NS;
+    let mut tried = 1u64 << cpu.number;
+    // The one with the least to do first; none of the tasks may be one that runs there.
+    while let Some(target) = least_loaded_but(tried, cpu.number) {
+        let more = load(cpu).saturating_sub(load(target));
+        if more == 0 || (more == 1 && !turn_is_over) {
+            return;
+        }
+        if pull(cpu, target) == Pulled::One {
+            cpu.shared_since.set(now);
+            return;
+        }
+        tried |= 1 << target.number;
     }
+}
+
+/// The CPU with the least to do of those that are not in a set. Beginning behind `from`, so that
+/// among equals each has its turn.
+fn least_loaded_but(set: u64, from: usize) -> Option<&'static CpuContext> {
+    let online = Arch::cpus_online();
+    let others = (1..online).map(|step| (from + step) % online);
+    let others = others.filter(|number| set >> number & 1 == 0).filter_map(context::cpu);
+    others.min_by_key(|other| load(other))
 }
 
 /// Finds another CPU for a task that is nowhere, has left this one, and may not come back.

@@ -70,12 +70,13 @@ pub(super) fn start(task: Arc<Task>) -> Result<(), OutOfMemory> {
     let mut queue = cpu.run_queue.lock();
     let entity = queue.start();
     task.set_entity(entity);
+    let affinity = task.affinity();
     queue.requeue(task, entity);
     let queued = queue.len();
     cpu.queued.store(queued, Ordering::Relaxed);
     drop(queue);
     let idle = !cpu.is_busy();
-    announce(cpu, idle, queued);
+    announce(cpu, idle, queued, affinity);
     Ok(())
 }
 
@@ -86,11 +87,12 @@ pub(super) fn arrive(cpu: &CpuContext, task: Arc<Task>, lag: i64) {
     let entity = queue.arriving(lag);
     let (entity, at_once) = queue.waking(entity, running(cpu));
     task.set_entity(entity);
+    let affinity = task.affinity();
     queue.requeue(task, entity);
     let queued = queue.len();
     cpu.queued.store(queued, Ordering::Relaxed);
     drop(queue);
-    announce(cpu, at_once, queued);
+    announce(cpu, at_once, queued, affinity);
 }
 
 /// How long the running task of a CPU has run, unless it is idle. The run queue is locked.
@@ -106,9 +108,9 @@ fn running(cpu: &CpuContext) -> Option<Entity> {
     Some(entity)
 }
 
-/// Has a CPU look at its run queue, in which there are so many tasks now: `at_once`, or when the
-/// running task has had its slice.
-fn announce(cpu: &CpuContext, at_once: bool, queued: usize) {
+/// Has a CPU look at its run queue, in which there are so many tasks now, the last of which may run
+/// on the CPUs in `affinity`: `at_once`, or when the running task has had its slice.
+fn announce(cpu: &CpuContext, at_once: bool, queued: usize, affinity: u64) {
     if at_once {
         cpu.need_resched.store(true, Ordering::Release);
     }
@@ -118,7 +120,7 @@ fn announce(cpu: &CpuContext, at_once: bool, queued: usize) {
         Arch::interrupt_cpu(cpu.number);
     }
     if cpu.is_busy() {
-        balance::offer(queued);
+        balance::offer(affinity);
     }
 }
 
@@ -151,11 +153,12 @@ pub(super) fn wake(task: Arc<Task>, state: TaskState) -> bool {
         }
         let (entity, at_once) = queue.waking(task.entity(), running(cpu));
         task.set_entity(entity);
+        let affinity = task.affinity();
         queue.requeue(task, entity);
         let queued = queue.len();
         cpu.queued.store(queued, Ordering::Relaxed);
         drop(queue);
-        announce(cpu, at_once, queued);
+        announce(cpu, at_once, queued, affinity);
         return true;
     }
 }
@@ -260,6 +263,9 @@ fn switch(reason: Reason) {
     // While the queue is locked: who queues a task afterwards may ask for another switch.
     cpu.need_resched.store(!stays, Ordering::Relaxed);
     drop(queue);
+    if goes_on && !same {
+        balance::offer(running.affinity());
+    }
     if queued > 0 {
         cpu.slice_end.set(now + SLICE_NS);
         timer::interrupt_at(cpu, now + SLICE_NS);

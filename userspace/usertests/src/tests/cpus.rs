@@ -3,14 +3,14 @@
 
 use super::family;
 use crate::calls;
-use crate::check::{Outcome, check, equal, fails, ok};
+use crate::check::{Outcome, check, equal, fails, ok, skip};
 use crate::shared::Shared;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use lemma_rt::general::{CLOCK_PROCESS_CPUTIME_ID, timespec};
 use lemma_rt::sys;
 
-family!("cpus": affinity, affinity_errors, moves_at_once, clocks_agree, moves_another, hogs_share);
+family!("cpus": affinity, affinity_errors, moves_at_once, clocks_agree, moves_another, hogs_share, hogs_share_where_they_may);
 
 /// The CPUs that this process may run on.
 pub(super) fn allowed() -> lemma_rt::Result<Vec<u32>> {
@@ -194,5 +194,51 @@ fn hogs_share() -> Outcome {
         let least = times.iter().copied().min().unwrap_or(0);
         check!(least * 2 > most, " {hogs} processes on {cpus} CPUs: {times:?} ns");
     }
+    Ok(())
+}
+
+/// Of processes that may run on two CPUs only, none waits while one of these has less to do, also
+/// if others have as little; by the system's own account.
+fn hogs_share_where_they_may() -> Outcome {
+    const MOST: usize = 16;
+    /// Processes that may run on both CPUs.
+    const FREE: usize = 3;
+    let cpus = ok!(allowed());
+    if cpus.len() < 3 || cpus.len() > MOST - FREE {
+        skip!("for three CPUs at least, and {} at most", MOST - FREE);
+    }
+    let (one, other) = (cpus[0], cpus[cpus.len() - 1]);
+    let shared: Shared<[AtomicU64; MOST + 1]> = ok!(Shared::new());
+    let [stop, times @ ..] = shared.get();
+    let mut both = only(one);
+    both[other as usize / 64] |= 1 << (other % 64);
+    // One each for the others, the last of which is the other of the two.
+    let places = cpus[1..].iter().map(|&cpu| (cpu, only(cpu)));
+    let places: Vec<_> = places.chain([(one, both); FREE]).collect();
+    let mut children = Vec::new();
+    for (&(cpu, mask), time) in places.iter().zip(times) {
+        match ok!(sys::fork()) {
+            Some(pid) => children.push(pid),
+            None => {
+                let set = calls::sched_setaffinity(0, 128, &only(cpu)).is_ok()
+                    && calls::sched_setaffinity(0, 128, &mask).is_ok();
+                while set && stop.load(Ordering::Relaxed) == 0 {
+                    core::hint::black_box(stop);
+                }
+                time.store(used(), Ordering::Release);
+                sys::exit(i32::from(!set))
+            }
+        }
+    }
+    calls::pause_for(2000);
+    stop.store(1, Ordering::Relaxed);
+    for pid in children {
+        equal!(ok!(sys::wait_for(pid)).exited(), Some(0));
+    }
+    let times = times.iter().take(places.len()).skip(cpus.len() - 2);
+    let times: Vec<u64> = times.map(|time| time.load(Ordering::Acquire)).collect();
+    let most = times.iter().copied().max().unwrap_or(0);
+    let least = times.iter().copied().min().unwrap_or(0);
+    check!(least * 2 > most, " on two of {} CPUs: {times:?} ns", cpus.len());
     Ok(())
 }
