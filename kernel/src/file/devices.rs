@@ -2,10 +2,13 @@
 
 use kernel_vfs::{File, FsError, OpenFlags, Readiness, Sink, Source};
 
+use crate::mcore::current;
 use crate::random;
 
 /// Bytes that are made or taken at a time.
 const PIECE: usize = 256;
+/// Bytes that are given without a look for signals.
+const STRETCH: usize = 64 * 1024;
 
 /// Takes everything; is empty.
 pub(super) struct Null;
@@ -58,11 +61,26 @@ impl File for Full {
     }
 }
 
+/// As many zeros as are wanted, or until a signal comes.
 fn zeros(sink: &mut dyn Sink) -> Result<usize, FsError> {
-    match sink.put_zeros(usize::MAX) {
+    match sink.put_zeros(STRETCH) {
+        STRETCH => Ok(STRETCH + more_zeros(sink)),
         0 if sink.remaining() > 0 => Err(FsError::Fault),
         count => Ok(count),
     }
+}
+
+#[cold]
+fn more_zeros(sink: &mut dyn Sink) -> usize {
+    let mut done = 0;
+    while !current().has_signal() {
+        let count = sink.put_zeros(STRETCH);
+        done += count;
+        if count < STRETCH {
+            break;
+        }
+    }
+    done
 }
 
 /// Random bytes. What is written is taken and not believed.
@@ -80,6 +98,9 @@ impl File for Random {
             done += copied;
             if copied < length {
                 return if done > 0 { Ok(done) } else { Err(FsError::Fault) };
+            }
+            if done.is_multiple_of(STRETCH) && current().has_signal() {
+                break;
             }
         }
         Ok(done)

@@ -52,6 +52,7 @@ pub fn init() {
     mem::fault::register(mem::fault::Tasks {
         current_space: || context::try_current().and_then(|task| task.space().cloned()),
         signal: mtask::signal::fault,
+        give_way: mtask::scheduler::give_way_if_possible,
     });
 }
 

@@ -16,6 +16,7 @@ use kernel_sync::Mutex;
 
 use super::backing::{Backing, SharedMemory};
 use super::demand::FaultError;
+use super::fault;
 use super::layout::{MAP_TOP, STACK_INITIAL, STACK_TOP, USER_END, USER_LOW};
 use super::memapi::{OutOfMemory, may_allocate};
 use super::phys;
@@ -115,6 +116,10 @@ fn check_rights(rights: Rights) -> Result<(), MemoryError> {
     }
     Ok(())
 }
+
+/// Others get to run once in so many pages: the lock of an address space is one that may be held
+/// meanwhile.
+const STRETCH: usize = 4096;
 
 /// The range of `length` bytes from `start`, rounded up to whole pages.
 fn page_range(start: usize, length: usize) -> Result<(usize, usize), MemoryError> {
@@ -340,6 +345,9 @@ impl AddressSpace {
             if private {
                 phys::release(mapping.frame);
             }
+            if removed % STRETCH == 0 {
+                fault::give_way();
+            }
         });
         removed
     }
@@ -450,6 +458,9 @@ impl AddressSpace {
                 // The child's tables come from memory that users may have.
                 let shared = may_allocate(0).is_ok() && phys::share(frame);
                 copied += usize::from(shared);
+                if copied % STRETCH == 0 {
+                    fault::give_way();
+                }
                 shared
             });
             if shared.is_err() {

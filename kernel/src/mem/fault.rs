@@ -1,7 +1,7 @@
 //! Page faults: where the architecture's trap code hands them in.
 //!
-//! Which address space is current, and how a task gets a signal, is known above this module;
-//! `mcore` registers both once ([`register`]).
+//! Which address space is current, how a task gets a signal, and how it gives way to others, is
+//! known above this module; `mcore` registers that once ([`register`]).
 
 use alloc::sync::Arc;
 
@@ -20,6 +20,8 @@ pub struct Tasks {
     pub current_space: fn() -> Option<Arc<AddressSpace>>,
     /// Sends the running task the signal for a fault that nothing resolves.
     pub signal: fn(&mut Frame, Unresolved),
+    /// Lets another task run if it is its turn and the caller may wait.
+    pub give_way: fn(),
 }
 
 /// A fault of the running task that becomes a signal.
@@ -36,6 +38,14 @@ static TASKS: OnceCell<Tasks> = OnceCell::new();
 /// Registers the tasks. Called once, at start-up; a second call changes nothing.
 pub fn register(tasks: Tasks) {
     let _ = TASKS.set(tasks);
+}
+
+/// Lets another task run if it is its turn: for what takes long. No spin lock is held; where the
+/// caller may not wait, nothing happens.
+pub(super) fn give_way() {
+    if let Some(tasks) = TASKS.get() {
+        (tasks.give_way)();
+    }
 }
 
 fn resolve(address: usize, access: FaultAccess) -> Result<(), FaultError> {

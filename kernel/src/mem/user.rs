@@ -3,7 +3,7 @@
 //! An address that a user passed is an allegation: nothing is known of it until a copy has
 //! succeeded. Every function here checks that the range lies below `USER_END` and then uses
 //! the architecture's copy, which resolves page faults and survives those that it cannot.
-//! Copies may sleep: **no spin lock is held while one is made.** The bytes can change at any
+//! Copies may sleep: **no spin lock is held while one is made.** Long ones let others run. The bytes can change at any
 //! time under a second thread, so what was checked is what was copied, never the original.
 
 use core::marker::PhantomData;
@@ -11,6 +11,7 @@ use core::mem::MaybeUninit;
 
 use kernel_vfs::{Sink, Source};
 
+use super::fault;
 use super::layout::USER_END;
 use crate::arch::{Arch, Architecture, PAGE_SIZE};
 
@@ -206,6 +207,9 @@ pub fn strncpy_from_user(target: &mut [u8], address: usize) -> Result<Option<usi
     Ok(None)
 }
 
+/// Others get to run once in so many bytes of a long copy.
+const STRETCH: usize = 64 * 1024;
+
 /// User memory that bytes are read into. Its range is the user's.
 pub struct UserSink {
     address: usize,
@@ -231,9 +235,20 @@ impl UserSink {
 
     #[inline]
     fn advance(&mut self, count: usize) -> usize {
+        let before = self.address;
         self.address += count;
         self.length -= count;
+        give_way_between(before, self.address);
         count
+    }
+}
+
+/// After a copy that went from one address to another: others may run now and then, however much
+/// is copied in one system call.
+#[inline]
+fn give_way_between(before: usize, after: usize) {
+    if (before ^ after) >= STRETCH {
+        fault::give_way();
     }
 }
 
@@ -294,8 +309,10 @@ impl Source for UserSource {
 
     fn skip(&mut self, count: usize) -> usize {
         let count = count.min(self.length);
+        let before = self.address;
         self.address += count;
         self.length -= count;
+        give_way_between(before, self.address);
         count
     }
 }

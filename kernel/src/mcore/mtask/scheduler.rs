@@ -208,6 +208,13 @@ pub fn give_way() {
     }
 }
 
+/// The same where it is not known whether the caller may wait.
+pub(in super::super) fn give_way_if_possible() {
+    if this_cpu().need_resched.load(Ordering::Relaxed) && context::can_sleep() {
+        switch(Reason::Preempt);
+    }
+}
+
 fn switch(reason: Reason) {
     let irq = Arch::irq_save();
     let cpu = this_cpu();

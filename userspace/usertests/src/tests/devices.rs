@@ -3,10 +3,16 @@
 use super::family;
 use crate::calls::{self, open, read, write};
 use crate::check::{Outcome, check, equal, fails, ok, skip};
-use lemma_rt::general::{O_NOCTTY, O_RDONLY, O_RDWR, O_WRONLY, SEEK_SET};
+use lemma_rt::general::{
+    __NR_read, __NR_readv, __NR_setitimer, O_NOCTTY, O_RDONLY, O_RDWR, O_WRONLY, SEEK_SET, SIGALRM,
+};
 use lemma_rt::ioctl::{TCGETS, TIOCGSID, TIOCGWINSZ, TIOCSCTTY};
+use lemma_rt::{signal, sys};
 
-family!("devices": null, zero, full, random, not_terminals, numbers, mapped_zero, terminal_kept);
+family!("devices":
+    null, zero, zeros_without_end, zeros_and_others, full, random, not_terminals, numbers,
+    mapped_zero, terminal_kept
+);
 
 fn null() -> Outcome {
     let fd = ok!(open(c"/dev/null", O_RDWR, 0));
@@ -23,6 +29,66 @@ fn zero() -> Outcome {
     equal!(read(fd, &mut buffer), Ok(10_000));
     check!(buffer.iter().all(|&byte| byte == 0));
     equal!(write(fd, &buffer), Ok(10_000));
+    Ok(())
+}
+
+extern "C" fn nothing(_: i32) {}
+
+/// A signal ends a read that would take long.
+fn zeros_without_end() -> Outcome {
+    const LENGTH: usize = 4 << 20;
+    const TIMES: usize = 500;
+    let fd = ok!(open(c"/dev/zero", O_RDONLY, 0));
+    let buffer = ok!(calls::map(LENGTH));
+    // SAFETY: the handler does nothing.
+    ok!(unsafe { signal::set_handler(SIGALRM as i32, nothing as *const () as usize, 0, 0) });
+    // Once, in 20 ms.
+    let timer = [0u64, 0, 0, 20_000];
+    ok!(calls::raw(__NR_setitimer as usize, [0, timer.as_ptr() as usize, 0, 0, 0, 0]));
+    let vector = [[buffer, LENGTH]; TIMES];
+    let arguments = [fd as usize, vector.as_ptr() as usize, TIMES, 0, 0, 0];
+    let count = ok!(calls::raw(__NR_readv as usize, arguments));
+    check!(count > 0 && count < LENGTH * TIMES, " {count} bytes");
+    ok!(calls::munmap(buffer, LENGTH));
+    Ok(())
+}
+
+/// Others run while one reads very much at once: they see the beginning of what it reads before
+/// the end.
+fn zeros_and_others() -> Outcome {
+    const LENGTH: usize = 64 << 20;
+    let fd = ok!(open(c"/dev/zero", O_RDONLY, 0));
+    let buffer = ok!(calls::map_shared(LENGTH));
+    let last = buffer + LENGTH - 1;
+    let mut mask = [0u64; 16];
+    ok!(calls::sched_getaffinity(0, 128, &mut mask));
+    // Both on the first CPU.
+    let word = mask.iter().position(|&word| word != 0).unwrap_or(0);
+    let first = mask[word] & mask[word].wrapping_neg();
+    mask = [0; 16];
+    mask[word] = first;
+    ok!(calls::sched_setaffinity(0, 128, &mask));
+    let mut seen = false;
+    for _ in 0..20 {
+        for page in (0..LENGTH).step_by(4096) {
+            calls::poke(buffer + page, 1);
+        }
+        calls::poke(last, 1);
+        let Some(pid) = ok!(sys::fork()) else {
+            let arguments = [fd as usize, buffer, LENGTH, 0, 0, 0];
+            sys::exit(i32::from(calls::raw(__NR_read as usize, arguments) != Ok(LENGTH)))
+        };
+        while calls::peek(buffer) != 0 {
+            let _ = calls::sched_yield();
+        }
+        seen |= calls::peek(last) != 0;
+        equal!(ok!(sys::wait_for(pid)).exited(), Some(0));
+        if seen {
+            break;
+        }
+    }
+    ok!(calls::munmap(buffer, LENGTH));
+    check!(seen);
     Ok(())
 }
 
