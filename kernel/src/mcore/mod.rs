@@ -10,8 +10,11 @@
 //! | `balance.rs` | which CPU runs a task |
 //! | `event_timer.rs`, `interval.rs` | timers that nobody waits for; a process's interval timer |
 //! | `wait.rs`, `futex.rs` | wait queues; waiting on a word of memory |
-//! | `signal.rs`, `delivery.rs` | signals: sending, choosing, running handlers |
+//! | `robust.rs` | futexes whose owner ends |
+//! | `signal/`, `delivery.rs` | signals: sending, choosing, running handlers |
+//! | `credentials.rs` | who a process is |
 //! | `job.rs` | readers in the terminal's background |
+//! | `start.rs` | the first process |
 //! | `fork.rs`, `exec.rs`, `exit.rs` | the beginning, change and end of processes |
 //! | `quiescent.rs` | when no CPU can hold what was read before |
 //!

@@ -8,6 +8,7 @@
 //! | `code.rs` | executable pages for compiled programs |
 //! | `memapi.rs` | what the rest of the kernel asks before it allocates on a user's behalf |
 //! | `address_space.rs`, `demand.rs`, `remap.rs`, `backing.rs`, `layout.rs` | regions filled on demand, shared copy-on-write |
+//! | `atomic.rs` | changing a user's word at once |
 //! | `signal_page.rs` | the code that signal handlers return to, where users bring none |
 //! | `fault.rs` | page faults, from users and from the copy functions |
 //! | `user.rs` | all access to user memory |
@@ -16,6 +17,7 @@
 //! The last two are spin locks that nothing else is taken under.
 
 pub mod address_space;
+mod atomic;
 pub mod backing;
 pub mod code;
 pub mod demand;

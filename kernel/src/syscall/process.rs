@@ -271,7 +271,7 @@ pub fn set_tid_address([address, ..]: [usize; 6]) -> SyscallResult {
     Ok(task.tid() as usize)
 }
 
-/// `set_robust_list(2)`: kept, for `get_robust_list`; owners that die are not marked.
+/// `set_robust_list(2)`: the futexes that are given up for the thread when it ends.
 pub fn set_robust_list([head, length, ..]: [usize; 6]) -> SyscallResult {
     const LENGTH: usize = 24;
     if length != LENGTH {

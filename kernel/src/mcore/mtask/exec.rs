@@ -20,7 +20,7 @@ use kernel_vfs::{FsError, MountFlags, OpenFile, SliceSink};
 use super::super::context::{current, this_cpu};
 use super::credentials::Credentials;
 use super::process::Resources;
-use super::{family, scheduler, signal};
+use super::{family, robust, scheduler, signal};
 use crate::arch::{Arch, Architecture, PAGE_SIZE, TrapFrame};
 use crate::mem::address_space::{MemoryError, Placement};
 use crate::mem::backing::{Backing, FileBacking};
@@ -146,6 +146,7 @@ pub fn execute(frame: &mut Frame, request: ExecRequest<'_>) -> Result<(), ExecEr
     let task = current();
     let loaded = load(request, task.process().credentials())?;
     become_only_thread()?;
+    robust::release();
 
     // From here on nothing fails.
     let process = task.process();
@@ -182,7 +183,6 @@ pub fn execute(frame: &mut Frame, request: ExecRequest<'_>) -> Result<(), ExecEr
     let private = task.private();
     private.signal_stack.set(Default::default());
     private.clear_child_tid.set(0);
-    private.robust_list.set((0, 0));
     // SAFETY: only the running task uses its state; nothing else refers to it here.
     let fp = unsafe { &mut *private.fp.get() };
     *fp = Default::default();

@@ -9,6 +9,7 @@ use super::super::context::current;
 use super::family::{self, Found, INIT_PID, WaitRequest};
 use super::futex;
 use super::process::Process;
+use super::robust;
 use super::scheduler::block;
 use super::signal;
 use super::task::TaskState;
@@ -58,6 +59,7 @@ fn end_with(status: u32) -> ! {
 fn leave(status: u32) {
     let task = current();
     let process = Arc::clone(task.process());
+    robust::release();
     let child_tid = task.private().clear_child_tid.replace(0);
     if child_tid != 0 && (process.thread_count() > 1 || is_space_shared()) {
         // An address that is not there is the user's affair.

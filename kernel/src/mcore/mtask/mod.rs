@@ -13,6 +13,7 @@ pub mod interval;
 pub mod job;
 pub mod process;
 pub mod quiescent;
+mod robust;
 pub mod scheduler;
 pub mod signal;
 pub mod start;

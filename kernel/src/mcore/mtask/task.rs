@@ -79,7 +79,7 @@ pub struct Own {
     pub(super) clear_child_tid: Cell<usize>,
     /// Where a new thread stores its own number before it returns to user mode.
     pub(super) set_child_tid: Cell<usize>,
-    /// `set_robust_list`: head and length, kept for `get_robust_list`.
+    /// `set_robust_list`: where the list of futexes is that it holds, and the length of its head.
     pub(super) robust_list: Cell<(usize, usize)>,
     /// A wait of the present system call was ended by a signal.
     pub(super) interrupted: Cell<bool>,
