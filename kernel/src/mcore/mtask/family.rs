@@ -142,10 +142,13 @@ pub(super) fn allocate_tid() -> Tid {
     FAMILY.lock().allocate()
 }
 
-/// Enters a new process under its parent.
+/// Enters a new process under its parent, or the first process, if its parent has ended.
 pub(super) fn insert(process: Arc<Process>) {
     let (pid, parent) = (process.pid(), process.parent());
     let mut family = FAMILY.lock();
+    let lives = family.members.get(&parent).is_some_and(|parent| !parent.zombie);
+    let parent = if lives || pid == INIT_PID { parent } else { INIT_PID };
+    process.parent.store(parent, Ordering::Relaxed);
     if let Some(parent) = family.members.get_mut(&parent) {
         parent.children.push(pid);
     }

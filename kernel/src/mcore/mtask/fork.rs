@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use super::super::context::current;
-use super::family;
+use super::family::{self, INIT_PID};
 use super::process::{Process, Resources};
 use super::scheduler::{finish_switch, return_to_user, start};
 use super::signal::{SIGCHLD, SIGNAL_LAST};
@@ -95,7 +95,7 @@ pub fn clone(frame: &Frame, request: &CloneRequest) -> Result<u32, CloneError> {
     let flags = request.flags;
     if (flags.contains(CloneFlags::THREAD) && !flags.contains(THREAD_NEEDS))
         || flags.contains(CloneFlags::SIGHAND) != flags.contains(CloneFlags::THREAD)
-        || flags.contains(CloneFlags::PARENT)
+        || (flags.contains(CloneFlags::PARENT) && current().pid() == INIT_PID)
         || request.exit_signal > SIGNAL_LAST
     {
         return Err(CloneError::Invalid);
@@ -165,8 +165,16 @@ fn make(
             environment: parent.process().environment(),
             executable: parent.process().executable(),
         };
-        let signals = parent.process().signals.lock().fork();
-        Arc::new(Process::new(tid, parent.process(), signals, resources, request.exit_signal))
+        let maker = parent.process();
+        let signals = maker.signals.lock().fork();
+        let process = Process::new(tid, maker, signals, resources, request.exit_signal);
+        if flags.contains(CloneFlags::PARENT) {
+            // A sibling: the parent is told of its end as of this one's.
+            process.parent.store(maker.parent(), Ordering::Relaxed);
+            let exit_signal = maker.exit_signal.load(Ordering::Relaxed);
+            process.exit_signal.store(exit_signal, Ordering::Relaxed);
+        }
+        Arc::new(process)
     };
 
     let mut child_frame = frame.clone();

@@ -12,7 +12,7 @@ family!("threads":
     share_memory, identities, ping_pong, share_descriptors, futex_errors, futex_timeout,
     futex_wakes_counted, shared_futex, exit_group_ends_all, exec_ends_others, clone_errors, mutex,
     requeued, timed_wait_interrupted, other_memory, signals_passed_on, futexes_of_the_dead,
-    futexes_of_the_dead_in_odd_lists
+    futexes_of_the_dead_in_odd_lists, siblings
 );
 
 static COUNTER: AtomicUsize = AtomicUsize::new(0);
@@ -538,5 +538,34 @@ fn futexes_of_the_dead_in_odd_lists() -> Outcome {
     }));
     equal!(status.exited(), Some(0));
     equal!(word.load(Ordering::Relaxed), OWNER_DIED);
+    Ok(())
+}
+
+/// A child made with `CLONE_PARENT` is its maker's sibling.
+fn siblings() -> Outcome {
+    const PARENT: usize = 0x8000;
+    let me = calls::getpid();
+    let shared: crate::shared::Shared<[AtomicU32; 2]> = ok!(crate::shared::Shared::new());
+    let [pid, parent] = shared.get();
+    let status = ok!(in_child(|| {
+        match calls::raw(__NR_clone as usize, [PARENT, 0, 0, 0, 0, 0]) {
+            Ok(0) => {
+                parent.store(calls::getppid().unwrap_or(0) as u32, Ordering::Relaxed);
+                7
+            }
+            Ok(sibling) => {
+                pid.store(sibling as u32, Ordering::Relaxed);
+                // It is not this one's child.
+                let mut status = 0;
+                i32::from(calls::wait4(-1, &mut status, 0) != Err(Errno::CHILD))
+            }
+            Err(_) => 2,
+        }
+    }));
+    equal!(status.exited(), Some(0));
+    let sibling = pid.load(Ordering::Relaxed) as i32;
+    let status = ok!(sys::wait_for(sibling));
+    equal!(status.exited(), Some(7));
+    equal!(parent.load(Ordering::Relaxed) as i32, me);
     Ok(())
 }
