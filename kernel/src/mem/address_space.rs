@@ -384,10 +384,11 @@ impl AddressSpace {
         if mapped { Ok(()) } else { Err(MemoryError::NoMemory) }
     }
 
-    /// Gives the range, which must be mapped without a hole, other rights.
+    /// Gives the range other rights.
     ///
     /// # Errors
-    /// As [`MemoryError`] says; then nothing has changed.
+    /// As [`MemoryError`] says; then nothing has changed, unless there is a hole in the range:
+    /// what is before that has the rights all the same, as on Linux.
     pub fn protect(&self, start: usize, length: usize, rights: Rights) -> Result<(), MemoryError> {
         check_rights(rights)?;
         if !start.is_multiple_of(PAGE_SIZE) {
@@ -398,6 +399,10 @@ impl AddressSpace {
         }
         let (start, end) = page_range(start, length).map_err(|_| MemoryError::NoMemory)?;
         let Inner { regions, table, .. } = &mut *self.inner.lock();
+        let (wanted, end) = (end, regions.mapped_until(start, end));
+        if end == start {
+            return Err(MemoryError::NoMemory);
+        }
         let read_only = |region: &Region<Backing>| region.backing.is_read_only();
         if rights.contains(Rights::WRITE) && regions.overlapping(start, end).iter().any(read_only) {
             return Err(MemoryError::Forbidden);
@@ -410,7 +415,7 @@ impl AddressSpace {
             let writable = mapping.protection.contains(Protection::WRITE);
             Some(if writable { new } else { new - Protection::WRITE })
         });
-        Ok(())
+        if end < wanted { Err(MemoryError::NoMemory) } else { Ok(()) }
     }
 
     /// Moves the end of the heap to `end`, if that is possible; the end of the heap now.

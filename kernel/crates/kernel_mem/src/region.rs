@@ -210,14 +210,19 @@ impl<B: Backing> Regions<B> {
 
     /// Whether `[start, end)` is mapped without a hole.
     pub fn is_mapped(&self, start: usize, end: usize) -> bool {
+        self.mapped_until(start, end) == end
+    }
+
+    /// How far `[start, end)` is mapped before its first hole: `start` if that is in one.
+    pub fn mapped_until(&self, start: usize, end: usize) -> usize {
         let mut at = start;
         for region in self.overlapping(start, end) {
             if region.start > at {
-                return false;
+                break;
             }
-            at = region.end;
+            at = region.end.min(end);
         }
-        at >= end
+        at
     }
 
     /// The highest free range of `length` bytes in `[low, high)`; its first address.

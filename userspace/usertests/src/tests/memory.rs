@@ -14,7 +14,8 @@ use lemma_rt::sys;
 family!("memory":
     anonymous, zeroed_again, holes, protection, no_execute, fixed, errors, file_private,
     file_shared, file_shared_protect, file_edges, shared_with_child, break_grows, large_reservation, stack_grows,
-    kernel_addresses, protection_of_files, hints, many_regions, out_of_memory
+    kernel_addresses, protection_of_files, protection_up_to_a_hole, hints, many_regions,
+    out_of_memory
 );
 
 const PAGE: usize = 4096;
@@ -329,6 +330,21 @@ fn hints() -> Outcome {
     poke(memory, 1);
     ok!(calls::madvise(memory, 2 * PAGE, 4));
     equal!(peek(memory), 0);
+    Ok(())
+}
+
+/// Where a part of the range is not mapped, what comes before that has got the rights.
+fn protection_up_to_a_hole() -> Outcome {
+    let memory = ok!(map(4 * PAGE));
+    poke(memory, 1);
+    ok!(munmap(memory + 2 * PAGE, PAGE));
+    fails!(mprotect(memory, 4 * PAGE, PROT_READ), NOMEM);
+    equal!(peek(memory), 1);
+    equal!(death(|| poke(memory, 2)), SEGMENTATION_FAULT);
+    equal!(death(|| poke(memory + PAGE, 2)), SEGMENTATION_FAULT);
+    poke(memory + 3 * PAGE, 2);
+    fails!(mprotect(memory + 2 * PAGE, 2 * PAGE, PROT_READ), NOMEM);
+    poke(memory + 3 * PAGE, 3);
     Ok(())
 }
 

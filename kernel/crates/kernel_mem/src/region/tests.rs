@@ -96,7 +96,10 @@ proptest! {
                 }
                 Step::Protect(first, count, rights) => {
                     let (start, end) = (first * PAGE_SIZE, (first + count) * PAGE_SIZE);
-                    let whole = (first..first + count).all(|page| model.contains_key(&page));
+                    let hole = (first..first + count).find(|page| !model.contains_key(page));
+                    let until = regions.mapped_until(start, end);
+                    prop_assert_eq!(until, hole.map_or(end, |page| page * PAGE_SIZE));
+                    let whole = hole.is_none();
                     let result = regions.protect(start, end, rights);
                     prop_assert_eq!(result, if whole { Ok(()) } else { Err(RegionError::NotMapped) });
                     if whole {
