@@ -57,6 +57,15 @@ impl CommandLine {
         self.values(name).last()
     }
 
+    /// Whether BPF programs are compiled: as it says, or else what the profile prefers.
+    pub fn compiles_programs(&self) -> bool {
+        match self.value("bpf_jit") {
+            Some("0") => false,
+            Some("1") => true,
+            _ => cfg!(feature = "profile-cloud"),
+        }
+    }
+
     /// The words after `--`: the arguments of init.
     pub fn init_arguments(&self) -> impl Iterator<Item = &'static str> + use<> {
         self.text.split_ascii_whitespace().skip_while(|&word| word != "--").skip(1)

@@ -31,14 +31,14 @@ use command_line::CommandLine;
 pub fn init(boot: &'static BootInfo) -> ! {
     Arch::init_cpu();
     log::init(boot.command_line);
-    CommandLine::install(boot.command_line);
+    let command_line = CommandLine::install(boot.command_line);
     ::log::info!("Lemma {}, started by {}", env!("CARGO_PKG_VERSION"), boot.protocol);
     ::log::info!("command line: {:?}", boot.command_line);
     for region in boot.memory {
         let end = region.start.0 + region.length;
         ::log::debug!("memory: {:#014x}..{end:#014x} {:?}", region.start.0, region.kind);
     }
-    mem::init(boot);
+    mem::init(boot, command_line.compiles_programs());
     Arch::init_paging(boot);
     Arch::init_devices(boot);
     mcore::init();

@@ -17,7 +17,6 @@ use kernel_sync::SpinLock;
 use super::phys;
 use super::virt::CODE_AREA_START;
 use crate::arch::{Arch, Architecture, CacheMode, PAGE_SIZE, PhysAddr, Protection};
-use crate::command_line::CommandLine;
 
 /// The block has `2^ORDER` frames: 1 MiB.
 const ORDER: u8 = 8;
@@ -26,22 +25,10 @@ const PAGES: usize = 1 << ORDER;
 /// Where the block begins; 0 while there is none.
 static START: AtomicU64 = AtomicU64::new(0);
 
-/// Whether programs are compiled: `bpf_jit=0` or `bpf_jit=1` on the command line, or else what the
-/// profile prefers.
-pub fn wanted() -> bool {
-    match CommandLine::get().value("bpf_jit") {
-        Some("0") => false,
-        Some("1") => true,
-        _ => cfg!(feature = "profile-cloud"),
-    }
-}
-
 /// Sets the block aside, before the kernel's own page tables are made. Without one, programs are
 /// interpreted.
 pub(super) fn init() {
-    if wanted()
-        && let Some(start) = phys::alloc_order(ORDER)
-    {
+    if let Some(start) = phys::alloc_order(ORDER) {
         START.store(start.0, Ordering::Relaxed);
     }
 }

@@ -34,8 +34,11 @@ pub mod virt;
 pub use address_space::AddressSpace;
 pub use memapi::OutOfMemory;
 
-/// Makes the physical allocator, and with it the heap, usable. Called once, first of all.
-pub fn init(boot: &'static crate::arch::BootInfo) {
+/// Makes the physical allocator, and with it the heap, usable; sets memory for compiled programs
+/// aside if they are wanted. Called once, first of all.
+pub fn init(boot: &'static crate::arch::BootInfo, compiles_programs: bool) {
     phys::init(boot.memory);
-    code::init();
+    if compiles_programs {
+        code::init();
+    }
 }
