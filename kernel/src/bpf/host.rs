@@ -1,7 +1,8 @@
 //! What helpers ask of this kernel: the clock, who is running, memory that may not be there.
 //!
-//! Everything here may be called in an interrupt: nothing sleeps, allocates or takes a lock
-//! that interrupted code may hold. User memory is read only as far as it is resident.
+//! Everything here may be called in an interrupt: nothing sleeps or allocates, and of locks only
+//! such are taken as keep interrupts off while they are held, so that no interrupted code holds
+//! one. User memory is read only as far as it is resident.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

@@ -22,10 +22,12 @@
 //! user mode with its slice used up. So it stays on its CPU, and [`this_cpu`] stays true, until it
 //! calls something that may wait: another CPU may be the one that goes on with it.
 //!
-//! **Lock order** (all spin locks, interrupts off): `family`, then a process's signals, then a
-//! wait queue or futex bucket, then a timer queue, then a run queue. Never two run queues at a
-//! time: a task that moves is nowhere in between. Nobody waits for another CPU to answer an
-//! interrupt with a spin lock held or interrupts off.
+//! **Lock order** (all spin locks, interrupts off): `family`, then a process's signals, then its
+//! threads, then a run queue. The locks of a wait queue, a futex queue (of two, the lower one
+//! first), a timer queue, a process's resources and its credentials are taken under none of these,
+//! and of these none is taken under them. Never two run queues at a time: a task that moves is
+//! nowhere in between. Under all of them memory may be allocated. Nobody waits for another CPU to
+//! answer an interrupt with a spin lock held or interrupts off.
 
 pub mod context;
 pub mod mtask;
