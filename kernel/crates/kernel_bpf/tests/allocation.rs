@@ -1,5 +1,7 @@
 //! Nothing is allocated while programs run: counted by the global allocator itself.
 
+#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
+
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -33,6 +35,22 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+#[cfg(feature = "host-jit")]
+fn compiled(
+    verified: &kernel_bpf::verifier::Verified<
+        kernel_bpf::program::Program<Arc<kernel_bpf::map::Map>>,
+    >,
+) -> kernel_bpf::jit::Compiled {
+    use kernel_bpf::jit::host::{HostMemory, Native, machine};
+    use kernel_bpf::jit::{Compiled, Intrinsics, Options};
+
+    let memory = HostMemory::get().unwrap();
+    let intrinsics = Intrinsics::default();
+    let options = Options { machine: machine(), intrinsics, memory, blind: None };
+    // SAFETY: this is the machine that the test runs on.
+    unsafe { Compiled::new::<ActiveProfile, Native>(verified, &options) }.unwrap()
+}
+
 /// The only test of this file: another one's allocations would count here.
 #[test]
 fn running_allocates_nothing() {
@@ -65,6 +83,15 @@ fn running_allocates_nothing() {
             ready.run(context, &host).unwrap();
         }
         assert_eq!(ALLOCATIONS.load(Ordering::SeqCst), before, "{name}");
+        #[cfg(feature = "host-jit")]
+        {
+            let compiled = compiled(&verified);
+            let before = ALLOCATIONS.load(Ordering::SeqCst);
+            for context in &mut contexts {
+                compiled.run(context, &host).unwrap();
+            }
+            assert_eq!(ALLOCATIONS.load(Ordering::SeqCst), before, "{name}, compiled");
+        }
         assert_eq!(EmbeddedProfile::pool().free_bytes(), pool_loaded, "{name}");
     }
 }

@@ -44,7 +44,7 @@ impl Word for Modelled {
 
 /// A map with one key, whose element is at first number 0 and then number 1.
 struct Model {
-    epoch: Epoch<Modelled, 1>,
+    epoch: Epoch<Modelled, 2>,
     head: AtomicUsize,
     elements: [UnsafeCell<u64>; 2],
 }
@@ -80,7 +80,7 @@ impl Model {
     }
 }
 
-/// Runs a reader on CPU 0 beside a writer, in every order.
+/// Runs a reader beside a writer, in every order.
 fn explore(prepare: fn(&Model), reader: fn(&Model)) -> (u32, u32) {
     use std::sync::atomic::AtomicU32;
     let (reused, kept) = (AtomicU32::new(0), AtomicU32::new(0));
@@ -112,6 +112,31 @@ fn a_value_stays_until_its_reader_is_quiet() {
     );
     // Both happen: the reader was quiet before, or it was not.
     assert!(reused > 0 && kept > 0, "{reused} {kept}");
+}
+
+/// The writer's own CPU and one that was quiet long ago do not stand for the reader's.
+#[test]
+fn every_cpu_is_waited_for() {
+    let online = |model: &Model| {
+        model.epoch.online(0);
+        model.epoch.online(1);
+    };
+    let readers: [fn(&Model); 2] = [
+        |model| {
+            model.epoch.quiesce(1);
+            model.read();
+            model.epoch.quiesce(0);
+        },
+        |model| {
+            model.epoch.quiesce(0);
+            model.read();
+            model.epoch.quiesce(1);
+        },
+    ];
+    for reader in readers {
+        let (reused, kept) = explore(online, reader);
+        assert!(reused > 0 && kept > 0, "{reused} {kept}");
+    }
 }
 
 #[test]

@@ -210,7 +210,7 @@ fn the_front_page_says_what_the_code_says() {
 }
 
 #[test]
-fn modules_without_unsafe_say_so() {
+fn unsafe_code_is_told_from_the_word() {
     let list = unsafe_modules();
     assert!(list.contains(&"memory".to_owned()) && !list.contains(&"verifier".to_owned()));
     assert!(has_unsafe("fn f() { unsafe { g() } }"));

@@ -1,17 +1,23 @@
 //! What a verification takes of memory, counted by the global allocator itself: the embedded
-//! profile's stays within 256 KiB, whatever the program asks of it.
+//! profile's stays within 256 KiB, the cloud profile's within 64 MiB, whatever the program asks of
+//! it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kernel_bpf::asm::assemble;
 use kernel_bpf::map::MapDef;
 use kernel_bpf::prog_type::ProgType;
 use kernel_bpf::program::Program;
-use kernel_bpf::verifier::{Cause, VerifyOptions, verify};
+use kernel_bpf::verifier::{Cause, Rejection, VerifyOptions, verify};
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
+/// Held by each test: another one's allocations would count too.
+static ALONE: Mutex<()> = Mutex::new(());
 
 struct Counting;
 
@@ -39,9 +45,46 @@ fn padded(slots: usize, text: &str) -> String {
     format!("r6 = *(u64 *)(r1 + 0)\n r7 = 0\n {}{text}", "r7 += 1\n".repeat(slots))
 }
 
-/// The only test of this file: another one's allocations would count here.
+/// Verifies a program; the outcome, and the most bytes that were in use for it.
+fn measure(text: &str, options: &VerifyOptions) -> (Result<u64, Box<Rejection>>, usize) {
+    let insns = assemble(text).unwrap();
+    let program: Program<MapDef> = Program::new(insns, ProgType::RawTracepoint, Vec::new());
+    let before = NOW.load(Ordering::SeqCst);
+    PEAK.store(before, Ordering::SeqCst);
+    let outcome = verify(program, options).map(|verified| verified.proof().processed);
+    (outcome, PEAK.load(Ordering::SeqCst) - before)
+}
+
+/// Loops in which every round leaves another state on the stack: all of a million instructions are
+/// explored, or memory ends before.
+#[test]
+fn the_cloud_profile_verifies_in_64_mib() {
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let (mut explored, mut refused) = (0, 0);
+    for turns in [1500, 1_000_000] {
+        let text = format!(
+            "r6 = *(u64 *)(r1 + 0)\n r7 = 0\n turn: *(u64 *)(r10 - 8) = r6\n r8 = r6\n r8 &= 255
+             if r8 > 100 goto other\n r8 = 5\n other: r9 = *(u64 *)(r10 - 8)\n r8 = 0
+             inner: r8 += 1\n r9 ^= r6\n *(u64 *)(r10 - 16) = r9\n if r8 < 40 goto inner
+             r7 += 1\n if r7 < {turns} goto turn\n r0 = r9\n exit"
+        );
+        let (outcome, taken) = measure(&text, &VerifyOptions::cloud());
+        match outcome {
+            Ok(processed) => explored = explored.max(processed),
+            Err(rejection) => {
+                assert_eq!(rejection.cause, Cause::TooComplex, "{rejection}");
+                refused += 1;
+            }
+        }
+        assert!(taken <= 64 << 20, "{taken} bytes for\n{text}");
+        assert!(taken >= 1 << 20, "only {taken} bytes for\n{text}");
+    }
+    assert!(explored > 500_000 && refused == 1, "{explored} {refused}");
+}
+
 #[test]
 fn the_embedded_profile_verifies_in_256_kib() {
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let mut many_branches = String::from("r6 = *(u64 *)(r1 + 0)\n r0 = 0\n");
     for branch in 0..500 {
         let (bit, slot) = (1 << (branch % 30), 8 * (1 + branch % 64));
@@ -72,12 +115,7 @@ fn the_embedded_profile_verifies_in_256_kib() {
     ];
     let (mut accepted, mut refused) = (0, 0);
     for text in texts {
-        let program: Program<MapDef> =
-            Program::new(assemble(&text).unwrap(), ProgType::RawTracepoint, Vec::new());
-        let before = NOW.load(Ordering::SeqCst);
-        PEAK.store(before, Ordering::SeqCst);
-        let outcome = verify(program, &VerifyOptions::embedded());
-        let taken = PEAK.load(Ordering::SeqCst) - before;
+        let (outcome, taken) = measure(&text, &VerifyOptions::embedded());
         match outcome {
             Ok(_) => accepted += 1,
             Err(rejection) => {

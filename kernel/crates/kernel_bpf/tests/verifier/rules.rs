@@ -2,10 +2,12 @@
 //! keeps the rule and one that breaks it.
 
 use kernel_bpf::hook;
+use kernel_bpf::insn::{Insn, Operand, Reg, Width};
 use kernel_bpf::prog_type::ProgType::{self, RawTracepoint as RawTp, SocketFilter};
-use kernel_bpf::verifier::{Cause, VerifyOptions};
+use kernel_bpf::program::Program;
+use kernel_bpf::verifier::{Cause, VerifyOptions, verify};
 
-use crate::common::{accept, load, refuse, refuse_with};
+use crate::common::{accept, load, maps, refuse, refuse_with};
 
 #[test]
 fn registers_are_written_before_they_are_read() {
@@ -48,6 +50,20 @@ fn operands_are_in_range() {
     refuse(RawTp, "r0 = 1\n w0 >>= 32\n exit", Cause::BadInstruction);
     accept(RawTp, "r0 = 1\n w0 >>= 31\n r0 s/= -1\n exit");
 }
+/// Arenas do not exist, so nothing can be cast to or from their address space.
+#[test]
+fn casts_between_address_spaces_are_refused_with_the_reason() {
+    let insns = vec![
+        Insn::Mov { width: Width::W64, dst: Reg::R0, src: Operand::Imm(0) },
+        Insn::AddrSpaceCast { dst: Reg::R0, src: Reg::R0, spaces: 1 },
+        Insn::Exit,
+    ];
+    let refused = verify(Program::new(insns, RawTp, maps()), &VerifyOptions::cloud());
+    let rejection = refused.map(|_| ()).unwrap_err();
+    assert_eq!((rejection.cause, rejection.insn), (Cause::BadInstruction, Some(1)));
+    assert!(rejection.to_string().contains("needs an arena"), "{rejection}");
+}
+
 const RESERVE: &str = "r1 = map[2] ll\n r2 = 16\n r3 = 0\n call bpf_ringbuf_reserve\n";
 
 #[test]
@@ -117,7 +133,14 @@ fn loops_must_end() {
     assert_eq!(proof.worst_case, 202);
     refuse(RawTp, "r0 = 0\n l: if r0 == 0 goto l\n exit", Cause::InfiniteLoop);
     refuse(RawTp, "l: call bpf_ktime_get_ns\n if r0 != 5 goto l\n exit", Cause::InfiniteLoop);
-    refuse(RawTp, "r0 = 0\n l: r0 += 1\n if r0 != 0 goto l\n exit", Cause::TooComplex);
+    let endless = "r0 = 0\n l: r0 += 1\n if r0 != 0 goto l\n exit";
+    let rejection = refuse(RawTp, endless, Cause::TooComplex);
+    assert!(rejection.to_string().contains("1000000 instructions explored"), "{rejection}");
+    let embedded = VerifyOptions::embedded();
+    let rejection = refuse_with(RawTp, 0, endless, Cause::TooComplex, &embedded);
+    let figures = [embedded.max_processed, embedded.max_memory as u64].map(|n| n.to_string());
+    let text = rejection.to_string();
+    assert!(figures.iter().any(|figure| text.contains(figure)), "{text}");
     // The bound may be unknown, if it is bounded.
     let proof = accept(
         RawTp,

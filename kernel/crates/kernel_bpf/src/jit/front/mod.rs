@@ -192,7 +192,12 @@ impl<E: Emitter> Front<'_, E> {
             match (insn, facts.map(|facts| facts.branch)) {
                 (Insn::Branch { .. }, Some(BranchFact::Never)) => continue,
                 (Insn::Branch { offset, .. }, Some(BranchFact::Always)) => {
-                    self.jump(i64::from(*offset))?;
+                    // Not over what is left out.
+                    let over = proved.get(slot + 1..).unwrap_or_default();
+                    let mut over = over.iter().take(usize::try_from(*offset).unwrap_or(0));
+                    if *offset < 0 || over.any(|facts| facts.reached) {
+                        self.jump(i64::from(*offset))?;
+                    }
                 }
                 _ => self.insn(insn, start == 0)?,
             }

@@ -12,16 +12,21 @@ mod unrolling;
 use alloc::sync::Arc;
 use std::vec::Vec;
 
+use super::aarch64::Aarch64;
 use super::host::{HostMemory, Native, machine};
-use super::{Compiled, Intrinsics, Machine, Options};
+use super::riscv64::Riscv64;
+use super::x86_64::X86_64;
+use super::{Compiled, Intrinsics, Machine, Options, emit_trusted, emit_verified, emitter};
 use crate::asm::assemble;
 use crate::helper::mock::Mock;
 use crate::interpreter::Interpreter;
 use crate::map::Map;
-use crate::profile::CloudProfile;
+use crate::profile::{ActiveProfile, CloudProfile, PhysicalProfile};
 use crate::prog_type::ProgType;
 use crate::program::Program;
+use crate::resolve::LoadError;
 use crate::trusted::Trust;
+use crate::verifier::verify;
 
 /// How to compile for this host: with and without what not every machine of its kind has, with
 /// and without blinding.
@@ -65,6 +70,60 @@ fn agree(text: &str) -> u64 {
         assert_eq!(memory, expected, "{machine}: {text}");
     }
     result
+}
+
+/// On every machine the code of each constant depends on the key, which its author does not know.
+#[test]
+fn the_code_of_constants_depends_on_the_key() {
+    let text = "r1 = 0x11223344\n r2 = 0x5566778899aabbcc ll\n r1 += 0x1a2b3c4d\n r1 ^= r2
+                *(u32 *)(r10 - 8) = 0x51525354\n if r1 > 0x7b7c7d7e goto +1\n r1 *= 0x3a3b3c3d
+                r0 = r1\n exit";
+    let insns = assemble(text).unwrap();
+    let program: Program<Arc<Map>> = Program::new(insns, ProgType::SocketFilter, Vec::new());
+    type Emit = fn(&Program<Arc<Map>>, &Trust, &Options) -> Result<emitter::Emission, LoadError>;
+    let machines: [Emit; 3] =
+        [emit_trusted::<X86_64>, emit_trusted::<Aarch64>, emit_trusted::<Riscv64>];
+    let memory = HostMemory::get().unwrap();
+    for emit in machines {
+        let code = |blind| {
+            let (machine, intrinsics) = (Machine::default(), Intrinsics::default());
+            let options = Options { machine, intrinsics, memory, blind };
+            let emission = emit(&program, &Trust::default(), &options).unwrap();
+            let at = |slot: usize| emission.positions[slot] as usize;
+            let of = |slot: usize| emission.bytes[at(slot)..at(slot + 1)].to_vec();
+            [0, 1, 3, 5, 6, 7].map(of)
+        };
+        for (one, other) in code(Some(7)).iter().zip(code(Some(8))) {
+            assert!(!one.is_empty() && *one != other, "{one:x?}");
+        }
+        assert_eq!(code(None), code(None));
+    }
+}
+
+/// What no run can reach is not in the code, and neither are branches that go one way only.
+#[test]
+fn what_is_proved_dead_is_not_in_the_code() {
+    let emit = |text: &str| {
+        let program: Program<Arc<Map>> =
+            Program::new(assemble(text).unwrap(), ProgType::RawTracepoint, Vec::new());
+        let verified = verify(program, &ActiveProfile::verify_options()).unwrap();
+        let operations = Interpreter::<ActiveProfile>::new(&verified).unwrap().operations();
+        let code = options()
+            .into_iter()
+            .map(|options| emit_verified::<Native>(&verified, &options).unwrap().bytes);
+        (code.collect::<Vec<_>>(), operations)
+    };
+    let (plain, _) = emit("r6 = *(u64 *)(r1 + 0)\n r0 = r6\n exit");
+    for text in [
+        "r6 = *(u64 *)(r1 + 0)\n r2 = 5\n if r2 > 9 goto l\n r0 = r6\n exit\n l: r0 = 7\n exit",
+        "r6 = *(u64 *)(r1 + 0)\n r2 = r6\n r2 &= 7\n if r2 < 8 goto l\n r6 += 5\n l: r0 = r6\n exit",
+    ] {
+        let (code, operations) = emit(text);
+        let length = |code: &[Vec<u8>]| code.iter().map(Vec::len).max();
+        // Blinded code still loads the constants.
+        assert_eq!(length(&code[..1]), length(&plain[..1]), "{text}");
+        assert!(operations < text.lines().count(), "{operations}: {text}");
+    }
 }
 
 #[test]
