@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use kernel_abi::Errno;
-use kernel_abi::file::{IOV_MAX, MAX_RW_COUNT, SEEK_CUR, SEEK_END, SEEK_SET};
+use kernel_abi::file::{IOV_MAX, MAX_RW_COUNT, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET};
 use kernel_vfs::{FileType, FsError, OpenFile, OpenFlags, Sink, Source, Whence, mount, set_id};
 
 use super::SyscallResult;
@@ -103,8 +103,8 @@ pub fn pwrite64([fd, buffer, count, offset, ..]: [usize; 6]) -> SyscallResult {
     file.write_at(offset as u64, &mut source).map_err(write_error)
 }
 
-/// The buffers of `readv(2)` and `writev(2)`, used one after the other.
-struct Vector {
+/// The buffers of `readv(2)`, `writev(2)` and messages, used one after the other.
+pub(super) struct Vector {
     buffers: Vec<(usize, usize)>,
     /// The one in use, and what is left of all.
     at: usize,
@@ -113,7 +113,7 @@ struct Vector {
 
 impl Vector {
     /// Copies and checks the list (`struct iovec`: address and length).
-    fn read(list: usize, count: usize) -> Result<Self, Errno> {
+    pub(super) fn read(list: usize, count: usize) -> Result<Self, Errno> {
         if count > IOV_MAX {
             return Err(Errno::EINVAL);
         }
@@ -265,13 +265,15 @@ pub fn pwritev2([fd, list, count, offset, high, flags]: [usize; 6]) -> SyscallRe
     }
 }
 
-/// `lseek(2)`. Holes are not looked for: `SEEK_DATA` and `SEEK_HOLE` are refused.
+/// `lseek(2)`. Holes are not looked for: to `SEEK_DATA` and `SEEK_HOLE` all of a file is data.
 pub fn lseek([fd, offset, whence, ..]: [usize; 6]) -> SyscallResult {
     let file = Caller::new().file(fd)?;
     let whence = match whence as u32 {
         SEEK_SET => Whence::Start,
         SEEK_CUR => Whence::Current,
         SEEK_END => Whence::End,
+        SEEK_DATA => Whence::Data,
+        SEEK_HOLE => Whence::Hole,
         _ => return Err(Errno::EINVAL),
     };
     file.seek(whence, offset as i64).or_errno().map(|offset| offset as usize)

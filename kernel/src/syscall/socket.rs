@@ -1,18 +1,20 @@
-//! Sockets: `socketpair shutdown sendto recvfrom`, for connected streams. There are no networks and
-//! no addresses: `socket` knows no family.
+//! Sockets: `socketpair shutdown sendto recvfrom sendmsg recvmsg getsockopt getsockname getpeername`,
+//! for connected streams. There are no networks and no addresses: `socket` knows no family. Messages
+//! carry bytes only, no descriptors.
 
 use alloc::sync::Arc;
 
 use kernel_abi::Errno;
-use kernel_vfs::{FsError, OpenFile, OpenFlags};
+use kernel_abi::file::IOV_MAX;
+use kernel_vfs::{FsError, OpenFile, OpenFlags, Source};
 
 use super::SyscallResult;
 use super::errno::OrErrno;
-use super::file::{sink, source, write_error};
+use super::file::{Vector, sink, source, write_error};
 use super::path::Caller;
 use crate::arch::abi;
 use crate::file::socketpair::{self, Socket};
-use crate::mem::user::write_user;
+use crate::mem::user::{copy_to_user, read_user, write_user};
 
 /// `AF_UNIX`, `SOCK_STREAM`.
 const UNIX: usize = 1;
@@ -22,9 +24,11 @@ const TYPE: usize = 0xf;
 /// More than the last address family.
 const FAMILIES: usize = 46;
 
-/// Flags of `sendto` and `recvfrom`: do not wait; no signal for a broken stream.
+/// Flags of transfers: do not wait; no signal for a broken stream; descriptors that come with a
+/// message are closed by `execve`.
 const DONT_WAIT: u32 = 0x40;
 const NO_SIGNAL: u32 = 0x4000;
+const CLOSE_ON_EXEC: u32 = 0x4000_0000;
 
 /// `socket(2)`: what it makes could not be connected.
 pub fn socket(_: [usize; 6]) -> SyscallResult {
@@ -88,10 +92,14 @@ pub fn sendto([fd, buffer, count, flags, address, _]: [usize; 6]) -> SyscallResu
     if address != 0 {
         return Err(Errno::EISCONN);
     }
-    let open = transfer_flags(&file, flags as u32)?;
-    let result = file.write_with(open, &mut source(buffer, count)?);
-    result.map_err(|error| match error {
-        FsError::BrokenPipe if flags as u32 & NO_SIGNAL != 0 => Errno::EPIPE,
+    send(&file, flags as u32, &mut source(buffer, count)?)
+}
+
+/// Sends bytes to the peer.
+fn send(file: &OpenFile, flags: u32, bytes: &mut dyn Source) -> SyscallResult {
+    let open = transfer_flags(file, flags)?;
+    file.write_with(open, bytes).map_err(|error| match error {
+        FsError::BrokenPipe if flags & NO_SIGNAL != 0 => Errno::EPIPE,
         error => write_error(error),
     })
 }
@@ -105,6 +113,99 @@ pub fn recvfrom([fd, buffer, count, flags, address, length]: [usize; 6]) -> Sysc
         write_user(length, 0u32)?;
     }
     Ok(received)
+}
+
+/// `struct msghdr` in words: the address, its length, the buffers, how many there are, control data,
+/// its length, flags.
+type MessageHeader = [usize; 7];
+
+/// Where the lengths of address and control data are in it, and the flags.
+const ADDRESS_LENGTH_AT: usize = 8;
+const CONTROL_LENGTH_AT: usize = 40;
+const FLAGS_AT: usize = 48;
+
+/// The buffers of a message.
+fn message_buffers(header: &MessageHeader) -> Result<Vector, Errno> {
+    let [_, _, list, count, ..] = *header;
+    if count > IOV_MAX {
+        return Err(Errno::EMSGSIZE);
+    }
+    Vector::read(list, count)
+}
+
+/// `sendmsg(2)`, to the peer, without control data.
+pub fn sendmsg([fd, message, flags, ..]: [usize; 6]) -> SyscallResult {
+    let file = socket_file(fd)?;
+    let header: MessageHeader = read_user(message)?;
+    let [address, length, _, _, _, control_length, _] = header;
+    let mut buffers = message_buffers(&header)?;
+    if address != 0 && length as u32 != 0 {
+        return Err(Errno::EISCONN);
+    }
+    if control_length != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    send(&file, flags as u32, &mut buffers)
+}
+
+/// `recvmsg(2)`, from the peer, which has no address and sends no control data.
+pub fn recvmsg([fd, message, flags, ..]: [usize; 6]) -> SyscallResult {
+    let file = socket_file(fd)?;
+    let header: MessageHeader = read_user(message)?;
+    let mut buffers = message_buffers(&header)?;
+    // Descriptors that do not come are closed by `execve` as well.
+    let open = transfer_flags(&file, flags as u32 & !CLOSE_ON_EXEC)?;
+    let received = file.read_with(open, &mut buffers).or_errno()?;
+    if header[0] != 0 {
+        write_user(message.wrapping_add(ADDRESS_LENGTH_AT), 0u32)?;
+    }
+    write_user(message.wrapping_add(CONTROL_LENGTH_AT), 0usize)?;
+    write_user(message.wrapping_add(FLAGS_AT), flags as u32 & CLOSE_ON_EXEC)?;
+    Ok(received)
+}
+
+/// `getsockopt(2)`: what a socket is; there is nothing to adjust.
+pub fn getsockopt([fd, level, name, value, length, _]: [usize; 6]) -> SyscallResult {
+    const SOCKET: usize = 1;
+    const SO_TYPE: usize = 3;
+    const SO_ERROR: usize = 4;
+    const SO_ACCEPTCONN: usize = 30;
+    const SO_PROTOCOL: usize = 38;
+    const SO_DOMAIN: usize = 39;
+    socket_file(fd)?;
+    if level != SOCKET {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let room = usize::try_from(read_user::<u32>(length)? as i32).map_err(|_| Errno::EINVAL)?;
+    let found = match name {
+        SO_TYPE => STREAM as u32,
+        SO_DOMAIN => UNIX as u32,
+        SO_ERROR | SO_ACCEPTCONN | SO_PROTOCOL => 0,
+        _ => return Err(Errno::ENOPROTOOPT),
+    };
+    give(&found.to_ne_bytes(), value, room)?;
+    write_user(length, room.min(size_of::<u32>()) as u32)?;
+    Ok(0)
+}
+
+/// As much of these bytes as there is room for.
+fn give(bytes: &[u8], to: usize, room: usize) -> Result<(), Errno> {
+    Ok(copy_to_user(to, bytes.get(..room).unwrap_or(bytes))?)
+}
+
+/// `getsockname(2)`: the family, and no name.
+pub fn getsockname([fd, address, length, ..]: [usize; 6]) -> SyscallResult {
+    socket_file(fd)?;
+    let room = usize::try_from(read_user::<u32>(length)? as i32).map_err(|_| Errno::EINVAL)?;
+    let family = (UNIX as u16).to_ne_bytes();
+    write_user(length, family.len() as u32)?;
+    give(&family, address, room)?;
+    Ok(0)
+}
+
+/// `getpeername(2)`: the peer has no name either.
+pub fn getpeername(arguments: [usize; 6]) -> SyscallResult {
+    getsockname(arguments)
 }
 
 /// `shutdown(2)`.

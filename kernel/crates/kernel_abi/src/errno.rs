@@ -96,6 +96,10 @@ pub enum Errno {
     EOPNOTSUPP = 95,
     /// Socket operation on non-socket.
     ENOTSOCK = 88,
+    /// Message too long.
+    EMSGSIZE = 90,
+    /// Protocol not available.
+    ENOPROTOOPT = 92,
     /// Protocol not supported.
     EPROTONOSUPPORT = 93,
     /// Socket type not supported.
@@ -164,6 +168,8 @@ impl Errno {
         Self::EUCLEAN,
         Self::EOPNOTSUPP,
         Self::ENOTSOCK,
+        Self::EMSGSIZE,
+        Self::ENOPROTOOPT,
         Self::EPROTONOSUPPORT,
         Self::ESOCKTNOSUPPORT,
         Self::EAFNOSUPPORT,
@@ -238,6 +244,8 @@ impl Errno {
             Self::EUCLEAN => "Structure needs cleaning",
             Self::EOPNOTSUPP => "Operation not supported",
             Self::ENOTSOCK => "Socket operation on non-socket",
+            Self::EMSGSIZE => "Message too long",
+            Self::ENOPROTOOPT => "Protocol not available",
             Self::EPROTONOSUPPORT => "Protocol not supported",
             Self::ESOCKTNOSUPPORT => "Socket type not supported",
             Self::EAFNOSUPPORT => "Address family not supported by protocol",

@@ -21,6 +21,10 @@ pub enum Whence {
     Start,
     Current,
     End,
+    /// At the first byte of data from an offset on.
+    Data,
+    /// At the first hole from an offset on; there is one at the end of a file.
+    Hole,
 }
 
 /// What an open file keeps others from.
@@ -199,11 +203,21 @@ impl OpenFile {
         if !self.seekable && self.file.ignores_offsets() {
             return Ok(0);
         }
+        let is_regular = || self.metadata().is_ok_and(|data| data.file_type == FileType::Regular);
         let mut position = self.position.lock();
         let base = match whence {
             Whence::Start => 0,
             Whence::Current => *position,
             Whence::End => self.file.size()?,
+            // All of a file counts as data, as lseek(2) allows.
+            Whence::Data | Whence::Hole if is_regular() => {
+                let size = self.file.size()?;
+                let from = u64::try_from(by).ok().filter(|from| *from < size);
+                let from = from.ok_or(FsError::NoSuchDevice)?;
+                *position = if whence == Whence::Data { from } else { size };
+                return Ok(*position);
+            }
+            Whence::Data | Whence::Hole => return Err(FsError::InvalidArgument),
         };
         let target = base
             .checked_add_signed(by)

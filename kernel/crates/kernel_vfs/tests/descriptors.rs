@@ -52,6 +52,11 @@ fn sharers_share_the_offset_and_openers_do_not() {
     }
     let file = table.get(0).unwrap();
     assert_eq!(file.read(&mut SliceSink::new(&mut two)), Ok(0));
+    assert_eq!(file.seek(Whence::Data, 2), Ok(2));
+    assert_eq!(file.seek(Whence::Hole, 2), Ok(6));
+    for (whence, from) in [(Whence::Data, 6), (Whence::Hole, 6), (Whence::Data, -1)] {
+        assert_eq!(file.seek(whence, from), Err(FsError::NoSuchDevice));
+    }
     assert_eq!(file.seek(Whence::End, -1), Ok(5));
     assert_eq!(file.seek(Whence::Current, -6), Err(FsError::InvalidArgument));
     assert_eq!(file.read_at(1, &mut SliceSink::new(&mut two)), Ok(2));

@@ -5,12 +5,13 @@ use crate::calls::{self, content, fstat, lseek, make, open, pread, pwrite, read,
 use crate::check::{Outcome, check, equal, fails, ok, skip};
 use lemma_rt::general::{
     __NR_fadvise64, __NR_preadv, __NR_pwritev, __NR_sendfile, AT_FDCWD, O_APPEND, O_CREAT,
-    O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, SEEK_CUR, SEEK_END, SEEK_SET,
-    timespec,
+    O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, SEEK_CUR, SEEK_DATA, SEEK_END,
+    SEEK_HOLE, SEEK_SET, timespec,
 };
 
 family!("files":
-    create_and_read, exclusive, truncate_on_open, append, offsets, seek_errors, positioned,
+    create_and_read, exclusive, truncate_on_open, append, offsets, seek_errors, data_and_holes,
+    positioned,
     sparse, truncation, unlinked_but_open, two_openings, large, modes, permissions, times,
     access_modes, sync_calls, zero_length, vectors, odd_sizes, stat_fields,
     vectors_at, sent, advice, set_id_bits
@@ -89,6 +90,22 @@ fn seek_errors() -> Outcome {
     let mut ends = [0; 2];
     ok!(calls::pipe2(&mut ends, 0));
     fails!(lseek(ends[0], 0, SEEK_CUR), SPIPE);
+    Ok(())
+}
+
+fn data_and_holes() -> Outcome {
+    ok!(make(c"a", b"0123456789"));
+    let fd = ok!(open(c"a", O_RDONLY, 0));
+    equal!(lseek(fd, 3, SEEK_DATA), Ok(3));
+    equal!(lseek(fd, 0, SEEK_CUR), Ok(3));
+    equal!(lseek(fd, 3, SEEK_HOLE), Ok(10));
+    equal!(lseek(fd, 0, SEEK_CUR), Ok(10));
+    for whence in [SEEK_DATA, SEEK_HOLE] {
+        fails!(lseek(fd, 10, whence), NXIO);
+        fails!(lseek(fd, -1, whence), NXIO);
+        fails!(lseek(90, 0, whence), BADF);
+    }
+    equal!(lseek(fd, 0, SEEK_CUR), Ok(10));
     Ok(())
 }
 

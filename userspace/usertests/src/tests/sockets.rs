@@ -4,11 +4,14 @@ use super::family;
 use crate::calls::{self, close, read, write};
 use crate::check::{Outcome, check, equal, fails, ok};
 use lemma_rt::general::{
-    __NR_recvfrom, __NR_sendto, __NR_shutdown, __NR_socketpair, O_CLOEXEC, O_NONBLOCK, SIGPIPE,
+    __NR_getpeername, __NR_getsockname, __NR_getsockopt, __NR_recvfrom, __NR_recvmsg, __NR_sendmsg,
+    __NR_sendto, __NR_shutdown, __NR_socketpair, O_CLOEXEC, O_NONBLOCK, SIGPIPE,
 };
 use lemma_rt::{Errno, signal};
 
-family!("sockets": both_ways, ends, shut_down, transfers, flags, errors);
+family!("sockets":
+    both_ways, ends, shut_down, transfers, messages, message_errors, options, names, flags, errors
+);
 
 const UNIX: usize = 1;
 const STREAM: usize = 1;
@@ -90,6 +93,112 @@ fn transfers() -> Outcome {
     ok!(calls::pipe2(&mut ends, 0));
     let to_pipe = [ends[1] as usize, text.as_ptr() as usize, 4, 0, 0, 0];
     fails!(calls::raw(__NR_sendto as usize, to_pipe), NOTSOCK);
+    Ok(())
+}
+
+/// `struct msghdr` in words, of this list of buffers.
+fn message(list: &[[usize; 2]]) -> [usize; 7] {
+    [0, 0, list.as_ptr() as usize, list.len(), 0, 0, 0]
+}
+
+fn at(bytes: &[u8]) -> [usize; 2] {
+    [bytes.as_ptr() as usize, bytes.len()]
+}
+
+fn send_message(fd: i32, message: &[usize; 7], flags: usize) -> Result<usize, Errno> {
+    let message = message.as_ptr() as usize;
+    calls::raw(__NR_sendmsg as usize, [fd as usize, message, flags, 0, 0, 0])
+}
+
+fn receive_message(fd: i32, message: &mut [usize; 7], flags: usize) -> Result<usize, Errno> {
+    let message = message.as_mut_ptr() as usize;
+    calls::raw(__NR_recvmsg as usize, [fd as usize, message, flags, 0, 0, 0])
+}
+
+/// What a message leaves in its buffers.
+fn messages() -> Outcome {
+    const CLOSE_ON_EXEC: usize = 0x4000_0000;
+    let [one, two] = ok!(pair(STREAM));
+    let sent = [at(b"in "), at(b""), at(b"pieces")];
+    equal!(send_message(one, &message(&sent), 0), Ok(9));
+    let (mut first, mut rest, mut name) = ([0u8; 4], [0u8; 16], [7u8; 16]);
+    let room =
+        [[first.as_mut_ptr() as usize, first.len()], [rest.as_mut_ptr() as usize, rest.len()]];
+    let mut header = message(&room);
+    (header[0], header[1]) = (name.as_mut_ptr() as usize, name.len());
+    (header[4], header[5], header[6]) = (name.as_mut_ptr() as usize, 16, 1);
+    equal!(receive_message(two, &mut header, CLOSE_ON_EXEC), Ok(9));
+    equal!((&first, &rest[..5]), (b"in p", &b"ieces"[..]));
+    // No address, no control data; the flags are those of what was received.
+    equal!((header[1] as u32, header[5], header[6] as u32), (0, 0, CLOSE_ON_EXEC as u32));
+    fails!(receive_message(two, &mut message(&room), DONT_WAIT), AGAIN);
+    ok!(close(one));
+    equal!(receive_message(two, &mut message(&room), 0), Ok(0));
+    fails!(send_message(two, &message(&sent), NO_SIGNAL), PIPE);
+    Ok(())
+}
+
+fn message_errors() -> Outcome {
+    let [one, _two] = ok!(pair(STREAM));
+    let list = [at(b"text")];
+    let address = [1u8, 0, b'x', 0];
+    let mut header = message(&list);
+    (header[0], header[1]) = (address.as_ptr() as usize, 4);
+    fails!(send_message(one, &header, 0), ISCONN);
+    let mut header = message(&list);
+    header[3] = 1025;
+    fails!(send_message(one, &header, 0), MSGSIZE);
+    fails!(receive_message(one, &mut header, 0), MSGSIZE);
+    header[2] = 8;
+    header[3] = 1;
+    fails!(send_message(one, &header, 0), FAULT);
+    for call in [__NR_sendmsg, __NR_recvmsg] {
+        fails!(calls::raw(call as usize, [one as usize, 8, 0, 0, 0, 0]), FAULT);
+    }
+    let directory = ok!(calls::open(c".", 0, 0));
+    fails!(send_message(directory, &message(&list), 0), NOTSOCK);
+    Ok(())
+}
+
+fn options() -> Outcome {
+    const SOCKET: usize = 1;
+    let [one, _two] = ok!(pair(STREAM));
+    let get = |level: usize, name: usize, room: i32| {
+        let (mut value, mut length) = (-1i32, room);
+        let at = [&raw mut value as usize, &raw mut length as usize];
+        let arguments = [one as usize, level, name, at[0], at[1], 0];
+        calls::raw(__NR_getsockopt as usize, arguments).map(|_| {
+            // SAFETY: both live; the kernel has written into them.
+            unsafe { ((&raw const value).read_volatile(), (&raw const length).read_volatile()) }
+        })
+    };
+    // SO_TYPE, SO_DOMAIN, SO_PROTOCOL, SO_ERROR, SO_ACCEPTCONN.
+    for (name, value) in [(3, 1), (39, 1), (38, 0), (4, 0), (30, 0)] {
+        equal!(get(SOCKET, name, 4), Ok((value, 4)));
+        equal!(get(SOCKET, name, 100), Ok((value, 4)));
+    }
+    equal!(get(SOCKET, 3, 0), Ok((-1, 0)));
+    fails!(get(SOCKET, 3, -1), INVAL);
+    fails!(get(SOCKET, 4000, 4), NOPROTOOPT);
+    fails!(get(0, 3, 4), OPNOTSUPP);
+    fails!(calls::raw(__NR_getsockopt as usize, [one as usize, SOCKET, 3, 8, 8, 0]), FAULT);
+    Ok(())
+}
+
+/// Neither of two connected sockets has a name.
+fn names() -> Outcome {
+    let [one, _two] = ok!(pair(STREAM));
+    let directory = ok!(calls::open(c".", 0, 0)) as usize;
+    for call in [__NR_getsockname, __NR_getpeername] {
+        let (mut address, mut length) = ([0xffu8; 16], 16u32);
+        let at = [address.as_mut_ptr() as usize, &raw mut length as usize];
+        ok!(calls::raw(call as usize, [one as usize, at[0], at[1], 0, 0, 0]));
+        // SAFETY: it lives; the kernel has written into it.
+        equal!(unsafe { (&raw const length).read_volatile() }, 2);
+        equal!((calls::peek(at[0]), calls::peek(at[0] + 1), calls::peek(at[0] + 2)), (1, 0, 0xff));
+        fails!(calls::raw(call as usize, [one as usize, at[0], 8, 0, 0, 0]), FAULT);
+        fails!(calls::raw(call as usize, [directory, at[0], at[1], 0, 0, 0]), NOTSOCK);
+    }
     Ok(())
 }
 
