@@ -6,7 +6,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{Ran, clang, compile, hex, lab};
+use common::{Ran, compile, hex, lab, tools::clang};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

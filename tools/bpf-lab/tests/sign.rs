@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Ran, clang, compile, lab};
+use common::{Ran, compile, lab, tools::clang};
 use serde_json::json;
 
 fn fails(ran: &Ran, part: &str) {

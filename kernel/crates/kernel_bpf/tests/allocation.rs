@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Host, clang, compile, create_maps, environment, examples};
+use common::{Host, compile, create_maps, environment, examples, tools::clang};
 use kernel_bpf::interpreter::Interpreter;
 use kernel_bpf::loader::Object;
 use kernel_bpf::profile::{ActiveProfile, EmbeddedProfile, PhysicalProfile};

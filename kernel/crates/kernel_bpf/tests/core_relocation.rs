@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Host, clang, compile_text, create_maps, environment};
+use common::{Host, compile_text, create_maps, environment, tools::clang};
 use kernel_bpf::btf::core_reloc::{Kernel, Relocation, Wanted};
 use kernel_bpf::btf::{Btf, Kind, TypeId};
 use kernel_bpf::interpreter::Interpreter;

@@ -7,7 +7,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Host, clang, compile, create_maps, environment, examples, map, number};
+use common::{Host, compile, create_maps, environment, examples, map, number, tools::clang};
 use kernel_bpf::interpreter::Interpreter;
 use kernel_bpf::loader::Object;
 use kernel_bpf::map::Map;

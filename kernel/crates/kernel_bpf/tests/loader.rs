@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{clang, compile, compile_text, examples};
+use common::{compile, compile_text, examples, tools::clang};
 use kernel_bpf::loader::{Attach, Object, Pinning, Slot};
 use kernel_bpf::map::MapType;
 use kernel_bpf::prog_type::ProgType;

@@ -7,7 +7,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Host, clang, compile_text, create_maps, environment};
+use common::{Host, compile_text, create_maps, environment, tools::clang};
 use kernel_bpf::interpreter::{Interpreter, PacketContext};
 use kernel_bpf::loader::Object;
 use kernel_bpf::profile::{ActiveProfile, PhysicalProfile};

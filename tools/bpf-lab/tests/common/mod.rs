@@ -2,6 +2,9 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its own part")]
 
+#[path = "../../../../kernel/crates/kernel_bpf/tests/common/tools.rs"]
+pub(crate) mod tools;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -39,19 +42,6 @@ pub(crate) fn lab(arguments: &[&str], input: &str) -> Ran {
 pub(crate) fn hex(assembly: &str) -> String {
     let insns = kernel_bpf::asm::assemble(assembly).unwrap();
     kernel_bpf::insn::encode(&insns).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The first clang that there is; says loudly that the test is skipped when there is none.
-pub(crate) fn clang() -> Option<&'static str> {
-    let names = ["clang", "clang-19", "clang-18", "clang-17", "clang-16", "clang-15", "clang-14"];
-    let found = names.into_iter().find(|name| {
-        let targets = Command::new(name).arg("--print-targets").output();
-        targets.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("bpf"))
-    });
-    if found.is_none() {
-        eprintln!("SKIPPED: no clang with the BPF target (apt-get install clang)");
-    }
-    found
 }
 
 /// Compiles C to a BPF object.

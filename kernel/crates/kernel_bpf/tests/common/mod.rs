@@ -2,9 +2,11 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its own part")]
 
+pub(crate) mod tools;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use kernel_bpf::helper::{Fault, KernelServices};
 use kernel_bpf::interpreter::Interpreter;
@@ -13,23 +15,6 @@ use kernel_bpf::map::{Epoch, Map, MapEnvironment};
 use kernel_bpf::profile::{ActiveProfile, PhysicalProfile};
 use kernel_bpf::program::Program;
 use kernel_bpf::verifier::verify;
-
-/// The first clang that there is; says loudly that the test is skipped when there is none.
-pub(crate) fn clang() -> Option<&'static str> {
-    static CLANG: OnceLock<Option<&str>> = OnceLock::new();
-    let found = *CLANG.get_or_init(|| {
-        let names =
-            ["clang", "clang-19", "clang-18", "clang-17", "clang-16", "clang-15", "clang-14"];
-        names.into_iter().find(|name| {
-            let targets = Command::new(name).arg("--print-targets").output();
-            targets.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("bpf"))
-        })
-    });
-    if found.is_none() {
-        eprintln!("SKIPPED: no clang with the BPF target (apt-get install clang)");
-    }
-    found
-}
 
 /// The folder of the example programs.
 pub(crate) fn examples() -> PathBuf {
