@@ -4,6 +4,7 @@
 //! `LEMMA_WRITE_DOCS=1` in the environment it writes the pages instead.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -246,7 +247,71 @@ fn nothing_above_the_architecture_layer_asks_for_the_cpu() {
     }
 }
 
-/// Each test that the page of evidence names is there.
+/// The crates an architecture needs are chosen by the target in the kernel's manifest, and there
+/// only.
+#[test]
+fn only_the_kernel_chooses_crates_by_the_cpu() {
+    let mut manifests = vec![root().join("kernel/Cargo.toml")];
+    for entry in root().join("kernel/crates").read_dir().unwrap() {
+        manifests.push(entry.unwrap().path().join("Cargo.toml"));
+    }
+    assert!(manifests.len() > 10);
+    for (number, manifest) in manifests.iter().enumerate() {
+        let text = std::fs::read_to_string(manifest).unwrap();
+        for line in text.lines().filter(|line| line.contains("target_arch")) {
+            let section = line.starts_with("[target.'cfg(") && line.ends_with(")'.dependencies]");
+            assert!(section && number == 0, "{}: {line}", manifest.display());
+        }
+    }
+}
+
+/// What not every architecture has: file, owners. There is nothing like it on the other machines.
+const OWN_FILES: &[(&str, &[&str])] = &[
+    // The tables of a PC's firmware; input and output ports; counters that may differ among CPUs.
+    ("acpi.rs", &["x86_64"]),
+    ("port.rs", &["x86_64"]),
+    ("tsc_sync.rs", &["x86_64"]),
+    // Versions of Arm's interrupt controller; RISC-V's; the calls of its firmware.
+    ("gic", &["aarch64"]),
+    ("plic.rs", &["riscv64"]),
+    ("sbi.rs", &["riscv64"]),
+    // `memset` and `memcpy`, for which x86_64 has instructions.
+    ("memory.rs", &["aarch64", "riscv64"]),
+];
+
+/// Whoever knows one architecture's folder finds everything in the others.
+#[test]
+fn each_architecture_has_the_same_file_names() {
+    let mut owners: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for arch in Arch::ALL {
+        let folder = root().join("kernel/src/arch").join(arch.name());
+        for entry in folder.read_dir().unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            owners.entry(name).or_default().insert(arch.name());
+        }
+    }
+    assert!(owners.len() > 20, "{owners:?}");
+    let everybody = Arch::ALL.map(Arch::name);
+    let listed = |name: &str| OWN_FILES.iter().find(|(own, _)| *own == name);
+    for (name, owners) in &owners {
+        let wanted = listed(name).map_or(&everybody[..], |(_, few)| few);
+        assert_eq!(*owners, BTreeSet::from_iter(wanted.iter().copied()), "{name}");
+    }
+    for (name, _) in OWN_FILES {
+        assert!(owners.contains_key(*name), "{name} is nowhere");
+    }
+}
+
+#[test]
+fn the_map_of_the_house_has_every_crate() {
+    let map = std::fs::read_to_string(root().join("docs/house.md")).unwrap();
+    for entry in root().join("kernel/crates").read_dir().unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(map.contains(&format!("{name}/")), "docs/house.md does not have {name}");
+    }
+}
+
+/// Each test that the page of evidence names is there, and nothing turns it off.
 #[test]
 fn the_evidence_exists() {
     let page = std::fs::read_to_string(root().join("docs/evidence.md")).unwrap();
@@ -260,7 +325,15 @@ fn the_evidence_exists() {
                     if name.starts_with("bpf-lab") { "tools" } else { "kernel/crates/kernel_bpf" };
                 source = std::fs::read_to_string(root().join(below).join(name)).unwrap();
             } else {
-                assert!(source.contains(&format!("fn {name}() {{")), "no test {name}");
+                let at = source.find(&format!("fn {name}() {{"));
+                let at = at.unwrap_or_else(|| panic!("no test {name}"));
+                let before = source[..at].trim_end().lines().rev().map(str::trim);
+                let attributes: Vec<_> =
+                    before.take_while(|line| line.starts_with(['#', '/'])).collect();
+                let off =
+                    |line: &&str| ["#[cfg", "#[ignore"].iter().any(|off| line.starts_with(off));
+                assert!(attributes.contains(&"#[test]"), "{name} is no test");
+                assert!(!attributes.iter().any(off), "{name} does not always run");
                 tests += 1;
             }
         }
