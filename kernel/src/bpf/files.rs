@@ -2,9 +2,10 @@
 //! what Linux's tells and what Lemma knows besides (`worst_case_insns` and its like).
 
 use alloc::sync::Arc;
+use core::any::Any;
 use core::fmt;
 
-use kernel_bpf::map::MapType;
+use kernel_bpf::map::{MapType, Writer};
 use kernel_vfs::{File, FsError, Readiness};
 
 use super::btf::LoadedBtf;
@@ -97,6 +98,16 @@ impl File for ObjectFile {
             Object::Map(map) => Some(map.map.ring().map_or(0, |ring| ring.query(PRODUCER))),
             _ => None,
         }
+    }
+
+    /// A map that can be written through a mapping cannot be frozen.
+    fn mapped_for_writing(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, FsError> {
+        let Object::Map(map) = &self.object else { return Ok(None) };
+        let writer = Writer::of(&map.map).map_err(|_| FsError::NotPermitted)?;
+        if !map.map.def().program_may_write() {
+            return Err(FsError::PermissionDenied);
+        }
+        Ok(Some(Arc::new(writer)))
     }
 
     /// The pages of a ring buffer, and of an array created with `BPF_F_MMAPABLE`.

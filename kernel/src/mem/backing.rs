@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use core::any::Any;
 
 use kernel_mem::Backing as Continues;
 use kernel_sync::SpinLock;
@@ -22,7 +23,14 @@ pub enum Backing {
     Shared { pages: Arc<SharedPages>, offset: usize },
     /// A page that an open object owns and offers, such as a ring buffer's. What was mapped to be
     /// read only cannot be made writable later.
-    Object { file: Arc<OpenFile>, offset: u64, may_write: bool },
+    Object { file: Arc<OpenFile>, offset: u64, writing: Option<Writing> },
+}
+
+/// The right to write an object's pages.
+#[derive(Clone)]
+pub struct Writing {
+    /// What the object wants to be held meanwhile.
+    pub _held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// A part of a file, mapped privately.
@@ -49,7 +57,7 @@ impl Backing {
     pub fn is_read_only(&self) -> bool {
         matches!(
             self,
-            Self::Object { may_write: false, .. } | Self::File(FileBacking { shared: true, .. })
+            Self::Object { writing: None, .. } | Self::File(FileBacking { shared: true, .. })
         )
     }
 }
@@ -67,10 +75,10 @@ impl Continues for Backing {
             Self::Shared { pages, offset } => {
                 Self::Shared { pages: Arc::clone(pages), offset: offset + bytes }
             }
-            Self::Object { file, offset, may_write } => Self::Object {
+            Self::Object { file, offset, writing } => Self::Object {
                 file: Arc::clone(file),
                 offset: offset + bytes as u64,
-                may_write: *may_write,
+                writing: writing.clone(),
             },
         }
     }
@@ -88,9 +96,13 @@ impl Continues for Backing {
                 Arc::ptr_eq(pages, next) && offset + bytes == *at
             }
             (
-                Self::Object { file, offset, may_write },
-                Self::Object { file: next, offset: at, may_write: also },
-            ) => Arc::ptr_eq(file, next) && offset + bytes as u64 == *at && may_write == also,
+                Self::Object { file, offset, writing },
+                Self::Object { file: next, offset: at, writing: also },
+            ) => {
+                Arc::ptr_eq(file, next)
+                    && offset + bytes as u64 == *at
+                    && writing.is_some() == also.is_some()
+            }
             _ => false,
         }
     }

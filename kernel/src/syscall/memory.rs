@@ -16,7 +16,7 @@ use crate::arch::{Arch, Architecture, FaultAccess, PAGE_SIZE};
 use crate::mcore::{self, current};
 use crate::mem::AddressSpace;
 use crate::mem::address_space::Placement;
-use crate::mem::backing::{Backing, FileBacking, SharedPages};
+use crate::mem::backing::{Backing, FileBacking, SharedPages, Writing};
 use crate::mem::memapi::may_allocate;
 
 const PROT_READ: usize = 1;
@@ -124,10 +124,15 @@ fn file_backing(
         // The object says for each page whether it offers it; the first that it does not
         // offer ends the loop.
         let writable = rights.contains(Rights::WRITE);
+        let mut writing = None;
+        if writable {
+            let held = file.file().mapped_for_writing().map_err(FsError::to_errno)?;
+            writing = Some(Writing { _held: held });
+        }
         let mut at = 0;
         let refused = loop {
             if at >= length {
-                return Ok(Backing::Object { file, offset, may_write: writable });
+                return Ok(Backing::Object { file, offset, writing });
             }
             if let Err(error) = file.file().shared_frame(offset + at as u64, writable) {
                 break error;

@@ -98,6 +98,14 @@ pub trait File: Any + Send + Sync {
     fn shared_frame(&self, _offset: u64, _writable: bool) -> Result<u64, FsError> {
         Err(FsError::NoDevice)
     }
+    /// What a shared mapping is to hold for as long as it may write the object's pages, where the
+    /// object wants to know of such mappings.
+    ///
+    /// # Errors
+    /// If the object cannot be mapped to be written.
+    fn mapped_for_writing(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, FsError> {
+        Ok(None)
+    }
     /// An object for one opening of a device, where openings have a state of their own; without
     /// one, all share the device's object.
     fn opened(&self) -> Option<Arc<dyn File>> {

@@ -267,7 +267,7 @@ pub(super) fn next_key(request: &Request) -> SyscallResult {
     }
 }
 
-/// `BPF_MAP_FREEZE`.
+/// `BPF_MAP_FREEZE`; `EBUSY` while the map can be written through a mapping.
 pub(super) fn freeze(request: &Request) -> SyscallResult {
     request.ends_at(map_elem::FREEZE_END)?;
     let handle = request.object(map_elem::MAP_FD)?;

@@ -19,13 +19,15 @@
 //! | [`task_storage`] | task local storage |
 //!
 //! `elements` and `slots` are what those are made of, `value` knows of locks inside values,
-//! and [`epoch`] tells when nobody can see a removed element any more. The embedded profile
+//! [`epoch`] tells when nobody can see a removed element any more, and `changes` when system
+//! calls no longer change a map. The embedded profile
 //! has all of these types; there `BPF_F_NO_PREALLOC` takes all memory beforehand too.
 
 #![forbid(unsafe_code)]
 
 mod array;
 mod bloom;
+mod changes;
 mod create;
 pub mod def;
 mod elements;
@@ -49,6 +51,7 @@ mod tests;
 pub(crate) mod value;
 
 pub use array::ArrayLookup;
+pub use changes::Writer;
 pub use create::MapExtras;
 pub use def::{KernelPointer, MapDef, MapRef, MapType, ValueFields};
 pub use epoch::Epoch;

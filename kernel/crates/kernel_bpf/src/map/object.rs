@@ -8,10 +8,11 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::array::Array;
 use super::bloom::Bloom;
+use super::changes::Changes;
 use super::create::{Meta, is_per_cpu};
 use super::def::{MapDef, MapRef, ValueFields, flags};
 use super::epoch::Epoch;
@@ -47,18 +48,10 @@ pub struct Map {
     /// Bytes of a value as system calls pass it.
     value_bytes: usize,
     inner: Option<Meta>,
-    /// [`OPEN`], [`FROZEN`] or [`SETTLED`].
-    state: AtomicU8,
+    changes: Changes,
     id: AtomicU32,
     bytes: usize,
 }
-
-/// System calls may change the map.
-const OPEN: u8 = 0;
-/// They can no longer begin to.
-const FROZEN: u8 = 1;
-/// Those that had begun are done.
-const SETTLED: u8 = 2;
 
 /// What is behind a map.
 pub(super) enum Storage {
@@ -89,8 +82,8 @@ impl Map {
         let value = def.value_size as usize;
         let value_bytes =
             if is_per_cpu(def.map_type) { value.next_multiple_of(8) * cpus } else { value };
-        let (state, id) = (AtomicU8::new(OPEN), AtomicU32::new(0));
-        Self { def, storage, fields, map_extra, value_bytes, inner, state, id, bytes }
+        let (changes, id) = (Changes::open(), AtomicU32::new(0));
+        Self { def, storage, fields, map_extra, value_bytes, inner, changes, id, bytes }
     }
 
     /// The definition that the map was created with.
@@ -155,26 +148,29 @@ impl Map {
     /// at it may go on: what the map holds is not taken for constant before [`Map::settle`].
     ///
     /// # Errors
-    /// [`MapError::Busy`] when it is frozen already; [`MapError::NotSupported`] for values with
-    /// locks or timers.
+    /// [`MapError::Busy`] when it is frozen already or has a [`Writer`](super::Writer);
+    /// [`MapError::NotSupported`] for values with locks or timers.
     pub fn freeze(&self) -> Result<(), MapError> {
         if !self.fields.is_empty() {
             return Err(MapError::NotSupported);
         }
-        let swap = self.state.compare_exchange(OPEN, FROZEN, Ordering::AcqRel, Ordering::Acquire);
-        swap.map(|_| ()).map_err(|_| MapError::Busy)
+        self.changes.freeze()
     }
 
     /// Tells that every change that was under way when the map was frozen has ended. If programs
     /// cannot write it either, the verifier may from now on rely on what it holds.
     pub fn settle(&self) {
-        let _ = self.state.compare_exchange(FROZEN, SETTLED, Ordering::AcqRel, Ordering::Acquire);
+        self.changes.settle();
     }
 
     /// Whether system calls can no longer change the map.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
-        self.state.load(Ordering::Acquire) != OPEN
+        self.changes.are_over()
+    }
+
+    pub(super) fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     #[inline]
@@ -402,7 +398,7 @@ impl Map {
                 let offset = index.checked_mul(PAGE_SIZE)?;
                 (offset < array.region().size()).then(|| UserPage {
                     address: array.region().address() + offset,
-                    writable: !self.is_frozen() && self.def.flags & flags::RDONLY == 0,
+                    writable: !self.is_frozen() && self.def.program_may_write(),
                 })
             }
             _ => None,
@@ -643,11 +639,8 @@ impl MapRef for Map {
 
     fn read_frozen(&self, offset: u32, into: &mut [u8]) -> bool {
         let Storage::Array(array) = &self.storage else { return false };
-        // What user space can map, it may have mapped writable before it froze the map.
-        let mappable = self.def.flags & flags::MMAPABLE != 0;
-        !mappable
-            && !self.def.program_may_write()
-            && self.state.load(Ordering::Acquire) == SETTLED
+        !self.def.program_may_write()
+            && self.changes.are_settled()
             && array.read_at(offset as usize, into)
     }
 

@@ -1,11 +1,11 @@
 //! Maps: each kind, and their errors.
 
 use super::{
-    ARRAY, EXIT, HASH, PER_CPU_ARRAY, RAW_TRACEPOINT, RING, available, command_with, create,
-    instruction, load, mappable_array, new_map, number, raw, set,
+    ARRAY, EXIT, HASH, MMAPABLE, PER_CPU_ARRAY, RAW_TRACEPOINT, RING, available, command_with,
+    create, instruction, load, mappable_array, new_map, number, raw, set,
 };
 use crate::calls;
-use crate::check::{Outcome, check, equal, fails, ok};
+use crate::check::{Outcome, check, equal, fails, ok, skip};
 use ::bpf::attributes::Attributes;
 use ::bpf::calls as commands;
 use ::bpf::calls::{Map, NewMap};
@@ -307,5 +307,50 @@ pub(super) fn mapped_array() -> Outcome {
     // The memory outlives the descriptor.
     drop(map);
     equal!(calls::peek(seen + 5), 78);
+    Ok(())
+}
+
+/// While a map's pages can be written it cannot be frozen; a frozen one, and one that programs may
+/// only read, gives no page to be written.
+pub(super) fn frozen_pages() -> Outcome {
+    available()?;
+    const BOTH: u32 = PROT_READ | PROT_WRITE;
+    const READ_ONLY_FOR_PROGRAMS: u32 = 1 << 7;
+    let fd = ok!(mappable_array());
+    let number = fd.as_raw_fd();
+    let map = Map { fd, key_size: 4, value_size: 4096 };
+    let written = ok!(map_pages(number, 1, BOTH, 0));
+    fails!(map.freeze(), BUSY);
+    // What may become writable again counts as such, and so does a child's copy.
+    ok!(calls::mprotect(written, PAGE, PROT_READ));
+    fails!(map.freeze(), BUSY);
+    let status = ok!(calls::in_child(|| {
+        let unmapped = calls::munmap(written, PAGE).is_ok();
+        i32::from(!(unmapped && map.freeze() == Err(Errno::BUSY)))
+    }));
+    equal!(status.exited(), Some(0));
+    ok!(calls::munmap(written, PAGE));
+    let seen = ok!(map_pages(number, 1, PROT_READ, 0));
+    ok!(map.freeze());
+    fails!(map_pages(number, 1, BOTH, 0), PERM);
+    fails!(calls::mprotect(seen, PAGE, BOTH), ACCESS);
+    ok!(map_pages(number, 1, PROT_READ, 0));
+    let flags = MMAPABLE | READ_ONLY_FOR_PROGRAMS;
+    let constant = ok!(commands::create_map(&NewMap { flags, ..new_map(ARRAY, 4, 4096, 1) }));
+    ok!(map_pages(constant.as_raw_fd(), 1, PROT_READ, 0));
+    match map_pages(constant.as_raw_fd(), 1, BOTH, 0) {
+        // Linux before 6.14.
+        Ok(_) => skip!("this kernel lets constants be mapped to be written"),
+        refused => equal!(refused, Err(Errno::ACCESS)),
+    }
+    // A reader's position can be written, too.
+    let fd = ok!(commands::create_map(&new_map(RING, 0, 0, 4096)));
+    let number = fd.as_raw_fd();
+    let ring = Map { fd, key_size: 0, value_size: 0 };
+    let position = ok!(map_pages(number, 1, BOTH, 0));
+    fails!(ring.freeze(), BUSY);
+    ok!(calls::munmap(position, PAGE));
+    ok!(ring.freeze());
+    fails!(map_pages(number, 1, BOTH, 0), PERM);
     Ok(())
 }

@@ -8,11 +8,12 @@ mod readers;
 mod trie;
 mod values;
 
-use super::{Epoch, Map, MapDef, MapEnvironment, MapError, MapRef, MapType, def::flags};
+use super::{Epoch, Map, MapDef, MapEnvironment, MapError, MapRef, MapType, Writer, def::flags};
 use crate::memory::PAGE_SIZE;
 use crate::profile::{CloudProfile, EmbeddedProfile, PhysicalProfile};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -283,6 +284,36 @@ fn the_quick_lookup_finds_what_the_general_one_finds() {
             }
         }
     }
+}
+
+#[test]
+fn a_map_with_a_writer_cannot_be_frozen() {
+    let map = Arc::new(create(def(MapType::Array, 4, 8, 1, flags::MMAPABLE)).unwrap());
+    let one = Writer::of(&map).unwrap();
+    let two = Writer::of(&map).unwrap();
+    drop(one);
+    assert_eq!(map.freeze(), Err(MapError::Busy));
+    assert!(!map.is_frozen() && map.user_page(0).unwrap().writable);
+    map.update(&[0; 4], &[1; 8], ANY).unwrap();
+    drop(two);
+    map.freeze().unwrap();
+    assert_eq!(Writer::of(&map).err(), Some(MapError::Forbidden));
+    assert!(!map.user_page(0).unwrap().writable);
+    map.settle();
+    assert_eq!(Writer::of(&map).err(), Some(MapError::Forbidden));
+}
+
+#[test]
+fn constants_that_can_be_mapped_are_constants_all_the_same() {
+    let flags = flags::MMAPABLE | flags::RDONLY_PROG;
+    let map = Arc::new(create(def(MapType::Array, 4, 8, 1, flags)).unwrap());
+    assert!(!map.user_page(0).unwrap().writable);
+    map.update(&[0; 4], &[7; 8], ANY).unwrap();
+    map.freeze().unwrap();
+    map.settle();
+    let mut bytes = [0; 2];
+    assert!(map.read_frozen(3, &mut bytes));
+    assert_eq!(bytes, [7; 2]);
 }
 
 #[test]
