@@ -69,6 +69,10 @@ pub enum AttachError {
     AlreadyAttached,
     /// What was to be replaced or detached is not attached here.
     NotAttached,
+    /// The link has no program any more.
+    LinkDetached,
+    /// This kind of link does not let go of its program.
+    NotDetachable,
     /// The program to be replaced is not the one that the caller expected.
     NotExpected,
     /// No memory for the list.

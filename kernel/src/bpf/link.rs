@@ -40,17 +40,23 @@ impl Link {
         self.state.lock().as_ref().map(|attached| Arc::clone(&attached.program))
     }
 
-    /// Puts `program` in the place of the one that runs. With `expected`, only if that is the
-    /// one.
+    /// Puts `program`, which is of the same type, in the place of the one that runs. With
+    /// `expected`, only if that is the one. A tracepoint's link keeps its program, as on Linux.
     pub fn update(
         &self,
         program: Arc<LoadedProgram>,
         expected: Option<&Arc<LoadedProgram>>,
     ) -> Result<(), AttachError> {
+        if self.raw_tracepoint {
+            return Err(AttachError::WrongType);
+        }
         let mut state = self.state.lock();
-        let attached = state.as_mut().ok_or(AttachError::NotAttached)?;
+        let attached = state.as_mut().ok_or(AttachError::LinkDetached)?;
         if expected.is_some_and(|expected| !Arc::ptr_eq(expected, &attached.program)) {
             return Err(AttachError::NotExpected);
+        }
+        if program.code.prog_type() != attached.program.code.prog_type() {
+            return Err(AttachError::WrongType);
         }
         self.hook.replace(attached.attachment, Arc::clone(&program.code))?;
         let old = core::mem::replace(&mut attached.program, program);
@@ -59,17 +65,27 @@ impl Link {
         Ok(())
     }
 
-    /// Takes the program away; the link stays, without one.
+    /// Takes the program away; the link stays, without one. It may have been so before. A
+    /// tracepoint's link goes only as a whole, as on Linux.
     pub fn detach(&self) -> Result<(), AttachError> {
-        let attached = self.state.lock().take().ok_or(AttachError::NotAttached)?;
-        self.hook.detach(attached.attachment)
+        if self.raw_tracepoint {
+            return Err(AttachError::NotDetachable);
+        }
+        self.take_away()
+    }
+
+    fn take_away(&self) -> Result<(), AttachError> {
+        match self.state.lock().take() {
+            Some(attached) => self.hook.detach(attached.attachment),
+            None => Ok(()),
+        }
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // Failing means that it was detached before.
-        let _ = self.detach();
+        // It fails only for want of memory for the shorter list.
+        let _ = self.take_away();
         if let Some(manager) = BpfManager::get() {
             manager.links.remove(self.id);
         }

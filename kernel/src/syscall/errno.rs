@@ -61,6 +61,8 @@ impl ToErrno for AttachError {
         match self {
             Self::NoSuchHook | Self::WrongType | Self::ContextTooShort => Errno::EINVAL,
             Self::NoSuchProgram | Self::NotAttached => Errno::ENOENT,
+            Self::LinkDetached => Errno::ENOLINK,
+            Self::NotDetachable => Errno::EOPNOTSUPP,
             Self::OverBudget | Self::Full => Errno::E2BIG,
             Self::AlreadyAttached => Errno::EEXIST,
             Self::NotExpected => Errno::EPERM,

@@ -86,6 +86,8 @@ pub enum Errno {
     ELOOP = 40,
     /// No data available.
     ENODATA = 61,
+    /// Link has been severed.
+    ENOLINK = 67,
     /// Bad message.
     EBADMSG = 74,
     /// Value too large for defined data type.
@@ -163,6 +165,7 @@ impl Errno {
         Self::ENOTEMPTY,
         Self::ELOOP,
         Self::ENODATA,
+        Self::ENOLINK,
         Self::EBADMSG,
         Self::EOVERFLOW,
         Self::EUCLEAN,
@@ -239,6 +242,7 @@ impl Errno {
             Self::ENOTEMPTY => "Directory not empty",
             Self::ELOOP => "Too many levels of symbolic links",
             Self::ENODATA => "No data available",
+            Self::ENOLINK => "Link has been severed",
             Self::EBADMSG => "Bad message",
             Self::EOVERFLOW => "Value too large for defined data type",
             Self::EUCLEAN => "Structure needs cleaning",

@@ -273,7 +273,7 @@ pub(super) fn link_create(request: &Request) -> SyscallResult {
     install(Object::Link(link), Access::FULL)
 }
 
-/// `BPF_LINK_UPDATE`: another program for a link, in one step.
+/// `BPF_LINK_UPDATE`: another program of the same type for a link, in one step.
 pub(super) fn link_update(request: &Request) -> SyscallResult {
     request.ends_at(update_attr::END)?;
     let flags = request.u32(update_attr::FLAGS);

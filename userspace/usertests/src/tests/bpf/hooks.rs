@@ -1,8 +1,8 @@
 //! Pins, tracepoints, and Lemma's hooks: programs at work.
 
 use super::{
-    ARRAY, EXIT, HASH, RAW_TRACEPOINT, SOCKET_FILTER, available, command_with, counting, create,
-    hooks_available, instruction, load, load_hook, number, pin_path, set,
+    ARRAY, EXIT, HASH, HOOK, RAW_TRACEPOINT, SOCKET_FILTER, available, command_with, counting,
+    create, hooks_available, instruction, load, load_hook, load_with, number, pin_path, set,
 };
 use crate::calls;
 use crate::check::{Outcome, check, equal, fails, ok};
@@ -11,7 +11,7 @@ use ::bpf::calls as commands;
 use ::bpf::calls::Map;
 use ::bpf::info::ProgramInfo;
 use kernel_abi::bpf::{
-    attach_type, command, link_create, link_update, prog_attach, raw_tracepoint,
+    F_REPLACE, attach_type, command, link_create, link_update, prog_attach, raw_tracepoint,
 };
 use lemma_rt::rustix::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -64,6 +64,12 @@ pub(super) fn raw_tracepoint() -> Outcome {
     calls::pause_for(20);
     let after = number(&ok!(map.lookup(&[0; 4])));
     check!(after < before + 100, " {before} became {after}");
+    // The link has its program for life.
+    let link = ok!(open(c"sys_enter", &program)) as u32;
+    let new = ok!(load(RAW_TRACEPOINT, &counting(map.fd.as_raw_fd())));
+    fails!(update_link(link, &new, None), INVAL);
+    fails!(detach_link(link), OPNOTSUPP);
+    ok!(calls::close(link as i32));
     fails!(open(c"no_such_tracepoint", &program), NOENT);
     let other = ok!(load(SOCKET_FILTER, &[set(0, 0), EXIT]));
     fails!(open(c"sys_enter", &other), INVAL);
@@ -149,6 +155,28 @@ fn attach(fd: &OwnedFd) -> lemma_rt::Result<()> {
 
 fn detach(fd: &OwnedFd) -> lemma_rt::Result<()> {
     commands::detach(fd.as_fd(), attach_type::SYS_ENTER)
+}
+
+fn create_link(program: &OwnedFd) -> lemma_rt::Result<usize> {
+    let attributes = Attributes::new()
+        .with_fd(link_create::PROG_FD, program.as_raw_fd())
+        .with(link_create::ATTACH_TYPE, attach_type::SYS_ENTER);
+    command_with(command::LINK_CREATE, attributes, link_create::END)
+}
+
+/// Gives a link another program, with `old` only in place of that one.
+fn update_link(link: u32, new: &OwnedFd, old: Option<&OwnedFd>) -> lemma_rt::Result<usize> {
+    let attributes = Attributes::new()
+        .with(link_update::LINK_FD, link)
+        .with_fd(link_update::NEW_PROG_FD, new.as_raw_fd())
+        .with(link_update::FLAGS, if old.is_some() { F_REPLACE } else { 0 })
+        .with_fd(link_update::OLD_PROG_FD, old.map_or(0, AsRawFd::as_raw_fd));
+    command_with(command::LINK_UPDATE, attributes, link_update::END)
+}
+
+fn detach_link(link: u32) -> lemma_rt::Result<usize> {
+    let attributes = Attributes::new().with(link_update::LINK_FD, link);
+    command_with(command::LINK_DETACH, attributes, link_update::DETACH_END)
 }
 
 /// How many calls a program that counts has seen while we made a hundred.
@@ -262,21 +290,30 @@ pub(super) fn links() -> Outcome {
     hooks_available()?;
     let map = ok!(create(ARRAY, 4, 8, 1));
     let program = ok!(load_hook(&counting(map.fd.as_raw_fd())));
-    let attributes = Attributes::new()
-        .with_fd(link_create::PROG_FD, program.as_raw_fd())
-        .with(link_create::ATTACH_TYPE, attach_type::SYS_ENTER);
-    let link = ok!(command_with(command::LINK_CREATE, attributes, link_create::END)) as u32;
+    let link = ok!(create_link(&program)) as u32;
     drop(program);
     check!(ok!(counted(&map)) >= 100);
     let other = ok!(create(ARRAY, 4, 8, 1));
     let new = ok!(load_hook(&counting(other.fd.as_raw_fd())));
-    let attributes = Attributes::new()
-        .with(link_update::LINK_FD, link)
-        .with_fd(link_update::NEW_PROG_FD, new.as_raw_fd());
-    ok!(command_with(command::LINK_UPDATE, attributes, link_update::END));
+    // A program of another type that may run at the hook, and of the same type that may not.
+    let tracing = ok!(load(RAW_TRACEPOINT, &[set(0, 0), EXIT]));
+    fails!(update_link(link, &tracing, None), INVAL);
+    let elsewhere = ok!(load_with(HOOK, attach_type::SYS_EXIT, &[set(0, 0), EXIT], &mut []));
+    fails!(update_link(link, &elsewhere, None), INVAL);
+    fails!(update_link(link, &new, Some(&tracing)), PERM);
+    check!(ok!(counted(&map)) >= 100);
+    ok!(update_link(link, &new, None));
     equal!(counted(&map), Ok(0));
     check!(ok!(counted(&other)) >= 100);
+    ok!(detach_link(link));
+    ok!(detach_link(link));
+    equal!(counted(&other), Ok(0));
+    fails!(update_link(link, &new, None), NOLINK);
     ok!(calls::close(link as i32));
+    // Without a program, or with one, it goes with its last descriptor.
+    let link = ok!(create_link(&new)) as i32;
+    check!(ok!(counted(&other)) >= 100);
+    ok!(calls::close(link));
     equal!(counted(&other), Ok(0));
     Ok(())
 }
