@@ -83,6 +83,7 @@ impl ToErrno for Cause {
             | Self::Unreachable
             | Self::InfiniteLoop
             | Self::UnknownFunction
+            | Self::BadTemplate
             | Self::Licence => Errno::EINVAL,
             Self::ProgramSize | Self::TooComplex | Self::OverBudget => Errno::E2BIG,
             _ => Errno::EACCES,

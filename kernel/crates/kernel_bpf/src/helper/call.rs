@@ -126,7 +126,7 @@ implementations! {
     id::PROBE_READ_KERNEL_STR => probe_read_kernel_str,
     id::PROBE_READ_USER_STR => probe_read_user_str,
     id::KTIME_GET_NS | id::KTIME_GET_BOOT_NS | id::KTIME_GET_COARSE_NS => ktime_get_ns,
-    id::TRACE_PRINTK => trace_printk,
+    id::TRACE_PRINTK => text::trace_printk,
     id::GET_PRANDOM_U32 => get_prandom_u32,
     id::GET_SMP_PROCESSOR_ID => get_smp_processor_id,
     id::GET_NUMA_NODE_ID => get_numa_node_id,
@@ -475,19 +475,6 @@ unsafe fn get_current_comm(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64
         return 0;
     }
     EINVAL
-}
-
-unsafe fn trace_printk(env: &Environment<'_>, [r1, r2, r3, r4, r5]: [u64; 5]) -> u64 {
-    // SAFETY: the verifier proved that r1 points to r2 readable bytes.
-    let template = unsafe { memory(r1, r2 as u32 as usize) };
-    let mut line = [0; format::LINE_BYTES];
-    match format::format(template, &[r3, r4, r5], &mut line, env.services) {
-        Some(length) => {
-            env.services.trace_print(line.get(..length).unwrap_or_default());
-            length as u64
-        }
-        None => EINVAL,
-    }
 }
 
 unsafe fn strncmp(_: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {

@@ -1,9 +1,9 @@
 //! Helpers: the functions that programs may call.
 //!
 //! [`proto`] declares them as data: numbers, arguments, results, costs. What they do is in
-//! [`call`], with `packet` (and `checksum`), `task` and `text` (and `format`) for those about
-//! such, `bytes` for what needs memory only, and [`callback`] for those that call back; what that
-//! needs of the kernel is in [`services`].
+//! [`call`], with `packet` (and `checksum`), `task` and `text` (with `format`, and `template`, which
+//! the verifier asks too) for those about such, `bytes` for what needs memory only, and
+//! [`callback`] for those that call back; what that needs of the kernel is in [`services`].
 
 mod bytes;
 pub mod call;
@@ -17,6 +17,7 @@ pub mod proto;
 pub mod services;
 pub mod table;
 mod task;
+pub(crate) mod template;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -1,7 +1,8 @@
 //! Helpers, called as programs call them, with the mock kernel.
 
+mod text;
+
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -41,14 +42,6 @@ fn address_mut(of: &mut [u8]) -> u64 {
     of.as_mut_ptr().expose_provenance() as u64
 }
 
-fn print(template: &[u8], arguments: [u64; 3], services: &Mock) -> Result<String, u64> {
-    let [a, b, c] = arguments;
-    let words = [address(template), template.len() as u64, a, b, c];
-    let result = call(services, id::TRACE_PRINTK, &words);
-    let line = services.printed.lock().unwrap().pop();
-    line.filter(|line| line.len() as u64 == result).ok_or(result)
-}
-
 #[test]
 fn every_implemented_helper_is_declared() {
     let implemented = (0..300).filter(|number| implementation(*number).is_some());
@@ -57,42 +50,6 @@ fn every_implemented_helper_is_declared() {
     for number in numbers {
         assert!(by_id(number).is_some(), "helper {number} has no declaration");
     }
-}
-
-#[test]
-fn printk_formats_as_linux_does() {
-    // Strings are read in blocks of 64 bytes, which never cross a page.
-    let mut memory = b"kernel\0rest".to_vec();
-    memory.resize(64, 0);
-    let services = Mock { memory: vec![(0x1000, memory)], ..Mock::default() };
-    let text = |template: &str, arguments| {
-        print(&[template.as_bytes(), b"\0"].concat(), arguments, &services)
-    };
-    let minus = -5i64 as u64;
-    for (template, arguments, expected) in [
-        ("plain", [0; 3], "plain"),
-        ("100%%", [0; 3], "100%"),
-        ("%d %u %x", [minus, minus, minus], "-5 4294967291 fffffffb"),
-        ("%ld %lu %lx", [minus, minus, 255], "-5 18446744073709551611 ff"),
-        ("%lld|%llu|%llx", [minus, 7, 255], "-5|7|ff"),
-        ("%5d|%-5d|%05d", [42, 42, 42], "   42|42   |00042"),
-        ("%#x %X %o", [255, 255, 8], "0xff FF 10"),
-        ("%c%c%c", [b'a'.into(), b'b'.into(), b'c'.into()], "abc"),
-        ("%+d % d %hd", [1, 1, 0x1_fffe], "+1  1 -2"),
-        ("%s!", [0x1000, 0, 0], "kernel!"),
-        ("%pks %pus", [0x1000, 0x5000, 0], "kernel (fault)"),
-        ("%.3s|%10s|%-10s|", [0x1000, 0x1000, 0x1000], "ker|    kernel|kernel    |"),
-        ("%p %p", [0, 0xffff_8000_0000_0000, 0], "(nil) (ptr)"),
-    ] {
-        assert_eq!(text(template, arguments).as_deref(), Ok(expected), "{template}");
-    }
-    assert_eq!(text("%d %d %d %d", [0; 3]), Err(EINVAL), "more than three");
-    assert_eq!(text("%q", [0; 3]), Err(EINVAL));
-    assert_eq!(text("%", [0; 3]), Err(EINVAL));
-    assert_eq!(text("bell\u{7}", [0; 3]), Err(EINVAL));
-    assert_eq!(print(b"no end", [0; 3], &services), Err(EINVAL));
-    let long = vec![b'x'; 600];
-    assert_eq!(text(core::str::from_utf8(&long).unwrap(), [0; 3]).unwrap().len(), 512);
 }
 
 #[test]
@@ -306,30 +263,6 @@ fn numbers_are_read_as_c_writes_them() {
 }
 
 #[test]
-fn text_is_formatted_into_memory_with_many_numbers() {
-    let services = Mock::default();
-    let numbers = [1u64, 2, 3, 4, 5];
-    let template = b"%d %d %d %d %d\0";
-    let mut out = [0xaa; 8];
-    let print = |out: &mut [u8], bytes: u64| {
-        let words =
-            [address_mut(out), out.len() as u64, address(template), address(&numbers), bytes];
-        call(&services, id::SNPRINTF, &words)
-    };
-    assert_eq!(print(&mut out, 40), 10, "all of it, with its end");
-    assert_eq!(&out, b"1 2 3 4\0");
-    let mut long = [0xaa; 12];
-    assert_eq!(print(&mut long, 40), 10);
-    assert_eq!(&long[..11], b"1 2 3 4 5\0\xaa");
-    assert_eq!(print(&mut [], 40), 10, "only measured");
-    assert_eq!(print(&mut out, 32), EINVAL, "too few numbers");
-    assert_eq!(print(&mut out, 39), EINVAL);
-    let words = [address(template), template.len() as u64, address(&numbers), 40];
-    assert_eq!(call(&services, id::TRACE_VPRINTK, &words), 9);
-    assert_eq!(services.printed.lock().unwrap().pop().unwrap(), "1 2 3 4 5");
-}
-
-#[test]
 fn stacks_are_written_whole_and_zeroed_behind() {
     let services = Mock::default();
     let mut out = [0xaa; 24];
@@ -390,7 +323,8 @@ fn the_address_says_whose_memory_is_read() {
         assert_eq!(call(&services, id::PROBE_READ_STR, &[to, 8, at]), length);
         assert_eq!(&out[..text.len()], text.as_bytes());
         assert_eq!(services.user_reads.swap(0, Ordering::Relaxed) > 0, theirs);
-        let printed = print(b"%s\0", [at, 0, 0], &services).unwrap();
+        assert_eq!(call(&services, id::TRACE_PRINTK, &[address("%s\0"), 3, at]), length - 1);
+        let printed = services.printed.lock().unwrap().pop().unwrap();
         assert_eq!(printed, text.trim_end_matches('\0'));
         assert_eq!(services.user_reads.swap(0, Ordering::Relaxed) > 0, theirs);
         assert_eq!(call(&services, id::PROBE_READ_KERNEL, &[to, 4, at]), 0);

@@ -2,10 +2,11 @@
 
 use super::bytes;
 use super::call::{EINVAL, Environment, memory, memory_mut};
-use super::format::{self, LINE_BYTES};
+use super::format::{self, Error, MOST_ARGUMENTS};
+use crate::map::MapError;
 
-/// Most arguments of one call (Linux: `MAX_BPRINTF_VARARGS`).
-const MOST_ARGUMENTS: usize = 12;
+/// Longest line that is printed; what is longer is cut (Linux: `MAX_BPRINTF_BUF`).
+const LINE_BYTES: usize = 1024;
 
 /// The arguments that a program lends as an array of 64-bit words.
 ///
@@ -25,16 +26,40 @@ unsafe fn arguments(address: u64, length: u64) -> Option<([u64; MOST_ARGUMENTS],
     Some((words, length / 8))
 }
 
+/// Prints the text of a template that ends within `template`; returns its length.
+fn print(env: &Environment<'_>, template: &[u8], arguments: &[u64]) -> u64 {
+    if !template.contains(&0) {
+        return EINVAL;
+    }
+    let at = |place| template.get(place).copied().unwrap_or(0);
+    let mut line = [0; LINE_BYTES];
+    match format::format(at, arguments, &mut line, env.services) {
+        Ok(length) => {
+            let shown = line.len().saturating_sub(1).min(length as usize);
+            env.services.trace_print(line.get(..shown).unwrap_or_default());
+            length
+        }
+        Err(error) => number_of(error),
+    }
+}
+
+fn number_of(error: Error) -> u64 {
+    match error {
+        Error::Invalid => EINVAL,
+        Error::NoSpace => super::call::error(MapError::NoSpace),
+    }
+}
+
+pub(super) unsafe fn trace_printk(env: &Environment<'_>, [r1, r2, r3, r4, r5]: [u64; 5]) -> u64 {
+    // SAFETY: the verifier proved that r1 points to r2 readable bytes.
+    print(env, unsafe { memory(r1, r2 as u32 as usize) }, &[r3, r4, r5])
+}
+
 pub(super) unsafe fn trace_vprintk(env: &Environment<'_>, [r1, r2, r3, r4, _]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved that r1 points to r2 and r3 to r4 readable bytes.
     let (template, given) = unsafe { (memory(r1, r2 as u32 as usize), arguments(r3, r4)) };
-    let mut line = [0; LINE_BYTES];
-    let length = given.and_then(|(words, count)| {
-        format::format(template, words.get(..count)?, &mut line, env.services)
-    });
-    let Some(length) = length else { return EINVAL };
-    env.services.trace_print(line.get(..length).unwrap_or_default());
-    length as u64
+    let given = given.as_ref().and_then(|(words, count)| words.get(..*count));
+    given.map_or(EINVAL, |given| print(env, template, given))
 }
 
 /// Returns the length of the whole text with its terminating zero, however much of it fits.
@@ -43,20 +68,13 @@ pub(super) unsafe fn snprintf(env: &Environment<'_>, [r1, r2, r3, r4, r5]: [u64;
     // r3 to a zero-terminated string in a map that cannot change.
     let (out, template, given) = unsafe {
         let template = core::ffi::CStr::from_ptr(core::ptr::with_exposed_provenance(r3 as usize));
-        (memory_mut(r1, r2 as u32 as usize), template.to_bytes_with_nul(), arguments(r4, r5))
+        (memory_mut(r1, r2 as u32 as usize), template.to_bytes(), arguments(r4, r5))
     };
-    let mut line = [0; LINE_BYTES];
-    let length = given.and_then(|(words, count)| {
-        format::format(template, words.get(..count)?, &mut line, env.services)
-    });
-    let Some(length) = length else { return EINVAL };
-    if let Some((last, room)) = out.split_last_mut() {
-        let copied = length.min(room.len());
-        let text = line.get(..copied).unwrap_or_default();
-        room.get_mut(..copied).unwrap_or_default().copy_from_slice(text);
-        *room.get_mut(copied).unwrap_or(last) = 0;
-    }
-    length as u64 + 1
+    let at = |place| template.get(place).copied().unwrap_or(0);
+    let given = given.as_ref().and_then(|(words, count)| words.get(..*count));
+    let length =
+        given.ok_or(Error::Invalid).and_then(|given| format::format(at, given, out, env.services));
+    length.map_or_else(number_of, |length| length + 1)
 }
 
 /// Writes the number that a text begins with to `out`; returns how many bytes it takes.

@@ -183,7 +183,7 @@ impl Verifier<'_> {
                 found.released = value.reference;
                 Ok(())
             }
-            Arg::ConstStr => self.check_constant_string(reg, &value),
+            Arg::ConstStr => self.constant_string(reg, &value).map(|_| ()),
             Arg::Callback => match value.kind {
                 Kind::Func { start } => {
                     found.callback = Some(start);
@@ -483,32 +483,6 @@ impl Verifier<'_> {
     fn zero_sized(&self, reg: Reg) -> Refusal {
         self.refuse(Cause::BadArgument, format!("R{} invalid zero-sized read", reg as u8))
             .register(reg)
-    }
-
-    /// A zero-terminated string in a map that never changes.
-    fn check_constant_string(&self, reg: Reg, value: &Value) -> Result<(), Refusal> {
-        let refuse = |message| Err(self.refuse(Cause::BadArgument, message).register(reg));
-        let number = reg as u8;
-        let Kind::MapValue { map } = value.kind else {
-            return refuse(format!("R{number} type={} expected=map_value", self.kind_name(value)));
-        };
-        let Some(x) = value.scalar.as_constant().filter(|_| !value.nullable) else {
-            return refuse(format!("R{number} is not a constant address'"));
-        };
-        let start = i64::from(value.offset).saturating_add(x as i64);
-        let size = self.env.map(map).map_or(0, |def| def.value_size);
-        for at in start..i64::from(size) {
-            let mut byte = [1u8];
-            let readable = u32::try_from(at)
-                .is_ok_and(|at| (self.env.read_frozen)(map as usize, at, &mut byte));
-            if !readable {
-                return refuse(format!("R{number} does not point to a readonly map'"));
-            }
-            if byte == [0] {
-                return Ok(());
-            }
-        }
-        refuse(format!("R{number} string is not zero-terminated"))
     }
 }
 

@@ -183,6 +183,9 @@ impl Verifier<'_> {
     pub(super) fn call_helper(&mut self, number: i32) -> Result<Flow, Refusal> {
         let proto = self.check_callable(number)?;
         let arguments = self.check_arguments(proto)?;
+        if number == id::SNPRINTF {
+            self.check_template()?;
+        }
         if number == id::TAIL_CALL {
             if !self.state.references.is_empty() {
                 return Err(

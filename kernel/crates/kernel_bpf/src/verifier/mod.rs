@@ -79,6 +79,7 @@ mod special;
 mod stack;
 mod state;
 mod step;
+mod text;
 mod value;
 
 use alloc::boxed::Box;

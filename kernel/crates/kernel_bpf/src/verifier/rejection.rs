@@ -59,6 +59,8 @@ pub enum Cause {
     Licence,
     /// An argument of a call is not what the function wants.
     BadArgument,
+    /// A template for text that has other conversions than there are, or more than numbers.
+    BadTemplate,
     /// A map that does not fit the call.
     MapMismatch,
     /// A reference is not released, or released twice.
@@ -100,6 +102,7 @@ impl Cause {
             Cause::UnknownFunction => "unknown_function",
             Cause::Licence => "licence",
             Cause::BadArgument => "bad_argument",
+            Cause::BadTemplate => "bad_template",
             Cause::MapMismatch => "map_mismatch",
             Cause::Reference => "reference",
             Cause::Lock => "lock",

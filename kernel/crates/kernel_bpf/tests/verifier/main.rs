@@ -18,4 +18,5 @@ mod paths;
 mod pruning;
 mod random;
 mod rules;
+mod text;
 mod types;

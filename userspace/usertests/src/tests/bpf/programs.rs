@@ -1,14 +1,14 @@
 //! Programs: what is accepted and refused, and test runs.
 
 use super::{
-    ARRAY, EXIT, HASH, SOCKET_FILTER, available, command_with, counting, create, instruction, load,
-    load_with, number, set,
+    ARRAY, EXIT, HASH, RAW_TRACEPOINT, SOCKET_FILTER, available, command_with, counting, create,
+    instruction, load, load_with, new_map, number, set,
 };
 use crate::calls;
-use crate::check::{Outcome, check, equal, fails, ok};
+use crate::check::{Outcome, check, equal, fails, ok, skip};
 use ::bpf::attributes::Attributes;
 use ::bpf::calls as commands;
-use ::bpf::calls::{Kind, Map};
+use ::bpf::calls::{Kind, Map, NewMap};
 use ::bpf::info::ProgramInfo;
 use alloc::vec::Vec;
 use kernel_abi::bpf::{command, prog_load};
@@ -145,5 +145,63 @@ pub(super) fn map_from_program() -> Outcome {
     unchecked.remove(6);
     check!(load(SOCKET_FILTER, &unchecked).is_err());
     fails!(load(SOCKET_FILTER, &counting(99)), BADF);
+    Ok(())
+}
+
+/// Text of a template, which is looked at when the program is loaded, and of three numbers.
+pub(super) fn templates() -> Outcome {
+    available()?;
+    const TEXT: usize = 64;
+    const READ_ONLY_FOR_PROGRAMS: u32 = 1 << 7;
+    let numbers = ok!(create(ARRAY, 4, 24, 1));
+    let text = ok!(create(ARRAY, 4, TEXT as u32, 1));
+    // r1 to r5: text, its size, template, numbers, their size.
+    let snprintf = |template: &[u8], size: i32| {
+        let flags = READ_ONLY_FOR_PROGRAMS;
+        let fd = commands::create_map(&NewMap { flags, ..new_map(ARRAY, 4, TEXT as u32, 1) })?;
+        let constant = Map { fd, key_size: 4, value_size: TEXT };
+        let mut bytes = template.to_vec();
+        bytes.resize(TEXT, 0);
+        constant.update(&[0; 4], &bytes, 0)?;
+        constant.freeze()?;
+        let value = |register: u8, map: &Map| {
+            [instruction(0x18, register | 0x20, 0, map.fd.as_raw_fd()), 0]
+        };
+        let program = [
+            &value(1, &text)[..],
+            &[set(2, 12)],
+            &value(3, &constant),
+            &value(4, &numbers),
+            &[set(5, size), instruction(0x85, 0, 0, 165), EXIT],
+        ];
+        load(RAW_TRACEPOINT, &program.concat())
+    };
+    match snprintf(b"text", 0) {
+        // Linux before 5.13.
+        Err(Errno::INVAL) => skip!("this kernel has no bpf_snprintf"),
+        other => drop(ok!(other)),
+    }
+    let given: [u64; 3] = [u64::MAX - 4, 300, 65];
+    let given: Vec<u8> = given.iter().flat_map(|number| number.to_ne_bytes()).collect();
+    ok!(numbers.update(&[0; 4], &given, 0));
+    for (template, length, expected) in [
+        ("%d %x|%c", 9, "-5 12c|A"),
+        ("%4d|%04X|%-3c|", 15, "  -5|012C|A"),
+        ("%lld%% %u", 8, "-5% 300"),
+        ("%+u %pK", 28, "4294967291 "),
+        ("%20d", 21, "           "),
+        ("%pi4.%s", 17, "000.000.000"),
+        ("none", 5, "none"),
+    ] {
+        let program = ok!(snprintf(template.as_bytes(), 24));
+        equal!(ok!(commands::test(program.as_fd(), &[], &[0; 16], 0)).result, length);
+        let found = ok!(text.lookup(&[0; 4]));
+        let found = found.split(|byte| *byte == 0).next().unwrap_or_default();
+        equal!(core::str::from_utf8(found), Ok(expected));
+    }
+    for bad in ["%o", "%#x", "%.3d", "%hd", "%d%d%d%d", "%", "%p1", "%sa", "\u{1}"] {
+        fails!(snprintf(bad.as_bytes(), 24), INVAL);
+    }
+    fails!(snprintf(b"text", 12), INVAL);
     Ok(())
 }
