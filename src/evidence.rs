@@ -23,6 +23,14 @@ pub const CAPABILITIES: &[(&str, &str)] = &[
     ("the BPF examples", "examples_give_the_output_they_promise"),
     ("the BPF examples on four CPUs", "examples_give_the_output_they_promise_on_four_cpus"),
     (
+        "system calls and examples with the embedded profile",
+        "the_embedded_profile_does_what_the_other_does",
+    ),
+    (
+        "system calls and examples with the embedded profile on four CPUs",
+        "the_embedded_profile_does_so_on_four_cpus",
+    ),
+    (
         "replacing programs under load loses no event",
         "programs_are_replaced_under_load_and_no_event_is_lost",
     ),

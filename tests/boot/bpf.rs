@@ -84,16 +84,13 @@ fn the_first_minute(arch: Arch) {
 }
 
 fn examples_give_the_output_they_promise(arch: Arch) {
-    examples(Options { arch, ..Options::default() });
+    let mut guest = boot_on(arch);
+    guest.prompt();
+    examples(guest, arch);
 }
 
-/// Runs each example on such a machine.
-pub(crate) fn examples(options: Options) {
-    let arch = options.arch;
-    let mut guest = boot_with(options);
-    guest.session.set_patience(std::time::Duration::from_secs(120));
-    guest.prompt();
-
+/// Runs each example on a machine that is at its prompt, and shuts it down.
+pub(crate) fn examples(mut guest: Boot, arch: Arch) {
     guest.succeed("bpf unload jitter");
     start(&mut guest, "jitter", "timer");
     guest.succeed("sleep 1");

@@ -12,8 +12,15 @@ use object::elf::PT_LOAD;
 use object::read::elf::{ElfFile64, ProgramHeader};
 
 use crate::guest::{boot_with, on_each_architecture};
+use crate::{bpf, system};
 
-on_each_architecture!(the_kernel_is_below_2_mib, programs_run_in_16_mib, its_panic_names_functions);
+on_each_architecture!(
+    the_kernel_is_below_2_mib,
+    programs_run_in_16_mib,
+    the_embedded_profile_does_what_the_other_does,
+    the_embedded_profile_does_so_on_four_cpus,
+    its_panic_names_functions,
+);
 
 fn kernel() -> KernelVariant {
     KernelVariant { profile: Profile::Embedded, ..KernelVariant::default() }
@@ -47,6 +54,23 @@ fn programs_run_in_16_mib(arch: Arch) {
     assert!(list.contains("syscount") && list.contains("sys_enter"), "{list}");
     assert!(guest.succeed("ls /bin | cat").contains("usertests"));
     guest.shut_down(0);
+}
+
+fn the_embedded_profile_does_what_the_other_does(arch: Arch) {
+    does_what_the_other_does(arch, 1);
+}
+
+fn the_embedded_profile_does_so_on_four_cpus(arch: Arch) {
+    does_what_the_other_does(arch, 4);
+}
+
+/// The user programs' tests, and the examples.
+fn does_what_the_other_does(arch: Arch, cpus: u32) {
+    let options = Options { arch, kernel: kernel(), cpus, ..Options::default() };
+    let mut guest = boot_with(options);
+    guest.prompt();
+    system::usertests(&mut guest);
+    bpf::examples(guest, arch);
 }
 
 fn its_panic_names_functions(arch: Arch) {

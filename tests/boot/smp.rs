@@ -5,8 +5,8 @@ use lemma::build::Options;
 use lemma::machine::Arch;
 use lemma::qemu::Outcome;
 
-use crate::bpf;
 use crate::guest::{boot_with, on_each_architecture};
+use crate::{bpf, system};
 
 on_each_architecture!(
     system_calls_behave_as_linux_s_on_four_cpus,
@@ -27,15 +27,15 @@ fn system_calls_behave_as_linux_s_on_four_cpus(arch: Arch) {
 
 fn system_calls_behave_as_linux_s(options: Options) {
     let mut guest = boot_with(options);
-    guest.session.set_patience(std::time::Duration::from_secs(300));
     guest.prompt();
-    let report = guest.succeed("usertests");
-    assert!(report.contains("passed"), "{report}");
+    system::usertests(&mut guest);
     guest.shut_down(0);
 }
 
 fn examples_give_the_output_they_promise_on_four_cpus(arch: Arch) {
-    bpf::examples(four(arch));
+    let mut guest = boot_with(four(arch));
+    guest.prompt();
+    bpf::examples(guest, arch);
 }
 
 /// A thousand replacements, forks, threads, pipes and files beside them.

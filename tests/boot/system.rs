@@ -8,7 +8,7 @@ use lemma::machine::Arch;
 use lemma::qemu::Outcome;
 use lemma::workspace::Workspace;
 
-use crate::guest::{boot_on, boot_with, on_each_architecture};
+use crate::guest::{Boot, boot_on, boot_with, on_each_architecture};
 
 on_each_architecture!(
     system_calls_behave_as_linux_s_on_both_file_systems,
@@ -18,11 +18,17 @@ on_each_architecture!(
 fn system_calls_behave_as_linux_s_on_both_file_systems(arch: Arch) {
     let mut guest = boot_on(arch);
     guest.prompt();
-    let report = guest.succeed("usertests");
-    assert!(report.contains("passed"), "{report}");
+    usertests(&mut guest);
     let report = guest.succeed("usertests --dir /root");
     assert!(report.contains("passed"), "{report}");
     guest.shut_down(0);
+}
+
+/// Runs all of them, in memory.
+pub(crate) fn usertests(guest: &mut Boot) {
+    guest.session.set_patience(std::time::Duration::from_secs(300));
+    let report = guest.succeed("usertests");
+    assert!(report.contains("passed"), "{report}");
 }
 
 /// What passes on Lemma must pass on Linux, or it is not Linux's behaviour that we test.
