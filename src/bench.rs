@@ -35,26 +35,40 @@ const DISK_ROWS: [&str; 1] = ["file_create_unlink_ext2"];
 /// A hung guest ends after this.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// One measured figure.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One line of the table.
+#[derive(Clone, Debug, PartialEq)]
 struct Row {
     name: String,
-    /// As it is shown, so that equal means equal to the digit.
-    value: String,
+    /// What was measured, or why it could not be.
+    figure: Result<Figure, String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Figure {
+    value: f64,
     unit: String,
 }
 
 impl Row {
-    fn new(name: &str, value: impl ToString, unit: &str) -> Self {
-        Self { name: name.to_owned(), value: value.to_string(), unit: unit.to_owned() }
+    fn new(name: &str, value: f64, unit: &str) -> Self {
+        Self { name: name.to_owned(), figure: Ok(Figure { value, unit: unit.to_owned() }) }
+    }
+
+    fn failed(name: &str, reason: &str) -> Self {
+        Self { name: name.to_owned(), figure: Err(reason.to_owned()) }
     }
 
     fn waits_for_disk(&self) -> bool {
         DISK_ROWS.contains(&self.name.as_str())
     }
 
-    /// `name value unit`; anything else on the console is not a row.
+    /// `name value unit`, or `# name failed: reason`; anything else on the console is not a row.
     fn parse(line: &str) -> Option<Self> {
+        if let Some((name, reason)) =
+            line.strip_prefix("# ").and_then(|remark| remark.split_once(" failed: "))
+        {
+            return Some(Self::failed(name, reason.trim_end()));
+        }
         let mut words = line.split_ascii_whitespace();
         let (name, value, unit) = (words.next()?, words.next()?, words.next()?);
         // Whole instructions: the rest is the share of the loop around the operation.
@@ -64,14 +78,27 @@ impl Row {
     }
 }
 
-/// Runs the measurements, prints the tables, writes the JSON.
+/// Runs the measurements, prints the tables, writes the JSON. The status is 0 if all could be
+/// measured; what could not does not keep the rest from being measured.
 pub fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<u8> {
+    let archs = &arguments.arch.0;
     let mut figures = Vec::new();
-    for &arch in &arguments.arch.0 {
-        if arguments.arch.0.len() > 1 {
-            println!("{}", arch.name());
+    let mut complete = true;
+    for (index, &arch) in archs.iter().enumerate() {
+        if archs.len() > 1 {
+            let gap = if index == 0 { "" } else { "\n" };
+            println!("{gap}{}", arch.name());
         }
-        figures.push(run_on(workspace, arch, arguments)?);
+        let rows = run_on(workspace, arch, arguments);
+        complete &= matches!(&rows, Ok(rows) if rows.iter().all(|row| row.figure.is_ok()));
+        match rows {
+            Ok(rows) => figures.push(to_json(arch, &rows)?),
+            Err(error) if archs.len() > 1 => {
+                say(format!("{}: {error:#}", arch.name()));
+                figures.push(json!({ "machine": arch.name(), "failed": format!("{error:#}") }));
+            }
+            Err(error) => return Err(error),
+        }
     }
     if let Some(file) = &arguments.json {
         // One machine's figures, or a list.
@@ -81,11 +108,11 @@ pub fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<u8> {
         };
         write_atomically(&std::path::absolute(file)?, &serde_json::to_vec_pretty(&json)?)?;
     }
-    Ok(0)
+    Ok(u8::from(!complete))
 }
 
 /// Measures on one machine and prints the table.
-fn run_on(workspace: &Workspace, arch: Arch, arguments: &BenchArguments) -> Result<Value> {
+fn run_on(workspace: &Workspace, arch: Arch, arguments: &BenchArguments) -> Result<Vec<Row>> {
     let rows = measure(workspace, arch, &arguments.rows)?;
     if rows.is_empty() {
         bail!("no row is named {}", arguments.rows.join(" or "));
@@ -98,7 +125,7 @@ fn run_on(workspace: &Workspace, arch: Arch, arguments: &BenchArguments) -> Resu
         }
         say("a second run gave the same figures");
     }
-    to_json(arch, &rows)
+    Ok(rows)
 }
 
 /// All rows whose names start with one of `wanted`; all of them if it is empty.
@@ -110,7 +137,7 @@ fn measure(workspace: &Workspace, arch: Arch, wanted: &[String]) -> Result<Vec<R
     let variant = KernelVariant::default();
     if is_wanted("kernel_image_size") {
         let image = compile::kernel(workspace, arch, variant)?.image;
-        rows.push(Row::new("kernel_image_size", image.metadata()?.len(), "bytes"));
+        rows.push(Row::new("kernel_image_size", image.metadata()?.len() as f64, "bytes"));
     }
     if is_wanted("boot_to_init") || is_wanted("memory_at_init") {
         rows.extend(boot_rows(workspace, arch)?.into_iter().filter(|row| is_wanted(&row.name)));
@@ -122,7 +149,7 @@ fn measure(workspace: &Workspace, arch: Arch, wanted: &[String]) -> Result<Vec<R
         let without = KernelVariant { hooks: false, ..variant };
         let found = guest(workspace, arch, without, &["getppid"])?;
         let row = found.iter().find(|row| row.name == "getppid").context("no row getppid")?;
-        rows.push(Row::new("getppid_without_hooks", &row.value, &row.unit));
+        rows.push(Row { name: "getppid_without_hooks".to_owned(), ..row.clone() });
     }
     Ok(rows)
 }
@@ -163,7 +190,9 @@ fn boot_rows(workspace: &Workspace, arch: Arch) -> Result<Vec<Row>> {
     let all = (options.memory_mib << 20) as f64;
     for row in boot(workspace, options)? {
         if row.name == "memory_free_at_init" {
-            rows.push(Row::new("memory_at_init", all - row.value.parse::<f64>()?, "bytes"));
+            let name = "memory_at_init".to_owned();
+            let figure = row.figure.map(|free| Figure { value: all - free.value, ..free });
+            rows.push(Row { name, figure });
         }
     }
     Ok(rows)
@@ -203,10 +232,14 @@ fn table(arch: Arch, rows: &[Row]) -> Result<String> {
     for row in rows {
         let mark = if row.waits_for_disk() { "*" } else { "" };
         let name = format!("{}{mark}", row.name);
-        write!(text, "{name:<28} {:>14} {:<12}", row.value, row.unit)?;
-        if let Some(linux) = linux.get(row.name.as_str()) {
-            let ratio = row.value.parse::<f64>()? / linux;
-            write!(text, " {linux:>14} {ratio:>7.2}")?;
+        match &row.figure {
+            Ok(Figure { value, unit }) => {
+                write!(text, "{name:<28} {value:>14} {unit:<12}")?;
+                if let Some(linux) = linux.get(row.name.as_str()) {
+                    write!(text, " {linux:>14} {:>7.2}", value / linux)?;
+                }
+            }
+            Err(reason) => write!(text, "{name:<28} failed: {reason}")?,
         }
         text.truncate(text.trim_end().len());
         text.push('\n');
@@ -218,25 +251,31 @@ fn table(arch: Arch, rows: &[Row]) -> Result<String> {
 
 fn to_json(arch: Arch, rows: &[Row]) -> Result<Value> {
     let linux = linux(arch)?;
-    let rows = rows
+    let rows: Vec<Value> = rows
         .iter()
         .map(|row| {
-            Ok(json!({
+            let figure = row.figure.as_ref();
+            json!({
                 "name": row.name,
-                "value": row.value.parse::<f64>()?,
-                "unit": row.unit,
+                "value": figure.ok().map(|figure| figure.value),
+                "unit": figure.ok().map(|figure| &figure.unit),
+                "failed": figure.err(),
                 "linux": linux.get(row.name.as_str()),
                 "waits_for_disk": row.waits_for_disk(),
-            }))
+            })
         })
-        .collect::<Result<Vec<_>>>()?;
+        .collect();
     Ok(json!({ "machine": arch.name(), "rows": rows }))
 }
 
 /// What two runs disagree about, rows that wait for the disk excepted.
 fn differences(first: &[Row], second: &[Row]) -> Vec<String> {
     let value = |rows: &[Row], name: &str| {
-        rows.iter().find(|row| row.name == name).map(|row| row.value.clone())
+        let row = rows.iter().find(|row| row.name == name)?;
+        Some(match &row.figure {
+            Ok(figure) => figure.value.to_string(),
+            Err(reason) => format!("failed ({reason})"),
+        })
     };
     let mut names: Vec<&str> = first
         .iter()
@@ -263,7 +302,9 @@ mod tests {
     #[test]
     fn only_rows_are_rows() {
         let row = Row::parse("getppid 110.02 t/op").unwrap();
-        assert_eq!(row, Row::new("getppid", "110", "t/op"));
+        assert_eq!(row, Row::new("getppid", 110.0, "t/op"));
+        let row = Row::parse("# pipe failed: Too many open files").unwrap();
+        assert_eq!(row, Row::failed("pipe", "Too many open files"));
         for other in ["", "# getppid iters 5", "init: mount failed now", "a 1", "a 1 b c", "a: 1 b"]
         {
             assert_eq!(Row::parse(other), None, "{other}");
@@ -287,28 +328,42 @@ mod tests {
 
     #[test]
     fn the_table_has_a_line_for_each_row() {
-        let rows =
-            [Row::new("getppid", "165", "t/op"), Row::new("file_create_unlink_ext2", 5, "t")];
+        let rows = [
+            Row::new("getppid", 165.0, "t/op"),
+            Row::new("file_create_unlink_ext2", 5.0, "t"),
+            Row::failed("stat", "No such file or directory"),
+        ];
         let table = table(Arch::X86_64, &rows).unwrap();
         assert!(table.contains("file_create_unlink_ext2*"), "{table}");
         let line = table.lines().find(|line| line.starts_with("getppid")).unwrap();
         assert!(line.ends_with("330    0.50"), "{line}");
+        let line = table.lines().find(|line| line.starts_with("stat")).unwrap();
+        assert!(line.ends_with(" failed: No such file or directory"), "{line}");
     }
 
     #[test]
     fn runs_may_differ_only_where_they_wait_for_the_disk() {
-        let a = [Row::new("stat", "1", "t"), Row::new("file_create_unlink_ext2", "1", "t")];
-        let b = [Row::new("stat", "1", "t"), Row::new("file_create_unlink_ext2", "2", "t")];
+        let a = [Row::new("stat", 1.0, "t"), Row::new("file_create_unlink_ext2", 1.0, "t")];
+        let b = [Row::new("stat", 1.0, "t"), Row::new("file_create_unlink_ext2", 2.0, "t")];
         assert!(differences(&a, &b).is_empty());
-        let c = [Row::new("stat", "2", "t")];
+        let c = [Row::new("stat", 2.0, "t")];
         assert_eq!(differences(&a, &c), ["stat 1 and 2"]);
         assert_eq!(differences(&a, &[]), ["stat 1 and absent"]);
+        assert_eq!(differences(&a, &[Row::failed("stat", "no")]), ["stat 1 and failed (no)"]);
     }
 
     #[test]
     fn json_has_the_figures() {
-        let json = to_json(Arch::X86_64, &[Row::new("getppid", "165.25", "t/op")]).unwrap();
-        assert_eq!(json["rows"][0]["value"], 165.25);
-        assert_eq!(json["rows"][0]["linux"], 330.0);
+        let rows = [Row::new("getppid", 165.0, "t/op"), Row::failed("stat", "no")];
+        let json = to_json(Arch::X86_64, &rows).unwrap();
+        assert_eq!(
+            json,
+            json!({ "machine": "x86_64", "rows": [
+                { "name": "getppid", "value": 165.0, "unit": "t/op", "failed": null,
+                  "linux": 330.0, "waits_for_disk": false },
+                { "name": "stat", "value": null, "unit": null, "failed": "no",
+                  "linux": 2891.0, "waits_for_disk": false },
+            ] })
+        );
     }
 }
