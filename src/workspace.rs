@@ -3,7 +3,7 @@
 //! [`Workspace`] hands out paths, locks that make parallel runs wait for one another, and
 //! the one way in which the orchestrator says what it does ([`say`]).
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -54,15 +54,31 @@ impl Workspace {
 
     /// Waits until this process alone holds the lock `name`; dropping the guard frees it.
     pub fn lock(&self, name: &str) -> Result<Lock> {
+        let file = self.lock_file(name)?;
+        file.lock().with_context(|| format!("cannot take the lock {name}"))?;
+        Ok(Lock { _file: file })
+    }
+
+    /// The lock `name`, unless another holds it.
+    pub fn try_lock(&self, name: &str) -> Result<Option<Lock>> {
+        let file = self.lock_file(name)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot take the lock {name}"))
+            }
+        }
+    }
+
+    fn lock_file(&self, name: &str) -> Result<File> {
         let path = self.output(format!("{name}.lock"))?;
-        let file = File::options()
+        File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .open(&path)
-            .with_context(|| format!("cannot open {}", path.display()))?;
-        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
-        Ok(Lock { _file: file })
+            .with_context(|| format!("cannot open {}", path.display()))
     }
 }
 
@@ -119,11 +135,10 @@ mod tests {
         let workspace =
             Workspace::at(folder.path().to_path_buf(), folder.path().join("out")).unwrap();
         let first = workspace.lock("x").unwrap();
-        let path = workspace.output("x.lock").unwrap();
-        let second = File::options().write(true).open(path).unwrap();
-        assert!(second.try_lock().is_err());
+        assert!(workspace.try_lock("x").unwrap().is_none());
+        let other = workspace.try_lock("y").unwrap();
         drop(first);
-        assert!(second.try_lock().is_ok());
+        assert!(other.is_some() && workspace.try_lock("x").unwrap().is_some());
     }
 
     #[test]

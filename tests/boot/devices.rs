@@ -66,16 +66,9 @@ fn random_numbers_come_from_what_there_is_and_a_lack_is_told() {
 /// Words on the command line that are no devices, or name one that is not there, do no harm.
 #[test]
 fn devices_that_are_not_there_are_not_used() {
-    for value in ["512@0xfeb00e00:12", "512@0:5", "64@0xfeb00000:5", "1G@0x1000:5", "nonsense"] {
-        let options = Options {
-            append: vec![
-                format!("virtio_mmio.device={value}"),
-                "loglevel=debug".to_owned(),
-                "selftest=disk".to_owned(),
-            ],
-            ..Options::default()
-        };
-        let console = boot_with(options).finish(&Outcome::Exited(0));
-        assert!(console.contains("virtio"), "{console}");
-    }
+    let values = ["512@0xfeb00e00:12", "512@0:5", "64@0xfeb00000:5", "1G@0x1000:5", "nonsense"];
+    let mut append: Vec<String> = values.map(|value| format!("virtio_mmio.device={value}")).into();
+    append.extend(["loglevel=debug", "selftest=disk"].map(str::to_owned));
+    let console = boot_with(Options { append, ..Options::default() }).finish(&Outcome::Exited(0));
+    assert!(console.contains("virtio"), "{console}");
 }

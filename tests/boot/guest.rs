@@ -1,6 +1,7 @@
 //! A guest under test: its disk is its own, and is checked when the guest has ended.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lemma::build::Options;
 use lemma::evidence;
@@ -77,14 +78,14 @@ pub(crate) fn boot_with(mut options: Options) -> Boot {
 
 /// At most two guests at once, however many CPUs the host has.
 fn slot(workspace: &Workspace) -> Lock {
-    let number = std::process::id().wrapping_add(thread_number()) % 2;
-    workspace.lock(&format!("boot-{number}")).expect("a lock")
-}
-
-fn thread_number() -> u32 {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
+    loop {
+        for name in ["boot-0", "boot-1"] {
+            if let Some(slot) = workspace.try_lock(name).expect("a lock") {
+                return slot;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 impl Boot {
