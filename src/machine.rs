@@ -234,7 +234,11 @@ impl Machine {
             devices.push(("virtio-rng", ""));
         }
         if self.graphics.is_some() {
-            devices.push(("virtio-gpu", ""));
+            match (&self.start, self.arch) {
+                // What a PC's firmware and boot loader show something on.
+                (Start::Medium { .. }, Arch::X86_64) => arguments.pair("-device", "VGA"),
+                _ => devices.push(("virtio-gpu", "")),
+            }
             devices.push(("virtio-keyboard", ""));
             let mut socket = OsString::from("unix:");
             socket.push(option_value(monitor)?);
@@ -526,6 +530,15 @@ mod tests {
         assert!(joined(&window).contains("-display gtk"));
         let vnc = Machine { graphics: Some(Picture::Vnc), ..machine() };
         assert!(joined(&vnc).contains("-display vnc=127.0.0.1:0"));
+    }
+
+    #[test]
+    fn a_pc_with_firmware_has_a_display_that_firmware_knows() {
+        let (firmware, attached) = (Firmware::Bios, Attached::Disk);
+        let start = Start::Medium { firmware, file: "m".into(), attached };
+        let line = joined(&Machine { start, graphics: Some(Picture::Headless), ..machine() });
+        assert!(line.contains("-device VGA") && !line.contains("virtio-gpu"), "{line}");
+        assert!(line.contains("-device virtio-keyboard-pci"), "{line}");
     }
 
     #[test]

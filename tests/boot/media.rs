@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use lemma::build::Options;
+use lemma::display::Graphics;
 use lemma::firmware::{Attached, Firmware};
 use lemma::machine::Arch;
 use lemma::qemu::Outcome;
 
 use crate::guest::{Boot, boot_with, on_each_architecture};
+use crate::screen;
 
 on_each_architecture!(a_disk_in_memory_is_the_root);
 
@@ -55,18 +57,25 @@ fn bare() -> Options {
     Options { bare: true, ..Options::default() }
 }
 
+/// With a display, whose picture the boot loader sets up.
+fn seen() -> Options {
+    Options { graphics: Some(Graphics::None), ..Options::default() }
+}
+
 #[test]
 fn a_bios_boots_the_medium() {
-    for attached in [Attached::Cd, Attached::Usb] {
-        let guest = boot_medium(Arch::X86_64, Firmware::Bios, attached, Options::default());
-        guest.shut_down(0);
-    }
+    let mut guest = boot_medium(Arch::X86_64, Firmware::Bios, Attached::Cd, seen());
+    screen::the_boot_loader_s_picture_is_a_console(&mut guest);
+    guest.shut_down(0);
+    let usb = boot_medium(Arch::X86_64, Firmware::Bios, Attached::Usb, Options::default());
+    usb.shut_down(0);
     restart_and_power_off(boot_medium(Arch::X86_64, Firmware::Bios, Attached::Disk, bare()));
 }
 
 #[test]
 fn uefi_boots_the_medium() {
-    let mut guest = boot_medium(Arch::X86_64, Firmware::Uefi, Attached::Disk, Options::default());
+    let mut guest = boot_medium(Arch::X86_64, Firmware::Uefi, Attached::Disk, seen());
+    screen::the_boot_loader_s_picture_is_a_console(&mut guest);
     guest.session.send("exit 3\n").unwrap();
     guest.finish(&Outcome::Exited(3));
     restart_and_power_off(boot_medium(Arch::X86_64, Firmware::Uefi, Attached::Cd, bare()));

@@ -162,11 +162,17 @@ fn the_console_shows_text_colours_and_pixels_and_takes_keys(arch: Arch) {
     assert!(numbers.is_sorted_by(|one, next| one + 1 == *next), "{numbers:?}");
     assert_eq!(numbers.last(), Some(&200));
 
-    // A program's own pixels: `usertests` says where.
+    shows_a_program_s_pixels(&mut guest);
+    takes_keys(&mut guest);
+    guest.shut_down(0);
+}
+
+/// A program's own pixels: `usertests` says where.
+fn shows_a_program_s_pixels(guest: &mut Boot) {
     guest.succeed("clear");
     let report = guest.succeed("usertests display");
     assert!(report.contains("3 passed"), "{report}");
-    let (Picture { shot, .. }, _) = at_prompt(&guest);
+    let (Picture { shot, .. }, _) = at_prompt(guest);
     let (left, top) = (shot.width - 16 - 64, shot.height - 16 - 64);
     for y in 0..64 {
         for x in 0..64 {
@@ -182,12 +188,26 @@ fn the_console_shows_text_colours_and_pixels_and_takes_keys(arch: Arch) {
     for (x, y) in [(left - 1, top), (left, top - 1), (left + 64, top), (left, top + 64)] {
         assert_eq!(shot.pixel(x, y), [0; 3], "beside it");
     }
+}
 
-    // Keys of the display's own keyboard.
+/// Keys of the display's own keyboard.
+fn takes_keys(guest: &mut Boot) {
     guest.session.press("echo Typed There\n").unwrap();
     guest.session.wait_for("echo Typed There\nTyped There\n").unwrap();
     guest.prompt();
-    guest.shut_down(0);
+}
+
+/// The guest is a PC with a display that firmware knows and the boot loader has set up; it is at
+/// its prompt.
+pub(crate) fn the_boot_loader_s_picture_is_a_console(guest: &mut Boot) {
+    let (_, text) = at_prompt(guest);
+    assert!(text.iter().any(|row| row.contains("display: boot loader's, ")), "{text:?}");
+    guest.succeed("echo seen twice");
+    let (_, text) = at_prompt(guest);
+    let at = text.iter().position(|row| row == "lemma:/# echo seen twice").expect("the echo");
+    assert_eq!(text[at + 1], "seen twice");
+    shows_a_program_s_pixels(guest);
+    takes_keys(guest);
 }
 
 fn the_last_words_of_a_panic_are_on_the_display(arch: Arch) {

@@ -9,6 +9,7 @@ use super::family;
 use crate::calls::{self, mmap, open, peek, poke, pread, pwrite, read};
 use crate::check::{Failure, Outcome, check, equal, fails, ok};
 use alloc::string::ToString;
+use alloc::vec;
 use alloc::vec::Vec;
 use lemma_rt::general::{MAP_SHARED, O_RDWR, PROT_READ, PROT_WRITE, SEEK_END};
 
@@ -64,7 +65,12 @@ impl Screen {
         self.fixed[12] as usize
     }
 
-    /// A colour as four bytes.
+    /// Bytes of a pixel, where it has whole bytes for each colour.
+    fn bytes(&self) -> Option<usize> {
+        matches!(self.bits(), 24 | 32).then_some(self.bits() / 8)
+    }
+
+    /// A colour as four bytes, of which a smaller pixel has the first ones.
     fn pixel(&self, red: u32, green: u32, blue: u32) -> [u8; 4] {
         let [r, g, b] = [8, 11, 14].map(|channel| self.variable[channel]);
         (red << r | green << g | blue << b).to_le_bytes()
@@ -117,20 +123,20 @@ fn edges() -> Outcome {
 
 fn pixels() -> Outcome {
     let screen = Screen::open()?;
-    if screen.bits() != 32 {
-        return Err(Failure::Skipped("the framebuffer's pixels are not 32 bits".to_string()));
-    }
+    let Some(bytes) = screen.bytes() else {
+        return Err(Failure::Skipped("the framebuffer's pixels are of another kind".to_string()));
+    };
     let colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]
         .map(|(red, green, blue)| screen.pixel(red, green, blue));
     let half = SIDE / 2;
     let left = screen.width() - MARGIN - SIDE;
     let top = screen.height() - MARGIN - SIDE;
     let line = |left: usize, right: usize| -> Vec<u8> {
-        [colours[left].repeat(half), colours[right].repeat(half)].concat()
+        [colours[left][..bytes].repeat(half), colours[right][..bytes].repeat(half)].concat()
     };
-    let place = |row: usize| (top + row) * screen.pitch() + left * 4;
+    let place = |row: usize| (top + row) * screen.pitch() + left * bytes;
     for row in 0..half {
-        equal!(pwrite(screen.fd, &line(0, 1), place(row) as i64), Ok(SIDE * 4));
+        equal!(pwrite(screen.fd, &line(0, 1), place(row) as i64), Ok(SIDE * bytes));
     }
     let protection = PROT_READ | PROT_WRITE;
     let memory = ok!(mmap(0, screen.length(), protection, MAP_SHARED, screen.fd, 0));
@@ -145,9 +151,9 @@ fn pixels() -> Outcome {
     }
     // What is in the mapping can be read, through another opening too.
     let other = Screen::open()?;
-    let mut found = [0; SIDE * 4];
-    equal!(pread(other.fd, &mut found, place(SIDE - 1) as i64), Ok(SIDE * 4));
-    equal!(found.as_slice(), line(2, 3).as_slice());
+    let mut found = vec![0; SIDE * bytes];
+    equal!(pread(other.fd, &mut found, place(SIDE - 1) as i64), Ok(SIDE * bytes));
+    equal!(found, line(2, 3));
     let mut words = screen.variable;
     ok!(screen.control(FBIOPAN_DISPLAY, &mut words));
     Ok(())
