@@ -135,6 +135,8 @@ fn quoted(word: &str) -> String {
 impl Options {
     /// Compiles what has changed and assembles the machine.
     pub fn build(&self, workspace: &Workspace) -> Result<Built> {
+        // What cannot work says so before minutes of compiling.
+        Machine::check_cpus(self.arch, &self.machine, self.cpus)?;
         if let Some((firmware, _)) = self.firmware {
             setup::require_all(workspace, &firmware.tools(self.arch)?)?;
         }
@@ -186,7 +188,6 @@ impl Options {
     }
 
     fn parts(&self, workspace: &Workspace) -> Result<Parts> {
-        // What cannot work says so before minutes of compiling.
         let command_line = self.command_line()?;
         if let Some(missing) = self
             .bpf

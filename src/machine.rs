@@ -135,6 +135,12 @@ pub enum Start {
 /// QEMU's machine of an x86 without PCI.
 const MICROVM: &str = "microvm";
 
+/// As many CPUs as the kernel has room for (`arch::traits::MAX_CPUS`).
+pub const MOST_CPUS: u32 = 64;
+
+/// As many as Arm's older interrupt controller reaches, a bit of a byte each.
+const MOST_CPUS_GICV2: u32 = 8;
+
 /// What may be chosen about the machine.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -179,6 +185,27 @@ impl Machine {
             Arch::Aarch64 | Arch::Riscv64 => "virt",
         };
         (usual, &self.options)
+    }
+
+    /// An error unless such a machine may have so many CPUs.
+    pub fn check_cpus(arch: Arch, options: &[String], cpus: u32) -> Result<()> {
+        let mut versions = options
+            .iter()
+            .flat_map(|words| words.split(','))
+            .filter_map(|word| word.strip_prefix("gic-version="));
+        let (most, hint) = match (arch, versions.next_back()) {
+            _ if options.first().is_some_and(|name| name == MICROVM) => {
+                (1, " on a microvm, which names no others without ACPI")
+            }
+            (Arch::Aarch64, None | Some("2")) => {
+                (MOST_CPUS_GICV2, " with a GICv2 (--machine gic-version=3 takes more)")
+            }
+            _ => (MOST_CPUS, ""),
+        };
+        if !(1..=most).contains(&cpus) {
+            bail!("--smp {cpus}: {} has 1 to {most} CPUs{hint}", arch.name());
+        }
+        Ok(())
     }
 
     /// Whether it is the one without PCI.
@@ -539,6 +566,30 @@ mod tests {
         let line = joined(&Machine { start, graphics: Some(Picture::Headless), ..machine() });
         assert!(line.contains("-device VGA") && !line.contains("virtio-gpu"), "{line}");
         assert!(line.contains("-device virtio-keyboard-pci"), "{line}");
+    }
+
+    #[test]
+    fn the_number_of_cpus_has_bounds_of_the_machine_s() {
+        let check = |arch, words: &[&str], cpus| {
+            let options: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+            Machine::check_cpus(arch, &options, cpus).map_err(|error| error.to_string())
+        };
+        for (arch, words, most) in [
+            (Arch::X86_64, &[][..], 64),
+            (Arch::X86_64, &["microvm"], 1),
+            (Arch::Riscv64, &[], 64),
+            (Arch::Aarch64, &[], 8),
+            (Arch::Aarch64, &["gic-version=2"], 8),
+            (Arch::Aarch64, &["virtualization=on", "gic-version=3"], 64),
+        ] {
+            assert_eq!(check(arch, words, 1), Ok(()));
+            assert_eq!(check(arch, words, most), Ok(()));
+            for wrong in [0, most + 1, u32::MAX] {
+                let message = check(arch, words, wrong).unwrap_err();
+                let says = format!("--smp {wrong}: {} has 1 to {most} CPUs", arch.name());
+                assert!(message.starts_with(&says) && !message.contains('\n'), "{message}");
+            }
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::build::Options;
+use crate::machine::Machine;
 use crate::monitor::Screenshot;
 use crate::qemu::{Guest, Outcome};
 use crate::workspace::Workspace;
@@ -51,8 +52,12 @@ struct Output {
 impl Session {
     /// Builds and boots.
     pub fn boot(workspace: &Workspace, options: &Options) -> Result<Self> {
-        let built = options.build(workspace)?;
-        let (guest, input, mut output) = Guest::start(workspace, &built.machine)?;
+        Self::start(workspace, &options.build(workspace)?.machine)
+    }
+
+    /// Starts a machine that has been built.
+    pub fn start(workspace: &Workspace, machine: &Machine) -> Result<Self> {
+        let (guest, input, mut output) = Guest::start(workspace, machine)?;
         let console = Arc::new(Console::default());
         let shared = Arc::clone(&console);
         let reader = std::thread::spawn(move || {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lemma::build::Options;
 use lemma::evidence;
 use lemma::image;
-use lemma::machine::Arch;
+use lemma::machine::{Arch, Machine};
 use lemma::qemu::Outcome;
 use lemma::session::Session;
 use lemma::workspace::{Lock, Workspace};
@@ -60,7 +60,12 @@ pub(crate) fn observe(name: &str, arch: Arch, test: fn(Arch)) {
 }
 
 /// Boots and leaves the guest wherever it goes.
-pub(crate) fn boot_with(mut options: Options) -> Boot {
+pub(crate) fn boot_with(options: Options) -> Boot {
+    boot_machine(options, |_| ())
+}
+
+/// The same on a machine that is changed beyond what can be asked for.
+pub(crate) fn boot_machine(mut options: Options, change: impl FnOnce(&mut Machine)) -> Boot {
     let workspace = Workspace::locate().expect("the workspace");
     let slot = slot(&workspace);
     let folder = tempfile::tempdir().expect("a folder for the disk");
@@ -71,8 +76,11 @@ pub(crate) fn boot_with(mut options: Options) -> Boot {
         None => Some(folder.path().join("disk")),
     };
     options.disk = disk.clone();
-    let session = Session::boot(&workspace, &options)
-        .unwrap_or_else(|error| panic!("the guest does not start: {error:#}"));
+    let built = options.build(&workspace).and_then(|mut built| {
+        change(&mut built.machine);
+        Session::start(&workspace, &built.machine)
+    });
+    let session = built.unwrap_or_else(|error| panic!("the guest does not start: {error:#}"));
     Boot { session, disk, workspace, _folder: folder, _slot: slot }
 }
 

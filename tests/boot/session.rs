@@ -77,6 +77,9 @@ fn what_cannot_work_says_why() {
     for (arguments, reason) in [
         (&["--bpf", "/no/such.c"][..], "no such file"),
         (&["--icount", "--smp", "2"], "one CPU only"),
+        (&["--smp", "0"], "1 to 64 CPUs"),
+        (&["--smp", "65"], "1 to 64 CPUs"),
+        (&["--smp", "9", "--arch", "aarch64"], "gic-version=3"),
         (&["--", "two words"], "blanks"),
     ] {
         let output = orchestrator(arguments, "");

@@ -2,10 +2,10 @@
 //! once does no harm.
 
 use lemma::build::Options;
-use lemma::machine::Arch;
+use lemma::machine::{Arch, MOST_CPUS};
 use lemma::qemu::Outcome;
 
-use crate::guest::{boot_with, on_each_architecture};
+use crate::guest::{boot_machine, boot_with, on_each_architecture};
 use crate::{bpf, system};
 
 on_each_architecture!(
@@ -13,6 +13,7 @@ on_each_architecture!(
     examples_give_the_output_they_promise_on_four_cpus,
     programs_are_replaced_under_load_and_no_event_is_lost,
     every_number_of_cpus_starts_and_stops,
+    cpus_that_are_not_used_are_told,
     a_panic_stops_all_cpus,
 );
 
@@ -68,6 +69,18 @@ fn starts_and_stops(options: Options) {
     let count = stat.lines().filter(|line| line.starts_with("cpu")).count();
     assert_eq!(count as u32, cpus + 1, "{stat}");
     guest.shut_down(0);
+}
+
+/// More than the kernel has room for: as many as it has work, and the console warns.
+fn cpus_that_are_not_used_are_told(arch: Arch) {
+    let options =
+        if arch == Arch::Aarch64 { gicv3(1) } else { Options { arch, ..Options::default() } };
+    let append = vec!["selftest=clock".to_owned()];
+    let more = MOST_CPUS + 2;
+    let guest = boot_machine(Options { append, ..options }, |machine| machine.cpus = more);
+    let console = guest.finish(&Outcome::Exited(0));
+    let warning = format!("WARN: 2 of the {more} CPUs that firmware names are not used");
+    assert!(console.contains(&warning), "{console}");
 }
 
 fn a_panic_stops_all_cpus(arch: Arch) {

@@ -49,6 +49,10 @@ impl Architecture for Arch {
         machine::init_devices(boot);
     }
 
+    fn cpus_named() -> usize {
+        smp::named().max(1)
+    }
+
     fn cpus_found() -> usize {
         smp::found()
     }

@@ -371,6 +371,9 @@ pub trait Architecture {
 
     // --- All CPUs ---
 
+    /// How many CPUs firmware names, the boot CPU included, whether this kernel can run on them or
+    /// not: at least 1. After `init_devices`.
+    fn cpus_named() -> usize;
     /// How many CPUs firmware tells of that this kernel could run on, the boot CPU included: at
     /// least 1, at most [`MAX_CPUS`]. After `init_devices`.
     fn cpus_found() -> usize;

@@ -245,7 +245,11 @@ pub(super) fn start_others() {
             Arch::relax();
         }
     }
-    log::info!("{} of {found} CPUs at work", Arch::cpus_online());
+    let (online, named) = (Arch::cpus_online(), Arch::cpus_named());
+    log::info!("{online} of {found} CPUs at work");
+    if online < named {
+        log::warn!("{} of the {named} CPUs that firmware names are not used", named - online);
+    }
 }
 
 /// The first code of a further CPU, interrupts off.

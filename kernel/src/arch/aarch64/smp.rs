@@ -97,6 +97,11 @@ fn further_affinity(index: usize) -> Option<Affinity> {
     others.take(MAX_CPUS - 1).nth(index.checked_sub(1)?)
 }
 
+/// See [`crate::arch::Architecture::cpus_named`]; 0 if firmware names none.
+pub(in crate::arch) fn named() -> usize {
+    platform().cpus.len()
+}
+
 /// See [`crate::arch::Architecture::cpus_found`].
 pub(in crate::arch) fn found() -> usize {
     if platform().firmware.is_none() {

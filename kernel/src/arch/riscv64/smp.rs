@@ -101,6 +101,11 @@ fn further_hart(index: usize) -> Option<u64> {
     others.take(MAX_CPUS - 1).nth(index.checked_sub(1)?)
 }
 
+/// See [`crate::arch::Architecture::cpus_named`]; 0 if firmware names none.
+pub(in crate::arch) fn named() -> usize {
+    platform().harts.len()
+}
+
 /// See [`crate::arch::Architecture::cpus_found`].
 pub(in crate::arch) fn found() -> usize {
     (1..).take_while(|&index| further_hart(index).is_some()).count() + 1

@@ -23,7 +23,6 @@ const NMI: u32 = 4 << 8;
 const INIT: u32 = 5 << 8;
 const START_UP: u32 = 6 << 8;
 const ASSERT: u32 = 1 << 14;
-const ALL_OTHERS: u32 = 3 << 18;
 
 const INIT_NS: u64 = 10_000_000;
 const RETRY_NS: u64 = 200_000_000;
@@ -159,6 +158,11 @@ fn further_apic_id(index: usize) -> Option<u32> {
     others.take(MAX_CPUS - 1).nth(index.checked_sub(1)?)
 }
 
+/// See [`crate::arch::Architecture::cpus_named`]; 0 if firmware names none.
+pub(in crate::arch) fn named() -> usize {
+    acpi::platform().cpus.len()
+}
+
 /// See [`crate::arch::Architecture::cpus_found`].
 pub(in crate::arch) fn found() -> usize {
     (1..).take_while(|&index| further_apic_id(index).is_some()).count() + 1
@@ -267,11 +271,16 @@ pub(in crate::arch) fn interrupt(number: usize) {
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// See [`crate::arch::Architecture::stop_others`]: by a non-maskable interrupt, so also those
-/// with interrupts off.
+/// with interrupts off. Each by its own name: a CPU that was never started may take one too, and
+/// run what it finds at address 0.
 pub(in crate::arch) fn stop_others() {
-    if secondary::online() > 1 {
+    let online = secondary::online();
+    if online > 1 {
         STOP.store(true, Ordering::SeqCst);
-        irq::send(0, ALL_OTHERS | ASSERT | NMI);
+        let own = irq::apic_id();
+        for id in (0..online).filter_map(apic_id).filter(|&id| id != own) {
+            irq::send(id, ASSERT | NMI);
+        }
     }
 }
 
