@@ -1,7 +1,6 @@
 //! `memset` and `memcpy`, which compiled code calls: 256 bytes at a time where there are as many,
-//! then 64, then 8, then single ones. Those that come with the compiler go by single words.
-//!
-//! The target is aligned first: what is not, device memory takes from nobody.
+//! then 64, then half as many for each bit of what is left. Those that come with the compiler go by
+//! single words.
 
 use core::arch::global_asm;
 
@@ -32,11 +31,11 @@ global_asm!(
     .global memset
 memset:
     mov x3, x0
-    cmp x2, #16
-    b.lo 17f
     and x1, x1, #0xff
     mov x4, #0x0101010101010101
     mul x1, x1, x4
+    cmp x2, #16
+    b.lo 17f
     b 12f
 11: strb w1, [x3], #1
     sub x2, x2, #1
@@ -57,17 +56,21 @@ memset:
     add x3, x3, #64
     subs x2, x2, #64
     b.hs 15b
-16: adds x2, x2, #64 - 8
-    b.mi 19f
-18: str x1, [x3], #8
-    subs x2, x2, #8
-    b.hs 18b
-19: add x2, x2, #8
-17: cbz x2, 21f
-20: strb w1, [x3], #1
-    subs x2, x2, #1
-    b.ne 20b
-21: ret
+    // What is left, less 64: the lower bits are the same.
+16: tbz x2, #5, 18f
+    stp x1, x1, [x3], #16
+    stp x1, x1, [x3], #16
+18: tbz x2, #4, 17f
+    stp x1, x1, [x3], #16
+17: tbz x2, #3, 19f
+    str x1, [x3], #8
+19: tbz x2, #2, 20f
+    str w1, [x3], #4
+20: tbz x2, #1, 21f
+    strh w1, [x3], #2
+21: tbz x2, #0, 22f
+    strb w1, [x3]
+22: ret
 
     .balign 16
     .global memcpy
@@ -98,18 +101,26 @@ memcpy:
     add x3, x3, #64
     subs x2, x2, #64
     b.hs 15b
-16: adds x2, x2, #64 - 8
-    b.mi 19f
-18: ldr x4, [x1], #8
+16: tbz x2, #5, 18f
+    ldp x4, x5, [x1], #16
+    ldp x6, x7, [x1], #16
+    stp x4, x5, [x3], #16
+    stp x6, x7, [x3], #16
+18: tbz x2, #4, 17f
+    ldp x4, x5, [x1], #16
+    stp x4, x5, [x3], #16
+17: tbz x2, #3, 19f
+    ldr x4, [x1], #8
     str x4, [x3], #8
-    subs x2, x2, #8
-    b.hs 18b
-19: add x2, x2, #8
-17: cbz x2, 21f
-20: ldrb w4, [x1], #1
-    strb w4, [x3], #1
-    subs x2, x2, #1
-    b.ne 20b
-21: ret
+19: tbz x2, #2, 20f
+    ldr w4, [x1], #4
+    str w4, [x3], #4
+20: tbz x2, #1, 21f
+    ldrh w4, [x1], #2
+    strh w4, [x3], #2
+21: tbz x2, #0, 22f
+    ldrb w4, [x1]
+    strb w4, [x3]
+22: ret
     "#
 );

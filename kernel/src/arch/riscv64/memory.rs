@@ -1,5 +1,6 @@
 //! `memset` and `memcpy`, which compiled code calls: 256 bytes at a time where there are as many,
-//! then 64, then 8, then single ones. Those that come with the compiler go by single words.
+//! then 64, then half as many for each bit of what is left. Those that come with the compiler go by
+//! single words.
 //!
 //! Every access is aligned, because firmware may have to do those that are not, one by one. Where
 //! source and target cannot both be, words of the target are put together from two of the source.
@@ -75,18 +76,29 @@ memset:
     addi a3, a3, 64
     addi a2, a2, -64
     bgez a2, 15b
-16: addi a2, a2, 64 - 8
-    bltz a2, 19f
-18: sd a1, 0(a3)
+    // What is left, less 64: the lower bits are the same.
+16: andi t0, a2, 32
+    beqz t0, 18f
+    sd a1, 0(a3)
+    sd a1, 8(a3)
+    sd a1, 16(a3)
+    sd a1, 24(a3)
+    addi a3, a3, 32
+18: andi t0, a2, 16
+    beqz t0, 19f
+    sd a1, 0(a3)
+    sd a1, 8(a3)
+    addi a3, a3, 16
+19: andi t0, a2, 8
+    beqz t0, 20f
+    sd a1, 0(a3)
     addi a3, a3, 8
-    addi a2, a2, -8
-    bgez a2, 18b
-19: addi a2, a2, 8
+20: andi a2, a2, 7
 17: beqz a2, 21f
-20: sb a1, 0(a3)
+22: sb a1, 0(a3)
     addi a3, a3, 1
     addi a2, a2, -1
-    bnez a2, 20b
+    bnez a2, 22b
 21: ret
 
     .balign 16
@@ -122,22 +134,60 @@ memcpy:
     addi a3, a3, 64
     addi a2, a2, -64
     bgez a2, 15b
-16: addi a2, a2, 64 - 8
-    bltz a2, 19f
-18: ld t0, 0(a1)
-    sd t0, 0(a3)
+16: andi t0, a2, 32
+    beqz t0, 18f
+    ld t1, 0(a1)
+    ld t2, 8(a1)
+    ld t3, 16(a1)
+    ld t4, 24(a1)
+    sd t1, 0(a3)
+    sd t2, 8(a3)
+    sd t3, 16(a3)
+    sd t4, 24(a3)
+    addi a1, a1, 32
+    addi a3, a3, 32
+18: andi t0, a2, 16
+    beqz t0, 19f
+    ld t1, 0(a1)
+    ld t2, 8(a1)
+    sd t1, 0(a3)
+    sd t2, 8(a3)
+    addi a1, a1, 16
+    addi a3, a3, 16
+19: andi t0, a2, 8
+    beqz t0, 20f
+    ld t1, 0(a1)
+    sd t1, 0(a3)
     addi a1, a1, 8
     addi a3, a3, 8
-    addi a2, a2, -8
-    bgez a2, 18b
-19: addi a2, a2, 8
-17: beqz a2, 21f
-20: lbu t0, 0(a1)
+20: andi t0, a2, 4
+    beqz t0, 27f
+    lw t1, 0(a1)
+    sw t1, 0(a3)
+    addi a1, a1, 4
+    addi a3, a3, 4
+27: andi t0, a2, 2
+    beqz t0, 28f
+    lh t1, 0(a1)
+    sh t1, 0(a3)
+    addi a1, a1, 2
+    addi a3, a3, 2
+28: andi t0, a2, 1
+    beqz t0, 21f
+    lb t1, 0(a1)
+    sb t1, 0(a3)
+    ret
+    // Fewer than 16, from and to anywhere.
+17: or t0, a1, a3
+    andi t0, t0, 7
+    beqz t0, 19b
+25: beqz a2, 21f
+26: lbu t0, 0(a1)
     sb t0, 0(a3)
     addi a1, a1, 1
     addi a3, a3, 1
     addi a2, a2, -1
-    bnez a2, 20b
+    bnez a2, 26b
 21: ret
 
     // t0: how far the source is behind a word, whose upper bytes are in t3. Shifts take the lower
@@ -159,6 +209,7 @@ memcpy:
     addi a2, a2, -8
     bgez a2, 23b
 24: add a1, a1, t0
-    j 19b
+    addi a2, a2, 8
+    j 25b
     "#
 );
