@@ -381,9 +381,7 @@ impl Meta {
         put16(bytes, 26, self.links);
         put32(bytes, 28, self.sectors);
         put32(bytes, 32, self.flags);
-        for (index, pointer) in pointers.iter().enumerate() {
-            put32(bytes, POINTERS_OFFSET + 4 * index, *pointer);
-        }
+        put(bytes, POINTERS_OFFSET, pointers.map(u32::to_le_bytes).as_flattened());
         put32(bytes, 100, self.generation);
         put32(bytes, 104, self.attribute_block);
         if self.file_type() == Some(FileType::Regular) {
