@@ -12,6 +12,7 @@ mod epoll;
 mod events;
 pub(crate) mod exec;
 mod files;
+mod frames;
 mod links;
 mod locks;
 mod memory;
@@ -20,6 +21,7 @@ mod paths;
 mod pipes;
 mod proc;
 mod processes;
+mod robust;
 mod shares;
 mod signals;
 mod sockets;
@@ -56,8 +58,10 @@ const FAMILIES: &[&[(&str, Test)]] = &[
     pipes::TESTS,
     sockets::TESTS,
     signals::TESTS,
+    frames::TESTS,
     proc::TESTS,
     threads::TESTS,
+    robust::TESTS,
     time::TESTS,
     cpus::TESTS,
     shares::TESTS,
