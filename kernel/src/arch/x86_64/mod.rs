@@ -13,6 +13,7 @@ pub(in crate::arch) mod console;
 pub(in crate::arch) mod context;
 pub(in crate::arch) mod cpu;
 mod entry;
+mod fp;
 pub(in crate::arch) mod frame;
 pub(in crate::arch) mod irq;
 pub(in crate::arch) mod layout;

@@ -7,8 +7,8 @@
 
 use core::mem::{MaybeUninit, offset_of};
 
-use super::context::{FP_FRAME_SIZE, reset_fp, restore_fp_from_user, save_fp_to_user};
 use super::cpu::{USER_CODE, USER_DATA};
+use super::fp::{FP_FRAME_SIZE, reset_fp, restore_fp_from_user, save_fp_to_user};
 use super::frame::{Frame, SAVED};
 use crate::arch::signal_bytes::{bytes, room};
 use crate::arch::traits::{SIGNAL_INFO_WORDS, SignalCall, SignalStack, TrapFrame};
