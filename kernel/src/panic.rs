@@ -129,9 +129,13 @@ fn describe_task() -> fmt::Result {
         Some(frame) if frame.in_syscall() => {
             let (number, args) = frame.syscall();
             let from = frame.instruction_pointer();
-            writeln!(Emergency, ", in system call {number} with {args:x?} from {from:#x}")
+            writeln!(Emergency, ", in system call {number} with {args:x?} from {from:#x}")?;
+            writeln!(Emergency, "its registers:\n{frame}")
         }
-        Some(frame) => writeln!(Emergency, ", entered at {:#x}", frame.instruction_pointer()),
+        Some(frame) => {
+            writeln!(Emergency, ", entered at {:#x}", frame.instruction_pointer())?;
+            writeln!(Emergency, "its registers:\n{frame}")
+        }
         None => writeln!(Emergency, ", never in user mode"),
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of the kernel itself, run by `selftest=NAME` on the command line: each ends the
 //! machine, with status 0 if it passed. Those that provoke a panic pass by ending as a panic
-//! does (QEMU's exit status 255) with the right report on the console.
+//! does (QEMU's exit status 255) with the right report on the console. `in-call` lets the system
+//! start, with files in `/proc/selftest` at whose opening the kernel fails.
 
 use alloc::string::String;
 use alloc::vec;
@@ -11,6 +12,7 @@ use crate::arch::{Arch, Architecture, PageTable, Protection};
 use crate::bpf::BpfManager;
 use crate::bpf::host::KernelHost;
 use crate::bpf::program::LoadRequest;
+use crate::file::procfs::register;
 
 /// Runs the test that the command line names, if it names one. A function of its own, so that the
 /// back trace of a test that ends in a panic names it.
@@ -18,6 +20,9 @@ use crate::bpf::program::LoadRequest;
 pub(crate) fn run(command_line: &str) {
     let mut words = command_line.split_ascii_whitespace().take_while(|&word| word != "--");
     if let Some(name) = words.find_map(|word| word.strip_prefix("selftest=")) {
+        if name == "in-call" {
+            return fail_in_calls();
+        }
         let failures = match name {
             "protection" => Arch::check_protection().err().unwrap_or(0),
             "nofault" => nofault(),
@@ -228,15 +233,31 @@ fn fail(command_line: &str) -> usize {
     panic!("provoked by the command line {command_line:?}");
 }
 
+/// The kernel fails in a system call of whoever opens one of these.
+fn fail_in_calls() {
+    register("selftest", "panic", |_| {
+        fail("of a file");
+        Ok(())
+    });
+    register("selftest", "program-fault", |_| {
+        run_faulting_program();
+        Ok(())
+    });
+}
+
+fn program_fault() -> usize {
+    crate::bpf::init();
+    run_faulting_program()
+}
+
 /// Runs a program with a context that is not there: the report names the instruction that
 /// accesses it, and the source line.
-fn program_fault() -> usize {
+fn run_faulting_program() -> usize {
     use kernel_bpf::insn::{Insn, Operand, Reg, Size, Width};
     use kernel_bpf::profile::{ActiveProfile, PhysicalProfile};
     use kernel_bpf::prog_type::ProgType;
     use kernel_bpf::program::{LineInfo, Program};
 
-    crate::bpf::init();
     let mov = |dst, imm| Insn::Mov { width: Width::W64, dst, src: Operand::Imm(imm) };
     let insns = vec![
         mov(Reg::R6, 7),
@@ -252,10 +273,14 @@ fn program_fault() -> usize {
     };
     let mut program = Program::new(insns, ProgType::RawTracepoint, Vec::new());
     program.line_info = vec![line(0, 20), line(1, 21), line(2, 22)];
+    let mut name = [0; kernel_abi::bpf::OBJ_NAME_LEN];
+    for (to, from) in name.iter_mut().zip(b"provoked") {
+        *to = *from;
+    }
     let request = LoadRequest {
         program,
         maps: Vec::new(),
-        name: [0; kernel_abi::bpf::OBJ_NAME_LEN],
+        name,
         btf: None,
         options: ActiveProfile::verify_options(),
         bytes: Vec::new(),

@@ -11,6 +11,7 @@ on_each_architecture!(
     self_tests_pass,
     a_panic_tells_where_and_is_never_success,
     a_fault_in_a_program_tells_which_instruction_and_line,
+    a_failure_in_a_system_call_tells_all_about_it,
     protection_is_enforced,
     counting_instructions_every_run_is_alike,
     every_kernel_variant_boots,
@@ -40,8 +41,62 @@ fn a_fault_in_a_program_tells_which_instruction_and_line(arch: Arch) {
     for engine in ["bpf_jit=1", "bpf_jit=0"] {
         let console =
             boots_to(arch, &format!("selftest=program-fault {engine}"), &Outcome::Panicked);
-        let report = "program: 1 (RawTracepoint), instruction 1 (provoked.bpf.c:21)";
+        let report = "program: 1 provoked (RawTracepoint), instruction 1 (provoked.bpf.c:21)\n";
         assert!(console.contains(report), "no {report:?} in:\n{console}");
+    }
+}
+
+/// The rest of the line that begins so.
+fn line<'a>(console: &'a str, start: &str) -> &'a str {
+    let mut lines = console.lines().filter_map(|line| line.strip_prefix(start));
+    let found = lines.next().unwrap_or_else(|| panic!("no {start:?} in:\n{console}"));
+    assert_eq!(lines.next(), None, "{start:?} twice in:\n{console}");
+    found
+}
+
+/// The kernel fails in a system call that `cat` makes, once in Rust and once in a BPF program: the
+/// report tells the registers, the task, the system call, the program, and who called whom.
+fn a_failure_in_a_system_call_tells_all_about_it(arch: Arch) {
+    let (open, registers): (_, &[&str]) = match arch {
+        Arch::X86_64 => (2, &["rip 0x", "rsp 0x", "rflags 0x", "rax ", "r15 "]),
+        Arch::Aarch64 => (56, &["pc 0x", "sp 0x", "pstate 0x", "x0 ", "x29 "]),
+        Arch::Riscv64 => (56, &["pc 0x", "status 0x", "ra ", "sp ", "a7 "]),
+    };
+    for (file, head, program, engine) in [
+        ("panic", "provoked by the command line", "none", "bpf_jit=1"),
+        ("program-fault", "page fault in kernel mode", "provoked", "bpf_jit=1"),
+        ("program-fault", "page fault in kernel mode", "provoked", "bpf_jit=0"),
+    ] {
+        let console = boot_with(Options {
+            arch,
+            append: vec!["selftest=in-call".to_owned(), engine.to_owned()],
+            program: vec!["cat".to_owned(), format!("/proc/selftest/{file}")],
+            ..Options::default()
+        })
+        .finish(&Outcome::Panicked);
+        let (_, report) = console.split_once("KERNEL PANIC on CPU 0: ").unwrap_or_default();
+        assert!(report.starts_with(head), "not {head:?} in:\n{console}");
+        for register in registers {
+            assert!(report.contains(register), "no {register:?} in:\n{console}");
+        }
+        let words: Vec<&str> = line(report, "task: ").split(' ').collect();
+        let [tid, "of", "process", pid, "(cat),", "in", "system", "call", call, "with", ..] =
+            words.as_slice()
+        else {
+            panic!("{words:?} in:\n{console}");
+        };
+        assert_eq!(tid, pid, "{console}");
+        assert!(tid.parse::<u32>().unwrap() > 1, "{console}");
+        assert_eq!(call.parse(), Ok(open), "{console}");
+        let running = line(report, "program: ");
+        let (_, named) = running.split_once(' ').unwrap_or(("", running));
+        let instruction = "provoked (RawTracepoint), instruction 1 (provoked.bpf.c:21)";
+        assert_eq!(named, if program == "none" { "none" } else { instruction }, "{console}");
+        let (_, calls) = report.split_once("backtrace:\n").unwrap_or_default();
+        for words in ["kernel::file::procfs::", "kernel::syscall::descriptor::open_at+0x"] {
+            assert!(calls.contains(words), "no {words:?} in the backtrace of:\n{console}");
+        }
+        assert!(calls.contains("end of kernel panic"), "cut off:\n{console}");
     }
 }
 

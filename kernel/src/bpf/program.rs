@@ -203,6 +203,7 @@ impl Prepared {
             load_time_ns: Arch::now_ns(),
             code: Arc::new(ProgramCode {
                 id,
+                name: request.name,
                 kind,
                 ready: code.ready,
                 bounds: code.bounds,
@@ -219,6 +220,7 @@ impl Prepared {
 /// What hooks run: the code, its proof, and how often and how long it ran.
 pub struct ProgramCode {
     pub id: u32,
+    name: [u8; OBJ_NAME_LEN],
     kind: ContextKind,
     ready: engine::Prepared<ActiveProfile>,
     bounds: Bounds,
@@ -280,7 +282,7 @@ impl Runs {
 }
 
 /// Writes which program this CPU is running, if any, for the report of a kernel that failed:
-/// its number, and the instruction that `at` (where the CPU was), one of the `registers`, or one
+/// its number and name, and the instruction that `at` (where the CPU was), one of the `registers`, or one
 /// of the words of the `stack` upwards, points to, with its source line where the program brought
 /// those.
 ///
@@ -301,7 +303,8 @@ pub fn describe_running(
     let Some(program) = (unsafe { program.as_ref() }) else {
         return writeln!(out, "program: none");
     };
-    write!(out, "program: {} ({:?})", program.id, program.prog_type)?;
+    let name = program.name.split(|&byte| byte == 0).next().unwrap_or(&[]).escape_ascii();
+    write!(out, "program: {} {name} ({:?})", program.id, program.prog_type)?;
     let ready = &program.ready;
     // Whoever runs a program holds the address of its beginning: that says nothing.
     let begin = |word: &usize| *word == ready.address();
