@@ -4,6 +4,7 @@
 
 mod bench;
 mod bpf;
+mod c;
 mod devices;
 mod embedded;
 mod files;

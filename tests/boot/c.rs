@@ -1,0 +1,65 @@
+//! Programs in C, built as people build static ones for Linux, by the host's clang.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lemma::build::Options;
+use lemma::image;
+use lemma::machine::Arch;
+use lemma::setup::Tool;
+use lemma::workspace::Workspace;
+
+use crate::guest::{boot_with, on_each_architecture};
+
+on_each_architecture!(what_a_c_program_syncs_survives_a_power_cut);
+
+/// Builds `tests/boot/programs/NAME.c` into `folder`; `None`, with a word, where there is no
+/// compiler or linker.
+fn compile(name: &str, arch: Arch, folder: &Path) -> Option<PathBuf> {
+    let (Some(clang), Some(_)) = (Tool::Clang.find(), Tool::Lld.find()) else {
+        println!("not run: a program in C needs clang and lld");
+        return None;
+    };
+    let target: &[&str] = match arch {
+        Arch::X86_64 => &["--target=x86_64-linux-gnu"],
+        Arch::Aarch64 => &["--target=aarch64-linux-gnu"],
+        Arch::Riscv64 => &["--target=riscv64-linux-gnu", "-march=rv64gc", "-mabi=lp64d"],
+    };
+    let source =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/boot/programs/{name}.c"));
+    let program = folder.join(name);
+    let output = Command::new(clang)
+        .args(target)
+        .args(["-O2", "-Wall", "-Werror", "-ffreestanding", "-fno-stack-protector", "-fno-pic"])
+        .args(["-static", "-nostdlib", "-fuse-ld=lld", "-o"])
+        .arg(&program)
+        .arg(source)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "clang: {}", String::from_utf8_lossy(&output.stderr));
+    Some(program)
+}
+
+fn what_a_c_program_syncs_survives_a_power_cut(arch: Arch) {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(program) = compile("keep", arch, folder.path()) else { return };
+    let disk = folder.path().join("disk");
+    let options = |copies| Options { arch, disk: Some(disk.clone()), copies, ..Options::default() };
+    let mut guest = boot_with(options(vec![(program, "/bin/keep".to_owned())]));
+    guest.prompt();
+    guest.fail("keep");
+    guest.succeed("echo unsafe > /root/unsafe");
+    assert_eq!(guest.succeed("keep /root/file 'first text'").trim(), "kept: first text");
+    assert_eq!(guest.succeed("keep /root/file second").trim(), "kept: second");
+    // QEMU is killed here: what no `fsync` came after may be lost, the rest is there.
+    guest.cut_power();
+    let workspace = Workspace::locate().unwrap();
+    assert_eq!(image::read_file(&workspace, &disk, "/root/file").unwrap(), b"second");
+
+    // The next start has the disk repaired, and marks it clean at its end.
+    let mut guest = boot_with(options(Vec::new()));
+    guest.prompt();
+    assert_eq!(guest.succeed("cat /root/file").trim(), "second");
+    assert_eq!(guest.succeed("keep /root/file third").trim(), "kept: third");
+    guest.shut_down(0);
+}
