@@ -18,6 +18,7 @@ use crate::mem::AddressSpace;
 use crate::mem::address_space::Placement;
 use crate::mem::backing::{Backing, FileBacking, SharedPages, Writing};
 use crate::mem::memapi::may_allocate;
+use crate::mem::phys;
 
 const PROT_READ: usize = 1;
 const PROT_WRITE: usize = 2;
@@ -32,6 +33,7 @@ const MAP_TYPE: usize = 0x0f;
 const MAP_FIXED: usize = 0x10;
 const MAP_ANONYMOUS: usize = 0x20;
 const MAP_GROWSDOWN: usize = 0x100;
+const MAP_NORESERVE: usize = 0x4000;
 const MAP_POPULATE: usize = 0x8000;
 const MAP_HUGETLB: usize = 0x4_0000;
 const MAP_FIXED_NOREPLACE: usize = 0x10_0000;
@@ -47,10 +49,23 @@ fn rights(protection: usize) -> Rights {
     rights
 }
 
+/// Whether so many bytes more may be promised: less than all the machine has, as by Linux's usual
+/// heuristics (`proc_sys_vm(5)`, `overcommit_memory`), and something is left to begin with.
+fn may_promise(bytes: usize) -> Result<(), Errno> {
+    if bytes / PAGE_SIZE > phys::stats().total {
+        return Err(Errno::ENOMEM);
+    }
+    Ok(may_allocate(0)?)
+}
+
 /// `brk(2)`, as the kernel has it: returns the end of the heap, moved or not.
 pub fn brk([end, ..]: [usize; 6]) -> SyscallResult {
     let task = current();
     let space = task.space().ok_or(Errno::ENOMEM)?;
+    let (_, now) = space.heap();
+    if end > now && may_promise(end - now).is_err() {
+        return Ok(now);
+    }
     Ok(space.set_break(end))
 }
 
@@ -86,7 +101,14 @@ pub fn mmap([hint, length, protection, flags, fd, offset]: [usize; 6]) -> Syscal
     } else {
         Placement::Hint(hint)
     };
-    may_allocate(0)?;
+    // What is only reserved, or only read, or has its place in a file, is not promised.
+    let promised = match backing {
+        Backing::Anonymous | Backing::Shared { .. } => true,
+        Backing::File(_) => !shared,
+        Backing::Object { .. } => false,
+    };
+    let promised = promised && (shared || rights.contains(Rights::WRITE));
+    may_promise(if promised && flags & MAP_NORESERVE == 0 { length } else { 0 })?;
     let start = space.map(placement, length, rights, backing)?;
     if flags & MAP_POPULATE != 0 {
         populate(space, start, length, rights);

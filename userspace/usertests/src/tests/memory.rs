@@ -4,10 +4,10 @@ use super::family;
 use crate::calls::{
     self, in_child, make, map, map_shared, mmap, mprotect, munmap, open, peek, poke,
 };
-use crate::check::{Outcome, check, equal, fails, ok};
+use crate::check::{Outcome, check, equal, fails, ok, skip};
 use lemma_rt::general::{
-    MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, O_RDONLY,
-    O_RDWR, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
+    MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_POPULATE, MAP_PRIVATE,
+    MAP_SHARED, O_RDONLY, O_RDWR, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
 };
 use lemma_rt::sys;
 
@@ -15,7 +15,7 @@ family!("memory":
     anonymous, zeroed_again, holes, protection, no_execute, fixed, errors, file_private,
     file_shared, file_shared_protect, file_edges, shared_with_child, break_grows, large_reservation, stack_grows,
     kernel_addresses, protection_of_files, protection_up_to_a_hole, hints, many_regions,
-    out_of_memory
+    promises, out_of_memory
 );
 
 const PAGE: usize = 4096;
@@ -361,6 +361,32 @@ fn many_regions() -> Outcome {
     ok!(mprotect(memory, length, PROT_READ | PROT_WRITE));
     poke(memory + PAGE, 1);
     ok!(munmap(memory, length));
+    Ok(())
+}
+
+/// More memory than there is is not promised to anybody who means to write it.
+fn promises() -> Outcome {
+    const WRITE: u32 = PROT_READ | PROT_WRITE;
+    if calls::content(c"/proc/sys/vm/overcommit_memory").is_ok_and(|text| text != b"0\n") {
+        skip!("this system promises memory by other rules");
+    }
+    let text = lemma_rt::show(&ok!(calls::content(c"/proc/meminfo")));
+    let kilobytes = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0 kB");
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap_or(0)
+    };
+    let more = 2048 * (kilobytes("MemTotal:") + kilobytes("SwapTotal:"));
+    check!(more > 0);
+    for flags in [MAP_PRIVATE, MAP_SHARED] {
+        fails!(mmap(0, more, WRITE, flags | MAP_ANONYMOUS, -1, 0), NOMEM);
+    }
+    let end = ok!(calls::brk(0));
+    equal!(calls::brk(end + more), Ok(end));
+    // What is only reserved is another matter.
+    for (protection, flags) in [(WRITE, MAP_NORESERVE), (PROT_NONE, 0), (PROT_READ, 0)] {
+        let memory = ok!(mmap(0, more, protection, flags | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+        ok!(munmap(memory, more));
+    }
     Ok(())
 }
 
