@@ -11,6 +11,7 @@ mod files;
 mod guest;
 mod kernel;
 mod media;
+mod memory;
 mod objects;
 mod readme;
 mod screen;

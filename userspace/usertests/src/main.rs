@@ -3,7 +3,7 @@
 //!
 //! `usertests [-v] [-k] [--dir DIRECTORY] [NAME...]` runs the tests whose names begin with one of
 //! the words, or all; `usertests hostile` makes calls with hostile arguments; `usertests stress`
-//! does much at once; `usertests list` names the tests. Ends with 0 if everything is as it should be, and else stops at the first
+//! does much at once; `usertests exhaust` uses memory up; `usertests list` names the tests. Ends with 0 if everything is as it should be, and else stops at the first
 //! difference and says what differed (`-k`: goes on).
 //!
 //! | file | |
@@ -14,6 +14,7 @@
 //! | `tests/` | the tests, a file for each family |
 //! | `hostile` | hostile and random arguments |
 //! | `stress` | much at once, on all CPUs, while programs come and go |
+//! | `exhaust` | what happens when memory is used up |
 //! | `shared` | memory that processes share |
 #![no_std]
 #![no_main]
@@ -22,6 +23,7 @@ extern crate alloc;
 
 mod calls;
 mod check;
+mod exhaust;
 mod harness;
 mod hostile;
 mod shared;
@@ -38,6 +40,7 @@ fn usage() -> i32 {
     eprintln!("usage: usertests [-v] [-k] [--dir DIRECTORY] [NAME...]");
     eprintln!("       usertests hostile [--calls N] [--seed N]");
     eprintln!("       usertests stress [--seconds N] [--workers N] [--replacements N]");
+    eprintln!("       usertests exhaust");
     eprintln!("       usertests list");
     2
 }
@@ -47,6 +50,7 @@ fn main() -> i32 {
     match words.as_slice() {
         [b"hostile", options @ ..] => hostile::main(options).unwrap_or_else(usage),
         [b"stress", options @ ..] => stress::main(options).unwrap_or_else(usage),
+        [b"exhaust"] => exhaust::main(),
         [b"list"] => {
             for (name, _) in tests::all() {
                 println!("{name}");

@@ -1,6 +1,8 @@
 //! The signals for faults of user mode.
 
+use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::send::{end_process, force};
 use super::{SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP, SignalInfo};
@@ -10,6 +12,7 @@ use crate::mcore::mtask::process::Process;
 use crate::mcore::mtask::{family, timer};
 use crate::mem::demand::FaultError;
 use crate::mem::fault::Unresolved;
+use crate::mem::phys;
 
 type Frame = <Arch as Architecture>::Frame;
 
@@ -28,11 +31,11 @@ pub(in crate::mcore) fn fault(frame: &mut Frame, fault: Unresolved) {
             (SIGBUS, SignalInfo::fault(2, address))
         }
         Unresolved::Page(_, FaultError::OutOfMemory) => {
-            let task = current();
-            if task.pid() == family::INIT_PID && make_room() {
+            if make_room() {
                 // Back in user mode it tries again.
                 return;
             }
+            let task = current();
             log::warn!("out of memory: killed process {} ({})", task.pid(), task.name());
             (SIGKILL, SignalInfo::KERNEL)
         }
@@ -45,19 +48,33 @@ pub(in crate::mcore) fn fault(frame: &mut Frame, fault: Unresolved) {
     force(signal, info);
 }
 
-/// Ends the process that has most memory, for the first process, without which nothing goes on;
-/// `false` if there is no other.
+/// Of all memory, what a process has at least that is ended for another one: one part of so many.
+/// Where nobody has as much, memory is in what processes do not have alone, and ending the largest
+/// would hit bystanders.
+const LARGE_PART: usize = 8;
+
+/// Makes room for the running process by ending the one that has most memory, but never the first
+/// one, without which nothing goes on; `false` if there is no other to be ended.
 fn make_room() -> bool {
+    let own = current().pid();
+    let large = phys::stats().total / LARGE_PART;
+    let least = if own == family::INIT_PID { 1 } else { large };
     let size = |process: &Arc<Process>| process.space().map_or(0, |space| space.resident_pages());
-    let others = family::list()
+    let others: Vec<_> = family::list()
         .into_iter()
-        .filter(|process| process.pid() != family::INIT_PID && process.exit_status().is_none());
-    let Some(victim) = others.max_by_key(size).filter(|victim| size(victim) > 0) else {
-        return false;
-    };
-    log::warn!("out of memory: killed process {} for the first one", victim.pid());
-    end_process(&victim, SIGKILL);
-    // Its memory comes back when it has run.
+        .filter(|process| process.pid() != family::INIT_PID && size(process) >= least)
+        .collect();
+    let ending = others.iter().any(|process| process.exit_status().is_some());
+    if !ending {
+        let Some(victim) = others.iter().max_by_key(|process| size(process)) else { return false };
+        if victim.pid() == own {
+            return false;
+        }
+        let name = victim.first_thread().map_or_else(String::new, |thread| thread.name());
+        log::warn!("out of memory: killed process {} ({name}) for {own}", victim.pid());
+        end_process(victim, SIGKILL);
+    }
+    // The memory of one that ends comes back when it has run.
     const WAIT_NS: u64 = 1_000_000;
     let _ = timer::sleep_until(timer::now_ns() + WAIT_NS);
     true
