@@ -4,7 +4,8 @@
 //! the tag of the row's retirement, and the next retired row. A row is given out by
 //! [`Elements::take`] and comes back by [`Elements::retire`]; it is given out again only when
 //! every CPU has passed a quiescent state since, so that a reader may stand on it as long as
-//! its program runs. The map's lock guards [`Free`].
+//! its program runs, unless the map asks for one that readers may stand on
+//! ([`Elements::take_from_readers`]). The map's lock guards [`Free`].
 //!
 //! A preallocated map has all its elements in one block. A map created with
 //! `BPF_F_NO_PREALLOC` starts with none and gets a block whenever its highest element so far
@@ -132,6 +133,15 @@ impl Elements {
         let words = self.get(number).ok_or(MapError::OutOfMemory)?;
         free.fresh += 1;
         Ok((number, words))
+    }
+
+    /// The longest retired element, though somebody may still stand on it: who does finds another
+    /// key and value there. `None` if none is retired.
+    pub(super) fn take_from_readers(&self, free: &mut Free) -> Option<(u32, &[AtomicU64])> {
+        let number = free.oldest.checked_sub(1)?;
+        let words = self.get(number)?;
+        free.oldest = words.get(QUEUE)?.load(Ordering::Relaxed) as u32;
+        Some((number, words))
     }
 
     /// Queues an unlinked element until its readers are gone. Its link and the map's own words

@@ -12,7 +12,8 @@
 //! CPU has passed a quiescent state ([`Epoch`]); so a reader that stands on an element can
 //! follow its `next`, and a program may keep a pointer to its value until it ends. There are
 //! some more elements than `max_entries`, so that a full map can replace and re-insert while
-//! readers hold on to what was unlinked.
+//! readers hold on to what was unlinked. When they hold on to all of those, an insertion fails;
+//! in an LRU map it takes the element that was unlinked first, which they then find changed.
 //!
 //! A program that updates an existing key stores a value of one word where it is, without the
 //! lock; a system call takes the lock, so that one that takes the value out at the same time does
@@ -44,6 +45,8 @@ pub(super) struct Hash {
     shape: Shape,
     hasher: KeyedHash,
     state: SpinLock<State>,
+    /// How often an element was taken from under its readers (`lru`).
+    moves: AtomicU32,
 }
 
 /// The sizes, in words where nothing else is said.
@@ -162,6 +165,7 @@ impl Hash {
             shape,
             hasher: KeyedHash::new(seed),
             state: SpinLock::new(State { free: Free::new(), live: 0, hand: 0 }),
+            moves: AtomicU32::new(0),
         })
     }
 
@@ -223,7 +227,8 @@ impl Hash {
         }
     }
 
-    /// Walks a chain. Lock-free; what it returns stays what it is until this CPU is quiet.
+    /// Walks a chain. Lock-free; what it returns stays what it is until this CPU is quiet, but for
+    /// LRU maps ([`Self::find_moving`]).
     #[inline]
     fn find(&self, hash: u32, key: &[u8]) -> Option<Found<'_>> {
         let mut next = self.head(hash)?.load(Ordering::Acquire);
@@ -253,7 +258,7 @@ impl Hash {
     #[inline]
     pub(super) fn read(&self, key: &[u8], out: &mut [u8], lock: bool) -> Result<(), MapError> {
         let key = self.checked_key(key)?;
-        let found = self.find(self.hash(key), key).ok_or(MapError::NotFound)?;
+        let found = self.find_moving(self.hash(key), key).ok_or(MapError::NotFound)?;
         if lock && let Some(value) = self.value(found.words, 0) {
             return self.shape.fields.locked(value, || self.copy_value(found.words, out));
         }
@@ -278,7 +283,7 @@ impl Hash {
     #[inline]
     pub(super) fn address(&self, key: &[u8], cpu: usize) -> Option<usize> {
         let key = self.checked_key(key).ok()?;
-        let found = self.find(self.hash(key), key)?;
+        let found = self.find_moving(self.hash(key), key)?;
         if self.shape.lru {
             Self::mark_used(found.words);
         }
@@ -318,7 +323,7 @@ impl Hash {
             if full && !self.shape.lru {
                 return Err(MapError::Full);
             }
-            let (number, words) = self.elements.take(&mut state.free)?;
+            let (number, words) = self.new_element(&mut state)?;
             // Nothing goes before there is something to come.
             if full && let Err(error) = self.evict(&mut state) {
                 self.elements.retire(&mut state.free, number);

@@ -2,6 +2,8 @@
 
 use super::{ANY, EXIST, NOEXIST, create, def, environment, get};
 use crate::map::{Map, MapError, MapType};
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use crate::profile::{CloudProfile, EmbeddedProfile, PhysicalProfile};
 
 fn key(number: u32) -> [u8; 4] {
@@ -37,25 +39,27 @@ fn a_full_map_takes_more_and_keeps_what_programs_use() {
     }
 }
 
-/// What was evicted stays readable until its reader is quiet, and the map says when it has no
-/// element left for that reason.
+/// What was evicted stays readable as long as there are other elements, and until its reader is
+/// quiet, as many keys as come.
 fn evicted_values_stay<P: PhysicalProfile>() {
     let environment = environment(1);
     let map = Map::create::<P>(def(MapType::LruHash, 4, 8, 4, 0), &environment).unwrap();
     map.update(&key(0), &[7; 8], ANY).unwrap();
     let seen = map.value_address(&key(0), 0);
-    let mut inserted = 0;
+    let mut first_again = None;
     for number in 1..200 {
-        match map.update(&key(number), &[1; 8], ANY) {
-            Ok(()) => {
-                inserted += 1;
-                assert_ne!(map.value_address(&key(number), 0), seen);
-            }
-            // What does not come costs nobody its place.
-            Err(error) => assert_eq!((error, map.entries()), (MapError::OutOfMemory, 4)),
+        map.update(&key(number), &[1; 8], ANY).unwrap();
+        assert_eq!(map.entries(), 4.min(number + 1));
+        let value = map.value_address(&key(number), 0);
+        if value == seen && first_again.is_none() {
+            first_again = Some(number);
+        }
+        for kept in number.saturating_sub(3)..=number {
+            assert_ne!(map.value_address(&key(kept), 0), 0, "{kept} of {number}");
         }
     }
-    assert!((4..100).contains(&inserted), "{inserted}");
+    // Four in the map, and 32 to spare.
+    assert_eq!(first_again, Some(36));
     environment.epoch.quiesce(0);
     for number in 1000..1030 {
         map.update(&key(number), &[2; 8], ANY).unwrap();
@@ -66,6 +70,49 @@ fn evicted_values_stay<P: PhysicalProfile>() {
 fn what_was_evicted_stays_until_its_reader_is_quiet() {
     evicted_values_stay::<CloudProfile>();
     evicted_values_stay::<EmbeddedProfile>();
+}
+
+/// A program that deletes all that it inserts, in one run.
+#[test]
+fn deleted_elements_come_back_in_one_run() {
+    for kind in [MapType::LruHash, MapType::LruPercpuHash] {
+        let map = Map::create::<CloudProfile>(def(kind, 4, 8, 4, 0), &environment(1)).unwrap();
+        for number in 0..1000 {
+            map.update_on(&key(number), &[3; 8], NOEXIST, 0).unwrap();
+            map.delete_from_program(&key(number)).unwrap();
+        }
+        assert_eq!(map.entries(), 0);
+    }
+}
+
+/// Keys that are in the map all the time are found whatever else is moved under the search.
+#[test]
+fn searches_survive_elements_that_are_taken_from_under_them() {
+    let environment = environment(1);
+    let map =
+        Map::create::<CloudProfile>(def(MapType::LruHash, 4, 8, 64, 0), &environment).unwrap();
+    for kept in 0..8 {
+        map.update(&key(kept), &[kept as u8; 8], ANY).unwrap();
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 100..60_000 {
+                for kept in 0..8 {
+                    assert_ne!(map.value_address(&key(kept), 0), 0);
+                }
+                map.update(&key(number), &[0xff; 8], ANY).unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for kept in 0..8 {
+                    assert_eq!(get(&map, &key(kept)).as_deref(), Ok(&[kept as u8; 8][..]));
+                }
+            }
+        });
+    });
 }
 
 #[test]
