@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use core::any::Any;
 use core::fmt;
 
-use kernel_bpf::map::{MapType, Writer};
+use kernel_bpf::map::{MapType, RingBuffer, Writer};
 use kernel_vfs::{File, FsError, Readiness};
 
 use super::btf::LoadedBtf;
@@ -80,22 +80,22 @@ impl File for ObjectFile {
         }
     }
 
-    /// A ring buffer is readable when it has a record that user space has not consumed.
+    /// A ring buffer is readable when it has a record that user space has not consumed. At another
+    /// map there is nothing to wait for, which Linux calls an error; the rest is always ready.
     fn readiness(&self) -> Readiness {
         match &self.object {
             Object::Map(map) => match map.map.ring() {
                 Some(ring) if ring.readable() => Readiness::READ,
                 Some(_) => Readiness::empty(),
-                None => Readiness::READ | Readiness::WRITE,
+                None => Readiness::ERROR,
             },
-            _ => Readiness::ERROR,
+            _ => Readiness::READ | Readiness::WRITE,
         }
     }
 
     fn activity(&self, _what: Readiness) -> Option<u64> {
-        const PRODUCER: u64 = 3;
         match &self.object {
-            Object::Map(map) => Some(map.map.ring().map_or(0, |ring| ring.query(PRODUCER))),
+            Object::Map(map) => Some(map.map.ring().map_or(0, RingBuffer::wakeups)),
             _ => None,
         }
     }

@@ -53,11 +53,14 @@ impl HeapMemory {
     }
 }
 
-/// Makes sure that one more element fits into a list that lives as long as a map; `false` if the
-/// heap has no room for it.
-pub(crate) fn make_room<T>(list: &mut Vec<T>) -> bool {
-    let grown = list.capacity().saturating_mul(2).max(4).saturating_mul(size_of::<T>());
-    list.len() < list.capacity() || HeapMemory::may_take(grown) && list.try_reserve(1).is_ok()
+/// Makes sure that `more` elements fit into a list that lives as long as a map; `false` if the
+/// heap has no room for them.
+pub(crate) fn make_room<T>(list: &mut Vec<T>, more: usize) -> bool {
+    let needed = list.len().saturating_add(more);
+    let grown = list.capacity().saturating_mul(2).max(needed).max(4);
+    needed <= list.capacity()
+        || HeapMemory::may_take(grown.saturating_mul(size_of::<T>()))
+            && list.try_reserve(more).is_ok()
 }
 
 // SAFETY: the global allocator's contract is the same, and `alloc_zeroed` zeroes.

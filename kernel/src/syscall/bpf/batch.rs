@@ -7,7 +7,7 @@
 
 use kernel_abi::Errno;
 use kernel_abi::bpf::map_batch as attr;
-use kernel_bpf::map::{Map, MapType};
+use kernel_bpf::map::{F_LOCK, Map, MapType, Rows};
 
 use super::map::{open, remove, set, with_bytes};
 use super::{Request, SyscallResult, buffer};
@@ -44,6 +44,8 @@ struct Batch<'a> {
     map: &'a LoadedMap,
     /// Elements that the caller has room for, or gives.
     count: u32,
+    /// Each value's lock is to be held while it is copied (`BPF_F_LOCK`).
+    lock: bool,
 }
 
 impl Batch<'_> {
@@ -80,45 +82,69 @@ impl Batch<'_> {
     }
 }
 
-/// Checks what all batch commands share, and runs one.
+/// Checks what all batch commands share, and runs one if the map's type has it.
 fn run(
     request: &Request,
     (read, write): (bool, bool),
+    has: impl FnOnce(&Map) -> bool,
     then: impl FnOnce(&Batch<'_>) -> SyscallResult,
 ) -> SyscallResult {
     request.ends_at(attr::END)?;
     let handle = request.object(attr::MAP_FD)?;
     let map = open(&handle, read, write)?;
-    // Of the flags only BPF_F_LOCK is defined, and no map here takes it in a batch.
-    if request.u64(attr::ELEM_FLAGS) != 0 || request.u64(attr::FLAGS) != 0 {
+    if !has(&map.map) {
+        return Err(Errno::ENOTSUPP);
+    }
+    let flags = request.u64(attr::ELEM_FLAGS);
+    let lock = flags & F_LOCK != 0;
+    if flags & !F_LOCK != 0 {
         return Err(Errno::EINVAL);
     }
-    let count = request.u32(attr::COUNT);
-    if count == 0 {
-        return Ok(0);
-    }
-    then(&Batch { request, map, count })
+    map.map.check_lock(lock).or_errno()?;
+    then(&Batch { request, map, count: request.u32(attr::COUNT), lock })
+}
+
+/// Whether a batch goes through the map key by key.
+fn goes_by_key(map: &Map) -> bool {
+    matches!(
+        map.def().map_type,
+        MapType::Array | MapType::PercpuArray | MapType::LpmTrie | MapType::ArrayOfMaps
+    )
+}
+
+fn goes_by_bucket(map: &Map) -> bool {
+    map.buckets().is_some()
 }
 
 /// `BPF_MAP_LOOKUP_BATCH`.
 pub(super) fn lookup(request: &Request) -> SyscallResult {
-    run(request, (true, false), |batch| match batch.map.map.def().map_type {
-        MapType::Array | MapType::PercpuArray | MapType::LpmTrie | MapType::ArrayOfMaps => {
-            by_key(batch)
-        }
-        _ => by_bucket(batch, false),
+    let has = |map: &Map| goes_by_key(map) || goes_by_bucket(map);
+    run(request, (true, false), has, |batch| {
+        if goes_by_key(&batch.map.map) { by_key(batch) } else { by_bucket(batch, false) }
     })
 }
 
 /// `BPF_MAP_LOOKUP_AND_DELETE_BATCH`.
 pub(super) fn lookup_and_delete(request: &Request) -> SyscallResult {
-    run(request, (true, true), |batch| by_bucket(batch, true))
+    run(request, (true, true), goes_by_bucket, |batch| {
+        let result = by_bucket(batch, true);
+        batch.map.let_go();
+        result
+    })
 }
 
 /// Goes through a hash map's buckets, each whole.
 fn by_bucket(batch: &Batch<'_>, remove: bool) -> SyscallResult {
     let map: &Map = &batch.map.map;
     let buckets = map.buckets().ok_or(Errno::ENOTSUPP)?;
+    // No flag is defined; the other batches do not look.
+    if batch.request.u64(attr::FLAGS) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if batch.count == 0 {
+        return Ok(0);
+    }
+    batch.report(0, Ok(()))?;
     let mut bucket = 0;
     if batch.request.pointer(attr::IN_BATCH) != 0 {
         let mut number = [0; 4];
@@ -128,10 +154,9 @@ fn by_bucket(batch: &Batch<'_>, remove: bool) -> SyscallResult {
     if bucket >= buckets {
         return Err(Errno::ENOENT);
     }
-    batch.report(0, Ok(()))?;
-    let (key_size, value_size) = (batch.key_size(), batch.value_size());
+    let (key_bytes, value_bytes) = (batch.key_size(), batch.value_size());
     let mut room = BUCKET;
-    let (mut keys, mut values) = (buffers(room, key_size)?, buffers(room, value_size)?);
+    let (mut keys, mut values) = (buffers(room, key_bytes)?, buffers(room, value_bytes)?);
     let mut done = 0;
     let result = loop {
         if bucket == buckets {
@@ -140,10 +165,18 @@ fn by_bucket(batch: &Batch<'_>, remove: bool) -> SyscallResult {
         look(bucket)?;
         let left = batch.count - done;
         let most = left.min(room);
-        let found = batch.map.with(|map| map.bucket(bucket, most, &mut keys, &mut values, remove));
-        match found.or_errno() {
+        let mut into = Rows {
+            room: most,
+            keys: &mut keys,
+            values: &mut values,
+            key_bytes,
+            value_bytes,
+            remove,
+            lock: batch.lock,
+        };
+        match batch.map.with(|map| map.bucket(bucket, &mut into)).or_errno() {
             Ok(found) => {
-                let elements = keys.chunks_exact(key_size).zip(values.chunks_exact(value_size));
+                let elements = keys.chunks_exact(key_bytes).zip(values.chunks_exact(value_bytes));
                 for (index, (key, value)) in (done..done + found).zip(elements) {
                     batch.put_element(index, key, value)?;
                 }
@@ -152,7 +185,7 @@ fn by_bucket(batch: &Batch<'_>, remove: bool) -> SyscallResult {
             }
             Err(Errno::ENOSPC) if left > room => {
                 room = room.saturating_mul(4).min(left);
-                (keys, values) = (buffers(room, key_size)?, buffers(room, value_size)?);
+                (keys, values) = (buffers(room, key_bytes)?, buffers(room, value_bytes)?);
             }
             Err(Errno::ENOSPC) if done != 0 => break Ok(()),
             Err(error) => break Err(error),
@@ -169,6 +202,10 @@ fn buffers(elements: u32, size: usize) -> Result<alloc::vec::Vec<u8>, Errno> {
 /// Goes from key to key.
 fn by_key(batch: &Batch<'_>) -> SyscallResult {
     let map = batch.map;
+    let flags = if batch.lock { F_LOCK } else { 0 };
+    if batch.count == 0 {
+        return Ok(0);
+    }
     batch.report(0, Ok(()))?;
     with_bytes(batch.key_size(), |last| {
         let mut begun = batch.request.pointer(attr::IN_BATCH) != 0;
@@ -186,7 +223,7 @@ fn by_key(batch: &Batch<'_>) -> SyscallResult {
                     let before = begun.then_some(&*last);
                     map.with(|map| map.next_key(before, key)).or_errno()?;
                     // A key that has gone meanwhile is passed over.
-                    match map.with(|map| map.lookup(key, value)).or_errno() {
+                    match map.with(|map| map.lookup_with(key, value, flags)).or_errno() {
                         Ok(()) => {
                             batch.put_element(done, key, value)?;
                             done += 1;
@@ -212,48 +249,33 @@ fn by_key(batch: &Batch<'_>) -> SyscallResult {
 
 /// `BPF_MAP_UPDATE_BATCH`.
 pub(super) fn update(request: &Request) -> SyscallResult {
-    run(request, (false, true), |batch| {
-        check_elements(batch)?;
-        each(batch, |index, key| {
-            with_bytes(batch.value_size(), |value| {
-                copy_from_user(value, batch.element(attr::VALUES, index, value.len())?)?;
-                set(batch.map, key, value, 0)
+    run(
+        request,
+        (false, true),
+        |map| goes_by_key(map) || goes_by_bucket(map),
+        |batch| {
+            let flags = if batch.lock { F_LOCK } else { 0 };
+            each(batch, |index, key| {
+                with_bytes(batch.value_size(), |value| {
+                    copy_from_user(value, batch.element(attr::VALUES, index, value.len())?)?;
+                    set(batch.map, key, value, flags)
+                })
             })
-        })
-    })
+        },
+    )
 }
 
 /// `BPF_MAP_DELETE_BATCH`.
 pub(super) fn delete(request: &Request) -> SyscallResult {
-    run(request, (false, true), |batch| {
-        check_elements(batch)?;
-        if batch.map.map.buckets().is_none() && batch.map.map.def().map_type != MapType::LpmTrie {
-            return Err(Errno::ENOTSUPP);
-        }
-        each(batch, |_, key| remove(batch.map, key))
-    })
-}
-
-/// Which types Linux updates and deletes in batches.
-fn check_elements(batch: &Batch<'_>) -> Result<(), Errno> {
-    let map_type = batch.map.map.def().map_type;
-    let known = matches!(
-        map_type,
-        MapType::Array
-            | MapType::PercpuArray
-            | MapType::Hash
-            | MapType::PercpuHash
-            | MapType::LruHash
-            | MapType::LruPercpuHash
-            | MapType::LpmTrie
-            | MapType::ArrayOfMaps
-            | MapType::HashOfMaps
-    );
-    if known { Ok(()) } else { Err(Errno::ENOTSUPP) }
+    let has = |map: &Map| goes_by_bucket(map) || map.def().map_type == MapType::LpmTrie;
+    run(request, (false, true), has, |batch| each(batch, |_, key| remove(batch.map, key)))
 }
 
 /// Does something with each of the caller's keys, until one fails.
 fn each(batch: &Batch<'_>, mut act: impl FnMut(u32, &[u8]) -> Result<(), Errno>) -> SyscallResult {
+    if batch.count == 0 {
+        return Ok(0);
+    }
     let mut done = 0;
     let result = with_bytes(batch.key_size(), |key| {
         while done < batch.count {

@@ -29,7 +29,7 @@ const ADD: usize = 1;
 const DELETE: usize = 2;
 const MODIFY: usize = 3;
 
-fn create() -> Result<i32> {
+pub(super) fn create() -> Result<i32> {
     raw(__NR_epoll_create1 as usize, [EPOLL_CLOEXEC as usize, 0, 0, 0, 0, 0]).map(|fd| fd as i32)
 }
 
@@ -39,7 +39,7 @@ fn control(poll: i32, operation: usize, fd: i32, events: u32, data: u64) -> Resu
     raw(__NR_epoll_ctl as usize, [poll as usize, operation, fd as usize, address, 0, 0])
 }
 
-fn add(poll: i32, fd: i32, events: u32) -> Result<usize> {
+pub(super) fn add(poll: i32, fd: i32, events: u32) -> Result<usize> {
     control(poll, ADD, fd, events, fd as u64)
 }
 
@@ -53,7 +53,7 @@ fn wait_for(poll: i32, most: usize, milliseconds: i32) -> Result<Vec<(u32, u64)>
 }
 
 /// What is there now.
-fn look(poll: i32) -> Result<Vec<(u32, u64)>> {
+pub(super) fn look(poll: i32) -> Result<Vec<(u32, u64)>> {
     wait_for(poll, 8, 0)
 }
 

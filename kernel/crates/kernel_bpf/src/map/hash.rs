@@ -25,6 +25,8 @@
 mod lru;
 mod walk;
 
+pub use walk::Rows;
+
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use kernel_sync::SpinLock;
@@ -259,14 +261,25 @@ impl Hash {
     pub(super) fn read(&self, key: &[u8], out: &mut [u8], lock: bool) -> Result<(), MapError> {
         let key = self.checked_key(key)?;
         let found = self.find_moving(self.hash(key), key).ok_or(MapError::NotFound)?;
-        if lock && let Some(value) = self.value(found.words, 0) {
-            return self.shape.fields.locked(value, || self.copy_value(found.words, out));
+        self.copy_locked(found.words, out, lock)
+    }
+
+    /// Copies a value out, with its lock held if `lock`.
+    #[inline]
+    pub(super) fn copy_locked(
+        &self,
+        words: &[AtomicU64],
+        out: &mut [u8],
+        lock: bool,
+    ) -> Result<(), MapError> {
+        if lock && let Some(value) = self.value(words, 0) {
+            return self.shape.fields.locked(value, || self.copy_value(words, out));
         }
-        self.copy_value(found.words, out)
+        self.copy_value(words, out)
     }
 
     #[inline]
-    fn copy_value(&self, words: &[AtomicU64], out: &mut [u8]) -> Result<(), MapError> {
+    pub(super) fn copy_value(&self, words: &[AtomicU64], out: &mut [u8]) -> Result<(), MapError> {
         if self.shape.cpus == 1 {
             let value = self.value(words, 0).ok_or(MapError::NotFound)?;
             let out = out.get_mut(..self.shape.value_bytes).ok_or(MapError::Invalid)?;
@@ -384,10 +397,7 @@ impl Hash {
         let hash = self.hash(key);
         let mut state = self.state.lock();
         let old = self.find(hash, key).ok_or(MapError::NotFound)?;
-        match self.value(old.words, 0).filter(|_| lock) {
-            Some(value) => self.shape.fields.locked(value, || self.copy_value(old.words, out))?,
-            None => self.copy_value(old.words, out)?,
-        }
+        self.copy_locked(old.words, out, lock)?;
         self.unlink(&mut state, hash, old);
         Ok(())
     }

@@ -57,6 +57,7 @@ pub use def::{KernelPointer, MapDef, MapRef, MapType, ValueFields};
 pub use epoch::Epoch;
 pub use error::{F_LOCK, MapError, UpdateMode};
 pub use events::EventSink;
+pub use hash::Rows;
 pub use object::{Map, MapEnvironment};
 pub use prog_array::{Engine, MAX_TAIL_CALLS, ProgramKind, TailEntry, TailTarget};
 pub(crate) use prog_array::{Executable, Needs};

@@ -8,14 +8,15 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
+use core::sync::atomic::AtomicU64;
 
 use kernel_sync::SpinLock;
 
 use super::def::{MapDef, MapType, flags};
 use super::epoch::Epoch;
 use super::error::{MapError, UpdateMode};
-use super::hash::Hash;
-use super::object::Map;
+use super::hash::{Hash, Rows};
+use super::object::{Map, copy_id};
 use super::slots::Retired;
 use crate::memory::make_room;
 
@@ -99,8 +100,7 @@ impl MapHash {
     pub(super) fn get(&self, key: &[u8]) -> Option<Arc<Map>> {
         let held = self.held.lock();
         let address = self.address(key);
-        let at = held.maps.binary_search_by_key(&address, |(address, ..)| *address).ok()?;
-        held.maps.get(at).map(|(.., inner)| Arc::clone(&inner.map))
+        held.inner(address).map(|inner| Arc::clone(&inner.map))
     }
 
     /// Sets the inner map of a key.
@@ -112,8 +112,8 @@ impl MapHash {
     ) -> Result<(), MapError> {
         let address = inner.address();
         let mut held = self.held.lock();
-        held.retired.reserve()?;
-        if !make_room(&mut held.maps) {
+        held.retired.reserve(1)?;
+        if !make_room(&mut held.maps, 1) {
             return Err(MapError::OutOfMemory);
         }
         let old = self.address(key);
@@ -130,6 +130,29 @@ impl MapHash {
         Ok(())
     }
 
+    /// Copies a bucket's keys and the numbers of their maps, and removes them if `remove`, as
+    /// [`Hash::bucket`].
+    pub(super) fn bucket(&self, bucket: u32, into: &mut Rows<'_>) -> Result<u32, MapError> {
+        let mut held = self.held.lock();
+        let number_of = |words: &[AtomicU64], out: &mut [u8]| {
+            let mut address = [0; ADDRESS_BYTES];
+            self.hash.copy_value(words, &mut address)?;
+            let inner = held.inner(u64::from_ne_bytes(address) as usize);
+            copy_id(inner.map(|inner| inner.map.id()), out)
+        };
+        let count = self.hash.bucket(bucket, false, into, number_of)?;
+        if !into.remove {
+            return Ok(count);
+        }
+        held.retired.reserve(count as usize)?;
+        for key in into.keys.chunks_exact(into.key_bytes).take(count as usize) {
+            let old = self.address(key);
+            self.hash.remove(key)?;
+            held.forget(old, self.epoch);
+        }
+        Ok(count)
+    }
+
     /// Whether any map that was taken out is still kept.
     pub(super) fn keeps_retired(&self) -> bool {
         !self.held.lock().retired.is_empty()
@@ -144,7 +167,7 @@ impl MapHash {
     /// Removes a key.
     pub(super) fn remove(&self, key: &[u8]) -> Result<(), MapError> {
         let mut held = self.held.lock();
-        held.retired.reserve()?;
+        held.retired.reserve(1)?;
         let old = self.address(key);
         self.hash.remove(key)?;
         held.forget(old, self.epoch);
@@ -153,6 +176,11 @@ impl MapHash {
 }
 
 impl Held {
+    fn inner(&self, address: usize) -> Option<&Inner> {
+        let at = self.maps.binary_search_by_key(&address, |(address, ..)| *address).ok()?;
+        self.maps.get(at).map(|(.., inner)| &**inner)
+    }
+
     /// One occurrence less; the last one is retired.
     fn forget(&mut self, address: usize, epoch: &Epoch) {
         let Ok(at) = self.maps.binary_search_by_key(&address, |(address, ..)| *address) else {

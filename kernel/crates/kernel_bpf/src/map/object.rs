@@ -18,7 +18,7 @@ use super::def::{MapDef, MapRef, ValueFields, flags};
 use super::epoch::Epoch;
 use super::error::{F_LOCK, MapError, UpdateMode};
 use super::events::EventSink;
-use super::hash::Hash;
+use super::hash::{Hash, Rows};
 use super::lpm_trie::LpmTrie;
 use super::nested::{Inner, MapHash, same_shape};
 use super::prog_array::{ProgArray, ProgramKind, TailTarget};
@@ -410,28 +410,42 @@ impl Map {
     /// How many buckets a hash map has; `None` for other types.
     #[must_use]
     pub fn buckets(&self) -> Option<u32> {
-        if let Storage::Hash(hash) = &self.storage { Some(hash.buckets()) } else { None }
+        match &self.storage {
+            Storage::Hash(hash) => Some(hash.buckets()),
+            Storage::MapHash(maps) => Some(maps.hash().buckets()),
+            _ => None,
+        }
     }
 
-    /// Copies a bucket's keys and values out, each in a row, and removes them if `remove`
-    /// (`BPF_MAP_LOOKUP_BATCH`). Returns how many there were.
+    /// Copies a bucket's keys and values out, and removes them if `into` says so
+    /// (`BPF_MAP_LOOKUP_BATCH`). Returns how many there were. The values of a map of maps are its
+    /// maps' numbers.
     ///
     /// # Errors
-    /// [`MapError::NoSpace`], and nothing is done, if there are more than `room`; a frozen map,
-    /// if anything is to be removed; a map that is no hash map.
-    pub fn bucket(
-        &self,
-        bucket: u32,
-        room: u32,
-        keys: &mut [u8],
-        values: &mut [u8],
-        remove: bool,
-    ) -> Result<u32, MapError> {
-        if remove {
+    /// [`MapError::NoSpace`], and nothing is done, if there are more than there is room for; a
+    /// frozen map, if anything is to be removed; a lock where values have none; a map that is no
+    /// hash map.
+    pub fn bucket(&self, bucket: u32, into: &mut Rows<'_>) -> Result<u32, MapError> {
+        if into.remove {
             self.writable()?;
         }
-        let Storage::Hash(hash) = &self.storage else { return Err(MapError::NotSupported) };
-        hash.bucket(bucket, room, keys, values, self.value_bytes, remove)
+        let lock = into.lock;
+        self.check_lock(lock)?;
+        match &self.storage {
+            Storage::Hash(hash) => hash.bucket(bucket, into.remove, into, |words, value| {
+                hash.copy_locked(words, value, lock)
+            }),
+            Storage::MapHash(maps) => maps.bucket(bucket, into),
+            _ => Err(MapError::NotSupported),
+        }
+    }
+
+    /// Whether values have a lock, if one is to be held.
+    ///
+    /// # Errors
+    /// [`MapError::Invalid`] if they have none.
+    pub fn check_lock(&self, lock: bool) -> Result<(), MapError> {
+        if lock && self.fields.spin_lock.is_none() { Err(MapError::Invalid) } else { Ok(()) }
     }
 
     // --- Maps that hold programs, maps and events ---
@@ -626,7 +640,7 @@ fn emptied(existed: Result<bool, MapError>) -> Result<(), MapError> {
     if existed? { Ok(()) } else { Err(MapError::NotFound) }
 }
 
-fn copy_id(id: Option<u32>, out: &mut [u8]) -> Result<(), MapError> {
+pub(super) fn copy_id(id: Option<u32>, out: &mut [u8]) -> Result<(), MapError> {
     let id = id.ok_or(MapError::NotFound)?;
     *out.first_chunk_mut().ok_or(MapError::Invalid)? = id.to_ne_bytes();
     Ok(())

@@ -53,6 +53,8 @@ pub struct RingBuffer {
     pending: SpinLock<u64>,
     /// A gap was left without a record behind it.
     gap_alone: AtomicBool,
+    /// How often the consumer was to be woken.
+    wakeups: AtomicU64,
 }
 
 /// A page of a ring buffer or a mappable array, for `mmap`.
@@ -85,7 +87,13 @@ impl RingBuffer {
         }
         let words = Self::words(size).ok_or(MapError::Full)?;
         let region = Region::new(memory, words, PAGE_SIZE).ok_or(MapError::OutOfMemory)?;
-        Ok(Self { region, size, pending: SpinLock::new(0), gap_alone: AtomicBool::new(false) })
+        Ok(Self {
+            region,
+            size,
+            pending: SpinLock::new(0),
+            gap_alone: AtomicBool::new(false),
+            wakeups: AtomicU64::new(0),
+        })
     }
 
     /// Notes whose ring this is, for who commits a record.
@@ -203,7 +211,19 @@ impl RingBuffer {
     /// there is room when it has passed the gap. Asked once.
     #[must_use]
     pub fn left_a_gap(&self) -> bool {
-        self.gap_alone.load(Ordering::Relaxed) && self.gap_alone.swap(false, Ordering::Relaxed)
+        let left =
+            self.gap_alone.load(Ordering::Relaxed) && self.gap_alone.swap(false, Ordering::Relaxed);
+        if left {
+            self.wakeups.fetch_add(1, Ordering::Relaxed);
+        }
+        left
+    }
+
+    /// How often the consumer was to be woken: what it has been told of does not change this, nor
+    /// do records that it is not to be told of.
+    #[must_use]
+    pub fn wakeups(&self) -> u64 {
+        self.wakeups.load(Ordering::Relaxed)
     }
 
     /// The address of a record's data.
@@ -233,16 +253,19 @@ impl RingBuffer {
         let length = header.load(Ordering::Relaxed) & !(BUSY | DISCARD);
         // Exchanged, so that the position below is read after the record is visible.
         header.swap(length | if discard { DISCARD } else { 0 }, Ordering::SeqCst);
-        if flags & FORCE_WAKEUP != 0 {
-            return true;
+        let wakes =
+            flags & FORCE_WAKEUP != 0 || flags & NO_WAKEUP == 0 && self.is_next(record.position);
+        if wakes {
+            self.wakeups.fetch_add(1, Ordering::Relaxed);
         }
+        wakes
+    }
+
+    /// Whether the consumer waits for the record at this position, or for the gap before it.
+    fn is_next(&self, position: u64) -> bool {
         let consumed = self.consumer().map_or(0, |word| word.load(Ordering::SeqCst));
-        // The consumer waits for this very record (or for the gap before it).
         let mask = self.size as u64 - 1;
-        let caught_up = consumed == record.position || {
-            record.position & mask == 0 && self.only_a_gap(consumed, record.position)
-        };
-        flags & NO_WAKEUP == 0 && caught_up
+        consumed == position || position & mask == 0 && self.only_a_gap(consumed, position)
     }
 
     /// Whether all that lies between the two positions is one discarded record.
@@ -338,6 +361,7 @@ mod tests {
         assert!(!ring.left_a_gap());
         assert_eq!(ring.output(&[2; 3000], 0), Err(MapError::WouldBlock));
         assert!(ring.left_a_gap() && !ring.left_a_gap());
+        assert_eq!(ring.wakeups(), 2, "for the first record, and for the gap");
         assert_eq!(consume(&ring).len(), 0);
         assert_eq!(ring.output(&[2; 3000], 0), Ok(true));
         assert_eq!(consume(&ring), [vec![2; 3000]]);
@@ -386,6 +410,8 @@ mod tests {
         assert!(ring.output(&[2], 0).unwrap());
         assert!(!ring.output(&[2], NO_WAKEUP).unwrap());
         assert!(ring.output(&[2], FORCE_WAKEUP).unwrap());
+        assert!(ring.output(&[2], FORCE_WAKEUP | NO_WAKEUP).unwrap());
+        assert_eq!(ring.wakeups(), 4);
     }
 
     #[test]

@@ -43,9 +43,9 @@ impl<T: ?Sized> Retired<T> {
         self.0.is_empty()
     }
 
-    /// Makes sure that one more object can be kept.
-    pub(super) fn reserve(&mut self) -> Result<(), MapError> {
-        if make_room(&mut self.0) { Ok(()) } else { Err(MapError::OutOfMemory) }
+    /// Makes sure that so many more objects can be kept.
+    pub(super) fn reserve(&mut self, more: usize) -> Result<(), MapError> {
+        if make_room(&mut self.0, more) { Ok(()) } else { Err(MapError::OutOfMemory) }
     }
 
     /// Keeps an object that nobody finds any more. There is room ([`Self::reserve`]).
@@ -120,7 +120,7 @@ impl<T: ?Sized> Slots<T> {
     ) -> Result<bool, MapError> {
         let word = self.words.words().get(index as usize).ok_or(MapError::Full)?;
         let mut held = self.held.lock();
-        held.retired.reserve()?;
+        held.retired.reserve(1)?;
         let slot = held.kept.get_mut(index as usize).ok_or(MapError::Full)?;
         let old = core::mem::replace(slot, object);
         word.store(address as u64, Ordering::Release);

@@ -14,16 +14,16 @@ use kernel_abi::bpf::{command, map_batch};
 use lemma_rt::Errno;
 use lemma_rt::rustix::fd::{AsFd, AsRawFd};
 
-const PROGRAM_ARRAY: u32 = 3;
-const STACK_TRACE: u32 = 7;
-const LRU_HASH: u32 = 9;
-const LPM_TRIE: u32 = 11;
-const ARRAY_OF_MAPS: u32 = 12;
-const HASH_OF_MAPS: u32 = 13;
-const QUEUE: u32 = 22;
+pub(super) const PROGRAM_ARRAY: u32 = 3;
+pub(super) const STACK_TRACE: u32 = 7;
+pub(super) const LRU_HASH: u32 = 9;
+pub(super) const LPM_TRIE: u32 = 11;
+pub(super) const ARRAY_OF_MAPS: u32 = 12;
+pub(super) const HASH_OF_MAPS: u32 = 13;
+pub(super) const QUEUE: u32 = 22;
 const STACK: u32 = 23;
-const BLOOM_FILTER: u32 = 30;
-const NO_PREALLOC: u32 = 1;
+pub(super) const BLOOM_FILTER: u32 = 30;
+pub(super) const NO_PREALLOC: u32 = 1;
 
 fn with_flags(kind: u32, key: u32, value: u32, entries: u32, flags: u32) -> lemma_rt::Result<Map> {
     let fd = commands::create_map(&NewMap { flags, ..new_map(kind, key, value, entries) })?;

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::calls;
 use crate::check::{Outcome, check, equal, fails, ok, skip};
+use crate::tests::epoll;
 use ::bpf::attributes::Attributes;
 use ::bpf::calls as commands;
 use ::bpf::calls::{Map, NewMap};
@@ -352,5 +353,60 @@ pub(super) fn frozen_pages() -> Outcome {
     ok!(calls::munmap(position, PAGE));
     ok!(ring.freeze());
     fails!(map_pages(number, 1, BOTH, 0), PERM);
+    Ok(())
+}
+
+/// Who waits for a ring buffer's records is woken for the one that he has come to, unless the flags
+/// say otherwise; other maps are an error to wait for.
+pub(super) fn ring_wakes() -> Outcome {
+    available()?;
+    const IN: u32 = 0x1;
+    const EDGE: u32 = 1 << 31;
+    const NO_WAKEUP: i32 = 1;
+    const FORCE_WAKEUP: i32 = 2;
+    let fd = ok!(commands::create_map(&new_map(RING, 0, 0, 4096)));
+    let number = fd.as_raw_fd();
+    let add = |size: i32, flags: i32| {
+        let program = [
+            instruction(0x7a, 10, -8, 0),
+            instruction(0xbf, 0xa2, 0, 0),
+            instruction(0x07, 2, 0, -8),
+            instruction(0x18, 0x11, 0, number),
+            0,
+            set(3, size),
+            set(4, flags),
+            instruction(0x85, 0, 0, 130),
+            EXIT,
+        ];
+        let program = load(RAW_TRACEPOINT, &program)?;
+        commands::test(program.as_fd(), &[], &[0; 16], 0).map(|run| run.result as i32)
+    };
+    let info = ok!(MapInfo::of(fd.as_fd()));
+    let poll = ok!(epoll::create());
+    ok!(epoll::add(poll, number, IN | EDGE));
+    let mut ring = ok!(::bpf::ring::Ring::open(fd, &info));
+    let told = || epoll::look(poll).map(|events| events.len());
+    equal!(told(), Ok(0));
+    equal!(add(8, 0), Ok(0));
+    equal!(told(), Ok(1));
+    // The reader has not come to this one.
+    equal!(add(8, 0), Ok(0));
+    equal!(told(), Ok(0));
+    equal!(add(8, FORCE_WAKEUP), Ok(0));
+    equal!(told(), Ok(1));
+    while ring.next_record().is_some() {}
+    equal!(add(8, NO_WAKEUP), Ok(0));
+    equal!(told(), Ok(0));
+    equal!(add(8, NO_WAKEUP | FORCE_WAKEUP), Ok(0));
+    equal!(told(), Ok(1));
+    equal!(add(8, 4), Ok(-22));
+    equal!(told(), Ok(0));
+    let other = ok!(create(HASH, 4, 8, 1));
+    // An error is told of without being asked for.
+    equal!(calls::poll(&mut [(other.fd.as_raw_fd(), 0)], 0), Ok(1));
+    let program = ok!(load(RAW_TRACEPOINT, &[set(0, 0), EXIT]));
+    equal!(calls::poll(&mut [(program.as_raw_fd(), 0)], 0), Ok(0));
+    equal!(calls::poll(&mut [(program.as_raw_fd(), IN as i16)], 0), Ok(1));
+    fails!(epoll::add(poll, program.as_raw_fd(), IN), PERM);
     Ok(())
 }

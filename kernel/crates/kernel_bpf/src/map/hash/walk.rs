@@ -13,6 +13,22 @@ use crate::map::elements::LINK;
 use crate::map::error::MapError;
 use crate::memory::load_bytes;
 
+/// Where elements are copied to, and how.
+pub struct Rows<'a> {
+    /// Elements that there is room for.
+    pub room: u32,
+    /// Keys and values, each in a row.
+    pub keys: &'a mut [u8],
+    pub values: &'a mut [u8],
+    /// Bytes of a key, and of a value as system calls pass it.
+    pub key_bytes: usize,
+    pub value_bytes: usize,
+    /// Take what is copied out of the map.
+    pub remove: bool,
+    /// Hold each value's lock while it is copied.
+    pub lock: bool,
+}
+
 impl Hash {
     /// Writes the key after `key` in the order of the chains into `out`: the first one for
     /// `None` or a key that is not in the map.
@@ -45,17 +61,15 @@ impl Hash {
         Ok(())
     }
 
-    /// Copies all of one bucket's keys and values, one behind the other, and removes them if
-    /// `remove`. Returns how many there were; copies and removes nothing and says
-    /// [`MapError::NoSpace`] if there are more than `room`.
+    /// Copies all of one bucket's keys, one behind the other, and what `copy` makes of their values,
+    /// and removes them if `remove`. Returns how many there were; copies and removes nothing and
+    /// says [`MapError::NoSpace`] if there are more than there is room for.
     pub(in crate::map) fn bucket(
         &self,
         bucket: u32,
-        room: u32,
-        keys: &mut [u8],
-        values: &mut [u8],
-        value_bytes: usize,
         remove: bool,
+        into: &mut Rows<'_>,
+        copy: impl Fn(&[AtomicU64], &mut [u8]) -> Result<(), MapError>,
     ) -> Result<u32, MapError> {
         let mut state = self.state.lock();
         let chain = || {
@@ -67,17 +81,20 @@ impl Hash {
             })
         };
         let count = chain().count();
-        if count > room as usize {
+        if count > into.room as usize {
             return Err(MapError::NoSpace);
         }
-        let keys = keys.chunks_exact_mut(self.shape.key_bytes);
-        let values = values.chunks_exact_mut(value_bytes);
+        if into.key_bytes != self.shape.key_bytes || into.value_bytes == 0 {
+            return Err(MapError::Invalid);
+        }
+        let keys = into.keys.chunks_exact_mut(into.key_bytes);
+        let values = into.values.chunks_exact_mut(into.value_bytes);
         if keys.len() < count || values.len() < count {
             return Err(MapError::Invalid);
         }
         for (found, (key, value)) in chain().zip(keys.zip(values)) {
             self.copy_key(found.words, key)?;
-            self.copy_value(found.words, value)?;
+            copy(found.words, value)?;
         }
         if remove {
             while let Some(found) = self.element(self.first_of(bucket)) {

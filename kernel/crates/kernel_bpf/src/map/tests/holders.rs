@@ -1,7 +1,7 @@
 //! Maps that hold maps and event sinks: what was taken out lives until nobody can see it.
 
 use super::{ANY, EXIST, NOEXIST, create, def, environment};
-use crate::map::{EventSink, Map, MapEnvironment, MapError, MapExtras, MapRef as _, MapType};
+use crate::map::{EventSink, Map, MapEnvironment, MapError, MapExtras, MapRef as _, MapType, Rows};
 use crate::map::{def::flags, events::CURRENT_CPU};
 use crate::profile::CloudProfile;
 use alloc::sync::Arc;
@@ -58,6 +58,43 @@ fn a_program_finds_the_inner_map_itself() {
         drop(map);
         assert_eq!(Arc::strong_count(&other), 1);
     }
+}
+
+#[test]
+fn buckets_of_maps_are_their_numbers() {
+    let environment = environment(1);
+    let inner = Arc::new(create(def(MapType::Hash, 4, 8, 7, 0)).unwrap());
+    inner.set_id(41);
+    let map = outer(MapType::HashOfMaps, &inner, &environment);
+    for number in 0..4u32 {
+        map.set_map(&number.to_ne_bytes(), Arc::clone(&inner), ANY).unwrap();
+    }
+    let take = |bucket, remove| {
+        let (mut keys, mut values) = ([0; 16], [0; 16]);
+        let (key_bytes, value_bytes) = (4, map.user_value_size());
+        let mut rows = Rows {
+            room: 4,
+            keys: &mut keys,
+            values: &mut values,
+            key_bytes,
+            value_bytes,
+            remove,
+            lock: false,
+        };
+        let count = map.bucket(bucket, &mut rows).unwrap() as usize;
+        let (ids, rest) = values.split_at(count * 4);
+        assert!(ids.chunks(4).all(|id| *id == 41u32.to_ne_bytes()));
+        assert!(rest.iter().all(|byte| *byte == 0));
+        count
+    };
+    let buckets = 0..map.buckets().unwrap();
+    assert_eq!(buckets.clone().map(|bucket| take(bucket, false)).sum::<usize>(), 4);
+    assert_eq!(Arc::strong_count(&inner), 2, "held once");
+    assert_eq!(buckets.map(|bucket| take(bucket, true)).sum::<usize>(), 4);
+    assert_eq!(map.entries(), 0);
+    environment.epoch.quiesce(0);
+    map.let_go();
+    assert_eq!(Arc::strong_count(&inner), 1);
 }
 
 #[test]

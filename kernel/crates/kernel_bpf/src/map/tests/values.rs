@@ -1,7 +1,7 @@
 //! Locks in values, batches, task storage, and walks under change.
 
 use super::{ANY, EXIST, NOEXIST, create, def, environment, get};
-use crate::map::{F_LOCK, Map, MapError, MapExtras, MapType, ValueFields, def::flags};
+use crate::map::{F_LOCK, Map, MapError, MapExtras, MapType, Rows, ValueFields, def::flags};
 use crate::profile::{CloudProfile, EmbeddedProfile};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -108,6 +108,20 @@ fn values_under_a_lock_are_whole() {
     writer.join().unwrap();
 }
 
+/// A whole bucket of a map with keys of 4 bytes.
+fn bucket(
+    map: &Map,
+    bucket: u32,
+    room: u32,
+    keys: &mut [u8],
+    values: &mut [u8],
+    remove: bool,
+) -> Result<u32, MapError> {
+    let value_bytes = map.user_value_size();
+    let lock = map.check_lock(true).is_ok();
+    map.bucket(bucket, &mut Rows { room, keys, values, key_bytes: 4, value_bytes, remove, lock })
+}
+
 #[test]
 fn buckets_come_whole_or_not_at_all() {
     let environment = environment(1);
@@ -117,11 +131,11 @@ fn buckets_come_whole_or_not_at_all() {
     }
     let (mut keys, mut values) = (vec![0; 64 * 4], vec![0; 64 * 8]);
     let mut seen = [false; 64];
-    for bucket in 0..map.buckets().unwrap() {
-        let count = map.bucket(bucket, 64, &mut keys, &mut values, true).unwrap();
+    for number in 0..map.buckets().unwrap() {
+        let count = bucket(&map, number, 64, &mut keys, &mut values, true).unwrap();
         if count > 0 {
             // It is empty now.
-            assert_eq!(map.bucket(bucket, 0, &mut [], &mut [], true), Ok(0));
+            assert_eq!(bucket(&map, number, 0, &mut [], &mut [], true), Ok(0));
         }
         for at in 0..count as usize {
             let key = u32::from_ne_bytes(keys[at * 4..at * 4 + 4].try_into().unwrap());
@@ -133,12 +147,12 @@ fn buckets_come_whole_or_not_at_all() {
     assert!(seen.iter().all(|seen| *seen) && map.entries() == 0);
     environment.epoch.quiesce(0);
     map.update(&[1; 4], &[1; 8], ANY).unwrap();
-    let bucket = (0..64).find(|&b| map.bucket(b, 0, &mut [], &mut [], false).is_err()).unwrap();
-    assert_eq!(map.bucket(bucket, 0, &mut keys, &mut values, true), Err(MapError::NoSpace));
+    let full = (0..64).find(|&b| bucket(&map, b, 0, &mut [], &mut [], false).is_err()).unwrap();
+    assert_eq!(bucket(&map, full, 0, &mut keys, &mut values, true), Err(MapError::NoSpace));
     assert_eq!(map.entries(), 1);
     map.freeze().unwrap();
-    assert_eq!(map.bucket(bucket, 64, &mut keys, &mut values, true), Err(MapError::Forbidden));
-    assert_eq!(map.bucket(bucket, 64, &mut keys, &mut values, false), Ok(1));
+    assert_eq!(bucket(&map, full, 64, &mut keys, &mut values, true), Err(MapError::Forbidden));
+    assert_eq!(bucket(&map, full, 64, &mut keys, &mut values, false), Ok(1));
 }
 
 #[test]
@@ -189,11 +203,11 @@ fn a_walk_meets_no_more_than_the_map_has_room_for() {
     let buckets = map.buckets().unwrap();
     assert_eq!(buckets, 8);
     // A key of each bucket.
-    let mut keys = (0..buckets).map(|bucket| {
+    let mut keys = (0..buckets).map(|number| {
         let mut keys = (0..10_000u32).map(u32::to_ne_bytes);
         keys.find(|key| {
             map.update(key, &[1; 8], ANY).unwrap();
-            let is_here = map.bucket(bucket, 0, &mut [], &mut [], false).is_err();
+            let is_here = bucket(&map, number, 0, &mut [], &mut [], false).is_err();
             map.delete(key).unwrap();
             environment.epoch.quiesce(0);
             is_here
@@ -237,4 +251,41 @@ fn a_task_has_one_value_until_it_is_gone() {
         assert_eq!(map.entries(), 1);
         assert_eq!(map.lookup(&[0; 4], &mut out), Err(MapError::NotSupported));
     }
+}
+
+/// A batch of locked values is copied under their locks; a lock that is not there is an error.
+#[test]
+fn buckets_are_copied_under_the_locks_of_their_values() {
+    let fields = ValueFields { spin_lock: Some(0), ..Default::default() };
+    let extras = MapExtras { fields, ..Default::default() };
+    let environment = environment(1);
+    let locked = def(MapType::Hash, 4, 72, 1, 0);
+    let map = Map::create_with::<CloudProfile>(locked, &extras, &environment).unwrap();
+    let map = Arc::new(map);
+    map.update(&[0; 4], &[1; 72], ANY).unwrap();
+    let writer = {
+        let map = Arc::clone(&map);
+        thread::spawn(move || {
+            for round in 0..20_000u32 {
+                map.update(&[0; 4], &[round as u8; 72], F_LOCK).unwrap();
+            }
+        })
+    };
+    let (mut key, mut out) = ([0; 4], [0; 72]);
+    while !writer.is_finished() {
+        assert_eq!(bucket(&map, 0, 1, &mut key, &mut out, false), Ok(1));
+        assert!(out[4..].iter().all(|byte| *byte == out[71]), "{out:?}");
+    }
+    writer.join().unwrap();
+    let plain = create(def(MapType::Hash, 4, 8, 1, 0)).unwrap();
+    let mut rows = Rows {
+        room: 1,
+        keys: &mut key,
+        values: &mut out,
+        key_bytes: 4,
+        value_bytes: 8,
+        remove: false,
+        lock: true,
+    };
+    assert_eq!(plain.bucket(0, &mut rows), Err(MapError::Invalid));
 }
