@@ -270,3 +270,58 @@ fn kernel_symbols_are_absent() {
     assert_eq!(missing, ["kernel function `function` is not available here"]);
     assert_eq!(common::run(program, &mut [0; 16]), 7);
 }
+
+/// An object of `count` functions, variables, maps, configuration variables and sections, each
+/// with relocations and records of lines.
+fn many_of_everything(clang: &str, count: usize) -> Vec<u8> {
+    let each = |line: &dyn Fn(usize) -> String| (0..count).map(line).collect::<String>();
+    let text = [
+        "#include \"lemma.h\"\nchar _license[] SEC(\"license\") = \"GPL\";\n".to_owned(),
+        each(&|n| format!("volatile __u64 v{n} = {n} + 1;\n")),
+        each(&|n| {
+            format!("extern __u32 CONFIG_{n} __attribute__((section(\".kconfig\"), weak));\n")
+        }),
+        each(&|n| {
+            format!(
+                "struct {{ int (*type)[2]; int (*max_entries)[1]; int *key; int *value; }} m{n} SEC(\".maps\");\n"
+            )
+        }),
+        each(&|n| {
+            format!(
+                "static __attribute__((noinline)) __u64 f{n}(__u64 x)\n{{\n x += v{n};\n x ^= CONFIG_{n};\n return x;\n}}\n"
+            )
+        }),
+        each(&|n| {
+            format!(
+                "SEC(\"raw_tp/p{n}\") int p{n}(void *ctx)\n{{\n __u32 key = 0;\n bpf_map_lookup_elem(&m{n}, &key);\n return f{n}({n});\n}}\n"
+            )
+        }),
+    ];
+    compile_text(clang, &text.concat())
+}
+
+/// Eight times as many of everything take about eight times as long, not sixty-four times: the
+/// best of some measurements of each, in one run.
+#[test]
+fn large_objects_are_read_in_a_time_that_grows_with_them() {
+    let Some(clang) = clang() else { return };
+    let best = |count: usize| {
+        let bytes = many_of_everything(clang, count);
+        let mut object = Object::parse(&bytes).unwrap();
+        assert_eq!(object.programs.len(), count);
+        assert_eq!(object.maps.len(), count + 2);
+        let config: String = (0..count).map(|n| format!("CONFIG_{n}={n}\n")).collect();
+        object.configure(1, &config).unwrap();
+        let measure = || {
+            let start = std::time::Instant::now();
+            let mut object = Object::parse(&bytes).unwrap();
+            object.configure(1, &config).unwrap();
+            start.elapsed()
+        };
+        (0..5).map(|_| measure()).min().unwrap()
+    };
+    let (small, large) = (best(100), best(800));
+    let ratio = large.as_secs_f64() / small.as_secs_f64();
+    println!("{small:?}, {large:?}: {ratio:.1} times as long");
+    assert!(ratio < 24.0, "{small:?} became {large:?}");
+}

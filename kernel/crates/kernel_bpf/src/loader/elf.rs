@@ -1,6 +1,7 @@
 //! The ELF file: sections, symbols and relocations, checked to lie within the file and to
 //! refer to each other only where there is something.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -62,6 +63,12 @@ pub(super) struct File<'a> {
     /// By ELF's index.
     pub(super) sections: Vec<Section<'a>>,
     pub(super) symbols: Vec<Symbol<'a>>,
+    /// The symbols of each section.
+    by_section: Vec<Vec<usize>>,
+    /// Symbols other than sections, by section and name; the first of each name.
+    by_name: BTreeMap<(usize, &'a str), usize>,
+    /// The first section of each name.
+    named: BTreeMap<&'a str, usize>,
 }
 
 impl<'a> File<'a> {
@@ -129,12 +136,48 @@ impl<'a> File<'a> {
         for section in &mut sections {
             section.relocations.sort_by_key(|relocation| relocation.offset);
         }
-        Ok(Self { sections, symbols })
+        Ok(Self::indexed(sections, symbols))
+    }
+
+    fn indexed(sections: Vec<Section<'a>>, symbols: Vec<Symbol<'a>>) -> Self {
+        let mut by_section = Vec::new();
+        by_section.resize_with(sections.len(), Vec::new);
+        let mut by_name = BTreeMap::new();
+        for (number, symbol) in symbols.iter().enumerate() {
+            let Some(section) = symbol.section else { continue };
+            if let Some(list) = by_section.get_mut(section) {
+                list.push(number);
+            }
+            if !symbol.is_section {
+                by_name.entry((section, symbol.name)).or_insert(number);
+            }
+        }
+        let mut named = BTreeMap::new();
+        for (index, section) in sections.iter().enumerate() {
+            named.entry(section.name).or_insert(index);
+        }
+        Self { sections, symbols, by_section, by_name, named }
+    }
+
+    /// The index of the section with this name.
+    pub(super) fn index_of(&self, name: &str) -> Option<usize> {
+        self.named.get(name).copied()
     }
 
     /// The section with this name.
     pub(super) fn section(&self, name: &str) -> Option<&Section<'a>> {
-        self.sections.iter().find(|section| section.name == name)
+        self.sections.get(self.index_of(name)?)
+    }
+
+    /// The symbols in a section, in the order of the file.
+    pub(super) fn symbols_of(&self, section: usize) -> impl Iterator<Item = &Symbol<'a>> {
+        let numbers = self.by_section.get(section).map(Vec::as_slice).unwrap_or_default();
+        numbers.iter().filter_map(|&number| self.symbols.get(number))
+    }
+
+    /// The symbol in a section that has this name and is not the section itself.
+    pub(super) fn symbol(&self, section: usize, name: &str) -> Option<&Symbol<'a>> {
+        self.symbols.get(*self.by_name.get(&(section, name))?)
     }
 }
 

@@ -5,13 +5,13 @@
 //! [`Object::configure`] fills it from the text of a kernel's `.config`; a variable that the
 //! text does not have is 0 if it is weak, and an error if it is not.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::maps::{datasec, variables};
+use super::maps::{Datasecs, variables};
 use super::{Object, ObjectError, ObjectMap};
 use crate::btf::{Btf, Kind, TypeId};
 
@@ -54,6 +54,8 @@ pub struct ConfigVariable {
 #[derive(Default)]
 pub(super) struct Externs {
     pub(super) config: Vec<ConfigVariable>,
+    /// Where each name is among them.
+    by_name: BTreeMap<String, Vec<usize>>,
     symbols: BTreeSet<String>,
     bytes: usize,
     value_type: TypeId,
@@ -61,12 +63,13 @@ pub(super) struct Externs {
 
 impl Externs {
     /// Reads the sections `.kconfig` and `.ksyms` of the BTF.
-    pub(super) fn collect(btf: &Btf) -> Result<Self, ObjectError> {
+    pub(super) fn collect(types: &Datasecs<'_>) -> Result<Self, ObjectError> {
+        let btf = types.btf;
         let mut externs = Self::default();
-        if let Some((_, Kind::Datasec { vars, .. })) = datasec(btf, ".ksyms") {
+        if let Some((_, Kind::Datasec { vars, .. })) = types.of(".ksyms") {
             externs.symbols = vars.iter().map(|var| btf.name(var.type_id).to_string()).collect();
         }
-        let Some((id, Kind::Datasec { vars, .. })) = datasec(btf, CONFIG) else {
+        let Some((id, Kind::Datasec { vars, .. })) = types.of(CONFIG) else {
             return Ok(externs);
         };
         externs.value_type = id;
@@ -85,6 +88,7 @@ impl Externs {
                 return Err(ObjectError::new(name, "too much configuration"));
             }
             let name = name.to_string();
+            externs.by_name.entry(name.clone()).or_default().push(externs.config.len());
             externs.config.push(ConfigVariable { name, weak: false, offset, size, kind });
         }
         Ok(externs)
@@ -104,14 +108,17 @@ impl Externs {
     /// Marks the variables that may be absent.
     pub(super) fn mark_weak<'s>(&mut self, names: impl Iterator<Item = &'s str>) {
         for name in names {
-            for variable in self.config.iter_mut().filter(|variable| variable.name == name) {
-                variable.weak = true;
+            for &index in self.by_name.get(name).into_iter().flatten() {
+                if let Some(variable) = self.config.get_mut(index) {
+                    variable.weak = true;
+                }
             }
         }
     }
 
     pub(super) fn config_offset(&self, name: &str) -> Option<usize> {
-        self.config.iter().find(|variable| variable.name == name).map(|found| found.offset)
+        let index = *self.by_name.get(name)?.first()?;
+        self.config.get(index).map(|found| found.offset)
     }
 
     pub(super) fn is_kernel_symbol(&self, name: &str) -> bool {
@@ -151,12 +158,13 @@ impl Object {
         else {
             return Ok(());
         };
+        let config = Lines::new(config);
         for variable in &self.config {
             let fail = |reason: &str| ObjectError::new(&variable.name, reason);
             let value = if variable.name == VERSION {
                 Some(version.to_string())
             } else {
-                lookup(config, &variable.name).map(String::from)
+                config.value(&variable.name).map(String::from)
             };
             let Some(value) = value else {
                 if variable.weak {
@@ -175,9 +183,21 @@ impl Object {
     }
 }
 
-/// The text behind `NAME=`.
-fn lookup<'c>(config: &'c str, name: &str) -> Option<&'c str> {
-    config.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::trim)
+/// A configuration's lines `NAME=value`, by name; of several, the first.
+struct Lines<'c>(BTreeMap<&'c str, &'c str>);
+
+impl<'c> Lines<'c> {
+    fn new(config: &'c str) -> Self {
+        let mut lines = BTreeMap::new();
+        for (name, value) in config.lines().filter_map(|line| line.split_once('=')) {
+            lines.entry(name).or_insert(value.trim());
+        }
+        Self(lines)
+    }
+
+    fn value(&self, name: &str) -> Option<&'c str> {
+        self.0.get(name).copied()
+    }
 }
 
 /// A value's bytes, exactly as many as the variable has.

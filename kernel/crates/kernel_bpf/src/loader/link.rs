@@ -8,12 +8,13 @@ use alloc::vec::Vec;
 
 use super::elf::{File, Section, Symbol};
 use super::externs::Externs;
-use super::maps::{self, Maps};
+use super::maps::{self, Datasecs, Maps};
+use super::records::Records;
 use super::relocate;
 use super::section::meaning;
 use super::{Object, ObjectError, ObjectProgram, SLOT, opcode, pseudo};
 use crate::btf::Btf;
-use crate::btf::ext::{CoreRecord, Ext, FuncRecord, LineRecord, SectionRecords};
+use crate::btf::ext::{CoreRecord, Ext, FuncRecord, LineRecord};
 
 /// `R_BPF_64_64`: the 64-bit immediate of an `ld_imm64`.
 const R_BPF_64_64: u32 = 1;
@@ -36,8 +37,9 @@ struct Function {
 
 struct Linker<'f> {
     file: &'f File<'f>,
-    btf: Option<&'f Btf>,
-    ext: Ext,
+    of_functions: Records<'f, FuncRecord>,
+    of_lines: Records<'f, LineRecord>,
+    of_relocations: Records<'f, CoreRecord>,
     maps: Maps,
     functions: BTreeMap<Place, Function>,
     externs: Externs,
@@ -54,8 +56,9 @@ pub(super) fn object(file: &File<'_>) -> Result<Object, ObjectError> {
     let ext = ext.map_err(|error| ObjectError::new(".BTF.ext", error.to_string()))?;
     let ext = ext.unwrap_or_default();
     let license = license(file)?;
-    let mut maps = maps::collect(file, btf.as_ref())?;
-    let mut externs = btf.as_ref().map(Externs::collect).transpose()?.unwrap_or_default();
+    let sections = btf.as_ref().map(Datasecs::new);
+    let mut maps = maps::collect(file, sections.as_ref())?;
+    let mut externs = sections.as_ref().map(Externs::collect).transpose()?.unwrap_or_default();
     let weak = file.symbols.iter().filter(|symbol| symbol.weak && symbol.section.is_none());
     externs.mark_weak(weak.map(|symbol| symbol.name));
     let config = externs.map().map(|map| {
@@ -63,7 +66,17 @@ pub(super) fn object(file: &File<'_>) -> Result<Object, ObjectError> {
         maps.maps.len() - 1
     });
     let functions = functions(file)?;
-    let mut linker = Linker { file, btf: btf.as_ref(), ext, maps, functions, externs, config };
+    let of = btf.as_ref();
+    let mut linker = Linker {
+        file,
+        of_functions: Records::new(of, ext.functions),
+        of_lines: Records::new(of, ext.lines),
+        of_relocations: Records::new(of, ext.relocations),
+        maps,
+        functions,
+        externs,
+        config,
+    };
     let mut programs = Vec::new();
     let mut total = 0;
     for (index, section) in file.sections.iter().enumerate() {
@@ -73,11 +86,8 @@ pub(super) fn object(file: &File<'_>) -> Result<Object, ObjectError> {
             continue;
         }
         let meaning = meaning(section.name)?;
-        let mut entries: Vec<&Symbol<'_>> = file
-            .symbols
-            .iter()
-            .filter(|symbol| symbol.section == Some(index) && symbol.function)
-            .collect();
+        let mut entries: Vec<&Symbol<'_>> =
+            file.symbols_of(index).filter(|symbol| symbol.function).collect();
         entries.sort_by_key(|symbol| symbol.value);
         if entries.is_empty() {
             return Err(ObjectError::new(section.name, "no function in this section"));
@@ -367,43 +377,20 @@ impl Linker<'_> {
     fn move_records(&self, function: Function, start: usize, linked: &mut Linked) {
         let (index, first) = function.place;
         let name = self.file.sections.get(index).map_or("", |section| section.name);
-        let moved = |insn: u32| {
-            let slot = insn as usize / SLOT;
-            let inside =
-                (first..function.end).contains(&slot) && (insn as usize).is_multiple_of(SLOT);
-            inside.then(|| (start + slot - first) as u32)
-        };
-        for record in self.records(&self.ext.functions, name) {
-            if let Some(insn) = moved(record.insn) {
-                linked.functions.push(FuncRecord { insn, ..*record });
+        let moved = |slot: usize| (start + slot - first) as u32;
+        for (slot, record) in self.of_functions.of(name, first, function.end) {
+            linked.functions.push(FuncRecord { insn: moved(slot), ..record });
+        }
+        for (slot, record) in self.of_lines.of(name, first, function.end) {
+            let insn = moved(slot);
+            // The same instruction may be named twice; the first is the innermost.
+            if linked.lines.last().is_none_or(|last| last.insn < insn) {
+                linked.lines.push(LineRecord { insn, ..record });
             }
         }
-        for record in self.records(&self.ext.lines, name) {
-            if let Some(insn) = moved(record.insn)
-                // The same instruction may be named twice; the first is the innermost.
-                && linked.lines.last().is_none_or(|last| last.insn < insn)
-            {
-                linked.lines.push(LineRecord { insn, ..*record });
-            }
+        for (slot, record) in self.of_relocations.of(name, first, function.end) {
+            linked.relocations.push(CoreRecord { insn: moved(slot), ..record });
         }
-        for record in self.records(&self.ext.relocations, name) {
-            if let Some(insn) = moved(record.insn) {
-                linked.relocations.push(CoreRecord { insn, ..*record });
-            }
-        }
-    }
-
-    fn records<'s, T>(
-        &'s self,
-        sections: &'s [SectionRecords<T>],
-        name: &'s str,
-    ) -> impl Iterator<Item = &'s T> {
-        sections
-            .iter()
-            .filter(move |section| {
-                self.btf.and_then(|btf| btf.string(section.section)) == Some(name)
-            })
-            .flat_map(|section| &section.records)
     }
 }
 

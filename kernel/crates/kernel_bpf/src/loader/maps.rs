@@ -24,7 +24,7 @@ pub(super) struct Maps {
 }
 
 /// Collects all maps.
-pub(super) fn collect(file: &File<'_>, btf: Option<&Btf>) -> Result<Maps, ObjectError> {
+pub(super) fn collect(file: &File<'_>, types: Option<&Datasecs<'_>>) -> Result<Maps, ObjectError> {
     let mut maps = Maps { maps: Vec::new(), declared: BTreeMap::new(), variables: BTreeMap::new() };
     for (index, section) in file.sections.iter().enumerate() {
         if !section.loaded || section.code || section.size == 0 {
@@ -40,10 +40,10 @@ pub(super) fn collect(file: &File<'_>, btf: Option<&Btf>) -> Result<Maps, Object
                 maps.declared.insert(index, offsets);
             }
             ".maps" => {
-                let btf = btf.ok_or_else(|| {
+                let types = types.ok_or_else(|| {
                     ObjectError::new(section.name, "needs BTF: compile with clang -g")
                 })?;
-                let offsets = declared(file, index, btf, &mut maps.maps)?;
+                let offsets = declared(file, index, types, &mut maps.maps)?;
                 maps.declared.insert(index, offsets);
             }
             _ if is(".rodata") || is(".data") || is(".bss") => {
@@ -51,7 +51,7 @@ pub(super) fn collect(file: &File<'_>, btf: Option<&Btf>) -> Result<Maps, Object
                 let mut contents = section.data.to_vec();
                 contents.resize(section.size, 0);
                 maps.variables.insert(index, maps.maps.len());
-                maps.maps.push(variables(section.name, contents, constant, btf)?);
+                maps.maps.push(variables(section.name, contents, constant, types)?);
             }
             _ => {
                 return Err(ObjectError::new(section.name, "unknown section name for data"));
@@ -75,11 +75,11 @@ pub(super) fn variables(
     name: &str,
     contents: Vec<u8>,
     constant: bool,
-    btf: Option<&Btf>,
+    types: Option<&Datasecs<'_>>,
 ) -> Result<ObjectMap, ObjectError> {
     let value_size =
         u32::try_from(contents.len()).map_err(|_| ObjectError::new(name, "larger than 4 GiB"))?;
-    let value_type = btf.and_then(|btf| datasec(btf, name)).map_or(0, |(id, _)| id);
+    let value_type = types.and_then(|types| types.of(name)).map_or(0, |(id, _)| id);
     Ok(ObjectMap {
         name: name.to_string(),
         def: MapDef {
@@ -100,11 +100,28 @@ pub(super) fn variables(
     })
 }
 
-/// The BTF of a section of variables.
-pub(super) fn datasec<'b>(btf: &'b Btf, name: &str) -> Option<(TypeId, &'b Kind)> {
-    btf.iter()
-        .find(|(id, ty)| matches!(ty.kind, Kind::Datasec { .. }) && btf.name(*id) == name)
-        .map(|(id, ty)| (id, &ty.kind))
+/// The BTF of the sections of variables, by their names.
+pub(super) struct Datasecs<'b> {
+    pub(super) btf: &'b Btf,
+    by_name: BTreeMap<&'b str, TypeId>,
+}
+
+impl<'b> Datasecs<'b> {
+    pub(super) fn new(btf: &'b Btf) -> Self {
+        let mut by_name = BTreeMap::new();
+        for (id, ty) in btf.iter() {
+            if matches!(ty.kind, Kind::Datasec { .. }) {
+                by_name.entry(btf.name(id)).or_insert(id);
+            }
+        }
+        Self { btf, by_name }
+    }
+
+    /// The section with this name.
+    pub(super) fn of(&self, name: &str) -> Option<(TypeId, &'b Kind)> {
+        let id = *self.by_name.get(name)?;
+        self.btf.get(id).map(|ty| (id, &ty.kind))
+    }
 }
 
 /// Reads `maps`: a map for each symbol, as numbers of 32 bits: type, size of the key and of the
@@ -117,7 +134,7 @@ fn defined(
 ) -> Result<BTreeMap<u64, usize>, ObjectError> {
     let data = file.sections.get(index).map_or(&[][..], |section| section.data);
     let mut offsets = BTreeMap::new();
-    for symbol in file.symbols.iter().filter(|symbol| symbol.section == Some(index)) {
+    for symbol in file.symbols_of(index) {
         if symbol.is_section || symbol.name.is_empty() {
             continue;
         }
@@ -162,20 +179,20 @@ fn defined(
 fn declared(
     file: &File<'_>,
     index: usize,
-    btf: &Btf,
+    types: &Datasecs<'_>,
     maps: &mut Vec<ObjectMap>,
 ) -> Result<BTreeMap<u64, usize>, ObjectError> {
-    let Some((_, Kind::Datasec { vars, .. })) = datasec(btf, ".maps") else {
+    let Some((_, Kind::Datasec { vars, .. })) = types.of(".maps") else {
         return Err(ObjectError::new(".maps", "BTF does not describe it: compile with clang -g"));
     };
+    let btf = types.btf;
     let mut offsets = BTreeMap::new();
     let mut values = BTreeMap::new();
     for var in vars {
         let name = btf.name(var.type_id);
         let symbol = file
-            .symbols
-            .iter()
-            .find(|symbol| symbol.section == Some(index) && symbol.name == name && !name.is_empty())
+            .symbol(index, name)
+            .filter(|_| !name.is_empty())
             .ok_or_else(|| ObjectError::new(name, "a map without a symbol"))?;
         let Some(Kind::Var { type_id, .. }) = btf.get(var.type_id).map(|ty| &ty.kind) else {
             return Err(ObjectError::new(name, "not a variable"));
@@ -388,18 +405,13 @@ pub(super) fn complete_btf(file: &File<'_>, btf: &Btf, bytes: &[u8]) -> Vec<u8> 
     for (id, ty) in btf.iter() {
         let Kind::Datasec { vars, position, .. } = &ty.kind else { continue };
         let name = btf.name(id);
-        let Some(index) = file.sections.iter().position(|section| section.name == name) else {
-            continue;
-        };
+        let Some(index) = file.index_of(name) else { continue };
         let size = file.sections.get(index).map_or(0, |section| section.size);
         store(*position, u32::try_from(size).unwrap_or(u32::MAX));
         let mut offsets = vec![];
         for var in vars {
             let var_name = btf.name(var.type_id);
-            let symbol = file.symbols.iter().find(|symbol| {
-                symbol.section == Some(index) && symbol.name == var_name && !symbol.is_section
-            });
-            if let Some(symbol) = symbol {
+            if let Some(symbol) = file.symbol(index, var_name) {
                 offsets.push((var.position, symbol.value));
             }
         }

@@ -13,7 +13,8 @@
 //!
 //! `elf` reads the file, `section` knows the names of sections, `maps` the declarations of
 //! maps, `externs` what the kernel is to provide, `link` puts programs together from their
-//! functions and applies relocations, `relocate` those that depend on the kernel's types.
+//! functions and applies relocations, with the `records` of their lines and types, and `relocate`
+//! applies those that depend on the kernel's types.
 //! [`signature`] says who made an object.
 
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ mod elf;
 mod externs;
 mod link;
 mod maps;
+mod records;
 mod relocate;
 mod section;
 pub mod signature;
