@@ -423,27 +423,52 @@ impl<'a> Parser<'a> {
                 plain(Insn::LoadAcquire { size, dst, base, offset })
             }
             "map" => {
-                self.sign("[")?;
-                let index = u32::try_from(self.number()?).map_err(|_| "no such map")?;
-                self.sign("]")?;
-                let mut value = Imm64::MapIndex(index);
-                if self.has_sign("[") {
-                    self.number()?;
-                    self.sign("]")?;
-                    let offset = u32::try_from(self.number()?).map_err(|_| "no such offset")?;
-                    value = Imm64::MapIndexValue { index, offset };
-                }
+                let value = self.map()?;
                 self.word("ll")?;
                 plain(Insn::LoadImm64 { dst, value })
             }
+            "btf" => {
+                self.sign("[")?;
+                let id = i32::try_from(self.number()?).map_err(|_| "no such type")?;
+                self.sign("]")?;
+                self.word("ll")?;
+                plain(Insn::LoadImm64 { dst, value: Imm64::BtfId { id, btf_fd: 0 } })
+            }
             "func" => {
+                let brackets = self.has_sign("[");
                 let target = self.target()?;
+                if brackets {
+                    self.sign("]")?;
+                }
                 self.word("ll")?;
                 let value = Imm64::Func { offset: 0 };
                 Ok(Parsed { insn: Insn::LoadImm64 { dst, value }, target })
             }
             _ => Err(format!("`{name}` is no operation")),
         }
+    }
+
+    /// `[1]` or `[fd:5]` after `map`, and `[0]+8` for an address in its first value.
+    fn map(&mut self) -> Result<Imm64> {
+        self.sign("[")?;
+        let by_descriptor = self.has_word("fd");
+        if by_descriptor {
+            self.sign(":")?;
+        }
+        let number = self.number()?;
+        let index = u32::try_from(number).map_err(|_| "no such map");
+        let fd = i32::try_from(number).map_err(|_| "no such descriptor");
+        self.sign("]")?;
+        if !self.has_sign("[") {
+            return Ok(if by_descriptor { Imm64::MapFd(fd?) } else { Imm64::MapIndex(index?) });
+        }
+        self.number()?;
+        self.sign("]")?;
+        let offset = u32::try_from(self.number()?).map_err(|_| "no such offset")?;
+        Ok(match by_descriptor {
+            true => Imm64::MapFdValue { fd: fd?, offset },
+            false => Imm64::MapIndexValue { index: index?, offset },
+        })
     }
 
     /// `*(u32 *)(r1 + 4)` or `*(u16 *)skb[12]` after `dst =`.

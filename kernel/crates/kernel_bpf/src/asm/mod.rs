@@ -14,7 +14,8 @@
 //!
 //! One instruction a line; `;` and `//` begin comments. Jumps and calls name a label
 //! or give an offset (`+3`); helpers are called by name (`call bpf_ktime_get_ns`) or
-//! number. Maps are named by index: `r1 = map[0] ll`, `r1 = map[0][0]+8 ll`.
+//! number. Maps are named by index: `r1 = map[0] ll`, `r1 = map[0][0]+8 ll`. Functions are named as
+//! jumps are: `r1 = func f ll`, `r1 = func[+3] ll`.
 
 mod lexer;
 mod line;
@@ -140,7 +141,7 @@ fn set_offset(insn: &mut Insn, to: i64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::assemble;
-    use crate::insn::{Insn, decode, encode};
+    use crate::insn::{Imm64, Insn, Reg, decode, encode};
     use std::string::ToString;
 
     /// What the disassembler writes, the assembler reads back.
@@ -153,6 +154,12 @@ mod tests {
             r1 = 0x123456789abcdef0 ll
             r1 = map[2] ll
             r1 = map[1][0]+16 ll
+            r1 = map[fd:3] ll
+            r1 = map[fd:3][0]+8 ll
+            r1 = btf[7] ll
+            r1 = func[+9] ll
+            r1 = func[-1] ll
+            call kfunc#12
             r1 += r2
             w1 s/= w2
             r1 s%= 3
@@ -212,6 +219,11 @@ mod tests {
         .unwrap();
         assert_eq!(insns[1].jump_target(1), Some(0));
         assert_eq!(insns[2], Insn::CallLocal { offset: 1 });
+        let places =
+            ["r1 = func+1 ll\n exit", "r1 = func[+1] ll\n exit", "r1 = func f ll\n f: exit"];
+        let loads = places.map(|text| assemble(text).unwrap()[0]);
+        let func = |offset| Insn::LoadImm64 { dst: Reg::R1, value: Imm64::Func { offset } };
+        assert_eq!(loads, [func(1), func(1), func(1)]);
         assert_eq!(insns[3].jump_target(3), Some(5));
         assert_eq!(assemble("r0 = 0\n r11 = 0").unwrap_err().line, 2);
         assert_eq!(assemble("goto nowhere").unwrap_err().message, "there is no label `nowhere`");
