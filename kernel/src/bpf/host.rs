@@ -76,6 +76,10 @@ impl KernelServices for KernelHost {
         usize::try_from(address).is_ok_and(|address| address < Arch::USER_END)
     }
 
+    fn is_kernel(&self, address: u64) -> bool {
+        usize::try_from(address).is_ok_and(|address| address >= Arch::DIRECT_MAP)
+    }
+
     fn ring_ready(&self, _map: &Map) {
         crate::file::poll::changed();
     }

@@ -84,9 +84,10 @@ impl<'a> Environment<'a> {
 /// The arguments satisfy the helper's declaration: what must point to memory does.
 pub type Helper = unsafe extern "C" fn(u64, u64, u64, u64, u64, &Environment<'_>) -> u64;
 
-/// Linux's EFAULT and EINVAL, negated, as a program sees them.
+/// Linux's EFAULT, EINVAL and ERANGE, negated, as a program sees them.
 pub(super) const EFAULT: u64 = -14i64 as u64;
 pub(super) const EINVAL: u64 = -22i64 as u64;
+const ERANGE: u64 = -34i64 as u64;
 
 /// Makes [`implementation`] from the table of numbers and functions.
 macro_rules! implementations {
@@ -368,49 +369,65 @@ fn cpu_of(env: &Environment<'_>, map: &Map) -> usize {
     if map.is_per_cpu() { env.services.cpu_id() } else { 0 }
 }
 
+/// How a read has failed that was, or may have been, of the kernel's memory (Linux:
+/// `copy_from_kernel_nofault`).
+fn kernel_fault(env: &Environment<'_>, address: u64) -> u64 {
+    if env.services.is_kernel(address) { EFAULT } else { ERANGE }
+}
+
+fn any_fault(env: &Environment<'_>, address: u64) -> u64 {
+    if env.services.is_user(address) { EFAULT } else { kernel_fault(env, address) }
+}
+
 unsafe fn probe_read(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved that r1 points to r2 writable bytes.
     let out = unsafe { memory_mut(r1, r2 as usize) };
-    read_or_zero(out, |out| env.services.read_any(out, r3))
+    read_or_zero(out, |out| env.services.read_any(out, r3), || any_fault(env, r3))
 }
 
 unsafe fn probe_read_str(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
     // SAFETY: as in `probe_read`.
     let out = unsafe { memory_mut(r1, r2 as usize) };
-    read_string(out, r3, |out, address| env.services.read_any(out, address))
+    let read = |out: &mut [u8], address| env.services.read_any(out, address);
+    read_string(out, r3, read, || any_fault(env, r3))
 }
 
 unsafe fn probe_read_kernel(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved that r1 points to r2 writable bytes.
     let out = unsafe { memory_mut(r1, r2 as usize) };
-    read_or_zero(out, |out| env.services.read_kernel(out, r3))
+    read_or_zero(out, |out| env.services.read_kernel(out, r3), || kernel_fault(env, r3))
 }
 
 unsafe fn probe_read_user(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
     // SAFETY: as in `probe_read_kernel`.
     let out = unsafe { memory_mut(r1, r2 as usize) };
-    read_or_zero(out, |out| env.services.read_user(out, r3))
+    read_or_zero(out, |out| env.services.read_user(out, r3), || EFAULT)
 }
 
 /// Linux zeroes what it could not fill.
-fn read_or_zero(out: &mut [u8], read: impl FnOnce(&mut [u8]) -> Result<(), Fault>) -> u64 {
+fn read_or_zero(
+    out: &mut [u8],
+    read: impl FnOnce(&mut [u8]) -> Result<(), Fault>,
+    fault: impl FnOnce() -> u64,
+) -> u64 {
     if read(out).is_ok() {
         return 0;
     }
     out.fill(0);
-    EFAULT
+    fault()
 }
 
 unsafe fn probe_read_kernel_str(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
     // SAFETY: as in `probe_read_kernel`.
     let out = unsafe { memory_mut(r1, r2 as usize) };
-    read_string(out, r3, |out, address| env.services.read_kernel(out, address))
+    let read = |out: &mut [u8], address| env.services.read_kernel(out, address);
+    read_string(out, r3, read, || kernel_fault(env, r3))
 }
 
 unsafe fn probe_read_user_str(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
     // SAFETY: as in `probe_read_kernel`.
     let out = unsafe { memory_mut(r1, r2 as usize) };
-    read_string(out, r3, |out, address| env.services.read_user(out, address))
+    read_string(out, r3, |out, address| env.services.read_user(out, address), || EFAULT)
 }
 
 /// Copies up to and with the terminating zero; returns the length with it. What is longer is
@@ -419,6 +436,7 @@ fn read_string(
     out: &mut [u8],
     address: u64,
     read: impl FnMut(&mut [u8], u64) -> Result<(), Fault>,
+    fault: impl FnOnce() -> u64,
 ) -> u64 {
     if out.is_empty() {
         return 0;
@@ -427,7 +445,7 @@ fn read_string(
         Ok(length) => length as u64,
         Err(Fault) => {
             out.fill(0);
-            EFAULT
+            fault()
         }
     }
 }

@@ -52,6 +52,12 @@ pub trait KernelServices {
         let _ = address;
         false
     }
+    /// Whether an address can be the kernel's at all; whoever reads another as such is told apart
+    /// (ERANGE).
+    fn is_kernel(&self, address: u64) -> bool {
+        const FIRST_PAGE: u64 = 4096;
+        address >= FIRST_PAGE && !self.is_user(address)
+    }
     /// Reads memory of the running process or of the kernel, whose the address is.
     ///
     /// # Errors

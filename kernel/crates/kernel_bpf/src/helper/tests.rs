@@ -16,6 +16,7 @@ use crate::profile::ActiveProfile;
 
 const EFAULT: u64 = -14i64 as u64;
 const EINVAL: u64 = -22i64 as u64;
+const ERANGE: u64 = -34i64 as u64;
 const EAGAIN: u64 = -11i64 as u64;
 
 fn map(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> Arc<Map> {
@@ -73,6 +74,20 @@ fn probing_reads_what_is_there_and_zeroes_what_is_not() {
     assert_eq!(call(&services, id::PROBE_READ_KERNEL_STR, &[to, 0, 0x1ff0]), 0);
     assert_eq!(call(&services, id::PROBE_READ_KERNEL_STR, &[to, 9, 0x9000]), EFAULT);
     assert_eq!(long[..9], [0; 9]);
+    // What cannot be the kernel's is told apart.
+    let services = Mock { user_end: 0x8000, ..services };
+    for (number, at, error) in [
+        (id::PROBE_READ_KERNEL, 0, ERANGE),
+        (id::PROBE_READ_KERNEL, 0x7fff, ERANGE),
+        (id::PROBE_READ_KERNEL, 0x9000, EFAULT),
+        (id::PROBE_READ_KERNEL_STR, 0x7000, ERANGE),
+        (id::PROBE_READ_USER, 0, EFAULT),
+        (id::PROBE_READ_USER_STR, 0x9000, EFAULT),
+        (id::PROBE_READ, 0, EFAULT),
+        (id::PROBE_READ_STR, 0x9000, EFAULT),
+    ] {
+        assert_eq!(call(&services, number, &[to, 8, at]), error, "{number} {at:#x}");
+    }
 }
 
 #[test]

@@ -383,3 +383,33 @@ pub(super) fn program_array() -> Outcome {
     equal!(ok!(run()), 10);
     Ok(())
 }
+
+/// A record for an event that is not there is lost, and the program learns why.
+pub(super) fn perf_events() -> Outcome {
+    available()?;
+    const PERF_EVENT_ARRAY: u32 = 4;
+    let map = ok!(create(PERF_EVENT_ARRAY, 4, 4, 4));
+    let output = |flags: u64| {
+        let (low, high) = (flags as i32, (flags >> 32) as i32);
+        let program = [
+            instruction(0x7a, 10, -8, 0),
+            instruction(0x18, 0x12, 0, map.fd.as_raw_fd()),
+            0,
+            instruction(0x18, 3, 0, low),
+            instruction(0, 0, 0, high),
+            instruction(0xbf, 0xa4, 0, 0),
+            instruction(0x07, 4, 0, -8),
+            set(5, 8),
+            instruction(0x85, 0, 0, 25),
+            EXIT,
+        ];
+        let program = load(RAW_TRACEPOINT, &program)?;
+        commands::test(program.as_fd(), &[], &[0; 16], 0).map(|run| run.result as i32)
+    };
+    const CURRENT_CPU: u64 = 0xffff_ffff;
+    const NOENT: i32 = -2;
+    for (flags, result) in [(0, NOENT), (3, NOENT), (CURRENT_CPU, NOENT), (4, -7), (1 << 32, -22)] {
+        equal!((flags, output(flags)), (flags, Ok(result)));
+    }
+    Ok(())
+}

@@ -205,3 +205,37 @@ pub(super) fn templates() -> Outcome {
     fails!(snprintf(b"text", 12), INVAL);
     Ok(())
 }
+
+/// What a program reads that is not there, and how it learns that it can not be the kernel's.
+pub(super) fn wrong_reads() -> Outcome {
+    available()?;
+    let read = |helper: i32, size: i32, address: u64| {
+        let (low, high) = (address as i32, (address >> 32) as i32);
+        let program = [
+            instruction(0x7a, 10, -8, 0x55),
+            instruction(0xbf, 0xa1, 0, 0),
+            instruction(0x07, 1, 0, -8),
+            set(2, size),
+            instruction(0x18, 3, 0, low),
+            instruction(0, 0, 0, high),
+            instruction(0x85, 0, 0, helper),
+            EXIT,
+        ];
+        let program = load(RAW_TRACEPOINT, &program)?;
+        commands::test(program.as_fd(), &[], &[0; 16], 0).map(|run| run.result as i32)
+    };
+    const FAULT: i32 = -14;
+    const RANGE: i32 = -34;
+    for (helper, of_user, of_kernel) in [
+        (112, FAULT, FAULT), // probe_read_user
+        (114, FAULT, FAULT), // probe_read_user_str
+        (113, RANGE, FAULT), // probe_read_kernel
+        (115, RANGE, FAULT), // probe_read_kernel_str
+    ] {
+        equal!((helper, read(helper, 8, 0)), (helper, Ok(of_user)));
+        equal!((helper, read(helper, 8, 8)), (helper, Ok(of_user)));
+        equal!((helper, read(helper, 8, u64::MAX - 0xff_ffff)), (helper, Ok(of_kernel)));
+    }
+    equal!(read(115, 0, 0), Ok(0));
+    Ok(())
+}
