@@ -1,8 +1,9 @@
 //! Maps: what programs and user space share.
 //!
 //! [`def`] says what a map is declared to be, and what the verifier asks of one.
-//! [`Map`] is a map that exists: `object` is its face for system calls, `program_side` its face
-//! for programs, `create` makes it. Behind it is one kind of storage:
+//! [`Map`] is a map that exists: `object` says what it is, `user_side` has its operations for system
+//! calls, `program_side` those for programs, `contents` those on programs, maps and events that it
+//! holds; `create` makes it. Behind it is one kind of storage:
 //!
 //! | module | types of map |
 //! |---|---|
@@ -28,6 +29,7 @@
 mod array;
 mod bloom;
 mod changes;
+mod contents;
 mod create;
 pub mod def;
 mod elements;
@@ -48,6 +50,7 @@ pub mod stack_trace;
 pub mod task_storage;
 #[cfg(test)]
 mod tests;
+mod user_side;
 pub(crate) mod value;
 
 pub use array::ArrayLookup;

@@ -16,8 +16,9 @@ use super::def::{MapDef, MapType, flags};
 use super::epoch::Epoch;
 use super::error::{MapError, UpdateMode};
 use super::hash::{Hash, Rows};
-use super::object::{Map, copy_id};
+use super::object::Map;
 use super::slots::Retired;
+use super::user_side::copy_id;
 use crate::memory::make_room;
 
 /// Bytes of what a hash of maps keeps for each key: the inner map's address.

@@ -4,10 +4,12 @@
 //! A value belongs to a task by the task's identity, a number that the embedder never gives to
 //! another task while the map lives. It is created by the first
 //! `bpf_task_storage_get` with [`CREATE`], and goes with the task
-//! ([`Map::forget_task`](super::Map::forget_task)). Underneath is a hash map that grows.
+//! ([`Map::forget_task`]). Underneath is a hash map that grows.
 
 use super::def::ValueFields;
+use super::error::MapError;
 use super::hash::Shape;
+use super::object::{Map, Storage};
 
 /// `bpf_task_storage_get` creates the value if there is none (`BPF_LOCAL_STORAGE_GET_F_CREATE`).
 pub const CREATE: u64 = 1;
@@ -25,4 +27,38 @@ const TASKS_FIXED: u32 = 64;
 pub(super) fn shape(value_bytes: usize, fields: ValueFields, grows: bool) -> Option<Shape> {
     let tasks = if grows { TASKS } else { TASKS_FIXED };
     Shape::new(tasks, 8, value_bytes, 1, false, fields)
+}
+
+impl Map {
+    /// Copies a task's value out.
+    ///
+    /// # Errors
+    /// No value; another type of map.
+    pub fn lookup_task(&self, task: u64, out: &mut [u8]) -> Result<(), MapError> {
+        let Storage::Tasks(hash) = &self.storage else { return Err(MapError::NotSupported) };
+        hash.read(&task.to_ne_bytes(), out, false)
+    }
+
+    /// Sets a task's value.
+    ///
+    /// # Errors
+    /// As [`Map::update`].
+    pub fn update_task(&self, task: u64, value: &[u8], flags: u64) -> Result<(), MapError> {
+        self.writable()?;
+        let Storage::Tasks(hash) = &self.storage else { return Err(MapError::NotSupported) };
+        let (mode, lock) = self.mode(flags)?;
+        if value.len() < self.value_bytes {
+            return Err(MapError::Invalid);
+        }
+        hash.write(&task.to_ne_bytes(), value, mode, lock, None)
+    }
+
+    /// Removes a task's value: by request, or because the task is gone.
+    ///
+    /// # Errors
+    /// No value; another type of map.
+    pub fn forget_task(&self, task: u64) -> Result<(), MapError> {
+        let Storage::Tasks(hash) = &self.storage else { return Err(MapError::NotSupported) };
+        hash.remove(&task.to_ne_bytes())
+    }
 }
