@@ -63,34 +63,6 @@ struct Generator<'r> {
 }
 
 const MEMORY_SIZES: [Size; 4] = [Size::B, Size::H, Size::W, Size::DW];
-const ALU: [AluOp; 13] = [
-    AluOp::Add,
-    AluOp::Sub,
-    AluOp::Mul,
-    AluOp::Div,
-    AluOp::Or,
-    AluOp::And,
-    AluOp::Lsh,
-    AluOp::Rsh,
-    AluOp::Mod,
-    AluOp::Xor,
-    AluOp::Arsh,
-    AluOp::SDiv,
-    AluOp::SMod,
-];
-const CONDS: [Cond; 11] = [
-    Cond::Eq,
-    Cond::Gt,
-    Cond::Ge,
-    Cond::Set,
-    Cond::Ne,
-    Cond::Sgt,
-    Cond::Sge,
-    Cond::Lt,
-    Cond::Le,
-    Cond::Slt,
-    Cond::Sle,
-];
 
 /// A program of about `size` pieces.
 pub(super) fn program(random: &mut Random, size: u64) -> Vec<Insn> {
@@ -220,7 +192,7 @@ impl Generator<'_> {
 
     fn arithmetic(&mut self) {
         let Some(dst) = self.number() else { return };
-        let (op, width) = (self.random.pick(&ALU), self.width());
+        let (op, width) = (self.random.pick(&AluOp::ALL), self.width());
         let src = match self.number() {
             Some(src) if self.random.one_in(2) => Operand::Reg(src),
             _ => {
@@ -484,7 +456,7 @@ impl Generator<'_> {
             Some(src) if self.random.one_in(3) => Operand::Reg(src),
             _ => Operand::Imm(self.immediate()),
         };
-        let (cond, width) = (self.random.pick(&CONDS), self.width());
+        let (cond, width) = (self.random.pick(&Cond::ALL), self.width());
         let at = self.insns.len();
         self.insns.push(Insn::Exit);
         let before = self.kinds;
@@ -510,7 +482,7 @@ impl Generator<'_> {
     /// A branch over one move, as compilers choose between two values, perhaps with a jump behind.
     fn choice(&mut self) {
         let (Some(left), Some(dst)) = (self.number(), self.number()) else { return };
-        let (width, cond) = (self.width(), self.random.pick(&CONDS));
+        let (width, cond) = (self.width(), self.random.pick(&Cond::ALL));
         let operand = |generator: &mut Self| match generator.number() {
             Some(register) if generator.random.one_in(2) => Operand::Reg(register),
             _ => Operand::Imm(generator.immediate()),

@@ -171,6 +171,25 @@ pub enum AluOp {
     SMod,
 }
 
+impl AluOp {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Add,
+        Self::Sub,
+        Self::Mul,
+        Self::Div,
+        Self::Or,
+        Self::And,
+        Self::Lsh,
+        Self::Rsh,
+        Self::Mod,
+        Self::Xor,
+        Self::Arsh,
+        Self::SDiv,
+        Self::SMod,
+    ];
+}
+
 /// What a byte-order instruction does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum ByteOrder {
@@ -216,6 +235,23 @@ pub enum Cond {
     Le,
     Slt,
     Sle,
+}
+
+impl Cond {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Eq,
+        Self::Gt,
+        Self::Ge,
+        Self::Set,
+        Self::Ne,
+        Self::Sgt,
+        Self::Sge,
+        Self::Lt,
+        Self::Le,
+        Self::Slt,
+        Self::Sle,
+    ];
 }
 
 /// Read-modify-write of memory, 4 or 8 bytes.

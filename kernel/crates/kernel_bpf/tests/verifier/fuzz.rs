@@ -40,41 +40,12 @@ impl Random {
     }
 }
 
-const OPS: [AluOp; 13] = [
-    AluOp::Add,
-    AluOp::Sub,
-    AluOp::Mul,
-    AluOp::Div,
-    AluOp::Or,
-    AluOp::And,
-    AluOp::Lsh,
-    AluOp::Rsh,
-    AluOp::Mod,
-    AluOp::Xor,
-    AluOp::Arsh,
-    AluOp::SDiv,
-    AluOp::SMod,
-];
-const CONDS: [Cond; 11] = [
-    Cond::Eq,
-    Cond::Gt,
-    Cond::Ge,
-    Cond::Set,
-    Cond::Ne,
-    Cond::Sgt,
-    Cond::Sge,
-    Cond::Lt,
-    Cond::Le,
-    Cond::Slt,
-    Cond::Sle,
-];
-
 /// One to four instructions without jumps.
 fn straight(random: &mut Random, out: &mut Vec<Insn>) {
     let (dst, src) = (random.reg(), random.reg());
     match random.below(14) {
         0..=3 => {
-            let op = random.pick(&OPS);
+            let op = random.pick(&AluOp::ALL);
             let width = random.width();
             let shift = matches!(op, AluOp::Lsh | AluOp::Rsh | AluOp::Arsh);
             let operand = if random.below(2) == 0 {
@@ -169,7 +140,7 @@ fn branch(random: &mut Random, offset: i16) -> Insn {
         if random.below(3) == 0 { Operand::Reg(random.reg()) } else { Operand::Imm(random.imm()) };
     Insn::Branch {
         width: random.width(),
-        cond: random.pick(&CONDS),
+        cond: random.pick(&Cond::ALL),
         dst: random.reg(),
         src,
         offset,

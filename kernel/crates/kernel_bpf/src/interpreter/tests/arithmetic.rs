@@ -55,25 +55,9 @@ pub(super) fn expected_alu(op: AluOp, a: u64, b: u64, bits: u32) -> u64 {
     cut(result, bits)
 }
 
-const ALU: [AluOp; 13] = [
-    AluOp::Add,
-    AluOp::Sub,
-    AluOp::Mul,
-    AluOp::Div,
-    AluOp::Or,
-    AluOp::And,
-    AluOp::Lsh,
-    AluOp::Rsh,
-    AluOp::Mod,
-    AluOp::Xor,
-    AluOp::Arsh,
-    AluOp::SDiv,
-    AluOp::SMod,
-];
-
 #[test]
 fn arithmetic_on_registers_and_immediates() {
-    for op in ALU {
+    for op in AluOp::ALL {
         for width in WIDTHS {
             for a in VALUES {
                 for b in VALUES {
@@ -95,7 +79,7 @@ fn arithmetic_on_registers_and_immediates() {
 
 #[test]
 fn a_register_combined_with_itself() {
-    for op in ALU {
+    for op in AluOp::ALL {
         for width in WIDTHS {
             for a in VALUES {
                 let insn = Insn::Alu { width, op, dst: Reg::R3, src: Operand::Reg(Reg::R3) };

@@ -35,21 +35,8 @@ fn holds(cond: Cond, a: u64, b: u64, bits: u32) -> bool {
 
 #[test]
 fn comparisons_jump_when_they_hold() {
-    let conds = [
-        Cond::Eq,
-        Cond::Gt,
-        Cond::Ge,
-        Cond::Set,
-        Cond::Ne,
-        Cond::Sgt,
-        Cond::Sge,
-        Cond::Lt,
-        Cond::Le,
-        Cond::Slt,
-        Cond::Sle,
-    ];
     let mov = |imm| Insn::Mov { width: Width::W64, dst: Reg::R5, src: Operand::Imm(imm) };
-    for cond in conds {
+    for cond in Cond::ALL {
         for width in WIDTHS {
             for a in VALUES {
                 let jumps = |src, b| {

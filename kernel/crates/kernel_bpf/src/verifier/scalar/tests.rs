@@ -9,35 +9,6 @@ use super::tnum::{Tnum, low_mask, sign_extend};
 use crate::insn::{AluOp, ByteOrder, Cond, SwapWidth, Width};
 use std::vec::Vec;
 
-const OPS: [AluOp; 13] = [
-    AluOp::Add,
-    AluOp::Sub,
-    AluOp::Mul,
-    AluOp::Div,
-    AluOp::Or,
-    AluOp::And,
-    AluOp::Lsh,
-    AluOp::Rsh,
-    AluOp::Mod,
-    AluOp::Xor,
-    AluOp::Arsh,
-    AluOp::SDiv,
-    AluOp::SMod,
-];
-const CONDS: [Cond; 11] = [
-    Cond::Eq,
-    Cond::Gt,
-    Cond::Ge,
-    Cond::Set,
-    Cond::Ne,
-    Cond::Sgt,
-    Cond::Sge,
-    Cond::Lt,
-    Cond::Le,
-    Cond::Slt,
-    Cond::Sle,
-];
-
 /// All ranges of 8-bit numbers that come from unsigned or signed ends, thinned out.
 fn ranges8() -> Vec<(Range<8>, Vec<u64>)> {
     let ends: Vec<u64> = (0..256)
@@ -69,7 +40,7 @@ fn ranges8() -> Vec<(Range<8>, Vec<u64>)> {
 #[test]
 fn ranges_hold_every_result_at_8_bits() {
     let all = ranges8();
-    for op in OPS {
+    for op in AluOp::ALL {
         for (a, in_a) in &all {
             for (b, in_b) in all.iter().step_by(3) {
                 let unknown = Tnum::UNKNOWN.truncate(8);
@@ -95,7 +66,7 @@ fn ranges_hold_every_result_at_8_bits() {
 #[test]
 fn constants_exhaustively_at_8_bits() {
     let full = Range::<8>::FULL;
-    for op in OPS {
+    for op in AluOp::ALL {
         for x in 0..256u64 {
             let cx = Range::<8>::constant(x);
             let by_any =
@@ -118,7 +89,7 @@ fn constants_exhaustively_at_8_bits() {
 #[test]
 fn comparisons_keep_every_pair_at_8_bits() {
     let all = ranges8();
-    for cond in CONDS {
+    for cond in Cond::ALL {
         if matches!(cond, Cond::Eq | Cond::Set) {
             continue;
         }
@@ -223,7 +194,7 @@ impl Random {
             _ => {}
         }
         for _ in 0..self.next() % 4 {
-            let cond = CONDS[(self.next() % 11) as usize];
+            let cond = Cond::ALL[(self.next() % 11) as usize];
             let width = if self.next() & 1 == 0 { Width::W64 } else { Width::W32 };
             let y = self.number();
             let outcome = cond::concrete(cond, width, x, y);
@@ -248,7 +219,7 @@ fn scalars_hold_every_result() {
     for _ in 0..rounds {
         let (a, x) = random.scalar();
         let (b, y) = random.scalar();
-        let op = OPS[(random.next() % 13) as usize];
+        let op = AluOp::ALL[(random.next() % 13) as usize];
         for width in [Width::W64, Width::W32] {
             let result = alu(op, width, &a, &b);
             let exact = concrete(op, width, x, y);
@@ -266,7 +237,7 @@ fn scalars_hold_every_result() {
         }
         let swapped = byte_order(ByteOrder::ToBig, SwapWidth::B32, &a);
         assert!(swapped.contains(u64::from((x as u32).swap_bytes())));
-        let cond = CONDS[(random.next() % 11) as usize];
+        let cond = Cond::ALL[(random.next() % 11) as usize];
         for width in [Width::W64, Width::W32] {
             let outcome = cond::concrete(cond, width, x, y);
             let (mut na, mut nb) = (a, b);
