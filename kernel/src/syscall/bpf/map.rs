@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use kernel_abi::Errno;
 use kernel_abi::bpf::{map_create, map_elem};
 use kernel_bpf::map::def::flags;
-use kernel_bpf::map::{Map, MapDef, MapExtras, MapType, TailTarget, ValueFields};
+use kernel_bpf::map::{F_LOCK, Map, MapDef, MapExtras, MapType, TailTarget, ValueFields};
 
 use super::{Handle, Request, SyscallResult, install};
 use crate::bpf::files::{Access, Object};
@@ -189,7 +189,12 @@ pub(super) fn set(map: &LoadedMap, key: &[u8], value: &[u8], flags: u64) -> Resu
         let fd = value.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
         Handle::from_descriptor(fd.ok_or(Errno::EINVAL)?)
     };
-    match map.map.def().map_type {
+    map.map.check_lock(flags & F_LOCK != 0).or_errno()?;
+    let map_type = map.map.def().map_type;
+    if matches!(map_type, MapType::ProgArray | MapType::ArrayOfMaps | MapType::PerfEventArray) {
+        map.map.check_slot(key, flags).or_errno()?;
+    }
+    match map_type {
         MapType::ProgArray => {
             let handle = object()?;
             let program = handle.program()?;

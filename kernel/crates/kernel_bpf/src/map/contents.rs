@@ -30,6 +30,16 @@ impl Map {
         programs.set(index(key)?, program)
     }
 
+    /// Whether a descriptor may be put into this slot of an array of programs, maps or events, and
+    /// with these flags: to be asked before what is behind the descriptor.
+    ///
+    /// # Errors
+    /// [`MapError::Invalid`] for flags, [`MapError::Full`] beyond the end.
+    pub fn check_slot(&self, key: &[u8], flags: u64) -> Result<(), MapError> {
+        no_flags(flags)?;
+        if index(key)? < self.def.max_entries { Ok(()) } else { Err(MapError::Full) }
+    }
+
     /// A program of this kind uses the map: program arrays take programs of one kind only, and
     /// other maps do not care.
     ///

@@ -81,6 +81,7 @@ impl Map {
     #[inline]
     pub fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), MapError> {
         self.writable()?;
+        self.check_lock(flags & F_LOCK != 0)?;
         if value.len() < self.value_bytes {
             return Err(MapError::Invalid);
         }

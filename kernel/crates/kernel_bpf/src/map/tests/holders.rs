@@ -145,6 +145,9 @@ fn records_go_to_the_event_that_the_flags_select() {
     let map = create(def(MapType::PerfEventArray, 4, 4, 2, 0)).unwrap();
     let sinks = [Arc::new(Sink::default()), Arc::new(Sink::default())];
     assert_eq!(map.output(CURRENT_CPU, 1, b"lost"), Err(MapError::NotFound));
+    assert_eq!(map.check_slot(&[0; 4], NOEXIST), Err(MapError::Invalid));
+    assert_eq!(map.check_slot(&2u32.to_ne_bytes(), ANY), Err(MapError::Full));
+    assert_eq!(map.check_slot(&1u32.to_ne_bytes(), ANY), Ok(()));
     for (index, sink) in (0u32..).zip(&sinks) {
         map.set_event(&index.to_ne_bytes(), Arc::clone(sink) as Arc<dyn EventSink>, ANY).unwrap();
     }
