@@ -18,7 +18,7 @@ const fn bit(reg: Reg) -> RegSet {
 }
 
 /// r0 to r5, which calls overwrite.
-const SCRATCHED: RegSet = 0x3f;
+pub(super) const SCRATCHED: RegSet = 0x3f;
 /// r1 to r5.
 const ARGUMENTS: RegSet = 0x3e;
 /// r0 to r10.

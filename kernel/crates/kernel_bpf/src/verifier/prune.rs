@@ -12,11 +12,12 @@ use alloc::vec::Vec;
 use super::callback::{MAX_LOOPS, every_number};
 use super::compare::{self, Rules};
 use super::explore::Verifier;
-use super::liveness::live_over_call;
+use super::liveness::{RegSet, SCRATCHED, live_over_call, uses};
 use super::path::{Link, Place, Places};
 use super::proof::Claim;
 use super::refusal::Refusal;
 use super::rejection::Cause;
+use super::state::State;
 use super::value::Kind;
 use crate::insn::{Insn, Reg};
 
@@ -168,7 +169,8 @@ impl Verifier<'_> {
     }
 
     /// The state lies within that of a loop's head which is still being explored: another
-    /// round adds nothing. All of both states mattered to find that out.
+    /// round adds nothing. All of both states mattered to find that out, but for registers that
+    /// nothing has written since: whatever they held at the head, they hold no more now.
     fn close_loop(&mut self, id: u32, head: usize) {
         self.log_safe();
         let here = self.path.entries().len();
@@ -176,16 +178,30 @@ impl Verifier<'_> {
             self.read_slots(frame, u64::MAX);
         }
         self.path.read_all_at(head);
-        let now = every_number(&self.state);
-        self.trace_precision(now, here);
-        if let Some(old) = self.walk.checkpoints.get(id)
-            && let Some(link) = self.path.chain.get(head)
-        {
-            let (then, from) = (every_number(&old.state), link.trace as usize);
-            self.trace_precision(then, from);
+        let since = self.path.chain.get(head).map_or(0, |link| link.trace as usize);
+        let mattered = |state: &State, written: RegSet| {
+            let mut places = every_number(state);
+            if let Some(last) = places.regs.get_mut(state.frames.len() - 1) {
+                *last &= written;
+            }
+            places
+        };
+        let written = self.written_since(since);
+        self.trace_precision(mattered(&self.state, written), here);
+        if let Some(old) = self.walk.checkpoints.get(id) {
+            let mut then = mattered(&old.state, written);
+            self.trace_precision(then, since);
+            self.walk.checkpoints.mark_precise(id, &mut then);
         }
-        self.walk.checkpoints.mark_all_precise(id);
         self.end_at_head(head, 0);
+    }
+
+    /// Registers that an instruction of the path from this position on has written, in whichever
+    /// frame. Those that calls overwrite are taken as written.
+    fn written_since(&self, position: usize) -> RegSet {
+        let entries = self.path.entries().get(position..).unwrap_or_default();
+        let insns = entries.iter().filter_map(|entry| self.env.insns.get(entry.insn()));
+        insns.fold(SCRATCHED, |written, insn| written | uses(insn).1)
     }
 
     /// How often a loop whose head is here may go round, when the machine bounds it.

@@ -44,6 +44,18 @@ fn loops_may_be_nested_and_have_branches() {
     assert!(proof.processed < 200, "{}", proof.processed);
     // The inner loop's rounds count in each of the outer one's.
     assert!(proof.worst_case > 4 * ROUNDS * ROUNDS, "{}", proof.worst_case);
+    // The outer one's rounds are counted in a register that the inner one leaves alone.
+    let text = "r6 = 0\n a: may_goto out\n r7 = 0\n b: may_goto c\n r7 += 1\n goto b\n c: r6 += 1\n goto a\n \
+                out: r0 = 0\n exit";
+    let proof = accept(RawTp, text);
+    assert!(proof.processed < 100, "{}", proof.processed);
+    // What it has counted is not known where it is used.
+    let used = "r2 = map[6][0]+0 ll\n r2 += r6\n *(u8 *)(r2 + 0) = 1";
+    let use_at = |label: &str| text.replace(label, &format!("{label}\n {used}\n"));
+    refuse(RawTp, &use_at("b: may_goto c"), Cause::OutOfBounds);
+    refuse(RawTp, &use_at("c: r6 += 1"), Cause::OutOfBounds);
+    refuse(RawTp, &use_at("r7 = 0"), Cause::OutOfBounds);
+    accept(RawTp, &use_at("b: may_goto c").replace("r7 = 0", "r7 = 0\n if r6 > 63 goto out"));
     // A counted loop within.
     let text = "r7 = 0\n a: may_goto out\n r8 = 0\n b: r8 += 1\n if r8 < 10 goto b\n goto a\n out: r0 = 0\n exit";
     let proof = accept(RawTp, text);
