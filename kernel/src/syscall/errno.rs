@@ -85,6 +85,7 @@ impl ToErrno for Cause {
             | Self::UnknownFunction
             | Self::BadTemplate
             | Self::Licence => Errno::EINVAL,
+            Self::OutOfMemory => Errno::ENOMEM,
             Self::ProgramSize | Self::TooComplex | Self::OverBudget => Errno::E2BIG,
             _ => Errno::EACCES,
         }

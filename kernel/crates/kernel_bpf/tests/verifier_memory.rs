@@ -16,14 +16,19 @@ use kernel_bpf::verifier::{Cause, Rejection, VerifyOptions, verify};
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
+/// Larger blocks are not to be had.
+static LARGEST: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// Held by each test: another one's allocations would count too.
 static ALONE: Mutex<()> = Mutex::new(());
 
 struct Counting;
 
-// SAFETY: everything is passed on to the system's allocator.
+// SAFETY: everything is passed on to the system's allocator, or refused.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if layout.size() > LARGEST.load(Ordering::SeqCst) {
+            return core::ptr::null_mut();
+        }
         let now = NOW.fetch_add(layout.size(), Ordering::SeqCst) + layout.size();
         PEAK.fetch_max(now, Ordering::SeqCst);
         // SAFETY: as the caller promises.
@@ -80,6 +85,37 @@ fn the_cloud_profile_verifies_in_64_mib() {
         assert!(taken >= 1 << 20, "only {taken} bytes for\n{text}");
     }
     assert!(explored > 500_000 && refused == 1, "{explored} {refused}");
+}
+
+/// Memory in pieces: no block is large enough for a list that has to grow, or for one with an
+/// element for each instruction. That is a refusal, and not the end of whoever asks.
+#[test]
+fn a_list_that_finds_no_memory_is_a_refusal() {
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let turning =
+        "r6 = *(u64 *)(r1 + 0)\n r7 = 0\n turn: *(u64 *)(r10 - 8) = r6\n r8 = r6\n r8 &= 255
+         if r8 > 100 goto other\n r8 = 5\n other: r9 = *(u64 *)(r10 - 8)\n r7 += 1
+         if r7 < 3000 goto turn\n r0 = r9\n exit";
+    for (largest, text) in
+        [(64 << 10, turning.to_owned()), (32 << 10, padded(20_000, "r0 = 0\n exit"))]
+    {
+        assert!(measure(&text, &VerifyOptions::cloud()).0.is_ok());
+        let mut limit = largest;
+        let mut refused = 0;
+        while limit >= 8 << 10 {
+            let insns = assemble(&text).unwrap();
+            let program: Program<MapDef> = Program::new(insns, ProgType::RawTracepoint, Vec::new());
+            LARGEST.store(limit, Ordering::SeqCst);
+            let outcome = verify(program, &VerifyOptions::cloud()).map(drop);
+            LARGEST.store(usize::MAX, Ordering::SeqCst);
+            if let Err(rejection) = outcome {
+                assert_eq!(rejection.cause, Cause::OutOfMemory, "{limit}: {rejection}");
+                refused += 1;
+            }
+            limit -= limit / 4;
+        }
+        assert!(refused > 3, "{refused}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, filled};
 use super::rejection::Cause;
 use crate::insn::{Imm64, Insn};
 
@@ -52,19 +52,20 @@ pub(super) fn successors(insns: &[Insn], slot: usize) -> (Option<usize>, Option<
 pub(super) fn build(insns: &[Insn], loops_allowed: bool) -> Result<Cfg, Refusal> {
     check_wide_loads(insns)?;
     let subprograms = find_subprograms(insns)?;
-    let mut function_of = Vec::with_capacity(insns.len());
+    let mut function_of = filled(0, insns.len())?;
+    function_of.clear();
     for index in 0..subprograms.len() {
         let end = subprograms.get(index + 1).map_or(insns.len(), |&end| end as usize);
         function_of.resize(end, index as u32);
     }
-    let mut cfg = Cfg { subprograms, function_of, prune_point: vec![false; insns.len()] };
+    let mut cfg = Cfg { subprograms, function_of, prune_point: filled(false, insns.len())? };
     check_jumps(insns, &cfg)?;
     check_ends(insns, &cfg)?;
     check_reachable(insns)?;
     if !loops_allowed {
         check_back_edges(insns)?;
     }
-    mark_prune_points(insns, &mut cfg);
+    mark_prune_points(insns, &mut cfg)?;
     Ok(cfg)
 }
 
@@ -175,7 +176,7 @@ fn entered_by(insn: &Insn, slot: usize) -> Option<usize> {
 
 /// Every instruction must be reachable from the entry.
 fn check_reachable(insns: &[Insn]) -> Result<(), Refusal> {
-    let mut reached = vec![false; insns.len()];
+    let mut reached = filled(false, insns.len())?;
     let mut starts = vec![0usize];
     while let Some(start) = starts.pop() {
         // On along the straight way; what parts from it comes later.
@@ -217,7 +218,7 @@ fn check_back_edges(insns: &[Insn]) -> Result<(), Refusal> {
         Open,
         Done,
     }
-    let mut marks = vec![Mark::New; insns.len()];
+    let mut marks = filled(Mark::New, insns.len())?;
     let entered = insns.iter().enumerate().filter_map(|(slot, insn)| entered_by(insn, slot));
     for root in core::iter::once(0).chain(entered) {
         let mut work = vec![(root, false)];
@@ -252,9 +253,9 @@ fn check_back_edges(insns: &[Insn]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn mark_prune_points(insns: &[Insn], cfg: &mut Cfg) {
+fn mark_prune_points(insns: &[Insn], cfg: &mut Cfg) -> Result<(), Refusal> {
     // Where one jump leads already.
-    let mut entered = vec![false; insns.len()];
+    let mut entered = filled(false, insns.len())?;
     for (slot, insn) in insns.iter().enumerate() {
         if matches!(
             insn,
@@ -283,4 +284,5 @@ fn mark_prune_points(insns: &[Insn], cfg: &mut Cfg) {
         }
         *entered = true;
     }
+    Ok(())
 }

@@ -1,11 +1,11 @@
 //! [`Checkpoints`]: states kept at prune points, to compare later ones with.
 
 use alloc::boxed::Box;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::Cell;
 
 use super::path::{Backs, Places, add_back};
+use super::refusal::{Refusal, filled, room};
 use super::state::{MAX_FRAMES, State};
 use super::value::Value;
 
@@ -47,11 +47,15 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
-    pub(super) fn new(insns: usize, limit: usize, most_bytes: usize) -> Checkpoints {
-        Checkpoints {
+    pub(super) fn new(
+        insns: usize,
+        limit: usize,
+        most_bytes: usize,
+    ) -> Result<Checkpoints, Refusal> {
+        Ok(Checkpoints {
             all: Vec::new(),
             free: Vec::new(),
-            list_of: vec![u32::MAX; insns],
+            list_of: filled(u32::MAX, insns)?,
             lists: Vec::new(),
             live: 0,
             limit,
@@ -59,7 +63,7 @@ impl Checkpoints {
             most_bytes,
             total: 0,
             peak: 0,
-        }
+        })
     }
 
     /// Forgets all states, and keeps the room.
@@ -106,12 +110,21 @@ impl Checkpoints {
 
     /// Keeps a state. `None` when there is no room: then nothing is kept, which costs
     /// time and not soundness. There is always room for the first of a walk.
-    pub(super) fn add(&mut self, insn: usize, state: &State, link: usize) -> Option<u32> {
+    ///
+    /// # Errors
+    /// No memory.
+    pub(super) fn add(
+        &mut self,
+        insn: usize,
+        state: &State,
+        link: usize,
+    ) -> Result<Option<u32>, Refusal> {
         let bytes = size_of::<Checkpoint>() + state.bytes();
         let full = self.live >= self.limit || self.bytes + bytes > self.most_bytes;
         if full && self.live > 0 {
-            return None;
+            return Ok(None);
         }
+        room(&mut self.all)?;
         self.bytes += bytes;
         let checkpoint = Box::new(Checkpoint {
             state: state.clone(),
@@ -134,13 +147,14 @@ impl Checkpoints {
                 (self.all.len() - 1) as u32
             }
         };
-        let list = self.list_mut(insn)?;
+        let Some(list) = self.list_mut(insn) else { return Ok(None) };
+        room(list)?;
         list.push(id);
         let kept = list.len() as u64;
         self.live += 1;
         self.total += 1;
         self.peak = self.peak.max(kept);
-        Some(id)
+        Ok(Some(id))
     }
 
     /// The loop head at this position of the path is done: ways back to it go on with what

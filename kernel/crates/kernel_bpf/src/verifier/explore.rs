@@ -22,7 +22,7 @@ use super::objects::Attached;
 use super::options::VerifyOptions;
 use super::path::{Mark, Path};
 use super::proof::{BranchFact, Claim, InsnFacts, Proof, Region};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, filled, room};
 use super::rejection::{Cause, PathStep};
 use super::state::State;
 use super::value::INNER_MAP;
@@ -157,18 +157,18 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    fn new(env: &Env<'_>) -> Walk {
-        Walk {
+    fn new(env: &Env<'_>) -> Result<Walk, Refusal> {
+        Ok(Walk {
             checkpoints: Checkpoints::new(
                 env.insns.len(),
                 env.options.max_states,
                 env.options.max_state_bytes,
-            ),
+            )?,
             pending: Vec::new(),
             pending_bytes: 0,
             jumps_at_checkpoint: 0,
             processed_at_checkpoint: 0,
-        }
+        })
     }
 }
 
@@ -179,14 +179,14 @@ impl Walk {
 }
 
 impl<'a> Verifier<'a> {
-    pub(super) fn new(env: Env<'a>) -> Verifier<'a> {
+    pub(super) fn new(env: Env<'a>) -> Result<Verifier<'a>, Refusal> {
         let insns = env.insns.len();
-        let facts = alloc::vec![InsnFacts::default(); insns];
+        let facts = filled(InsnFacts::default(), insns)?;
         let claimed = if env.options.record_claims { insns } else { 0 };
-        let claims = alloc::vec![[Claim::Unused; 11]; claimed];
-        let walk = Walk::new(&env);
+        let claims = filled([Claim::Unused; 11], claimed)?;
+        let walk = Walk::new(&env)?;
         let outer_bytes = insns * BYTES_PER_SLOT;
-        Verifier {
+        Ok(Verifier {
             env,
             state: State::entry(),
             pc: 0,
@@ -210,7 +210,7 @@ impl<'a> Verifier<'a> {
             ids: IdMap::default(),
             next_id: 0,
             jumps: 0,
-        }
+        })
     }
 
     pub(super) fn new_id(&mut self) -> u32 {
@@ -274,7 +274,10 @@ impl<'a> Verifier<'a> {
     /// Follows every path from another entry, and comes back to where it was; the bound.
     /// What the walk ends with is collected by [`Verifier::rounds`].
     pub(super) fn walk_from(&mut self, state: State, pc: usize) -> Result<u64, Refusal> {
-        let walk = self.spare.pop().unwrap_or_else(|| Walk::new(&self.env));
+        let walk = match self.spare.pop() {
+            Some(walk) => walk,
+            None => Walk::new(&self.env)?,
+        };
         let steps = self.outer_steps.len();
         let (before, _) = self.steps();
         self.outer_steps.extend(before);
@@ -331,7 +334,7 @@ impl<'a> Verifier<'a> {
                     .hint("bound loops tightly, and split the program or move code to functions"));
             }
             self.path.cost += 1;
-            self.path.push(self.pc);
+            self.path.push(self.pc)?;
             self.proof.facts[self.pc].reached = true;
             if self.logging() {
                 self.log_step(insn);
@@ -369,6 +372,7 @@ impl<'a> Verifier<'a> {
         self.check_memory_used()?;
         let mark = self.path.mark();
         let from = self.pc as u32;
+        room(&mut self.walk.pending)?;
         self.walk.pending.push(Pending { state, insn, mark, from });
         Ok(())
     }

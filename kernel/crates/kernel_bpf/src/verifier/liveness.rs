@@ -4,9 +4,9 @@
 //! are: it is the same whatever it holds. The analysis is the usual backward one over
 //! each function's flow graph.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
+use super::refusal::{Refusal, filled};
 use crate::helper;
 use crate::insn::{AtomicOp, Insn, Operand, Reg};
 
@@ -71,8 +71,8 @@ pub(super) fn uses(insn: &Insn) -> (RegSet, RegSet) {
 const MOST_ROUNDS: usize = 64;
 
 /// For each slot, the registers of its own frame that are live before it.
-pub(super) fn live_registers(insns: &[Insn]) -> Vec<RegSet> {
-    let mut live = vec![0 as RegSet; insns.len()];
+pub(super) fn live_registers(insns: &[Insn]) -> Result<Vec<RegSet>, Refusal> {
+    let mut live = filled(0 as RegSet, insns.len())?;
     for _ in 0..MOST_ROUNDS {
         let mut stale = false;
         // What is live where the walk has just been.
@@ -104,11 +104,11 @@ pub(super) fn live_registers(insns: &[Insn]) -> Vec<RegSet> {
             }
         }
         if !stale {
-            return live;
+            return Ok(live);
         }
     }
     live.fill(EVERY);
-    live
+    Ok(live)
 }
 
 /// What stays live in a frame while a function that it called runs.

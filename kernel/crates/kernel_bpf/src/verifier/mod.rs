@@ -148,23 +148,32 @@ pub fn verify_with_log<M: MapRef>(
                 return Err(Box::new(message::undressed(&program, refusal, Vec::new())));
             }
         };
+        let live = liveness::live_registers(&program.insns);
         let budget = decl
             .hook
             .map(|hook| if options.embedded { hook.budget_embedded } else { hook.budget_cloud });
-        let mut verifier = Verifier::new(Env {
-            insns: &program.insns,
-            options,
-            decl,
-            prog_type: program.prog_type,
-            gpl: program.gpl_compatible,
-            maps,
-            read_frozen: &read_frozen,
-            live: liveness::live_registers(&program.insns),
-            cfg,
-            budget,
-            attached,
-            sleepable: program.sleepable,
+        let verifier = live.and_then(|live| {
+            Verifier::new(Env {
+                insns: &program.insns,
+                options,
+                decl,
+                prog_type: program.prog_type,
+                gpl: program.gpl_compatible,
+                maps,
+                read_frozen: &read_frozen,
+                live,
+                cfg,
+                budget,
+                attached,
+                sleepable: program.sleepable,
+            })
         });
+        let mut verifier = match verifier {
+            Ok(verifier) => verifier,
+            Err(refusal) => {
+                return Err(Box::new(message::undressed(&program, refusal, Vec::new())));
+            }
+        };
         verifier.globals = globals;
         let outcome = verifier.verify();
         log.push_str(&verifier.log);

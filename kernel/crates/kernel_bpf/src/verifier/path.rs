@@ -15,6 +15,7 @@
 use alloc::vec::Vec;
 
 use super::liveness::RegSet;
+use super::refusal::{Refusal, room};
 use super::state::MAX_FRAMES;
 use crate::insn::{AtomicOp, Insn, Operand, Reg};
 
@@ -204,8 +205,13 @@ struct Recent {
 }
 
 impl Path {
-    pub(super) fn push(&mut self, insn: usize) {
+    /// # Errors
+    /// No memory.
+    #[inline]
+    pub(super) fn push(&mut self, insn: usize) -> Result<(), Refusal> {
+        room(&mut self.trace)?;
         self.trace.push(Entry::new(insn));
+        Ok(())
     }
 
     /// Memory that it takes.

@@ -244,7 +244,7 @@ impl Verifier<'_> {
         if link > 0 && link * size_of::<Link>() > self.env.options.max_memory / 4 {
             return Ok(false);
         }
-        let added = self.walk.checkpoints.add(self.pc, &self.state, link);
+        let added = self.walk.checkpoints.add(self.pc, &self.state, link)?;
         if let Some(id) = added {
             self.path.checkpoint(id);
         }

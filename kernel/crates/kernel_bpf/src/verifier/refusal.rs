@@ -26,7 +26,35 @@ pub(super) struct Refusal {
     pub(super) seen: Option<Seen>,
 }
 
+/// A list of `count` equal elements.
+///
+/// # Errors
+/// No memory for it.
+pub(super) fn filled<T: Clone>(element: T, count: usize) -> Result<Vec<T>, Refusal> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(count).map_err(|_| Refusal::out_of_memory())?;
+    list.resize(count, element);
+    Ok(list)
+}
+
+/// Makes sure that one more element fits into a list.
+///
+/// # Errors
+/// No memory for it.
+#[inline]
+pub(super) fn room<T>(list: &mut Vec<T>) -> Result<(), Refusal> {
+    if list.len() < list.capacity() {
+        return Ok(());
+    }
+    list.try_reserve(1).map_err(|_| Refusal::out_of_memory())
+}
+
 impl Refusal {
+    /// Not the program's fault.
+    pub(super) fn out_of_memory() -> Refusal {
+        Self::program(Cause::OutOfMemory, "out of memory".into())
+    }
+
     /// About an instruction.
     pub(super) fn at(slot: usize, cause: Cause, message: String) -> Refusal {
         Refusal { insn: Some(slot), ..Self::program(cause, message) }

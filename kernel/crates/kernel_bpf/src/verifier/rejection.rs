@@ -27,6 +27,8 @@ pub enum Cause {
     InfiniteLoop,
     /// More work than the verifier may do.
     TooComplex,
+    /// There is no memory to verify it.
+    OutOfMemory,
     /// The worst case exceeds the hook's budget.
     OverBudget,
     /// A register or stack slot is read before it was written.
@@ -86,6 +88,7 @@ impl Cause {
             Cause::Unreachable => "unreachable",
             Cause::InfiniteLoop => "infinite_loop",
             Cause::TooComplex => "too_complex",
+            Cause::OutOfMemory => "out_of_memory",
             Cause::OverBudget => "over_budget",
             Cause::Uninitialised => "uninitialised",
             Cause::FramePointer => "frame_pointer",
