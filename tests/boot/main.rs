@@ -10,6 +10,7 @@ mod embedded;
 mod files;
 mod guest;
 mod kernel;
+mod linux;
 mod media;
 mod memory;
 mod objects;

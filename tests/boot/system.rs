@@ -3,12 +3,11 @@
 use std::process::Command;
 
 use lemma::build::Options;
-use lemma::compile;
 use lemma::machine::Arch;
 use lemma::qemu::Outcome;
-use lemma::workspace::Workspace;
 
 use crate::guest::{Boot, boot_on, boot_with, on_each_architecture};
+use crate::linux;
 
 on_each_architecture!(
     system_calls_behave_as_linux_s_on_both_file_systems,
@@ -34,16 +33,9 @@ pub(crate) fn usertests(guest: &mut Boot) {
 /// What passes on Lemma must pass on Linux, or it is not Linux's behaviour that we test.
 #[test]
 fn the_same_tests_pass_on_linux() {
-    let workspace = Workspace::locate().unwrap();
-    let programs = compile::user_programs(&workspace, Arch::X86_64).unwrap();
-    let usertests = programs.iter().find(|program| program.name == "usertests").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("usertests");
-    std::fs::copy(&usertests.path, &program).unwrap();
-    let mut permissions = program.metadata().unwrap().permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
-    std::fs::set_permissions(&program, permissions).unwrap();
-    let output = Command::new(&program).arg("--dir").arg(folder.path()).output().unwrap();
+    let usertests = linux::program("usertests");
+    let output =
+        Command::new(&usertests.path).arg("--dir").arg(usertests.folder.path()).output().unwrap();
     let report = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{report}{errors}");

@@ -6,10 +6,21 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
+
+use crate::linux;
+
+/// Somebody at a terminal.
+pub(crate) trait Typist {
+    fn press(&mut self, keys: &str);
+
+    /// Reads what is shown up to `text`, and returns it. Carriage returns are left out.
+    fn shows(&mut self, text: &str) -> String;
+}
 
 /// A terminal whose keys we press, and the orchestrator at its other end.
 struct Terminal {
@@ -43,17 +54,14 @@ impl Terminal {
 
     /// Reads until the guest has printed `text`.
     fn wait_for(&mut self, text: &str) {
-        let mut seen = Vec::new();
-        let mut byte = [0];
-        while !seen.ends_with(text.as_bytes()) {
-            let count = self.output.read(&mut byte).unwrap();
-            assert_eq!(count, 1, "no {text:?} in {}", String::from_utf8_lossy(&seen));
-            seen.push(byte[0]);
-        }
+        self.shows(text);
     }
 
-    fn press(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    /// Whether nothing is printed for half a second.
+    fn is_silent(&mut self) -> bool {
+        let mut output = [PollFd::new(&self.output, PollFlags::IN)];
+        let time = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+        poll(&mut output, Some(&time)).unwrap() == 0
     }
 
     /// The exit status, and whether the terminal is as it was.
@@ -67,6 +75,76 @@ impl Terminal {
         let modes = tcgetattr(&self.screen).unwrap().local_modes;
         (status.code(), modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG))
     }
+}
+
+impl Typist for Terminal {
+    fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn shows(&mut self, text: &str) -> String {
+        let mut seen = Vec::new();
+        let mut byte = [0];
+        while !seen.ends_with(text.as_bytes()) {
+            let count = self.output.read(&mut byte).unwrap();
+            assert_eq!(count, 1, "no {text:?} in {}", String::from_utf8_lossy(&seen));
+            seen.push(byte[0]);
+        }
+        String::from_utf8_lossy(&seen).into_owned()
+    }
+}
+
+/// Reads by number of bytes and by time (`termios(3)`): MIN, TIME, what is typed in which parts, what
+/// is read.
+fn check_reads(typist: &mut impl Typist, usertests: &str) {
+    for (settings, parts, read) in [
+        ("3 0", &["ab", "c"][..], "abc"),
+        ("0 0", &[], ""),
+        ("0 3", &[], ""),
+        ("0 100", &["a"], "a"),
+        ("5 3", &["ab"], "ab"),
+        ("2 100", &["a", "b"], "ab"),
+    ] {
+        typist.press(&format!("{usertests} keys {settings}\r"));
+        typist.shows("type\n");
+        for part in parts {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            typist.press(part);
+        }
+        let seen = typist.shows("# ");
+        assert!(seen.starts_with(&format!("read {read}.")), "{settings} {parts:?}: {seen}");
+    }
+}
+
+#[test]
+fn keys_are_read_as_on_linux() {
+    let mut linux = linux::Session::start(&linux::program("sh"));
+    let usertests = linux::program("usertests");
+    check_reads(&mut linux, usertests.path.to_str().unwrap());
+    assert_eq!(linux.finish(), Some(7));
+    let mut terminal = Terminal::start();
+    terminal.wait_for("lemma:/# ");
+    check_reads(&mut terminal, "usertests");
+    terminal.press("exit 3\r");
+    assert_eq!(terminal.finish(), (Some(3), true));
+}
+
+#[test]
+fn output_waits_while_the_user_has_stopped_it() {
+    let mut terminal = Terminal::start();
+    terminal.wait_for("lemma:/# ");
+    terminal.press("\x13echo wait''ed\r");
+    assert!(terminal.is_silent());
+    terminal.press("\x11");
+    terminal.wait_for("waited\n");
+    terminal.wait_for("lemma:/# ");
+    // What ends a program starts its terminal again.
+    terminal.press("echo u''p; cat\r");
+    terminal.wait_for("up\n");
+    terminal.press("\x13\x03");
+    terminal.wait_for("lemma:/# ");
+    terminal.press("exit 5\r");
+    assert_eq!(terminal.finish(), (Some(5), true));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use kernel_abi::file::ioctl;
 use kernel_sync::{OnceCell, SpinLock};
-use kernel_vfs::terminal::{Effect, LineDiscipline, Termios, control, local_flags};
+use kernel_vfs::terminal::{Effect, LineDiscipline, Termios};
 use kernel_vfs::{File, FileType, FsError, Metadata, OpenFlags, Readiness, Sink, Source};
 
 use super::{poll, wall_clock};
@@ -59,10 +59,18 @@ fn ready() -> bool {
 /// Takes a byte of input. In an interrupt.
 fn receive(byte: u8) {
     let Some(terminal) = TERMINAL.get() else { return };
-    let effect = terminal.lock().input(byte, |echo| {
-        // What does not fit into the device's buffer is not shown; it is typed all the same.
-        uart::write(echo);
-    });
+    let (effect, started) = {
+        let mut terminal = terminal.lock();
+        let was_stopped = terminal.is_stopped();
+        let effect = terminal.input(byte, |echo| {
+            // What does not fit into the device's buffer is not shown; it is typed all the same.
+            uart::write(echo);
+        });
+        (effect, was_stopped && !terminal.is_stopped())
+    };
+    if started {
+        writable();
+    }
     display::poke();
     match effect {
         Effect::Nothing => {}
@@ -80,7 +88,7 @@ fn receive(byte: u8) {
     }
 }
 
-/// The device has room for output again. In an interrupt.
+/// The device has room for output again, or output is no longer stopped. In an interrupt, too.
 fn writable() {
     DEPARTURES.fetch_add(1, Ordering::Relaxed);
     WRITERS.wake_all();
@@ -101,32 +109,35 @@ pub(super) fn file() -> Arc<dyn File> {
 struct TerminalFile;
 
 impl TerminalFile {
-    /// Waits until there is something to read. `false`: there will not be, for the terminal is in
-    /// a mode that does not wait for it.
-    fn wait_readable(&self, flags: OpenFlags) -> Result<bool, FsError> {
+    /// Waits until there is something to read, for so many tenths of a second or as long as it takes.
+    /// `false`: there is nothing.
+    fn wait_readable(&self, flags: OpenFlags, patience: Option<u64>) -> Result<bool, FsError> {
         let terminal = terminal()?;
-        let (readable, termios) = {
-            let terminal = terminal.lock();
-            (terminal.is_readable(), *terminal.termios())
-        };
-        if readable {
+        let look = || terminal.lock().has_input().then_some(());
+        if look().is_some() {
             return Ok(true);
         }
-        let character = |place: usize| termios.characters.get(place).copied().unwrap_or(0);
-        let waits = termios.local & local_flags::ICANON != 0 || character(control::MIN) > 0;
+        if patience == Some(0) {
+            return Ok(false);
+        }
         if flags.contains(OpenFlags::NONBLOCK) {
-            return if waits { Err(FsError::WouldBlock) } else { Ok(false) };
+            return Err(FsError::WouldBlock);
         }
-        let look = || terminal.lock().is_readable().then_some(());
-        if waits {
-            READERS.wait_until(look).map_err(|_| FsError::Interrupted)?;
-            return Ok(true);
+        let found = match patience {
+            None => READERS.wait_until(look).map(Some),
+            Some(tenths) => READERS.wait_deadline(look, mcore::now_ns() + tenths * 100_000_000),
+        };
+        found.map(|found| found.is_some()).map_err(|_| FsError::Interrupted)
+    }
+
+    /// Waits while the user has stopped output.
+    fn wait_started(&self, flags: OpenFlags) -> Result<(), FsError> {
+        let terminal = terminal()?;
+        let look = || (!terminal.lock().is_stopped()).then_some(());
+        if look().is_none() && flags.contains(OpenFlags::NONBLOCK) {
+            return Err(FsError::WouldBlock);
         }
-        // Tenths of a second (`termios(3)`, MIN == 0).
-        let patience = u64::from(character(control::TIME)) * 100_000_000;
-        let deadline = mcore::now_ns() + patience;
-        let found = READERS.wait_deadline(look, deadline).map_err(|_| FsError::Interrupted)?;
-        Ok(found.is_some())
+        WRITERS.wait_until(look).map_err(|_| FsError::Interrupted)
     }
 }
 
@@ -154,10 +165,14 @@ impl File for TerminalFile {
     ) -> Result<usize, FsError> {
         check_foreground()?;
         let terminal = terminal()?;
+        let rules = terminal.lock().patience();
+        let mut patience = rules.first;
         let mut done = 0;
         while sink.remaining() > 0 {
-            if done == 0 && !self.wait_readable(flags)? {
-                return Ok(0);
+            match self.wait_readable(flags, patience) {
+                Ok(true) => {}
+                Err(error) if done == 0 => return Err(error),
+                Ok(false) | Err(_) => break,
             }
             let mut piece = [0; PIECE];
             let length = sink.remaining().min(PIECE);
@@ -165,8 +180,8 @@ impl File for TerminalFile {
                 let mut terminal = terminal.lock();
                 // Another reader may have been faster; it has not read the end of the input for
                 // this one.
-                if !terminal.is_readable() {
-                    if done > 0 {
+                if !terminal.has_input() {
+                    if done > 0 && done >= rules.bytes {
                         break;
                     }
                     continue;
@@ -174,7 +189,7 @@ impl File for TerminalFile {
                 let was_full = !terminal.has_room();
                 let line = terminal.available();
                 let count = terminal.read(piece.get_mut(..length).unwrap_or(&mut []));
-                // One call returns one line, or what there is.
+                // One call returns one line, or what there is if that is enough.
                 (count, count == line, was_full)
             };
             if was_full {
@@ -185,8 +200,11 @@ impl File for TerminalFile {
             if copied < count && done == 0 {
                 return Err(FsError::Fault);
             }
-            if ended || copied < count {
+            if copied < count || (ended && done >= rules.bytes) {
                 break;
+            }
+            if ended {
+                patience = rules.next;
             }
         }
         Ok(done)
@@ -196,11 +214,16 @@ impl File for TerminalFile {
         &self,
         _offset: &mut u64,
         source: &mut dyn Source,
-        _flags: OpenFlags,
+        flags: OpenFlags,
     ) -> Result<usize, FsError> {
         let terminal = terminal()?;
         let mut done = 0;
         while source.remaining() > 0 {
+            match self.wait_started(flags) {
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+                Ok(()) => {}
+            }
             let mut piece = [0; PIECE];
             let length = source.remaining().min(PIECE);
             let taken = source.take(piece.get_mut(..length).unwrap_or(&mut []));
@@ -234,8 +257,12 @@ impl File for TerminalFile {
     }
 
     fn readiness(&self) -> Readiness {
-        let readable = terminal().is_ok_and(|terminal| terminal.lock().is_readable());
-        if readable { Readiness::READ | Readiness::WRITE } else { Readiness::WRITE }
+        let Ok(terminal) = terminal() else { return Readiness::empty() };
+        let terminal = terminal.lock();
+        let mut ready = Readiness::empty();
+        ready.set(Readiness::READ, terminal.is_readable());
+        ready.set(Readiness::WRITE, !terminal.is_stopped());
+        ready
     }
 
     fn activity(&self, what: Readiness) -> Option<u64> {
@@ -293,8 +320,9 @@ fn control(command: u32, argument: usize) -> Result<usize, FsError> {
             }
             terminal.set_termios(termios);
             drop(terminal);
-            // What was typed may have become readable.
+            // What was typed may have become readable, and output may have been started.
             READERS.wake_all();
+            writable();
             uart::resume_input();
         }
         ioctl::TCFLSH => {

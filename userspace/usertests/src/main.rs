@@ -3,8 +3,9 @@
 //!
 //! `usertests [-v] [-k] [--dir DIRECTORY] [NAME...]` runs the tests whose names begin with one of
 //! the words, or all; `usertests hostile` makes calls with hostile arguments; `usertests stress`
-//! does much at once; `usertests exhaust` uses memory up; `usertests list` names the tests. Ends with 0 if everything is as it should be, and else stops at the first
-//! difference and says what differed (`-k`: goes on).
+//! does much at once; `usertests exhaust` uses memory up; `usertests keys` reads from a terminal;
+//! `usertests list` names the tests. Ends with 0 if everything is as it should be, and else stops at
+//! the first difference and says what differed (`-k`: goes on).
 //!
 //! | file | |
 //! |---|---|
@@ -15,6 +16,7 @@
 //! | `hostile` | hostile and random arguments |
 //! | `stress` | much at once, on all CPUs, while programs come and go |
 //! | `exhaust` | what happens when memory is used up |
+//! | `keys` | a read from a terminal, for tests that type |
 //! | `shared` | memory that processes share |
 #![no_std]
 #![no_main]
@@ -26,6 +28,7 @@ mod check;
 mod exhaust;
 mod harness;
 mod hostile;
+mod keys;
 mod shared;
 mod stress;
 mod tests;
@@ -41,6 +44,7 @@ fn usage() -> i32 {
     eprintln!("       usertests hostile [--calls N] [--seed N]");
     eprintln!("       usertests stress [--seconds N] [--workers N] [--replacements N]");
     eprintln!("       usertests exhaust");
+    eprintln!("       usertests keys MIN TIME");
     eprintln!("       usertests list");
     2
 }
@@ -51,6 +55,7 @@ fn main() -> i32 {
         [b"hostile", options @ ..] => hostile::main(options).unwrap_or_else(usage),
         [b"stress", options @ ..] => stress::main(options).unwrap_or_else(usage),
         [b"exhaust"] => exhaust::main(),
+        [b"keys", options @ ..] => keys::main(options).unwrap_or_else(usage),
         [b"list"] => {
             for (name, _) in tests::all() {
                 println!("{name}");

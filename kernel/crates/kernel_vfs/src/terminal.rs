@@ -12,6 +12,8 @@ pub mod input_flags {
     pub const IGNCR: u32 = 0o200;
     pub const INLCR: u32 = 0o100;
     pub const ICRNL: u32 = 0o400;
+    pub const IXON: u32 = 0o2000;
+    pub const IXANY: u32 = 0o4000;
     pub const IUTF8: u32 = 0o40000;
 }
 
@@ -44,6 +46,8 @@ pub mod control {
     pub const EOF: usize = 4;
     pub const TIME: usize = 5;
     pub const MIN: usize = 6;
+    pub const START: usize = 8;
+    pub const STOP: usize = 9;
     pub const SUSP: usize = 10;
     pub const EOL: usize = 11;
     pub const REPRINT: usize = 12;
@@ -52,7 +56,7 @@ pub mod control {
     pub const EOL2: usize = 16;
 }
 
-use input_flags::{ICRNL, IGNCR, INLCR, IUTF8};
+use input_flags::{ICRNL, IGNCR, INLCR, IUTF8, IXANY, IXON};
 use local_flags::{ECHO, ECHOCTL, ECHOE, ECHOK, ECHOKE, ECHONL, ICANON, IEXTEN, ISIG, NOFLSH};
 use output_flags::{ONLCR, OPOST};
 
@@ -78,6 +82,8 @@ impl Default for Termios {
             (control::KILL, 0x15),
             (control::EOF, 4),
             (control::MIN, 1),
+            (control::START, 0x11),
+            (control::STOP, 0x13),
             (control::SUSP, 0x1a),
             (control::REPRINT, 0x12),
             (control::WERASE, 0x17),
@@ -88,7 +94,7 @@ impl Default for Termios {
             }
         }
         Self {
-            input: ICRNL | IUTF8,
+            input: ICRNL | IXON | IUTF8,
             output: OPOST | ONLCR,
             // B115200, CS8, CREAD, CLOCAL.
             control: 0o10002 | 0o60 | 0o200 | 0o4000,
@@ -97,6 +103,16 @@ impl Default for Termios {
             characters,
         }
     }
+}
+
+/// When a read is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// With this many bytes; a read that has more room gets what else there is.
+    pub bytes: usize,
+    /// If the first byte does not come in time, or a further one; in tenths of a second.
+    pub first: Option<u64>,
+    pub next: Option<u64>,
 }
 
 /// What a byte of input leads to.
@@ -135,6 +151,8 @@ pub struct LineDiscipline {
     edited: Vec<Typed>,
     /// The next byte is taken literally (`^V`).
     literal: bool,
+    /// Output has been stopped (`^S`).
+    stopped: bool,
     column: usize,
 }
 
@@ -146,6 +164,7 @@ impl LineDiscipline {
             lines: VecDeque::new(),
             edited: Vec::new(),
             literal: false,
+            stopped: false,
             column: 0,
         }
     }
@@ -158,6 +177,8 @@ impl LineDiscipline {
     pub fn set_termios(&mut self, termios: Termios) {
         let (was, is) = (self.canonical(), termios.local & ICANON != 0);
         self.termios = termios;
+        // Nothing could start it any more.
+        self.stopped &= self.flow_is_controlled();
         if was && !is {
             self.ready.extend(self.edited.drain(..).map(|typed| typed.byte));
             self.lines.clear();
@@ -187,6 +208,16 @@ impl LineDiscipline {
         byte != 0 && self.termios.characters.get(place) == Some(&byte)
     }
 
+    fn flow_is_controlled(&self) -> bool {
+        self.termios.input & IXON != 0
+    }
+
+    /// Whether output waits for the user (`^S`): then nothing should be written. A byte of input or
+    /// other settings change that.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
     /// Whether another byte of input is taken now. If not, the device should not be read.
     pub fn has_room(&self) -> bool {
         self.ready.len() < INPUT_LIMIT
@@ -197,18 +228,33 @@ impl LineDiscipline {
         if self.canonical() { self.lines.front().copied().unwrap_or(0) } else { self.ready.len() }
     }
 
-    /// Whether a reader would get something, be it an end of file.
+    /// Whether there is something to read, be it an end of file.
+    pub fn has_input(&self) -> bool {
+        if self.canonical() { !self.lines.is_empty() } else { !self.ready.is_empty() }
+    }
+
+    /// Whether a reader would be done without waiting, as `poll` tells. Without canonical mode MIN
+    /// bytes have to be there, unless it is a matter of time.
     pub fn is_readable(&self) -> bool {
-        if self.canonical() {
-            !self.lines.is_empty()
-        } else {
-            let minimum = self.termios.characters.get(control::MIN).copied().unwrap_or(1);
-            self.ready.len() >= usize::from(minimum.max(1))
+        let character = |place: usize| self.termios.characters.get(place).copied().unwrap_or(0);
+        let is_timed = character(control::TIME) > 0;
+        let minimum = if is_timed || self.canonical() { 1 } else { character(control::MIN) };
+        self.has_input() && (self.canonical() || self.ready.len() >= usize::from(minimum))
+    }
+
+    /// When a read is done (`termios(3)`). In canonical mode that is a line.
+    pub fn patience(&self) -> Patience {
+        let character = |place: usize| self.termios.characters.get(place).copied().unwrap_or(0);
+        let time = u64::from(character(control::TIME));
+        match usize::from(character(control::MIN)) {
+            _ if self.canonical() => Patience { bytes: 0, first: None, next: None },
+            0 => Patience { bytes: 1, first: Some(time), next: None },
+            bytes => Patience { bytes, first: None, next: (time > 0).then_some(time) },
         }
     }
 
     /// Moves what can be read into `buffer` and says how much: at most one line in canonical
-    /// mode. Meaningful when [`is_readable`](Self::is_readable), or there is no minimum.
+    /// mode. Meaningful when there [is input](Self::has_input).
     pub fn read(&mut self, buffer: &mut [u8]) -> usize {
         let limit = self.available().min(buffer.len());
         for (place, byte) in buffer.iter_mut().zip(self.ready.drain(..limit)) {
@@ -266,6 +312,10 @@ impl LineDiscipline {
         if core::mem::take(&mut self.literal) {
             return self.add(byte, echo);
         }
+        let was_stopped = self.stopped;
+        if self.flow_is_controlled() && self.controls_flow(byte) {
+            return Effect::Nothing;
+        }
         if self.local(ISIG) {
             for (place, signal) in
                 [(control::INTR, SIGINT), (control::QUIT, SIGQUIT), (control::SUSP, SIGTSTP)]
@@ -274,10 +324,14 @@ impl LineDiscipline {
                     if !self.local(NOFLSH) {
                         self.flush_input();
                     }
+                    self.stopped = false;
                     self.show(byte, echo);
                     return Effect::Signal(signal);
                 }
             }
+        }
+        if self.termios.input & IXANY != 0 && was_stopped {
+            self.stopped = false;
         }
         let byte = match byte {
             b'\r' if self.termios.input & IGNCR != 0 => return Effect::Nothing,
@@ -286,6 +340,15 @@ impl LineDiscipline {
             byte => byte,
         };
         if self.canonical() { self.edit(byte, echo) } else { self.add(byte, echo) }
+    }
+
+    /// Stops or starts output if that is what the byte is for.
+    fn controls_flow(&mut self, byte: u8) -> bool {
+        let (starts, stops) = (self.is(byte, control::START), self.is(byte, control::STOP));
+        if starts || stops {
+            self.stopped = !starts;
+        }
+        starts || stops
     }
 
     /// A byte in canonical mode.
@@ -365,7 +428,7 @@ impl LineDiscipline {
             self.show(byte, echo);
         }
         self.ready.push_back(byte);
-        if self.is_readable() { Effect::Readable } else { Effect::Nothing }
+        Effect::Readable
     }
 
     fn finish_line(&mut self) -> Effect {
@@ -423,15 +486,24 @@ impl LineDiscipline {
         }
     }
 
-    /// Takes the last word back, with the blanks behind it.
+    /// The first byte of the last character of the line.
+    fn last_character(&self) -> Option<u8> {
+        let utf8 = self.termios.input & IUTF8 != 0;
+        let mut bytes = self.edited.iter().rev().map(|typed| typed.byte);
+        bytes.find(|byte| !(utf8 && matches!(byte, 0x80..=0xbf)))
+    }
+
+    /// Takes the last word back, with what is behind it. As Linux has it, a word is of letters,
+    /// digits and `_`; letters are ASCII's and, by their first bytes, all beyond.
     fn erase_word(&mut self, echo: &mut impl FnMut(&[u8])) {
-        let blank = |typed: Option<&Typed>| {
-            typed.is_some_and(|typed| typed.byte == b' ' || typed.byte == b'\t')
-        };
-        while blank(self.edited.last()) {
-            self.erase(echo);
-        }
-        while !self.edited.is_empty() && !blank(self.edited.last()) {
+        let mut in_word = false;
+        while let Some(byte) = self.last_character() {
+            let is_part =
+                byte.is_ascii_alphanumeric() || byte == b'_' || matches!(byte, 0xc0..=0xff);
+            if in_word && !is_part {
+                break;
+            }
+            in_word |= is_part;
             self.erase(echo);
         }
     }
@@ -445,7 +517,8 @@ impl Default for LineDiscipline {
 
 #[cfg(test)]
 mod tests {
-    use super::{Effect, INPUT_LIMIT, LINE_MAX, LineDiscipline, local_flags};
+    use super::input_flags::{IXANY, IXON};
+    use super::{Effect, INPUT_LIMIT, LINE_MAX, LineDiscipline, Patience, control, local_flags};
     use std::string::String;
     use std::vec::Vec;
 
@@ -473,7 +546,7 @@ mod tests {
         }
 
         fn reads(&mut self) -> Option<String> {
-            if !self.tty.is_readable() {
+            if !self.tty.has_input() {
                 return None;
             }
             let mut buffer = [0; 8192];
@@ -496,6 +569,10 @@ mod tests {
         assert_eq!(typist.types(b"\r").reads().unwrap(), "hello\n");
         assert_eq!(typist.screen, b"helo\x08 \x08lo\r\n");
         assert_eq!(typist.types(b"some words  \x17more\n").reads().unwrap(), "some more\n");
+        // Words are runs of letters and digits; the rest goes with the word before it.
+        assert_eq!(typist.types(b"/usr/lib_2--\x17b\x17\x17/x\n").reads().unwrap(), "//x\n");
+        assert_eq!(typist.types("so sch\u{f6}n!\x17a\n".as_bytes()).reads().unwrap(), "so a\n");
+        assert_eq!(typist.types(b"!!\x17x\n").reads().unwrap(), "x\n");
         assert_eq!(typist.types(b"wrong\x15right\n").reads().unwrap(), "right\n");
         assert_eq!(typist.types(b"\x7f\x7fa\n").reads().unwrap(), "a\n");
         assert_eq!(typist.types("ä\x7f€\x7fu\n".as_bytes()).reads().unwrap(), "u\n");
@@ -542,6 +619,51 @@ mod tests {
         typist.screen.clear();
         assert_eq!(typist.types(b"\x7f\x04").reads().unwrap(), "\x7f\x04");
         assert!(typist.screen.is_empty());
+    }
+
+    #[test]
+    fn without_canonical_mode_reads_end_by_bytes_or_time() {
+        let mut typist = Typist::new();
+        let mut set = |minimum, time, text: &[u8]| {
+            let mut termios = *typist.tty.termios();
+            termios.local &= !local_flags::ICANON;
+            termios.characters[control::MIN] = minimum;
+            termios.characters[control::TIME] = time;
+            typist.tty.set_termios(termios);
+            typist.tty.flush_input();
+            assert!(!typist.tty.is_readable());
+            typist.types(text);
+            assert_eq!(typist.tty.has_input(), !text.is_empty());
+            (typist.tty.patience(), typist.tty.is_readable())
+        };
+        let patience = |bytes, first, next| Patience { bytes, first, next };
+        assert_eq!(set(3, 0, b"ab"), (patience(3, None, None), false));
+        assert_eq!(set(3, 0, b"abc"), (patience(3, None, None), true));
+        assert_eq!(set(3, 7, b"a"), (patience(3, None, Some(7)), true));
+        assert_eq!(set(0, 7, b"a"), (patience(1, Some(7), None), true));
+        assert_eq!(set(0, 0, b""), (patience(1, Some(0), None), false));
+    }
+
+    #[test]
+    fn output_is_stopped_and_started() {
+        let mut typist = Typist::new();
+        assert!(typist.types(b"a\x13").tty.is_stopped());
+        assert!(typist.types(b"b").tty.is_stopped());
+        assert!(!typist.types(b"\x11").tty.is_stopped());
+        assert_eq!(typist.types(b"\n").reads().unwrap(), "ab\n");
+        // A signal starts it, and settings under which nothing could.
+        assert!(!typist.types(b"\x13\x03").tty.is_stopped());
+        typist.types(b"\x13");
+        let mut termios = *typist.tty.termios();
+        termios.input |= IXANY;
+        typist.tty.set_termios(termios);
+        assert!(typist.tty.is_stopped());
+        assert!(!typist.types(b"x").tty.is_stopped());
+        typist.types(b"\x13");
+        termios.input &= !IXON;
+        typist.tty.set_termios(termios);
+        assert!(!typist.tty.is_stopped());
+        assert_eq!(typist.types(b"\x13\x11\n").reads().unwrap(), "x\x13\x11\n");
     }
 
     #[test]
