@@ -63,13 +63,11 @@ pub(crate) fn mkdir(call: &Call) -> i32 {
 }
 
 pub(crate) fn rmdir(call: &Call) -> i32 {
-    match call.options("") {
-        Ok(options) if !options.operands.is_empty() => call.each(&options.operands, |path| {
-            call.check(path, unlinkat(CWD, path, AtFlags::REMOVEDIR))
-        }),
-        Ok(_) => call.usage(),
-        Err(status) => status,
-    }
+    let operands = match call.operands(1..) {
+        Ok(operands) => operands,
+        Err(status) => return status,
+    };
+    call.each(&operands, |path| call.check(path, unlinkat(CWD, path, AtFlags::REMOVEDIR)))
 }
 
 pub(crate) fn rm(call: &Call) -> i32 {
@@ -131,12 +129,13 @@ pub(crate) fn ln(call: &Call) -> i32 {
 }
 
 pub(crate) fn touch(call: &Call) -> i32 {
-    if call.arguments.is_empty() {
-        return call.usage();
-    }
+    let operands = match call.operands(1..) {
+        Ok(operands) => operands,
+        Err(status) => return status,
+    };
     let now = || Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     let times = Timestamps { last_access: now(), last_modification: now() };
-    call.each(&call.arguments, |path| {
+    call.each(&operands, |path| {
         let result = match utimensat(CWD, path, &times, AtFlags::empty()) {
             Err(Errno::NOENT) => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
@@ -160,10 +159,11 @@ pub(crate) fn chmod(call: &Call) -> i32 {
 }
 
 pub(crate) fn readlink(call: &Call) -> i32 {
-    if call.arguments.is_empty() {
-        return call.usage();
-    }
-    call.each(&call.arguments, |path| match fs::readlink(path, Vec::new()) {
+    let operands = match call.operands(1..) {
+        Ok(operands) => operands,
+        Err(status) => return status,
+    };
+    call.each(&operands, |path| match fs::readlink(path, Vec::new()) {
         Ok(target) => {
             println!("{}", show(target.as_bytes()));
             0
@@ -173,10 +173,11 @@ pub(crate) fn readlink(call: &Call) -> i32 {
 }
 
 pub(crate) fn stat(call: &Call) -> i32 {
-    if call.arguments.is_empty() {
-        return call.usage();
-    }
-    call.each(&call.arguments, |path| match lstat(path) {
+    let operands = match call.operands(1..) {
+        Ok(operands) => operands,
+        Err(status) => return status,
+    };
+    call.each(&operands, |path| match lstat(path) {
         Ok(stat) => {
             describe(path, &stat);
             0

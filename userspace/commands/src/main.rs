@@ -2,7 +2,8 @@
 //! `/bin/ls` and the others are links to it; `commands ls -l` works as well.
 //!
 //! [`COMMANDS`] is the list. A command gets a [`Call`] and returns its exit status: 0, 1 if
-//! something failed, 2 if it was called wrongly. Errors read `NAME: what: why`, as on Linux.
+//! something failed, 2 if it was called wrongly. Errors read `NAME: what: why`, as on Linux. With
+//! `--help` it is not called: its usage is printed.
 #![no_std]
 #![no_main]
 
@@ -20,6 +21,7 @@ mod trivial;
 
 use alloc::vec::Vec;
 use commands::options::Options;
+use core::ops::RangeBounds;
 use lemma_rt::{Errno, arguments, eprintln, error_text, print, println, show};
 
 lemma_rt::entry!(main);
@@ -54,7 +56,7 @@ const COMMANDS: &[Command] = &[
     ("mv", "FROM... TO", copy::mv),
     ("poweroff", "[-f]", power::poweroff),
     ("ps", "", processes::ps),
-    ("pwd", "", trivial::pwd),
+    ("pwd", "[-LP]", trivial::pwd),
     ("readlink", "FILE...", files::readlink),
     ("reboot", "[-f]", power::reboot),
     ("rm", "[-rf] FILE...", files::rm),
@@ -86,9 +88,24 @@ impl Call {
     /// Takes the options apart, or says how the command is called and gives status 2.
     fn options(&self, known: &str) -> Result<Options<'static>, i32> {
         Options::parse(&self.arguments, known).map_err(|letter| {
-            eprintln!("{}: invalid option -- '{}'", self.name, char::from(letter));
+            match self.arguments.iter().find(|word| letter == b'-' && word.starts_with(b"--")) {
+                Some(word) => eprintln!("{}: unrecognized option '{}'", self.name, show(word)),
+                None => eprintln!("{}: invalid option -- '{}'", self.name, char::from(letter)),
+            }
             self.usage()
         })
+    }
+
+    /// The operands of a command that has no options, so many, or status 2 with a report.
+    fn operands(&self, count: impl RangeBounds<usize>) -> Result<Vec<&'static [u8]>, i32> {
+        let operands = self.options("")?.operands;
+        if count.contains(&operands.len()) { Ok(operands) } else { Err(self.usage()) }
+    }
+
+    /// Whether `--help` is among the options. Some commands take every word as it is.
+    fn asks_for_help(&self) -> bool {
+        let mut options = self.arguments.iter().take_while(|word| **word != b"--");
+        !["echo", "false", "true"].contains(&self.name) && options.any(|word| *word == b"--help")
     }
 
     /// Says how the command is called; status 2.
@@ -137,7 +154,14 @@ fn main() -> i32 {
         }
     }
     match COMMANDS.iter().find(|(known, _, _)| known.as_bytes() == name) {
-        Some((name, usage, run)) => run(&Call { name, usage, arguments: words.collect() }),
+        Some((name, usage, run)) => {
+            let call = Call { name, usage, arguments: words.collect() };
+            if call.asks_for_help() {
+                println!("usage: {name} {usage}");
+                return 0;
+            }
+            run(&call)
+        }
         None => {
             eprintln!("commands: {}: no such command", show(name));
             127

@@ -7,12 +7,15 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use commands::format::duration;
 use commands::options::number;
-use lemma_rt::{Errno, eprintln, io, println, show, sys};
+use lemma_rt::{Errno, eprintln, io, println, show, signal, sys};
 
 /// Clock ticks per second in `/proc/PID/stat`.
 const TICKS: u64 = 100;
 
 pub(crate) fn ps(call: &Call) -> i32 {
+    if let Err(status) = call.operands(..1) {
+        return status;
+    }
     let names = match names_in(b"/proc") {
         Ok(names) => names,
         Err(error) => return call.fail(b"/proc", error),
@@ -58,51 +61,21 @@ fn describe(pid: u32) -> Option<String> {
     ))
 }
 
-const SIGNALS: [(&[u8], i32); 14] = [
-    (b"HUP", 1),
-    (b"INT", 2),
-    (b"QUIT", 3),
-    (b"ABRT", 6),
-    (b"KILL", 9),
-    (b"USR1", 10),
-    (b"SEGV", 11),
-    (b"USR2", 12),
-    (b"PIPE", 13),
-    (b"ALRM", 14),
-    (b"TERM", 15),
-    (b"CHLD", 17),
-    (b"CONT", 18),
-    (b"STOP", 19),
-];
-
-/// The number of a signal given by number or name, with or without SIG.
-fn signal_number(text: &[u8]) -> Option<i32> {
-    let name = text.strip_prefix(b"SIG").unwrap_or(text);
-    let known = SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
-    known.or_else(|| number(text)).filter(|number| (0..=64).contains(number))
-}
-
 pub(crate) fn kill(call: &Call) -> i32 {
-    let (signal, pids) = match call.arguments.as_slice() {
-        [b"-l"] => {
-            for (name, number) in SIGNALS {
-                println!("{number:2} {}", show(name));
-            }
-            return 0;
+    if call.arguments == [b"-l"] {
+        for (index, name) in signal::NAMES.iter().enumerate() {
+            println!("{:2} {name}", index + 1);
         }
-        [b"-s", name, pids @ ..] => (*name, pids),
-        [option, pids @ ..] if option.starts_with(b"-") && option.len() > 1 => {
-            (option.get(1..).unwrap_or(&[]), pids)
-        }
-        pids => (b"TERM".as_slice(), pids),
-    };
-    let Some(signal) = signal_number(signal) else {
-        eprintln!("kill: {}: invalid signal", show(signal));
-        return call.usage();
-    };
-    if pids.is_empty() {
-        return call.usage();
+        return 0;
     }
+    let (signal, pids) = match signal::kill_arguments(&call.arguments) {
+        Ok((_, [])) => return call.usage(),
+        Ok(found) => found,
+        Err(signal) => {
+            eprintln!("kill: {}: invalid signal", show(signal));
+            return call.usage();
+        }
+    };
     call.each(pids, |pid| match number::<i32>(pid) {
         Some(number) => call.check(pid, sys::kill(number, signal)),
         None => call.fail(pid, Errno::INVAL),

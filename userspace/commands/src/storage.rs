@@ -87,15 +87,17 @@ fn list(call: &Call) -> i32 {
 }
 
 pub(crate) fn umount(call: &Call) -> i32 {
-    if call.arguments.is_empty() {
-        return call.usage();
-    }
-    call.each(&call.arguments, |place| {
-        call.check(place, calls::unmount(place, UnmountFlags::empty()))
-    })
+    let operands = match call.operands(1..) {
+        Ok(operands) => operands,
+        Err(status) => return status,
+    };
+    call.each(&operands, |place| call.check(place, calls::unmount(place, UnmountFlags::empty())))
 }
 
-pub(crate) fn sync(_: &Call) -> i32 {
+pub(crate) fn sync(call: &Call) -> i32 {
+    if let Err(status) = call.operands(..1) {
+        return status;
+    }
     lemma_rt::rustix::fs::sync();
     0
 }

@@ -36,8 +36,8 @@ pub(crate) fn uname(call: &Call) -> i32 {
 }
 
 pub(crate) fn hostname(call: &Call) -> i32 {
-    if !call.arguments.is_empty() {
-        return call.usage();
+    if let Err(status) = call.operands(..1) {
+        return status;
     }
     println!("{}", show(names().nodename().to_bytes()));
     0
@@ -58,7 +58,10 @@ pub(crate) fn date(call: &Call) -> i32 {
     0
 }
 
-pub(crate) fn uptime(_: &Call) -> i32 {
+pub(crate) fn uptime(call: &Call) -> i32 {
+    if let Err(status) = call.operands(..1) {
+        return status;
+    }
     let info = sysinfo();
     let minutes = info.uptime as u64 / 60;
     let (days, hours, minutes) = (minutes / 1440, minutes / 60 % 24, minutes % 60);
@@ -131,6 +134,9 @@ pub(crate) fn free(call: &Call) -> i32 {
 }
 
 pub(crate) fn dmesg(call: &Call) -> i32 {
+    if let Err(status) = call.operands(..1) {
+        return status;
+    }
     const READ_ALL: usize = 3;
     const SIZE_BUFFER: usize = 10;
     // SAFETY: asks for a size.

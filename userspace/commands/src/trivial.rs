@@ -15,7 +15,10 @@ pub(crate) fn fail(_: &Call) -> i32 {
     1
 }
 
-pub(crate) fn clear(_: &Call) -> i32 {
+pub(crate) fn clear(call: &Call) -> i32 {
+    if let Err(status) = call.operands(..1) {
+        return status;
+    }
     print!("\x1b[H\x1b[2J");
     0
 }
@@ -43,7 +46,10 @@ pub(crate) fn yes(call: &Call) -> i32 {
     }
 }
 
-pub(crate) fn env(_: &Call) -> i32 {
+pub(crate) fn env(call: &Call) -> i32 {
+    if let Err(status) = call.operands(..1) {
+        return status;
+    }
     for entry in environment() {
         println!("{}", show(entry));
     }
@@ -51,6 +57,12 @@ pub(crate) fn env(_: &Call) -> i32 {
 }
 
 pub(crate) fn pwd(call: &Call) -> i32 {
+    // There is one path of a directory here, the physical one.
+    match call.options("LP") {
+        Ok(options) if options.operands.is_empty() => {}
+        Ok(_) => return call.usage(),
+        Err(status) => return status,
+    }
     match getcwd(Vec::new()) {
         Ok(directory) => {
             println!("{}", show(directory.as_bytes()));
@@ -61,7 +73,11 @@ pub(crate) fn pwd(call: &Call) -> i32 {
 }
 
 pub(crate) fn basename(call: &Call) -> i32 {
-    let (path, suffix) = match call.arguments.as_slice() {
+    let operands = match call.operands(1..=2) {
+        Ok(operands) => operands,
+        Err(status) => return status,
+    };
+    let (path, suffix) = match operands.as_slice() {
         [path] => (path, b"".as_slice()),
         [path, suffix] => (path, *suffix),
         _ => return call.usage(),
@@ -79,7 +95,11 @@ pub(crate) fn basename(call: &Call) -> i32 {
 }
 
 pub(crate) fn dirname(call: &Call) -> i32 {
-    let [path] = call.arguments.as_slice() else { return call.usage() };
+    let operands = match call.operands(1..2) {
+        Ok(operands) => operands,
+        Err(status) => return status,
+    };
+    let [path] = operands.as_slice() else { return call.usage() };
     let mut path = *path;
     while path.len() > 1
         && let Some(shorter) = path.strip_suffix(b"/")
