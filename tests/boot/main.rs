@@ -18,6 +18,7 @@ mod objects;
 mod readme;
 mod screen;
 mod session;
+mod shell;
 mod smp;
 mod system;
 mod terminal;

@@ -18,7 +18,7 @@ const BUILTINS: &[(&str, &str, Builtin)] = &[
     (".", ". FILE: run the commands of a file in this shell", source),
     (":", ": do nothing", |_, _| 0),
     ("[", "[ CONDITION ]: as test", bracket),
-    ("bg", "bg [N]: go on with a stopped job in the background", |shell, words| {
+    ("bg", "bg [%N]: go on with a stopped job in the background", |shell, words| {
         resume(shell, words, "bg")
     }),
     ("break", "break [N]: leave N loops", |shell, words| leave(shell, words, Flow::Break)),
@@ -32,10 +32,13 @@ const BUILTINS: &[(&str, &str, Builtin)] = &[
     ("exit", "exit [STATUS]: end the shell", exit),
     ("export", "export [NAME[=VALUE]...]: give variables to programs", export),
     ("false", "false: fail", |_, _| 1),
-    ("fg", "fg [N]: go on with a job in the foreground", |shell, words| resume(shell, words, "fg")),
+    ("fg", "fg [%N]: go on with a job in the foreground", |shell, words| {
+        resume(shell, words, "fg")
+    }),
     ("help", "help: this list", help),
     ("history", "history: the lines typed", history),
     ("jobs", "jobs: what runs in the background or is stopped", |shell, _| jobs::list(shell)),
+    ("kill", "kill [-SIGNAL] PID|%N...: send a signal to processes or jobs", kill),
     ("pwd", "pwd: print the directory", pwd),
     ("read", "read NAME...: read a line into variables", read),
     ("set", "set [-ex +ex] [-- WORDS]: options, arguments; without any, list variables", set),
@@ -45,12 +48,24 @@ const BUILTINS: &[(&str, &str, Builtin)] = &[
     ("type", "type NAME...: what a command is", kind),
     ("umask", "umask [OCTAL]: bits that new files do not get", set_umask),
     ("unset", "unset NAME...: remove variables", unset),
-    ("wait", "wait [PID]: wait for commands started with &", wait),
+    ("wait", "wait [PID|%N...]: wait for commands started with &", jobs::wait),
 ];
 
 /// The builtin of this name.
 pub(crate) fn find(name: &[u8]) -> Option<Builtin> {
     BUILTINS.iter().find(|(known, _, _)| known.as_bytes() == name).map(|(_, _, run)| *run)
+}
+
+/// Builtins to which `--help` is a word like others.
+const LITERAL: [&[u8]; 6] = [b":", b"[", b"echo", b"false", b"test", b"true"];
+
+/// What to print instead of running the command, if it is to explain itself.
+pub(crate) fn explanation(words: &[Bytes]) -> Option<&'static str> {
+    let [name, option] = words else { return None };
+    if option != b"--help" || LITERAL.contains(&name.as_slice()) {
+        return None;
+    }
+    BUILTINS.iter().find(|(known, _, _)| known.as_bytes() == *name).map(|(_, text, _)| *text)
 }
 
 /// The names of all builtins.
@@ -357,24 +372,13 @@ fn source(shell: &mut Shell, words: &[Bytes]) -> i32 {
     }
 }
 
-fn wait(shell: &mut Shell, words: &[Bytes]) -> i32 {
-    match words {
-        [_] => jobs::wait(shell, None),
-        [_, pid] => jobs::wait(shell, Some(number(pid).unwrap_or(0))),
-        _ => usage("wait"),
-    }
-}
-
 /// `fg` and `bg`.
 fn resume(shell: &mut Shell, words: &[Bytes], name: &str) -> i32 {
-    match words {
-        [_] => jobs::resume(shell, None, name == "fg"),
-        [_, job] => {
-            let digits = job.strip_prefix(b"%").unwrap_or(job).to_vec();
-            jobs::resume(shell, Some(number(&digits).unwrap_or(0)), name == "fg")
-        }
-        _ => usage(name),
-    }
+    if words.len() > 2 { usage(name) } else { jobs::resume(shell, words, name == "fg") }
+}
+
+fn kill(shell: &mut Shell, words: &[Bytes]) -> i32 {
+    jobs::kill(shell, words).unwrap_or_else(|| usage("kill"))
 }
 
 fn set_umask(_: &mut Shell, words: &[Bytes]) -> i32 {

@@ -10,6 +10,7 @@ use crate::process;
 use crate::shell::{Flow, Shell, names_in};
 use crate::{report, run};
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicI32, Ordering};
 use lemma_rt::general::termios;
 use lemma_rt::general::{
     ECHO, ECHOE, ECHOK, ICANON, ICRNL, IEXTEN, ISIG, ONLCR, OPOST, VMIN, VTIME,
@@ -32,6 +33,7 @@ enum Input {
 pub(crate) fn run(shell: &mut Shell) -> i32 {
     let Ok(settings) = sys::terminal_settings(0) else { return 2 };
     shell.interactive = true;
+    TERMINAL.store(fd::save(0).unwrap_or(0), Ordering::Relaxed);
     process::ignore_signals();
     process::set_group(0, 0);
     take_foreground();
@@ -188,12 +190,15 @@ fn paths(directory: &[u8], typed: &[u8]) -> Vec<Bytes> {
     names
 }
 
+/// The terminal, under a number that no redirection changes.
+static TERMINAL: AtomicI32 = AtomicI32::new(0);
+
 /// Makes a child's group the terminal's foreground group.
 pub(crate) fn give_foreground(group: i32) {
-    let _ = sys::set_foreground(0, group);
+    let _ = sys::set_foreground(TERMINAL.load(Ordering::Relaxed), group);
 }
 
 /// Makes this process's own group the foreground group.
 pub(crate) fn take_foreground() {
-    let _ = sys::set_foreground(0, getpgrp().as_raw_nonzero().get());
+    give_foreground(getpgrp().as_raw_nonzero().get());
 }

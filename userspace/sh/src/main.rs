@@ -16,12 +16,14 @@ mod shell;
 
 use alloc::ffi::CString;
 use alloc::vec::Vec;
-use lemma_rt::{arguments, eprintln, error_text, fd, io, rustix, show, sys};
+use lemma_rt::{arguments, eprintln, error_text, fd, io, println, rustix, show, sys};
 use sh::Bytes;
 use sh::parser::{ParseError, parse};
 use shell::{Flow, Shell};
 
 lemma_rt::entry!(main);
+
+const USAGE: &str = "usage: sh [-ex] [-c commands | file] [arguments...]";
 
 fn main() -> i32 {
     let mut words = arguments();
@@ -34,6 +36,10 @@ fn main() -> i32 {
         if option == b"--" {
             break;
         }
+        if option == b"--help" {
+            println!("{USAGE}");
+            return 0;
+        }
         for letter in option.iter().skip(1) {
             match letter {
                 b'c' if words.is_empty() => {
@@ -45,7 +51,7 @@ fn main() -> i32 {
                 b'x' => shell.trace = true,
                 _ => {
                     eprintln!("sh: {}: unknown option", show(option));
-                    eprintln!("usage: sh [-ex] [-c commands | file] [arguments...]");
+                    eprintln!("{USAGE}");
                     return 2;
                 }
             }

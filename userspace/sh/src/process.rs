@@ -36,6 +36,28 @@ pub(crate) fn become_child(shell: &mut Shell) {
     shell.jobs.clear();
 }
 
+/// In a child that is a job, or one process of the job with this group: as [`become_child`], in the
+/// job's process group. The first process of a job in the foreground takes the terminal itself: when
+/// it first reads, the shell may not have come to give it. SIGTTOU is still ignored then.
+pub(crate) fn become_job(shell: &mut Shell, group: Option<i32>, foreground: bool) {
+    if shell.interactive {
+        set_group(0, group.unwrap_or(0));
+        if foreground && group.is_none() {
+            interactive::take_foreground();
+        }
+    }
+    become_child(shell);
+}
+
+/// In the shell: the same for a child that is now the first of a job in the foreground. Those that
+/// are started after it find that the terminal is theirs.
+pub(crate) fn started_job(shell: &Shell, pid: i32) {
+    if shell.interactive {
+        set_group(pid, pid);
+        interactive::give_foreground(pid);
+    }
+}
+
 /// `setpgid`, in both parent and child, so that whoever comes first does it. A child that has
 /// already run its program or ended is in its group; so errors do not matter.
 pub(crate) fn set_group(pid: i32, group: i32) {
@@ -49,12 +71,9 @@ pub(crate) fn wait_for_foreground(shell: &mut Shell, pids: &[i32]) {
     }
 }
 
-/// Waits for these processes of a group, which gets the terminal, until they have ended, or one
-/// has stopped: then they are a job.
+/// Waits for these processes of a group that has the terminal, until they have ended, or one has
+/// stopped: then they are a job.
 pub(crate) fn wait_in_foreground(shell: &mut Shell, group: i32, pids: &[i32]) {
-    if shell.interactive {
-        interactive::give_foreground(group);
-    }
     let mut rest = pids;
     while let [pid, after @ ..] = rest {
         match wait_for(*pid, shell.interactive) {

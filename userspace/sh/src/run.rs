@@ -1,10 +1,10 @@
 //! Runs the tree: lists, pipelines, compound and simple commands.
 
 use crate::shell::{Flow, Shell};
-use crate::{builtin, interactive, jobs, process};
+use crate::{builtin, jobs, process};
 use alloc::format;
 use alloc::vec::Vec;
-use lemma_rt::{Errno, eprintln, error_text, fd, general, show, sys};
+use lemma_rt::{Errno, eprintln, error_text, fd, general, println, show, sys};
 use sh::Bytes;
 use sh::ast::{Command, Connector, Direction, Item, Kind, List, Pipeline, Redirection, Word};
 use sh::expand::{expand, expand_single};
@@ -55,18 +55,21 @@ fn background(shell: &mut Shell, item: &Item) {
             shell.status = 0;
         }
         Ok(None) => {
-            let interactive = shell.interactive;
-            process::become_child(shell);
-            if interactive {
-                process::set_group(0, 0);
-            } else {
+            let has_group = shell.interactive;
+            process::become_job(shell, None, false);
+            if !has_group {
                 // Without process groups, ^C and the input belong to the foreground.
                 let _ = lemma_rt::signal::ignore(general::SIGINT as i32);
                 if let Ok(null) = fd::open(c"/dev/null", general::O_RDONLY, 0) {
                     let _ = fd::duplicate(null, 0);
                 }
             }
-            and_or(shell, item);
+            match item.first.commands.as_slice() {
+                [one] if item.rest.is_empty() && !item.first.negated => {
+                    command_in_place(shell, one)
+                }
+                _ => and_or(shell, item),
+            }
             sys::exit(shell.exit_status())
         }
         Err(error) => fail(shell, 126, "fork", error),
@@ -103,11 +106,7 @@ fn piped(shell: &mut Shell, commands: &[Command]) {
         let group = pids.first().copied();
         match sys::fork() {
             Ok(None) => {
-                let interactive = shell.interactive;
-                process::become_child(shell);
-                if interactive {
-                    process::set_group(0, group.unwrap_or(0));
-                }
+                process::become_job(shell, group, true);
                 if let Some(input) = input {
                     let _ = fd::duplicate(input, 0);
                     fd::close(input);
@@ -117,12 +116,14 @@ fn piped(shell: &mut Shell, commands: &[Command]) {
                     let _ = fd::duplicate(write, 1);
                     fd::close(write);
                 }
-                command(shell, each);
+                command_in_place(shell, each);
                 sys::exit(shell.exit_status())
             }
             Ok(Some(pid)) => {
-                if shell.interactive {
-                    process::set_group(pid, group.unwrap_or(pid));
+                match group {
+                    Some(group) if shell.interactive => process::set_group(pid, group),
+                    Some(_) => {}
+                    None => process::started_job(shell, pid),
                 }
                 pids.push(pid);
             }
@@ -140,6 +141,13 @@ fn piped(shell: &mut Shell, commands: &[Command]) {
         fd::close(input);
     }
     process::wait_for_foreground(shell, &pids);
+}
+
+/// Runs a command in a child that is for it alone: a program takes the child's place, so that the
+/// number by which the shell knows the child is the program's.
+fn command_in_place(shell: &mut Shell, one: &Command) {
+    shell.in_place = matches!(one.kind, Kind::Simple { .. });
+    command(shell, one);
 }
 
 fn command(shell: &mut Shell, command: &Command) {
@@ -247,18 +255,12 @@ fn looped(shell: &mut Shell, mut step: impl FnMut(&mut Shell) -> bool) {
 fn subshell(shell: &mut Shell, body: &List) {
     match sys::fork() {
         Ok(None) => {
-            let interactive = shell.interactive;
-            process::become_child(shell);
-            if interactive {
-                process::set_group(0, 0);
-            }
+            process::become_job(shell, None, true);
             list(shell, body);
             sys::exit(shell.exit_status())
         }
         Ok(Some(pid)) => {
-            if shell.interactive {
-                process::set_group(pid, pid);
-            }
+            process::started_job(shell, pid);
             process::wait_for_foreground(shell, &[pid]);
         }
         Err(error) => fail(shell, 126, "fork", error),
@@ -286,6 +288,8 @@ fn simple(
     words: &[Word],
     redirections: &[Redirection],
 ) {
+    // Not for what the words have run.
+    let in_place = core::mem::take(&mut shell.in_place);
     // `x=$(false)` has the status of the command inside; what has none, 0.
     let before = core::mem::replace(&mut shell.status, 0);
     let only_assignments = words.is_empty();
@@ -321,7 +325,13 @@ fn simple(
         for (name, value) in &values {
             shell.set(name, value);
         }
-        shell.status = builtin(shell, &words);
+        shell.status = match builtin::explanation(&words) {
+            Some(text) => {
+                println!("usage: {text}");
+                0
+            }
+            None => builtin(shell, &words),
+        };
         // `exec` without a program makes its redirections last.
         if name == b"exec" {
             saved.into_iter().for_each(|(_, copy)| copy.into_iter().for_each(fd::close));
@@ -330,27 +340,33 @@ fn simple(
         }
         return;
     }
+    if in_place {
+        execute(shell, redirections, &words, &values)
+    }
     match sys::fork() {
         Ok(None) => {
-            let interactive = shell.interactive;
-            process::become_child(shell);
-            if interactive {
-                process::set_group(0, 0);
-                interactive::take_foreground();
-            }
-            if redirect(shell, redirections).is_none() {
-                sys::exit(shell.exit_status());
-            }
-            process::execute(shell, &words, &values)
+            process::become_job(shell, None, true);
+            execute(shell, redirections, &words, &values)
         }
         Ok(Some(pid)) => {
-            if shell.interactive {
-                process::set_group(pid, pid);
-            }
+            process::started_job(shell, pid);
             process::wait_for_foreground(shell, &[pid]);
         }
         Err(error) => fail(shell, 126, "fork", error),
     }
+}
+
+/// In a child: runs a program with these redirections.
+fn execute(
+    shell: &mut Shell,
+    redirections: &[Redirection],
+    words: &[Bytes],
+    values: &[(Bytes, Bytes)],
+) -> ! {
+    if redirect(shell, redirections).is_none() {
+        sys::exit(shell.exit_status());
+    }
+    process::execute(shell, words, values)
 }
 
 /// What descriptors named before a redirection.

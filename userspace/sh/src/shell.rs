@@ -50,6 +50,8 @@ pub(crate) struct Shell {
     pub(crate) stop_on_error: bool,
     /// `set -x`.
     pub(crate) trace: bool,
+    /// The next simple command is all that this process is for: its program takes its place.
+    pub(crate) in_place: bool,
     /// Reads from a terminal, gives children process groups.
     pub(crate) interactive: bool,
     /// The lines typed.
@@ -73,6 +75,7 @@ impl Shell {
             loops: 0,
             stop_on_error: false,
             trace: false,
+            in_place: false,
             interactive: false,
             history: Vec::new(),
             jobs: Vec::new(),
