@@ -60,6 +60,50 @@ fn objects_are_fitted_to_the_kernels_types(arch: Arch) {
     guest.shut_down(0);
 }
 
+/// Two programs and a map that is to be pinned; the second program is wrong.
+const HALF_WRONG: &str = "#include \"bpf_helpers.h\"
+struct lemma_sys_enter;
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1); __uint(pinning, 1);
+         __type(key, __u32); __type(value, __u64); } kept SEC(\".maps\");
+SEC(\"hook/sys_enter\") int right(struct lemma_sys_enter *ctx) {
+    __u32 zero = 0;
+    return -(bpf_map_lookup_elem(&kept, &zero) == 0);
+}
+SEC(\"hook/sys_enter\") int wrong(struct lemma_sys_enter *ctx) {
+    __u32 zero = 0;
+    __u64 *value = bpf_map_lookup_elem(&kept, &zero);
+    return -(WRONG);
+}
+char _license[] SEC(\"license\") = \"GPL\";
+";
+
+#[test]
+fn of_an_object_that_is_refused_nothing_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = |name: &str, value: &str| {
+        let path = folder.path().join(format!("{name}.c"));
+        fs::write(&path, HALF_WRONG.replace("WRONG", value)).unwrap();
+        path
+    };
+    let bpf = vec![source("half", "*value != 0"), source("whole", "value && *value != 0")];
+    let mut guest = boot_with(Options { bpf, ..Options::default() });
+    guest.prompt();
+    let before = (guest.run("ls /sys/fs/bpf"), guest.run("bpf list | wc -l"));
+    let refusal = guest.fail("bpf load /lib/bpf/half.o both");
+    assert!(refusal.contains("refused   wrong"), "{refusal}");
+    assert_eq!((guest.run("ls /sys/fs/bpf"), guest.run("bpf list | wc -l")), before);
+    // The last pin is taken: the ones before it go again.
+    guest.succeed("bpf pin jitter /sys/fs/bpf/both_wrong");
+    let taken = guest.run("ls /sys/fs/bpf");
+    guest.fail("bpf load /lib/bpf/whole.o both");
+    assert_eq!((guest.run("ls /sys/fs/bpf"), guest.run("bpf list | wc -l")), (taken, before.1));
+    guest.succeed("bpf unpin both_wrong");
+    guest.succeed("bpf load /lib/bpf/whole.o both");
+    let pins = guest.run("ls /sys/fs/bpf");
+    assert!(["kept", "both_right", "both_wrong"].iter().all(|pin| pins.contains(pin)), "{pins}");
+    guest.shut_down(0);
+}
+
 fn with_keys_only_signed_objects_are_loaded(arch: Arch) {
     let workspace = Workspace::locate().unwrap();
     let source = workspace.root().join("examples/loop.bpf.c");

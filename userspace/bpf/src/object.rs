@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use kernel_bpf::btf::Btf;
 use kernel_bpf::loader::{Attach, Object, ObjectMap, ObjectProgram, Pinning, Slot};
 use lemma_rt::rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use lemma_rt::rustix::fs::unlink;
 use lemma_rt::{Errno, error_text, io, show};
 
 /// Where a kernel tells its types.
@@ -57,7 +58,7 @@ pub enum Pins<'a> {
 /// Loads all programs of an object and pins them, so that they outlive this process.
 ///
 /// # Errors
-/// The first thing that is wrong. Programs that were loaded before it stay.
+/// The first thing that is wrong. Then nothing of the object stays.
 pub fn load(path: &str, pins: Pins<'_>) -> Result<Vec<Loaded>, Failure> {
     let object = |text: String| Failure::Object(text);
     let bytes =
@@ -101,9 +102,8 @@ pub fn load(path: &str, pins: Pins<'_>) -> Result<Vec<Loaded>, Failure> {
         if let Some(version) = admitted.version {
             signing::remember(version, info.id).map_err(object)?;
         }
-        let pin = pin_path(pins, &info, several);
-        pin_at(&pin, &fd).map_err(object)?;
-        loaded.push(Loaded { fd, info, hook: hook_of(&program.attach), pin: Some(pin) });
+        let pin = Some(pin_path(pins, &info, several));
+        loaded.push(Loaded { fd, info, hook: hook_of(&program.attach), pin });
     }
     let by_name = |wanted: &str| {
         let mut programs = parsed.programs.iter().zip(&loaded);
@@ -114,7 +114,33 @@ pub fn load(path: &str, pins: Pins<'_>) -> Result<Vec<Loaded>, Failure> {
         Slot::Map(_) => None,
     })
     .map_err(object)?;
+    let programs = loaded.iter().filter_map(|program| Some((program.pin.clone()?, &program.fd)));
+    pin_all(pinned_maps(&parsed, &maps).chain(programs)).map_err(object)?;
     Ok(loaded)
+}
+
+/// The maps that are to be pinned and are not, and where.
+fn pinned_maps<'a>(
+    object: &Object,
+    maps: &'a [OwnedFd],
+) -> impl Iterator<Item = (String, &'a OwnedFd)> {
+    let by_name = object.maps.iter().zip(maps).filter(|(map, _)| map.pinning == Pinning::ByName);
+    by_name.map(|(map, fd)| (map_pin(map), fd)).filter(|(pin, _)| !is_pinned(pin))
+}
+
+/// Pins all of these, or none.
+fn pin_all<'a>(wanted: impl Iterator<Item = (String, &'a OwnedFd)>) -> Result<(), String> {
+    let mut done = Vec::new();
+    for (path, fd) in wanted {
+        if let Err(text) = pin_at(&path, fd) {
+            for path in done {
+                let _ = unlink(path);
+            }
+            return Err(text);
+        }
+        done.push(path);
+    }
+    Ok(())
 }
 
 /// Fits an object to the kernel that runs: its types, and its version.
@@ -163,10 +189,7 @@ fn fill(
 pub fn load_and_attach(path: &str, hook: &str) -> Result<Vec<Loaded>, Failure> {
     let stem = path.rsplit('/').next().unwrap_or(path);
     let stem = stem.split('.').next().unwrap_or(stem);
-    let taken = |name: &str| {
-        CString::new(format!("{PINS}/{name}")).is_ok_and(|path| calls::pinned(&path).is_ok())
-    };
-    let pins = if taken(stem) { Pins::ById } else { Pins::Named(stem) };
+    let pins = if is_pinned(&format!("{PINS}/{stem}")) { Pins::ById } else { Pins::Named(stem) };
     let mut loaded = load(path, pins)?;
     for program in &mut loaded {
         let wanted =
@@ -210,6 +233,7 @@ pub fn attach_error(info: &ProgramInfo, hook: &str, error: Errno) -> String {
     format!("{} (id {}) at {hook}: {why}", info.name, info.id)
 }
 
+/// Makes a map, or takes the one that is pinned under its name.
 fn make_map(map: &ObjectMap, types: Option<&OwnedFd>) -> lemma_rt::Result<OwnedFd> {
     // Only its shape counts; the map of maps keeps that.
     let inner = map.inner.map(|def| {
@@ -223,7 +247,7 @@ fn make_map(map: &ObjectMap, types: Option<&OwnedFd>) -> lemma_rt::Result<OwnedF
         })
     });
     let inner = inner.transpose()?;
-    let pin = CString::new(format!("{PINS}/{}", map.name)).unwrap_or_default();
+    let pin = CString::new(map_pin(map)).unwrap_or_default();
     if map.pinning == Pinning::ByName
         && let Ok(fd) = calls::pinned(&pin)
     {
@@ -263,10 +287,16 @@ fn make_map(map: &ObjectMap, types: Option<&OwnedFd>) -> lemma_rt::Result<OwnedF
     if map.freeze {
         opened.freeze()?;
     }
-    if map.pinning == Pinning::ByName {
-        calls::pin(&pin, opened.fd.as_fd())?;
-    }
     Ok(opened.fd)
+}
+
+/// Where a map is pinned, if it is pinned by its name.
+fn map_pin(map: &ObjectMap) -> String {
+    format!("{PINS}/{}", map.name)
+}
+
+fn is_pinned(path: &str) -> bool {
+    CString::new(path).is_ok_and(|path| calls::pinned(&path).is_ok())
 }
 
 fn load_one(
