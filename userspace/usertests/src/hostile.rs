@@ -14,7 +14,10 @@ use alloc::ffi::CString;
 use alloc::format;
 use arguments::Arguments;
 use core::sync::atomic::{AtomicU64, Ordering};
-use lemma_rt::general::{O_CREAT, O_DIRECTORY, O_RDWR, SIGKILL, WNOHANG};
+use lemma_rt::general::{
+    __NR_epoll_create1, __NR_eventfd2, __NR_socketpair, O_CREAT, O_DIRECTORY, O_NONBLOCK, O_RDWR,
+    SIGKILL, WNOHANG,
+};
 use lemma_rt::{eprintln, error_text, println, show, sys};
 use table::Call;
 
@@ -248,7 +251,16 @@ fn work(progress: &Progress, directory: &CString, until: u64, seed: u64) -> ! {
     let _ = calls::open(c".", O_DIRECTORY, 0);
     let _ = calls::open(c"/dev/zero", O_RDWR, 0);
     let mut ends = [0; 2];
-    let _ = calls::pipe2(&mut ends, lemma_rt::general::O_NONBLOCK);
+    let _ = calls::pipe2(&mut ends, O_NONBLOCK);
+    let flags = O_NONBLOCK as usize;
+    let (family, stream, ends) = (1, 1 | flags, ends.as_mut_ptr() as usize);
+    for (number, arguments) in [
+        (__NR_socketpair, [family, stream, 0, ends, 0, 0]),
+        (__NR_epoll_create1, [0; 6]),
+        (__NR_eventfd2, [1, flags, 0, 0, 0, 0]),
+    ] {
+        let _ = calls::raw(number as usize, arguments);
+    }
     let Some(own) = Arguments::new() else { sys::exit(1) };
     let me = calls::getpid();
     loop {

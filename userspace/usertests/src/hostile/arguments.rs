@@ -44,6 +44,9 @@ pub(super) const HOSTILE: [usize; 30] = [
 /// place, with small numbers, hostile ones, and valid memory around it.
 pub(super) const SYSTEMATIC: usize = 6 * HOSTILE.len() * 2;
 
+/// One more than the descriptors that a worker has open.
+const DESCRIPTORS: usize = 14;
+
 /// Memory of a worker at which arguments point.
 pub(super) struct Arguments {
     addresses: [usize; 16],
@@ -131,7 +134,7 @@ pub(super) fn systematic(round: usize, random: &mut Random, own: Option<&Argumen
     let mut arguments = [0; 6];
     for argument in &mut arguments {
         *argument = match around {
-            0 => random.below(8),
+            0 => random.below(DESCRIPTORS),
             _ => address(random, own),
         };
     }
@@ -144,7 +147,7 @@ pub(super) fn random(random: &mut Random, own: Option<&Arguments>) -> [usize; 6]
     let mut arguments = [0; 6];
     for argument in &mut arguments {
         *argument = match random.below(10) {
-            0 | 1 => random.below(12),
+            0 | 1 => random.below(DESCRIPTORS),
             2..=4 => address(random, own),
             5 => HOSTILE[random.below(HOSTILE.len())],
             6 => 1 << random.below(64),
