@@ -9,6 +9,7 @@ use std::process::{Child, Command};
 use lemma::compile;
 use lemma::machine::Arch;
 use lemma::workspace::Workspace;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -77,8 +78,10 @@ impl Typist for Session {
 
     fn shows(&mut self, text: &str) -> String {
         let (mut seen, mut byte) = (String::new(), [0]);
+        let time = Timespec { tv_sec: 60, tv_nsec: 0 };
         while !seen.ends_with(text) {
-            assert!(!seen.contains("stopped"), "a job could not read: {seen}");
+            let mut terminal = [PollFd::new(&self.terminal, PollFlags::IN)];
+            assert!(poll(&mut terminal, Some(&time)).unwrap() > 0, "no {text:?} in {seen:?}");
             self.terminal.read_exact(&mut byte).unwrap();
             if byte != *b"\r" {
                 seen.push(char::from(byte[0]));

@@ -121,12 +121,28 @@ fn keys_are_read_as_on_linux() {
     let mut linux = linux::Session::start(&linux::program("sh"));
     let usertests = linux::program("usertests");
     check_reads(&mut linux, usertests.path.to_str().unwrap());
+    check_background(&mut linux, usertests.path.to_str().unwrap());
     assert_eq!(linux.finish(), Some(7));
     let mut terminal = Terminal::start();
     terminal.wait_for("lemma:/# ");
     check_reads(&mut terminal, "usertests");
+    check_background(&mut terminal, "usertests");
     terminal.press("exit 3\r");
     assert_eq!(terminal.finish(), (Some(3), true));
+}
+
+/// A program in the background that changes the terminal is stopped, until it is in the foreground.
+fn check_background(typist: &mut impl Typist, usertests: &str) {
+    typist.press(&format!("{usertests} keys 1 0 &\r"));
+    typist.shows("# ");
+    // The shell may have told of it before its prompt, or not yet.
+    typist.press("sleep 1; jobs\r");
+    typist.shows("[1] stopped ");
+    typist.press("fg\r");
+    typist.shows("type\n");
+    typist.press("a");
+    typist.shows("read a.\n");
+    typist.shows("# ");
 }
 
 #[test]

@@ -141,19 +141,32 @@ impl TerminalFile {
     }
 }
 
-/// Fails for a process in the background of the terminal: what is typed is not for it.
-fn check_foreground() -> Result<(), FsError> {
+/// Whether the running process is in the background of the terminal.
+fn is_in_background() -> bool {
     let task = mcore::current();
     let process = task.process();
     let foreground = FOREGROUND.load(Ordering::Relaxed);
     let elsewhere = process.session() != SESSION.load(Ordering::Relaxed);
-    if elsewhere || foreground == 0 || process.group() == foreground {
-        return Ok(());
-    }
-    Err(match job::read_in_background() {
+    !elsewhere && foreground != 0 && process.group() != foreground
+}
+
+fn refusal(background: &Background) -> FsError {
+    match background {
         Background::Stopped(_) => FsError::Interrupted,
         Background::Refused => FsError::Io,
-    })
+    }
+}
+
+/// Fails for a process in the background of the terminal: what is typed is not for it.
+fn check_foreground() -> Result<(), FsError> {
+    if is_in_background() { Err(refusal(&job::read_in_background())) } else { Ok(()) }
+}
+
+/// Fails for a process in the background that changes the terminal, unless it takes no notice of
+/// SIGTTOU.
+fn check_change() -> Result<(), FsError> {
+    let stopped = if is_in_background() { job::change_in_background() } else { None };
+    stopped.map_or(Ok(()), |background| Err(refusal(&background)))
 }
 
 impl File for TerminalFile {
@@ -314,6 +327,7 @@ fn control(command: u32, argument: usize) -> Result<usize, FsError> {
         }
         ioctl::TCSETS | ioctl::TCSETSW | ioctl::TCSETSF => {
             let termios = decode(read_user(argument).map_err(fault)?);
+            check_change()?;
             let mut terminal = terminal.lock();
             if command == ioctl::TCSETSF {
                 terminal.flush_input();
@@ -329,6 +343,7 @@ fn control(command: u32, argument: usize) -> Result<usize, FsError> {
             if argument > 2 {
                 return Err(FsError::InvalidArgument);
             }
+            check_change()?;
             if argument != 1 {
                 terminal.lock().flush_input();
                 uart::resume_input();
@@ -368,6 +383,11 @@ fn control(command: u32, argument: usize) -> Result<usize, FsError> {
             write_user(argument, FOREGROUND.load(Ordering::Relaxed)).map_err(fault)?;
         }
         ioctl::TIOCSPGRP => {
+            // As in Linux, which says that it is not the terminal of a group that nobody leads.
+            check_change().map_err(|error| match error {
+                FsError::Io => FsError::NotTerminal,
+                error => error,
+            })?;
             let group: i32 = read_user(argument).map_err(fault)?;
             if group <= 0 {
                 return Err(FsError::InvalidArgument);

@@ -45,7 +45,7 @@ pub const SIGCONT: u32 = 18;
 pub const SIGSTOP: u32 = 19;
 const SIGTSTP: u32 = 20;
 pub const SIGTTIN: u32 = 21;
-const SIGTTOU: u32 = 22;
+pub const SIGTTOU: u32 = 22;
 const SIGURG: u32 = 23;
 const SIGWINCH: u32 = 28;
 
