@@ -32,6 +32,7 @@ pub(crate) fn run(command_line: &str) {
             "disk" => disk(),
             "random" => random(),
             "panic" => provoke_panic(command_line),
+            "panic-among-others" => panic_among_others(command_line),
             "program-fault" => program_fault(),
             "write-text" => write_text(),
             "read-user" => read_user(),
@@ -231,6 +232,41 @@ fn provoke_panic(command_line: &str) -> usize {
 #[expect(clippy::panic, reason = "this is what the test is for")]
 fn fail(command_line: &str) -> usize {
     panic!("provoked by the command line {command_line:?}");
+}
+
+/// The CPUs that write to the console, a bit each; and the CPU that fails.
+static WRITING: AtomicU64 = AtomicU64::new(0);
+static FAILING: AtomicUsize = AtomicUsize::new(0);
+
+/// Fails while every other CPU writes dots to the console: none may follow the last words.
+fn panic_among_others(command_line: &str) -> usize {
+    FAILING.store(Arch::cpu_id(), Ordering::Relaxed);
+    let others = Arch::cpus_online() - 1;
+    // More than CPUs: those that come to this one end.
+    for _ in 0..2 * others {
+        if crate::mcore::spawn_kernel_thread("writer", write_dots).is_err() {
+            return 1;
+        }
+    }
+    while (WRITING.load(Ordering::Relaxed).count_ones() as usize) < others {
+        Arch::relax();
+    }
+    provoke_panic(command_line)
+}
+
+fn write_dots() {
+    loop {
+        let cpu = Arch::cpu_id();
+        if cpu == FAILING.load(Ordering::Relaxed) {
+            return;
+        }
+        Arch::console_write(b".");
+        WRITING.fetch_or(1 << cpu, Ordering::Relaxed);
+        let end = Arch::now_ns() + 1_000_000;
+        while Arch::now_ns() < end {
+            Arch::relax();
+        }
+    }
 }
 
 /// The kernel fails in a system call of whoever opens one of these.

@@ -87,11 +87,15 @@ fn a_panic_stops_all_cpus(arch: Arch) {
     panics_once(four(arch));
 }
 
+/// The others write to the console all the time, and could go on for two seconds.
 fn panics_once(options: Options) {
-    let append = vec!["selftest=panic".to_owned()];
+    let append = ["selftest=panic-among-others", "panic=2"].map(str::to_owned).into();
     let console = boot_with(Options { append, ..options }).finish(&Outcome::Panicked);
     assert_eq!(console.matches("KERNEL PANIC").count(), 1, "{console}");
-    assert!(console.contains("end of kernel panic"), "{console}");
+    let (before, _) = console.split_once("KERNEL PANIC").unwrap();
+    assert!(before.contains(".."), "nobody has written:\n{console}");
+    let (_, after) = console.split_once("end of kernel panic").unwrap();
+    assert_eq!(after.trim(), "", "{console}");
 }
 
 /// The other of Arm's interrupt controllers, through which CPUs reach each other by another way.
