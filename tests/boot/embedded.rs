@@ -52,6 +52,7 @@ fn programs_run_in_16_mib(arch: Arch) {
     assert!(banner.contains("syscount has counted"), "no program at work in: {banner}");
     let list = guest.succeed("bpf list");
     assert!(list.contains("syscount") && list.contains("sys_enter"), "{list}");
+    bpf::runs_on(&mut guest, "interpreter");
     assert!(guest.succeed("ls /bin | cat").contains("usertests"));
     guest.shut_down(0);
 }
