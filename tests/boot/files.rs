@@ -1,7 +1,10 @@
 //! What is written stays written: over a shutdown, and after `sync` over a power cut.
 
+use std::process::Command;
+
 use lemma::build::Options;
 use lemma::image::{self, Contents};
+use lemma::setup::Tool;
 use lemma::workspace::Workspace;
 
 use crate::guest::boot_with;
@@ -33,6 +36,46 @@ fn a_kept_disk_keeps_what_was_written() {
     guest.prompt();
     assert_eq!(guest.succeed("cat /root/kept").trim(), "second");
     guest.fail("ls /root/folder");
+    guest.shut_down(0);
+}
+
+/// Mode, owner and group are the disk's: what another system has set is shown, and what is set
+/// here is there after a restart and for others.
+#[test]
+fn a_kept_disk_keeps_modes_and_owners() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    let options = || Options { disk: Some(disk.clone()), ..Options::default() };
+    let mut guest = boot_with(options());
+    guest.prompt();
+    guest.succeed("echo text > /root/file && chmod 6640 /root/file");
+    guest.succeed("mkdir /root/folder && chmod 3711 /root/folder");
+    guest.shut_down(0);
+
+    // Above 16 bits, so that both halves count.
+    for field in ["file uid 70001", "file gid 80002", "folder gid 80003"] {
+        let request = format!("set_inode_field /root/{field}");
+        let debugfs = Tool::Debugfs.find().unwrap();
+        let status = Command::new(debugfs).args(["-w", "-R", &request]).arg(&disk).status();
+        assert!(status.unwrap().success(), "{request}");
+    }
+    let mut guest = boot_with(options());
+    guest.prompt();
+    let file = guest.succeed("stat /root/file");
+    assert!(file.contains("Access: (6640/-rwSr-S---)  Uid: 70001   Gid: 80002\n"), "{file}");
+    let directory = guest.succeed("stat /root/folder");
+    assert!(directory.contains("Access: (3711/drwx--s--t)  Uid:     0   Gid: 80003\n"));
+    guest.succeed("chmod 0604 /root/file");
+    // What is made in a folder with the set-group-ID bit gets its group.
+    guest.succeed("touch /root/folder/new");
+    guest.shut_down(0);
+
+    let mut guest = boot_with(options());
+    guest.prompt();
+    let file = guest.succeed("stat /root/file");
+    assert!(file.contains("Access: (0604/-rw----r--)  Uid: 70001   Gid: 80002\n"), "{file}");
+    let made = guest.succeed("stat /root/folder/new");
+    assert!(made.contains("Access: (0644/-rw-r--r--)  Uid:     0   Gid: 80003\n"), "{made}");
     guest.shut_down(0);
 }
 
@@ -91,7 +134,8 @@ fn a_kept_disk_gets_the_programs_of_a_new_build() {
 fn a_full_disk_is_an_error_and_no_damage() {
     let mut guest = boot_with(Options::default());
     guest.prompt();
-    guest.fail("cat /dev/zero > /root/large");
+    let error = guest.fail("cat /dev/zero > /root/large");
+    assert!(error.contains("No space left on device"), "{error}");
     // One disk is one file system, by whatever path it is named.
     for path in ["/dev/vda", "/dev/../dev/vda", "/dev//vda"] {
         guest.fail(&format!("mount -t ext2 {path} /mnt"));
