@@ -108,6 +108,22 @@ fn what_cannot_work_says_why() {
     }
 }
 
+/// A program that clang refuses: clang's own words, where they are meant, and one line.
+#[test]
+fn what_clang_refuses_is_not_booted() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("wrong.bpf.c");
+    std::fs::write(&source, "int fine;\nint wrong(void) { return nothing; }\n").unwrap();
+    let path = source.to_str().unwrap();
+    let output = orchestrator(&["--bpf", path], "");
+    let (console, said) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.code() == Some(1) && console.is_empty(), "{console}{said}");
+    assert!(said.contains(&format!("{path}:2:26: error: ")), "{said}");
+    let last = format!("lemma: clang refused {path} (its message is above)");
+    assert_eq!(said.lines().last(), Some(last.as_str()), "{said}");
+    assert_eq!(said.matches("lemma: ").count(), 1, "{said}");
+}
+
 /// The printed command is one line of a shell, with the kernel's symbols and a debugger that
 /// knows the guest's architecture.
 #[test]
