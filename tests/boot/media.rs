@@ -1,6 +1,8 @@
 //! Where the system comes from: a disk that the boot loader loads into memory, and media that
 //! firmware boots as it does on real machines.
 
+use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use lemma::build::Options;
@@ -8,9 +10,11 @@ use lemma::display::Graphics;
 use lemma::firmware::{Attached, Firmware};
 use lemma::machine::Arch;
 use lemma::qemu::Outcome;
+use lemma::workspace::Workspace;
 
 use crate::guest::{Boot, boot_with, on_each_architecture};
 use crate::screen;
+use crate::session::text;
 
 on_each_architecture!(a_disk_in_memory_is_the_root);
 
@@ -70,6 +74,40 @@ fn a_bios_boots_the_medium() {
     let usb = boot_medium(Arch::X86_64, Firmware::Bios, Attached::Usb, Options::default());
     usb.shut_down(0);
     restart_and_power_off(boot_medium(Arch::X86_64, Firmware::Bios, Attached::Disk, bare()));
+}
+
+/// The program itself, as `docs/real-machines.md` has it: what it writes is as large as what the
+/// other tests boot (it has the time of its making in it), and small.
+#[test]
+fn the_image_command_writes_what_boots() {
+    let lemma = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_lemma")).args(arguments).output().unwrap();
+        (output.status.code(), text(&output.stderr))
+    };
+    let workspace = Workspace::locate().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("image");
+    let path = file.to_str().unwrap();
+    for arch in Arch::ALL {
+        let arguments =
+            ["image", "--arch", arch.name(), "--output", path, "--append", "loglevel=3"];
+        let (status, said) = lemma(&arguments);
+        assert!(status == Some(0) && said.contains(path), "{said}");
+        let append = vec!["loglevel=3".to_owned()];
+        let (medium, _) =
+            Options { arch, append, ..Options::default() }.medium(&workspace).unwrap();
+        let booted = medium.file(&workspace).unwrap().metadata().unwrap().len();
+        assert_eq!(file.metadata().unwrap().len(), booted, "{}", arch.name());
+        if arch == Arch::X86_64 {
+            let own = file.metadata().unwrap().len() - medium.root.metadata().unwrap().len();
+            assert!(own < 5_000_000, "{own} bytes beside the root file system");
+        }
+    }
+    fs::remove_file(&file).unwrap();
+    let (status, said) = lemma(&["image", "--arch", "z80", "--output", path]);
+    assert!(status == Some(2) && !file.exists(), "{said}");
+    let first = said.lines().next().unwrap();
+    assert!(first.starts_with("error: invalid value 'z80' for '--arch"), "{said}");
 }
 
 #[test]
