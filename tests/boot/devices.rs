@@ -63,6 +63,21 @@ fn random_numbers_come_from_what_there_is_and_a_lack_is_told() {
     }
 }
 
+/// Firmware's words count as the CPU's where it has no instruction.
+#[test]
+fn random_numbers_come_from_the_device_on_each_architecture() {
+    for arch in [Arch::Aarch64, Arch::Riscv64] {
+        for (entropy, words) in
+            [(true, "seeded by the CPU and by a device"), (false, "seeded by the CPU\n")]
+        {
+            let append = ["loglevel=debug", "selftest=random"].map(str::to_owned).into();
+            let options = Options { arch, entropy, append, ..Options::default() };
+            let console = boot_with(options).finish(&Outcome::Exited(0));
+            assert!(console.contains(words), "no {words:?} on {}:\n{console}", arch.name());
+        }
+    }
+}
+
 /// Words on the command line that are no devices, or name one that is not there, do no harm.
 #[test]
 fn devices_that_are_not_there_are_not_used() {

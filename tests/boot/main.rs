@@ -5,6 +5,7 @@
 mod bench;
 mod bpf;
 mod c;
+mod clock;
 mod commands;
 mod devices;
 mod embedded;
