@@ -31,8 +31,8 @@ pub(super) enum Error {
 }
 
 /// Copies a zero-terminated string from memory that may not be there: never reads past a
-/// 64-byte block that it needs, so a string at the end of a mapping is readable. Returns the
-/// length with the zero.
+/// 64-byte block that it needs, so a string at the end of a mapping is readable. What is behind
+/// the zero does not come along. Returns the length with the zero.
 ///
 /// # Errors
 /// Memory that is not there before the string ends.
@@ -43,13 +43,20 @@ pub(super) fn copy_string(
 ) -> Result<usize, Fault> {
     let limit = out.len();
     let mut length = 0;
+    let mut block = [0; 64];
     while length < limit {
         let at = address.wrapping_add(length as u64);
         let step = (64 - (at % 64) as usize).min(limit - length);
-        let Some(chunk) = out.get_mut(length..length + step) else { break };
+        let Some(chunk) = block.get_mut(..step) else { break };
         read(chunk, at)?;
-        if let Some(end) = chunk.iter().position(|&byte| byte == 0) {
-            return Ok(length + end + 1);
+        let end = chunk.iter().position(|&byte| byte == 0);
+        let count = end.map_or(step, |end| end + 1);
+        let room = out.get_mut(length..).unwrap_or_default();
+        for (to, from) in room.iter_mut().zip(chunk.iter().take(count)) {
+            *to = *from;
+        }
+        if end.is_some() {
+            return Ok(length + count);
         }
         length += step;
     }

@@ -68,6 +68,11 @@ fn probing_reads_what_is_there_and_zeroes_what_is_not() {
     let to = address_mut(&mut long);
     assert_eq!(call(&services, id::PROBE_READ_USER_STR, &[to, 100, 0x1ff8]), 8);
     assert_eq!(&long[..8], b"89abcde\0");
+    // Nothing that is behind the string comes along.
+    let other = Mock { memory: vec![(0x2000, b"text\0and behind".to_vec())], ..Mock::default() };
+    long.fill(0xaa);
+    assert_eq!(call(&other, id::PROBE_READ_KERNEL_STR, &[to, 12, 0x2000]), 5);
+    assert_eq!(&long[..6], b"text\0\xaa");
     // One that is cut.
     assert_eq!(call(&services, id::PROBE_READ_KERNEL_STR, &[to, 4, 0x1ff0]), 4);
     assert_eq!(&long[..4], b"012\0");
