@@ -22,7 +22,7 @@ pub(super) fn allowed() -> lemma_rt::Result<Vec<u32>> {
         .collect())
 }
 
-fn only(cpu: u32) -> [u64; 16] {
+pub(super) fn only(cpu: u32) -> [u64; 16] {
     let mut mask = [0; 16];
     mask[cpu as usize / 64] = 1 << (cpu % 64);
     mask

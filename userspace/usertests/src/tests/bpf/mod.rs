@@ -2,6 +2,7 @@
 //! which only Lemma has. Here is what the tests share.
 
 mod attributes;
+mod events;
 mod hooks;
 mod limits;
 mod map_flags;
@@ -24,6 +25,10 @@ use super::family;
 use attributes::{
     attribute_sizes, information, numbers_iterate, types, unknown_commands, wrong_descriptors,
 };
+use events::{
+    on_each_cpu, perf_event, raw_enter, raw_exit, reads_kernel_text, reads_user_memory, time,
+    tracepoint_enter, tracepoint_exit,
+};
 use hooks::{
     hook_attach, hook_decides, hook_errors, hook_pinned, hook_replace, links, pins, raw_tracepoint,
     reads_around_the_stack, value_replaced_often,
@@ -44,17 +49,17 @@ use programs::{
 };
 
 family!("bpf":
-    attribute_sizes, unknown_commands, information, numbers_iterate, wrong_descriptors, types, map_creation, array, hash, hash_full, next_keys, per_cpu_array, frozen_map, frozen_pages, ring_map, ring_wakes, mapped_ring, mapped_array, map_errors, lru_hash, lpm_trie, queue_and_stack, bloom_filter, keyless_errors, stack_traces, take_out, batches, batch_flags, map_flags, map_of_maps, hash_of_maps, program_array, perf_events, program_good, program_bad, program_errors, test_runs, loops, templates, wrong_reads, map_from_program, pins, raw_tracepoint, value_replaced_often, reads_around_the_stack, hook_attach, hook_replace, hook_decides, hook_errors, links, hook_pinned, a_million_types, too_many_paths, growing_map
+    attribute_sizes, unknown_commands, information, numbers_iterate, wrong_descriptors, types, map_creation, array, hash, hash_full, next_keys, per_cpu_array, frozen_map, frozen_pages, ring_map, ring_wakes, mapped_ring, mapped_array, map_errors, lru_hash, lpm_trie, queue_and_stack, bloom_filter, keyless_errors, stack_traces, take_out, batches, batch_flags, map_flags, map_of_maps, hash_of_maps, program_array, perf_events, program_good, program_bad, program_errors, test_runs, loops, templates, wrong_reads, map_from_program, pins, raw_tracepoint, value_replaced_often, reads_around_the_stack, hook_attach, hook_replace, hook_decides, hook_errors, links, hook_pinned, raw_enter, raw_exit, tracepoint_enter, tracepoint_exit, perf_event, reads_user_memory, reads_kernel_text, on_each_cpu, time, a_million_types, too_many_paths, growing_map
 );
 
-pub(super) const HASH: u32 = 1;
+pub(crate) const HASH: u32 = 1;
 pub(crate) const ARRAY: u32 = 2;
 pub(crate) const PER_CPU_ARRAY: u32 = 6;
-pub(super) const RING: u32 = 27;
+pub(crate) const RING: u32 = 27;
 pub(crate) const SOCKET_FILTER: u32 = 1;
-pub(super) const RAW_TRACEPOINT: u32 = 17;
+pub(crate) const RAW_TRACEPOINT: u32 = 17;
 /// Lemma's own type of programs.
-pub(super) const HOOK: u32 = 0x4c00;
+pub(crate) const HOOK: u32 = 0x4c00;
 
 /// The tests need a kernel with `bpf(2)` that this user may use.
 pub(crate) fn available() -> Outcome {
