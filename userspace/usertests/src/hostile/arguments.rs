@@ -97,6 +97,16 @@ impl Arguments {
             ],
         })
     }
+
+    /// Where the pages end that can be written; the next one can be read.
+    pub(super) fn writable_end(&self) -> usize {
+        self.addresses[0] + 2 * 4096
+    }
+
+    /// One of the addresses.
+    pub(super) fn address(&self, random: &mut Random) -> usize {
+        self.addresses[random.below(self.addresses.len())]
+    }
 }
 
 /// A sequence of numbers that depends on the seed and the call's index alone.
@@ -123,8 +133,10 @@ impl Random {
 }
 
 fn address(random: &mut Random, own: Option<&Arguments>) -> usize {
-    let place = random.below(16);
-    own.map_or(0x5555_5555_0000 + place, |own| own.addresses[place])
+    match own {
+        Some(own) => own.address(random),
+        None => 0x5555_5555_0000 + random.below(16),
+    }
 }
 
 /// The arguments of a systematic call: number `round` of [`SYSTEMATIC`].

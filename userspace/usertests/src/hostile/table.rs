@@ -16,6 +16,17 @@ pub(super) struct Call {
     pub(super) may_sleep: bool,
 }
 
+/// They may take the worker's own code or stack away, or the time or memory that it needs.
+const MAY_END: [&str; 9] =
+    ["brk", "madvise", "mmap", "mprotect", "mremap", "munmap", "prctl", "prlimit64", "setrlimit"];
+
+impl Call {
+    /// With some arguments it ends its process.
+    pub(super) fn may_end(&self) -> bool {
+        self.may_sleep || MAY_END.contains(&self.name)
+    }
+}
+
 const fn quick(name: &'static str, number: u32) -> Call {
     Call { name, number: number as usize, may_sleep: false }
 }
@@ -30,6 +41,14 @@ pub(super) const COUNT: usize = EVERYWHERE.len() + machine::CALLS.len();
 /// One of them; `index` is below [`COUNT`].
 pub(super) fn nth(index: usize) -> &'static Call {
     EVERYWHERE.get(index).unwrap_or_else(|| &machine::CALLS[index - EVERYWHERE.len()])
+}
+
+/// `bpf(2)`, which may run a program for as long as it is told.
+const BPF: Call = slow("bpf", nr::__NR_bpf);
+
+/// The call that is also made with well-formed attributes.
+pub(super) fn bpf() -> &'static Call {
+    &BPF
 }
 
 /// Those that every architecture's Linux has.
@@ -124,7 +143,7 @@ const EVERYWHERE: &[Call] = &[
     quick("pipe2", nr::__NR_pipe2),
     slow("ppoll", nr::__NR_ppoll),
     quick("getrandom", nr::__NR_getrandom),
-    quick("bpf", nr::__NR_bpf),
+    slow("bpf", nr::__NR_bpf),
     quick("sysinfo", nr::__NR_sysinfo),
     slow("syslog", nr::__NR_syslog),
     quick("gettimeofday", nr::__NR_gettimeofday),
