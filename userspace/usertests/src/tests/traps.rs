@@ -12,7 +12,7 @@ use crate::calls::in_child;
 use crate::check::{Outcome, check, ok, skip};
 
 family!("traps":
-    compatibility_mode, breakpoints, single_step, privileged, bad_jumps
+    compatibility_mode, breakpoints, single_step, privileged, bad_jumps, calls_by_interrupt
 );
 
 /// What is tried, how, and by which signals it may end, if it does not end with status 0.
@@ -55,4 +55,9 @@ fn privileged() -> Outcome {
 
 fn bad_jumps() -> Outcome {
     each(machine::JUMPS)
+}
+
+/// The older way in for system calls.
+fn calls_by_interrupt() -> Outcome {
+    machine::calls_by_interrupt()
 }

@@ -1,7 +1,10 @@
 //! What x86_64 has of such instructions.
 
 use super::Case;
+use crate::calls::{self, in_child};
+use crate::check::{Outcome, check, equal, fails, ok, skip};
 use core::arch::{asm, naked_asm};
+use lemma_rt::general::{__NR_getpid, __NR_mmap, __NR_read, __NR_write};
 use lemma_rt::general::{SIGBUS, SIGILL, SIGSEGV, SIGTRAP};
 
 pub(super) const OTHER_MODES: &[Case] = &[
@@ -139,4 +142,55 @@ fn stackless() {
         asm!("mov rsp, {}", "syscall", "ud2", in(reg) 1usize << 63 | 1 << 62, in("eax") 231,
             in("edi") 0, options(noreturn));
     }
+}
+
+/// A system call by interrupt 0x80: number and arguments where `syscall` has them. Every register
+/// but rax stays as it was, rcx and r11 too.
+fn by_interrupt(number: usize, arguments: [usize; 6]) -> lemma_rt::Result<usize> {
+    let [a, b, c, d, e, f] = arguments;
+    let (mut result, mut rcx, mut r11) = (number, 0x1234_5678_9abc_def0_usize, usize::MAX - 1);
+    let kept = (rcx, r11);
+    // SAFETY: as for `calls::raw`; Linux changes r8 to r11.
+    unsafe {
+        asm!("int 0x80", inlateout("rax") result, in("rdi") a, in("rsi") b, in("rdx") c,
+            inlateout("r10") d => _, inlateout("r8") e => _, inlateout("r9") f => _,
+            inlateout("rcx") rcx, inlateout("r11") r11);
+    }
+    if (rcx, r11) != kept {
+        return Err(lemma_rt::Errno::ILSEQ);
+    }
+    lemma_rt::sys::check(result as isize)
+}
+
+/// Lemma has the numbers, the registers and the width of `syscall` there; Linux those of i386.
+pub(super) fn calls_by_interrupt() -> Outcome {
+    /// `getpid`; with 64-bit numbers, `writev` to a descriptor that there is not.
+    const I386_GETPID: usize = 20;
+    let status = ok!(in_child(|| {
+        let found = by_interrupt(I386_GETPID, [usize::MAX, 0, 0, 0, 0, 0]);
+        i32::from(found != Err(lemma_rt::Errno::BADF))
+    }));
+    if status.exited() != Some(0) {
+        skip!("interrupt 0x80 is not for 64-bit calls here");
+    }
+    let own = calls::getpid() as usize;
+    equal!(by_interrupt(__NR_getpid as usize, [0; 6]), Ok(own));
+    fails!(by_interrupt(100_000, [0; 6]), NOSYS);
+    fails!(by_interrupt(usize::MAX, [0; 6]), NOSYS);
+    // All six arguments, and addresses of more than 32 bits.
+    let memory = ok!(by_interrupt(__NR_mmap as usize, [0, 4096, 3, 0x22, usize::MAX, 0]));
+    check!(memory > u32::MAX as usize, " mapped at {memory:x}");
+    for (offset, byte) in b"by interrupt".iter().enumerate() {
+        calls::poke(memory + offset, *byte);
+    }
+    let mut ends = [0; 2];
+    ok!(calls::pipe2(&mut ends, 0));
+    let [read, write] = ends.map(|end| end as usize);
+    equal!(by_interrupt(__NR_write as usize, [write, memory, 12, 0, 0, 0]), Ok(12));
+    let mut buffer = [0; 16];
+    let room = buffer.as_mut_ptr() as usize;
+    equal!(by_interrupt(__NR_read as usize, [read, room, 16, 0, 0, 0]), Ok(12));
+    equal!(&buffer[..12], b"by interrupt");
+    fails!(by_interrupt(__NR_write as usize, [write, 8, 12, 0, 0, 0]), FAULT);
+    Ok(())
 }
