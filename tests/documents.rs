@@ -216,6 +216,56 @@ fn each_system_call_is_called_with_hostile_arguments() {
     }
 }
 
+/// System calls that no test names, and what makes them all the same.
+const CALLED_UNNAMED: [(&str, &str); 1] =
+    [("rt_sigreturn", "each signal handler of the tests returns by it")];
+
+/// The text of every Rust file below a folder, or of one file.
+fn text_of(path: &str) -> String {
+    let path = root().join(path);
+    let mut files = Vec::new();
+    if path.is_dir() {
+        sources(&path, &mut files);
+    } else {
+        files.push(path);
+    }
+    files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
+}
+
+/// Whether the text has the name, not as a part of a longer one.
+fn mentions(text: &str, name: &str) -> bool {
+    let in_name = |byte: Option<&u8>| byte.is_some_and(|&b| b == b'_' || b.is_ascii_alphanumeric());
+    text.match_indices(name).any(|(at, _)| !in_name(text.as_bytes().get(at + name.len())))
+}
+
+/// A system call that no test of its behaviour makes is not finished, either. A test names a call's
+/// number, or uses something that does: one of `calls.rs`, where an unused one would not compile,
+/// or one of the programs' runtime. (An import that is not used does not compile.)
+#[test]
+fn each_system_call_is_made_by_a_test_of_its_behaviour() {
+    let tests =
+        text_of("userspace/usertests/src/tests") + &text_of("userspace/usertests/src/calls.rs");
+    let runtime = text_of("userspace/rt/src");
+    let functions: Vec<_> = runtime.split("\npub fn ").skip(1).collect();
+    for call in system_calls() {
+        let number = format!("__NR_{call}");
+        // As `LEGACY_CALLS` of the runtime has it.
+        let old = format!("old.{call}");
+        let by_function = || {
+            functions.iter().any(|function| {
+                let name = function.split(['(', '<']).next().unwrap_or_default();
+                mentions(function, &number) && tests.contains(&format!("::{name}("))
+            })
+        };
+        let unnamed = CALLED_UNNAMED.iter().any(|(name, _)| *name == call);
+        assert!(
+            mentions(&tests, &number) || mentions(&tests, &old) || by_function() || unnamed,
+            "no test under userspace/usertests/src/tests calls {call}"
+        );
+    }
+    assert!(!mentions(&tests, "__NR_rename"), "a name within a longer one");
+}
+
 /// Every Rust file below a folder.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in folder.read_dir().unwrap() {

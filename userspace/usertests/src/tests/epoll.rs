@@ -6,14 +6,15 @@ use crate::check::{Outcome, check, equal, fails, ok};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use lemma_rt::general::{
-    __NR_epoll_create1, __NR_epoll_ctl, __NR_epoll_pwait, __NR_eventfd2, __NR_socketpair,
-    EFD_NONBLOCK, EPOLL_CLOEXEC, O_NONBLOCK, O_RDONLY, O_RDWR, SIGALRM, SIGUSR1, epoll_event,
+    __NR_epoll_create1, __NR_epoll_ctl, __NR_epoll_pwait, __NR_epoll_pwait2, __NR_eventfd2,
+    __NR_socketpair, EFD_NONBLOCK, EPOLL_CLOEXEC, O_NONBLOCK, O_RDONLY, O_RDWR, SIGALRM, SIGUSR1,
+    epoll_event,
 };
 use lemma_rt::{Result, signal, sys};
 
 family!("epoll":
     level, edge, edge_of_counter, edge_of_writer, once, modified, removed, closed, hang_up,
-    closed_by_peer, takes_turns, waits, times_out, masked, nested, watched_by_poll, errors
+    closed_by_peer, takes_turns, waits, times_out, times_out_exactly, masked, nested, watched_by_poll, errors
 );
 
 const IN: u32 = 0x1;
@@ -406,5 +407,28 @@ fn errors() -> Outcome {
     let nowhere = [poll as usize, 8, 8, 0, 0, 8];
     fails!(raw(__NR_epoll_pwait as usize, nowhere), FAULT);
     equal!(ok!(look(poll)), [(HANG_UP, 0)]);
+    Ok(())
+}
+
+/// `epoll_pwait2` takes nanoseconds.
+fn times_out_exactly() -> Outcome {
+    let poll = ok!(create());
+    let counter = ok!(raw(__NR_eventfd2 as usize, [0; 6])) as i32;
+    ok!(add(poll, counter, IN));
+    let mut event = epoll_event { events: 0, data: 0 };
+    let mut wait = |time: &[i64; 2]| {
+        let (room, time) = ((&raw mut event) as usize, time.as_ptr() as usize);
+        raw(__NR_epoll_pwait2 as usize, [poll as usize, room, 1, time, 0, 8])
+    };
+    let start = monotonic();
+    equal!(wait(&[0, 3_500_000]), Ok(0));
+    check!(monotonic() - start >= 3_500_000);
+    fails!(wait(&[0, 1_000_000_000]), INVAL);
+    fails!(wait(&[-1, 0]), INVAL);
+    equal!(calls::write(counter, &1u64.to_ne_bytes()), Ok(8));
+    equal!(wait(&[50, 0]), Ok(1));
+    let epoll_event { events, data } = event;
+    equal!((events, data), (IN, counter as u64));
+    fails!(raw(__NR_epoll_pwait2 as usize, [poll as usize, 8, 1, 0, 0, 8]), FAULT);
     Ok(())
 }

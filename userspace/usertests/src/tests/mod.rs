@@ -2,7 +2,9 @@
 
 use crate::check::Outcome;
 
+mod attributes;
 pub(crate) mod bpf;
+mod children;
 mod cpus;
 mod descriptors;
 mod devices;
@@ -12,11 +14,18 @@ mod epoll;
 mod events;
 pub(crate) mod exec;
 mod files;
+#[cfg(target_arch = "riscv64")]
+mod flush;
 mod frames;
+mod identity;
+mod limits;
 mod links;
 mod locks;
+mod mappings;
 mod memory;
 mod mounts;
+#[cfg(target_arch = "x86_64")]
+mod older;
 mod paths;
 mod pipes;
 mod proc;
@@ -25,7 +34,9 @@ mod robust;
 mod shares;
 mod signals;
 mod sockets;
+mod stacks;
 mod system;
+mod terminals;
 mod threads;
 mod time;
 mod traps;
@@ -46,9 +57,16 @@ pub(crate) use family;
 const FAMILIES: &[&[(&str, Test)]] = &[
     system::TESTS,
     processes::TESTS,
+    children::TESTS,
     exec::TESTS,
     memory::TESTS,
+    mappings::TESTS,
+    #[cfg(target_arch = "riscv64")]
+    flush::TESTS,
     files::TESTS,
+    attributes::TESTS,
+    identity::TESTS,
+    limits::TESTS,
     descriptors::TESTS,
     directories::TESTS,
     links::TESTS,
@@ -59,6 +77,7 @@ const FAMILIES: &[&[(&str, Test)]] = &[
     sockets::TESTS,
     signals::TESTS,
     frames::TESTS,
+    stacks::TESTS,
     proc::TESTS,
     threads::TESTS,
     robust::TESTS,
@@ -68,7 +87,10 @@ const FAMILIES: &[&[(&str, Test)]] = &[
     events::TESTS,
     epoll::TESTS,
     traps::TESTS,
+    #[cfg(target_arch = "x86_64")]
+    older::TESTS,
     devices::TESTS,
+    terminals::TESTS,
     display::TESTS,
     bpf::TESTS,
 ];

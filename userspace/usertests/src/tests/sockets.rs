@@ -5,12 +5,13 @@ use crate::calls::{self, close, read, write};
 use crate::check::{Outcome, check, equal, fails, ok};
 use lemma_rt::general::{
     __NR_getpeername, __NR_getsockname, __NR_getsockopt, __NR_recvfrom, __NR_recvmsg, __NR_sendmsg,
-    __NR_sendto, __NR_shutdown, __NR_socketpair, O_CLOEXEC, O_NONBLOCK, SIGPIPE,
+    __NR_sendto, __NR_shutdown, __NR_socket, __NR_socketpair, O_CLOEXEC, O_NONBLOCK, SIGPIPE,
 };
 use lemma_rt::{Errno, signal};
 
 family!("sockets":
-    both_ways, ends, shut_down, transfers, messages, message_errors, options, names, flags, errors
+    both_ways, ends, shut_down, transfers, messages, message_errors, options, names, flags, errors,
+    families
 );
 
 const UNIX: usize = 1;
@@ -225,5 +226,20 @@ fn errors() -> Outcome {
     fails!(make(99, STREAM, 0, at), AFNOSUPPORT);
     fails!(make(UNIX, STREAM | 0x100, 0, at), INVAL);
     fails!(make(UNIX, STREAM, 0, 1), FAULT);
+    Ok(())
+}
+
+/// A family that there is not is refused.
+fn families() -> Outcome {
+    let socket = |family: usize, kind: usize, protocol: usize| {
+        calls::raw(__NR_socket as usize, [family, kind, protocol, 0, 0, 0])
+    };
+    fails!(socket(9999, STREAM, 0), AFNOSUPPORT);
+    fails!(socket(usize::MAX, STREAM, 0), AFNOSUPPORT);
+    // One that there may be gives a descriptor.
+    match socket(UNIX, STREAM, 0) {
+        Ok(fd) => drop(ok!(close(fd as i32))),
+        Err(error) => equal!(error, Errno::AFNOSUPPORT),
+    }
     Ok(())
 }

@@ -2,17 +2,18 @@
 
 use super::family;
 use crate::calls::{self, make, open};
-use crate::check::{Outcome, check, equal, fails, ok};
+use crate::check::{Outcome, check, equal, fails, ok, skip};
 use lemma_rt::general::{
-    __NR_fstat, __NR_getcwd, __NR_getdents64, __NR_getrandom, __NR_pread64, __NR_read, __NR_reboot,
-    __NR_sysinfo, __NR_uname, __NR_write, __NR_writev, O_RDWR,
+    __NR_clock_settime, __NR_fstat, __NR_getcwd, __NR_getdents64, __NR_getrandom, __NR_pread64,
+    __NR_read, __NR_reboot, __NR_sethostname, __NR_sysinfo, __NR_syslog, __NR_uname, __NR_write,
+    __NR_writev, O_RDWR, timespec,
 };
 use lemma_rt::rustix::system::{sysinfo, uname};
 use lemma_rt::{Errno, arch};
 
 family!("system":
     names, information, unknown_calls, bad_buffers, partly_bad_buffers, old_calls, reboot_refused,
-    identity, statistics
+    identity, statistics, host_name, kernel_log, clock_kept
 );
 
 fn names() -> Outcome {
@@ -139,5 +140,79 @@ fn statistics() -> Outcome {
     equal!(all.split_whitespace().skip(1).filter_map(|word| word.parse::<u64>().ok()).count(), 10);
     check!(lines.next().is_some_and(|line| line.starts_with("cpu0 ")), "{text}");
     check!(text.lines().any(|line| line.starts_with("procs_running ")), "{text}");
+    Ok(())
+}
+
+/// To what it is: the machine is not ours.
+fn host_name() -> Outcome {
+    let set = |address: usize, length: usize| {
+        calls::raw(__NR_sethostname as usize, [address, length, 0, 0, 0, 0])
+    };
+    let before = uname();
+    let name = before.nodename().to_bytes();
+    match set(name.as_ptr() as usize, name.len()) {
+        Err(Errno::PERM) => skip!("this system lets nobody name it"),
+        result => ok!(result),
+    };
+    equal!(uname().nodename().to_bytes(), name);
+    fails!(set(name.as_ptr() as usize, 65), INVAL);
+    fails!(set(name.as_ptr() as usize, usize::MAX), INVAL);
+    fails!(set(8, 5), FAULT);
+    let status = ok!(calls::in_child(|| {
+        let changed = calls::setuid(1000);
+        let refused = set(name.as_ptr() as usize, name.len());
+        i32::from(changed.is_err() || refused != Err(Errno::PERM))
+    }));
+    equal!(status.exited(), Some(0));
+    equal!(uname().nodename().to_bytes(), name);
+    Ok(())
+}
+
+fn kernel_log() -> Outcome {
+    const READ_ALL: usize = 3;
+    const SIZE: usize = 10;
+    let log = |action: usize, room: usize, length: usize| {
+        calls::raw(__NR_syslog as usize, [action, room, length, 0, 0, 0])
+    };
+    let size = match log(SIZE, 0, 0) {
+        Err(Errno::PERM) => skip!("this system shows nobody its log"),
+        result => ok!(result),
+    };
+    check!(size >= 4096, " {size}");
+    let mut text = alloc::vec![0u8; size];
+    let room = text.as_mut_ptr() as usize;
+    let length = ok!(log(READ_ALL, room, size));
+    check!(length > 0 && length <= size, " {length} of {size}");
+    // Lines begin with a level.
+    check!(text.starts_with(b"<"), " {:?}", lemma_rt::show(&text[..length.min(80)]));
+    // The newest that fit.
+    let end = ok!(log(READ_ALL, room, 80));
+    check!(end <= 80, " {end}");
+    fails!(log(READ_ALL, 0, 80), INVAL);
+    fails!(log(READ_ALL, room, usize::MAX), INVAL);
+    fails!(log(READ_ALL, 8, size), FAULT);
+    fails!(log(99, room, 80), INVAL);
+    Ok(())
+}
+
+/// Not everybody sets the clock, and nobody to what is no time.
+fn clock_kept() -> Outcome {
+    const REAL: usize = 0;
+    const MONOTONIC: usize = 1;
+    let set = |clock: usize, time: &timespec| {
+        let time = core::ptr::from_ref(time) as usize;
+        calls::raw(__NR_clock_settime as usize, [clock, time, 0, 0, 0, 0])
+    };
+    let mut now = timespec { tv_sec: 0, tv_nsec: 0 };
+    ok!(calls::clock_gettime(REAL as u32, &mut now));
+    fails!(set(REAL, &timespec { tv_nsec: 1_000_000_000, ..now }), INVAL);
+    fails!(set(REAL, &timespec { tv_sec: -1, ..now }), INVAL);
+    fails!(set(MONOTONIC, &now), INVAL);
+    fails!(calls::raw(__NR_clock_settime as usize, [REAL, 8, 0, 0, 0, 0]), FAULT);
+    let status = ok!(calls::in_child(|| {
+        let changed = calls::getuid() != Ok(0) || calls::setuid(1000).is_ok();
+        i32::from(!changed || set(REAL, &now) != Err(Errno::PERM))
+    }));
+    equal!(status.exited(), Some(0));
     Ok(())
 }
