@@ -2,6 +2,7 @@
 //! output that it promises, and each wrong program with its refusal.
 
 use crate::guest::{Boot, boot_on, boot_with, on_each_architecture};
+use crate::usertests;
 use lemma::build::Options;
 use lemma::machine::Arch;
 
@@ -223,7 +224,6 @@ fn the_book_s_program_comes_from_the_command_line(arch: Arch) {
 fn little_memory_suffices_and_is_not_exceeded() {
     let mut guest = boot_with(Options { memory_mib: 64, ..Options::default() });
     guest.prompt();
-    let report = guest.succeed("usertests bpf_");
-    assert!(report.contains("passed"), "{report}");
+    usertests::pass_all(&mut guest, "bpf_");
     guest.shut_down(0);
 }

@@ -12,7 +12,7 @@ use object::elf::PT_LOAD;
 use object::read::elf::{ElfFile64, ProgramHeader};
 
 use crate::guest::{boot_with, on_each_architecture};
-use crate::{bpf, system};
+use crate::{bpf, usertests};
 
 on_each_architecture!(
     the_kernel_is_below_2_mib,
@@ -70,7 +70,7 @@ fn does_what_the_other_does(arch: Arch, cpus: u32) {
     let options = Options { arch, kernel: kernel(), cpus, ..Options::default() };
     let mut guest = boot_with(options);
     guest.prompt();
-    system::usertests(&mut guest);
+    usertests::pass(&mut guest, arch, cpus, "");
     bpf::examples(guest, arch);
 }
 

@@ -23,3 +23,4 @@ mod shell;
 mod smp;
 mod system;
 mod terminal;
+mod usertests;

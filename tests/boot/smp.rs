@@ -6,7 +6,7 @@ use lemma::machine::{Arch, MOST_CPUS};
 use lemma::qemu::Outcome;
 
 use crate::guest::{boot_machine, boot_with, on_each_architecture};
-use crate::{bpf, system};
+use crate::{bpf, usertests};
 
 on_each_architecture!(
     system_calls_behave_as_linux_s_on_four_cpus,
@@ -27,9 +27,10 @@ fn system_calls_behave_as_linux_s_on_four_cpus(arch: Arch) {
 }
 
 fn system_calls_behave_as_linux_s(options: Options) {
+    let (arch, cpus) = (options.arch, options.cpus);
     let mut guest = boot_with(options);
     guest.prompt();
-    system::usertests(&mut guest);
+    usertests::pass(&mut guest, arch, cpus, "");
     guest.shut_down(0);
 }
 
