@@ -17,6 +17,7 @@ mod media;
 mod memory;
 mod objects;
 mod readme;
+mod reports;
 mod screen;
 mod session;
 mod shell;
