@@ -326,10 +326,18 @@ pub fn arch_prctl([code, address, ..]: [usize; 6]) -> SyscallResult {
 
 /// `prctl(2)`: the thread's name.
 pub fn prctl([option, address, ..]: [usize; 6]) -> SyscallResult {
+    const GET_DUMPABLE: usize = 3;
+    const SET_DUMPABLE: usize = 4;
     const SET_NAME: usize = 15;
     const GET_NAME: usize = 16;
     let task = current();
     match option {
+        GET_DUMPABLE => Ok(usize::from(task.process().is_dumpable())),
+        // 2, "for root only", is not to be set (`prctl(2)`).
+        SET_DUMPABLE if address <= 1 => {
+            task.process().set_dumpable(address == 1);
+            Ok(0)
+        }
         SET_NAME => {
             let mut name = [0; task::NAME_BYTES];
             let length = strncpy_from_user(&mut name, address)?.unwrap_or(name.len());

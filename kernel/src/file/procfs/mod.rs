@@ -66,9 +66,14 @@ impl Inode for ProcInode {
 
     fn permissions(&self) -> Permissions {
         let owner = self.0.subject().and_then(Subject::process);
-        let owner = owner.map(|process| process.credentials());
-        let (uid, gid) = owner.map_or((0, 0), |owner| (owner.euid, owner.egid));
-        Permissions { mode: self.0.mode(), uid, gid }
+        let mode = self.0.mode();
+        let (uid, gid) = owner.map_or((0, 0), |owner| {
+            let who = owner.credentials();
+            // What anybody may list is its own all the same.
+            let open = mode == 0o555 || owner.is_dumpable();
+            if open { (who.euid, who.egid) } else { (0, 0) }
+        });
+        Permissions { mode, uid, gid }
     }
 
     fn metadata(&self) -> Result<Metadata, FsError> {
@@ -118,8 +123,14 @@ impl Inode for ProcInode {
                 Ok(format!("{}/task/{}", task.pid(), task.tid()).into_bytes())
             }
             Place::Mounts => Ok(b"self/mounts".to_vec()),
-            Place::ProcessLink(subject, link) => link.target(subject),
-            Place::Descriptor(subject, fd) => process::descriptor_target(subject, fd),
+            Place::ProcessLink(subject, link) => {
+                process::check_access(subject)?;
+                link.target(subject)
+            }
+            Place::Descriptor(subject, fd) => {
+                process::check_access(subject)?;
+                process::descriptor_target(subject, fd)
+            }
             _ => Err(FsError::InvalidArgument),
         }
     }
@@ -127,8 +138,14 @@ impl Inode for ProcInode {
     /// Links of a process lead to what it has, not to what now has the same path.
     fn follow_link(&self) -> Result<LinkTarget, FsError> {
         match self.0 {
-            Place::ProcessLink(subject, link) => link.place(subject).map(LinkTarget::Place),
-            Place::Descriptor(subject, fd) => process::descriptor_place(subject, fd),
+            Place::ProcessLink(subject, link) => {
+                process::check_access(subject)?;
+                link.place(subject).map(LinkTarget::Place)
+            }
+            Place::Descriptor(subject, fd) => {
+                process::check_access(subject)?;
+                process::descriptor_place(subject, fd)
+            }
             _ => self.read_link().map(LinkTarget::Path),
         }
     }

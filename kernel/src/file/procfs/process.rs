@@ -16,8 +16,15 @@ use super::maps::maps;
 use super::mounts;
 use super::place::Subject;
 use crate::arch::PAGE_SIZE;
-use crate::mcore::Process;
 use crate::mcore::mtask::family;
+use crate::mcore::{Process, current};
+
+/// Fails unless the running process may see what the other one keeps from others.
+pub(super) fn check_access(subject: Subject) -> Result<(), FsError> {
+    let process = subject.process().ok_or(FsError::NotFound)?;
+    let allowed = current().process().may_inspect(&process);
+    if allowed { Ok(()) } else { Err(FsError::PermissionDenied) }
+}
 
 /// A file in the directory of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,9 +201,15 @@ impl ProcessFile {
         let strings = |list: Option<Arc<Vec<u8>>>| list.map_or(Vec::new(), |text| text.to_vec());
         let text = match self {
             Self::CommandLine => return Ok(strings(process.arguments())),
-            Self::Environment => return Ok(strings(process.environment())),
+            Self::Environment => {
+                check_access(subject)?;
+                return Ok(strings(process.environment()));
+            }
             Self::Name => format!("{}\n", Summary::of(subject, &process).name),
-            Self::Maps => return maps(&process),
+            Self::Maps => {
+                check_access(subject)?;
+                return maps(&process);
+            }
             Self::MountInfo => return Ok(mounts::mount_info()),
             Self::Mounts => return Ok(mounts::mounts()),
             Self::Stat => stat(subject, &process),

@@ -176,7 +176,10 @@ pub fn execute(frame: &mut Frame, request: ExecRequest<'_>) -> Result<(), ExecEr
         files.close_for_exec();
     }
     process.signals.lock().reset_handlers();
-    process.change_credentials(|_| Some(loaded.credentials));
+    let who = loaded.credentials;
+    process.change_credentials(|_| Some(who));
+    // A program with another's rights knows what its starter may not.
+    process.set_dumpable((who.uid, who.gid) == (who.euid, who.egid));
     process.has_execed.store(1, Ordering::Relaxed);
     process.exit_signal.store(signal::SIGCHLD, Ordering::Relaxed);
     task.set_name(&loaded.name);

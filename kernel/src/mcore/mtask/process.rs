@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use kernel_sync::{Mutex, OnceCell, SpinLock};
 use kernel_vfs::{Dentry, FdTable, FsContext};
@@ -47,6 +47,8 @@ pub struct Process {
     pub(super) shared_pending: AtomicU64,
     resources: SpinLock<Resources>,
     credentials: SpinLock<Credentials>,
+    /// Others with the same identity may see what it has; changed under the lock of the credentials.
+    dumpable: AtomicBool,
     /// Where the parent waits for its children.
     pub(super) child_event: WaitQueue,
     /// The signal that has stopped the process; 0 while it runs. Changed under the lock of
@@ -101,6 +103,7 @@ impl Process {
             group: AtomicU32::new(parent.group()),
             session: AtomicU32::new(parent.session()),
             credentials: SpinLock::new(parent.credentials()),
+            dumpable: AtomicBool::new(parent.is_dumpable()),
             ..Self::blank(pid, signals, resources, exit_signal)
         }
     }
@@ -116,6 +119,7 @@ impl Process {
             shared_pending: AtomicU64::new(0),
             resources: SpinLock::new(resources),
             credentials: SpinLock::new(Credentials::ROOT),
+            dumpable: AtomicBool::new(true),
             child_event: WaitQueue::new(),
             stopped: AtomicU32::new(0),
             stop_event: WaitQueue::new(),
@@ -177,6 +181,28 @@ impl Process {
         *self.credentials.lock()
     }
 
+    /// Whether others with the same identity may see what it has (`PR_GET_DUMPABLE`). Not so since
+    /// it became somebody else, until it runs another program: what it knows is from before.
+    pub fn is_dumpable(&self) -> bool {
+        self.dumpable.load(Ordering::Relaxed)
+    }
+
+    /// `PR_SET_DUMPABLE`.
+    pub fn set_dumpable(&self, dumpable: bool) {
+        self.dumpable.store(dumpable, Ordering::Relaxed);
+    }
+
+    /// Whether it may see what `other` keeps from others (`PTRACE_MODE_READ` of ptrace(2)).
+    pub fn may_inspect(&self, other: &Self) -> bool {
+        if self.pid == other.pid {
+            return true;
+        }
+        let (own, theirs) = (self.credentials(), other.credentials());
+        let same = [theirs.uid, theirs.euid, theirs.suid] == [own.euid; 3]
+            && [theirs.gid, theirs.egid, theirs.sgid] == [own.egid; 3];
+        own.is_privileged() || same && other.is_dumpable()
+    }
+
     /// Changes who it is; `false` if `change` refuses.
     pub fn change_credentials(
         &self,
@@ -185,6 +211,9 @@ impl Process {
         let mut credentials = self.credentials.lock();
         let changed = change(*credentials);
         if let Some(new) = changed {
+            if (new.euid, new.egid) != (credentials.euid, credentials.egid) {
+                self.set_dumpable(false);
+            }
             *credentials = new;
         }
         changed.is_some()

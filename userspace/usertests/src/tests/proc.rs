@@ -8,12 +8,13 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
+use lemma_rt::fd::pipe;
 use lemma_rt::general::{O_DIRECTORY, O_RDONLY, SIGCONT, SIGKILL, SIGSTOP, WNOHANG, WUNTRACED};
 use lemma_rt::rustix::fs::{RawDir, readlink};
 use lemma_rt::thread::{futex_wait, futex_wake, spawn};
 use lemma_rt::{Errno, io, show, sys};
 
-family!("proc": states, threads, mount_tables, environment);
+family!("proc": states, threads, mount_tables, environment, secrets);
 
 fn path(text: &str) -> CString {
     CString::new(text).unwrap_or_default()
@@ -210,6 +211,49 @@ fn environment() -> Outcome {
         i32::from(!(other && refused))
     });
     equal!(ok!(status).exited(), Some(0));
+    Ok(())
+}
+
+/// What a process that was the superuser has is not for those whose identity it has taken on.
+fn secrets() -> Outcome {
+    if calls::geteuid() != Ok(0) {
+        skip!("only the superuser becomes another user");
+    }
+    let become_other = || calls::setgid(1000).is_ok() && calls::setuid(1000).is_ok();
+    let (reader, writer) = ok!(pipe());
+    let pid = match ok!(sys::fork()) {
+        Some(pid) => pid,
+        None => {
+            let ready = become_other();
+            let _ = calls::write(writer, &[u8::from(ready)]);
+            loop {
+                calls::pause_for(100_000);
+            }
+        }
+    };
+    let mut ready = [0];
+    equal!(calls::read(reader, &mut ready), Ok(1));
+    equal!(ready, [1]);
+    let place = |name: &str| path(&format!("/proc/{pid}/{name}"));
+    let status = calls::in_child(|| {
+        let mut wrong = i32::from(!become_other());
+        for (bit, name) in ["environ", "maps"].iter().enumerate() {
+            wrong |= i32::from(open(&place(name), O_RDONLY, 0) != Err(Errno::ACCESS)) << (bit + 1);
+        }
+        for (bit, name) in ["cwd", "exe", "root"].iter().enumerate() {
+            let refused = readlink(&place(name), Vec::new()).err() == Some(Errno::ACCESS);
+            wrong |= i32::from(!refused) << (bit + 3);
+        }
+        let through = stat_of(&place("cwd/.")).err() == Some(Errno::ACCESS);
+        let listed = open(&place("fd"), O_RDONLY | O_DIRECTORY, 0) == Err(Errno::ACCESS);
+        wrong | i32::from(!through) << 6 | i32::from(!listed) << 7
+    });
+    equal!(ok!(status).exited(), Some(0));
+    // The superuser sees them.
+    equal!(ok!(stat_of(&place("environ"))).st_uid, 0);
+    check!(readlink(&place("cwd"), Vec::new()).is_ok());
+    ok!(sys::kill(pid, SIGKILL as i32));
+    ok!(sys::wait_for(pid));
     Ok(())
 }
 
