@@ -202,9 +202,8 @@ impl<D: BlockDevice + 'static> Inode for Ext2Inode<D> {
         let _pass = self.volume.begin_change()?;
         let body = self.body();
         self.change_meta(|meta| {
-            if let Some(mode) = change.mode {
-                meta.mode = meta.mode & !0o7777 | mode & 0o7777;
-            }
+            let mode = change.mode.unwrap_or(meta.mode) & !change.without;
+            meta.mode = meta.mode & !0o7777 | mode & 0o7777;
             meta.uid = change.uid.unwrap_or(meta.uid);
             meta.gid = change.gid.unwrap_or(meta.gid);
             meta.accessed = change.accessed.map_or(meta.accessed, to_disk_time);

@@ -81,7 +81,8 @@ fn attributes_are_kept_on_the_disk() {
     let world = World::new(make(2048, &["-b", "1024"]));
     world.write_at("/f", 0, b"x").unwrap();
     let change = SetAttributes {
-        mode: Some(0o4751),
+        mode: Some(0o6751),
+        without: 0o2000,
         uid: Some(70_000),
         gid: Some(80_000),
         accessed: Some(Time { seconds: 1_000_000, nanoseconds: 5 }),

@@ -32,5 +32,7 @@ pub fn before_change(who: &Identity<'_>, dentry: &Dentry) -> Result<(), FsError>
     if mode == permissions.mode {
         return Ok(());
     }
-    dentry.inode().set_attributes(&SetAttributes { mode: Some(mode), ..SetAttributes::default() })
+    // Only the bits: somebody may be changing the rest of the mode.
+    let without = permissions.mode & !mode;
+    dentry.inode().set_attributes(&SetAttributes { without, ..SetAttributes::default() })
 }

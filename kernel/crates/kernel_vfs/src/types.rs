@@ -110,6 +110,8 @@ impl Metadata {
 pub struct SetAttributes {
     /// The low twelve bits.
     pub mode: Option<u16>,
+    /// Bits to take off the mode, whatever it is when the change is made.
+    pub without: u16,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
     pub accessed: Option<Time>,

@@ -71,7 +71,7 @@ impl NodeAttributes {
         let time = now();
         let mut fields = self.fields.lock();
         let permissions = &mut fields.permissions;
-        permissions.mode = change.mode.unwrap_or(permissions.mode) & 0o7777;
+        permissions.mode = change.mode.unwrap_or(permissions.mode) & !change.without & 0o7777;
         permissions.uid = change.uid.unwrap_or(permissions.uid);
         permissions.gid = change.gid.unwrap_or(permissions.gid);
         fields.accessed = change.accessed.unwrap_or(fields.accessed);
