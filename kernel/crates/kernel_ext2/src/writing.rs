@@ -41,7 +41,8 @@ impl Writing {
 /// Why writing ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// Files may go on being read. If it fails, writing goes on too.
+    /// Files may go on being read. If it fails, writing goes on too, unless the disk cannot even be
+    /// marked as in use again.
     Remount,
     /// Nothing comes after it.
     ForGood,
@@ -121,10 +122,12 @@ impl<D: BlockDevice + 'static> Volume<D> {
         self.writing.gate.close();
         let result = self.close_disk(end);
         if result.is_err() && end == End::Remount {
-            // The mark may be in memory already, and must not get to the disk. If it cannot be
-            // taken back, neither can anything else be written.
-            let _ = self.write_superblock(false);
-            self.writing.gate.open();
+            // The mark may be on the disk already. Where it cannot be taken back, nothing is
+            // changed any more.
+            let taken_back = self.write_superblock(false).and_then(|()| self.cache.flush());
+            if taken_back.is_ok() {
+                self.writing.gate.open();
+            }
         }
         result
     }

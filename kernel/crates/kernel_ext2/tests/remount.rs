@@ -159,6 +159,28 @@ fn a_file_without_a_name_keeps_the_disk_from_being_marked_clean() {
     check(&world.disk.snapshot()).unwrap();
 }
 
+/// The mark gets to the disk, and then an error is reported: it is taken back before anything is
+/// changed, or nothing is changed any more.
+#[test]
+fn a_remount_that_fails_leaves_no_clean_mark_on_a_disk_in_use() {
+    let world = World::new(make(1024, &["-b", "1024"]));
+    world.disk.fail_flushes(&[false, true]);
+    assert_eq!(world.fs.remount(true), Err(FsError::Io));
+    assert!(!world.fs.read_only());
+    assert!(!marked_clean(&world.disk.snapshot()));
+    world.mkdir("/later").unwrap();
+    let world = world.checked();
+
+    world.disk.fail_flushes(&[false, true, true]);
+    assert_eq!(world.fs.remount(true), Err(FsError::Io));
+    assert!(world.fs.read_only());
+    assert_eq!(world.mkdir("/late").err(), Some(FsError::ReadOnly));
+    // It may be tried again.
+    world.fs.remount(false).unwrap();
+    world.mkdir("/late").unwrap();
+    drop(world.checked());
+}
+
 /// What a crash has left is freed by the first writing, also if that comes by a remount.
 #[test]
 fn a_remount_for_writing_frees_the_orphans_of_a_crash() {

@@ -95,15 +95,26 @@ pub(crate) struct Disk {
     memory: MemoryDisk,
     /// The writes since the recording began.
     written: Mutex<Option<Vec<Write>>>,
+    /// The flushes to come that fail, after their writes, the next one first.
+    failing: Mutex<Vec<bool>>,
 }
 
 impl Disk {
     pub(crate) fn new(image: Vec<u8>) -> Self {
-        Self { memory: MemoryDisk::new(512, image), written: Mutex::new(None) }
+        Self {
+            memory: MemoryDisk::new(512, image),
+            written: Mutex::new(None),
+            failing: Mutex::default(),
+        }
     }
 
     pub(crate) fn snapshot(&self) -> Vec<u8> {
         self.memory.snapshot()
+    }
+
+    /// Which of the flushes to come fail.
+    pub(crate) fn fail_flushes(&self, which: &[bool]) {
+        *self.failing.lock().unwrap() = which.to_vec();
     }
 
     /// Records from now on.
@@ -138,6 +149,10 @@ impl BlockDevice for Disk {
     }
 
     fn flush(&self) -> Result<(), FsError> {
+        let mut failing = self.failing.lock().unwrap();
+        if !failing.is_empty() && failing.remove(0) {
+            return Err(FsError::Io);
+        }
         self.memory.flush()
     }
 }
