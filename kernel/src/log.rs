@@ -106,6 +106,8 @@ impl Log for KernelLog {
         let mut ring = RING.lock();
         // What users wrote before comes first.
         uart::flush();
+        // For programs: the level as a number of `syslog(3)`.
+        ring.push(level_mark(record.level()));
         let mut out = Both { console: Console::new(), ring: &mut ring };
         // Info is the rule and goes unnamed; writing to these sinks cannot fail.
         let _ = match record.level() {
@@ -123,6 +125,15 @@ impl Log for KernelLog {
     }
 
     fn flush(&self) {}
+}
+
+fn level_mark(level: ::log::Level) -> &'static [u8] {
+    match level {
+        ::log::Level::Error => b"<3>",
+        ::log::Level::Warn => b"<4>",
+        ::log::Level::Info => b"<6>",
+        ::log::Level::Debug | ::log::Level::Trace => b"<7>",
+    }
 }
 
 static LOG: KernelLog = KernelLog;
@@ -143,9 +154,24 @@ pub fn init(command_line: &str) {
     ::log::set_max_level(level);
 }
 
-/// Hands the kept log to `sink`, oldest first, in pieces. No lock is held while `sink` runs:
-/// it may sleep. What is overwritten meanwhile is skipped.
+/// Hands the kept log to `sink`, as [`read_marked`] does, without the levels before each line.
 pub fn read_all(sink: &mut dyn FnMut(&[u8])) {
+    let (mut line_begins, mut in_mark) = (true, false);
+    read_marked(&mut |piece| {
+        for part in piece.split_inclusive(|&byte| matches!(byte, b'<' | b'>' | b'\n')) {
+            let mark = in_mark || line_begins && part == b"<";
+            in_mark = mark && !part.ends_with(b">");
+            line_begins = part.ends_with(b"\n");
+            if !mark {
+                sink(part);
+            }
+        }
+    });
+}
+
+/// Hands the kept log to `sink`, oldest first, in pieces; before each record is its level, `<6>`.
+/// No lock is held while `sink` runs: it may sleep. What is overwritten meanwhile is skipped.
+pub fn read_marked(sink: &mut dyn FnMut(&[u8])) {
     let mut position = 0u64;
     let mut piece = [0u8; 256];
     loop {

@@ -140,14 +140,19 @@ pub fn syslog([action, to, length, ..]: [usize; 6]) -> SyscallResult {
             may_allocate(2 * log::RING_SIZE)?;
             let mut text = Vec::new();
             text.try_reserve_exact(log::RING_SIZE).map_err(|_| Errno::ENOMEM)?;
-            log::read_all(&mut |piece| text.extend_from_slice(piece));
+            log::read_marked(&mut |piece| text.extend_from_slice(piece));
             if action == SIZE_UNREAD {
                 return Ok(text.len());
             }
-            // The newest, if not all fits.
-            let count = text.len().min(length);
-            copy_to_user(to, text.get(text.len() - count..).unwrap_or_default())?;
-            Ok(count)
+            // The newest lines, if not all fit: the first that is kept may have lost its beginning.
+            let start = text.len() - text.len().min(length);
+            let mut newest = text.get(start..).unwrap_or_default();
+            if !newest.starts_with(b"<") || start != 0 && text.get(start - 1) != Some(&b'\n') {
+                let cut = newest.iter().position(|&byte| byte == b'\n');
+                newest = newest.get(cut.map_or(newest.len(), |at| at + 1)..).unwrap_or_default();
+            }
+            copy_to_user(to, newest)?;
+            Ok(newest.len())
         }
         // Consuming the log and setting the console's level are not offered.
         2 | 4..=8 => {
