@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::send::{end_process, force};
 use super::{SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP, SignalInfo};
@@ -36,6 +36,7 @@ pub(in crate::mcore) fn fault(frame: &mut Frame, fault: Unresolved) {
                 return;
             }
             let task = current();
+            LAST_KILL.store(timer::now_ns(), Ordering::Relaxed);
             log::warn!("out of memory: killed process {} ({})", task.pid(), task.name());
             (SIGKILL, SignalInfo::KERNEL)
         }
@@ -53,29 +54,40 @@ pub(in crate::mcore) fn fault(frame: &mut Frame, fault: Unresolved) {
 /// would hit bystanders.
 const LARGE_PART: usize = 8;
 
+/// When a process was last ended for want of memory.
+static LAST_KILL: AtomicU64 = AtomicU64::new(0);
+
+/// How long its memory may take to come back before another one is ended too.
+const GRACE_NS: u64 = 500_000_000;
+
 /// Makes room for the running process by ending the one that has most memory, but never the first
 /// one, without which nothing goes on; `false` if there is no other to be ended.
 fn make_room() -> bool {
+    // What the last one had comes back when it has run.
+    let now = timer::now_ns();
+    let last = LAST_KILL.load(Ordering::Relaxed);
+    if last != 0 && now.saturating_sub(last) < GRACE_NS {
+        const WAIT_NS: u64 = 1_000_000;
+        let _ = timer::sleep_until(now + WAIT_NS);
+        return true;
+    }
     let own = current().pid();
     let large = phys::stats().total / LARGE_PART;
     let least = if own == family::INIT_PID { 1 } else { large };
     let size = |process: &Arc<Process>| process.space().map_or(0, |space| space.resident_pages());
-    let others: Vec<_> = family::list()
-        .into_iter()
-        .filter(|process| process.pid() != family::INIT_PID && size(process) >= least)
-        .collect();
-    let ending = others.iter().any(|process| process.exit_status().is_some());
-    if !ending {
-        let Some(victim) = others.iter().max_by_key(|process| size(process)) else { return false };
-        if victim.pid() == own {
-            return false;
-        }
-        let name = victim.first_thread().map_or_else(String::new, |thread| thread.name());
-        log::warn!("out of memory: killed process {} ({name}) for {own}", victim.pid());
-        end_process(victim, SIGKILL);
+    let others = family::list().into_iter().filter(|process| {
+        let first = process.pid() == family::INIT_PID;
+        !first && process.exit_status().is_none() && size(process) >= least
+    });
+    let Some(victim) = others.max_by_key(size) else { return false };
+    if victim.pid() == own {
+        return false;
     }
-    // The memory of one that ends comes back when it has run.
-    const WAIT_NS: u64 = 1_000_000;
-    let _ = timer::sleep_until(timer::now_ns() + WAIT_NS);
+    if LAST_KILL.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        return true;
+    }
+    let name = victim.first_thread().map_or_else(String::new, |thread| thread.name());
+    log::warn!("out of memory: killed process {} ({name}) for {own}", victim.pid());
+    end_process(&victim, SIGKILL);
     true
 }
