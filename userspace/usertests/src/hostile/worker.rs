@@ -118,10 +118,11 @@ pub(super) fn tame(call: &Call, mut arguments: [usize; 6]) -> [usize; 6] {
         }
         // The device files that are open belong to everyone.
         "fchmod" | "fchown" | "fchmodat" | "fchownat" | "utimensat" => {
-            arguments[0] = match arguments[0] {
+            // A descriptor is the lower half.
+            arguments[0] = match arguments[0] as u32 {
                 0..0x10_0000 if call.name.ends_with("at") => AT_FDCWD as usize,
                 0..0x10_0000 => OWN_FILE as usize,
-                other => other,
+                _ => arguments[0],
             };
         }
         // Files and pipes, no devices.
