@@ -39,8 +39,8 @@ fn jobs_are_named_as_in_other_shells() {
     for (index, (commands, _)) in JOB_CONTROL.into_iter().enumerate() {
         std::fs::write(script(index), commands).unwrap();
     }
-    let copies = (0..JOB_CONTROL.len()).map(|index| (script(index), "/root/".to_owned())).collect();
-    let mut guest = boot_with(Options { copies, ..Options::default() });
+    let copies = (0..JOB_CONTROL.len()).map(|index| (script(index), format!("/root/{index}.sh")));
+    let mut guest = boot_with(Options { copies: copies.collect(), ..Options::default() });
     guest.prompt();
     for (index, (commands, printed)) in JOB_CONTROL.into_iter().enumerate() {
         assert_eq!(guest.run(&format!("sh /root/{index}.sh")).trim(), printed, "{commands}");
