@@ -9,6 +9,7 @@ mod clock;
 mod commands;
 mod devices;
 mod embedded;
+mod emulated;
 mod files;
 mod guest;
 mod kernel;

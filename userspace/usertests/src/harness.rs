@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) directory: Vec<u8>,
     /// Only tests whose names begin with one of these.
     pub(crate) names: Vec<String>,
+    /// And none whose names begin with one of these.
+    pub(crate) without: Vec<String>,
 }
 
 /// A test may take this long, in seconds; generous, for slow emulated machines.
@@ -43,7 +45,8 @@ pub(crate) fn run(settings: &Settings) -> i32 {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for (name, test) in tests::all() {
         let wanted = |prefix: &String| name.starts_with(prefix.as_str());
-        if !settings.names.is_empty() && !settings.names.iter().any(wanted) {
+        let all = settings.names.is_empty();
+        if !(all || settings.names.iter().any(wanted)) || settings.without.iter().any(wanted) {
             continue;
         }
         if settings.verbose {

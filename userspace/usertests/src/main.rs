@@ -1,11 +1,12 @@
 //! Exercises every system call and compares with what Linux does. It must pass on Linux too:
 //! that is how we know that the tests test Linux's behaviour and not ours.
 //!
-//! `usertests [-v] [-k] [--dir DIRECTORY] [NAME...]` runs the tests whose names begin with one of
-//! the words, or all; `usertests hostile` makes calls with hostile arguments; `usertests stress`
-//! does much at once; `usertests exhaust` uses memory up; `usertests keys` reads from a terminal;
-//! `usertests list` names the tests. Ends with 0 if everything is as it should be, and else stops at
-//! the first difference and says what differed (`-k`: goes on).
+//! `usertests [-v] [-k] [--dir DIRECTORY] [--without NAME]... [NAME...]` runs the tests whose names
+//! begin with one of the words, or all, but none whose name begins with what follows `--without`;
+//! `usertests hostile` makes calls with hostile arguments; `usertests stress` does much at once;
+//! `usertests exhaust` uses memory up; `usertests keys` reads from a terminal; `usertests list`
+//! names the tests. Ends with 0 if everything is as it should be, and else stops at the first
+//! difference and says what differed (`-k`: goes on).
 //!
 //! | file | |
 //! |---|---|
@@ -40,7 +41,7 @@ use lemma_rt::{arguments, eprintln, println, show};
 lemma_rt::entry!(main);
 
 fn usage() -> i32 {
-    eprintln!("usage: usertests [-v] [-k] [--dir DIRECTORY] [NAME...]");
+    eprintln!("usage: usertests [-v] [-k] [--dir DIRECTORY] [--without NAME]... [NAME...]");
     eprintln!("       usertests hostile [--calls N] [--seed N]");
     eprintln!("       usertests stress [--seconds N] [--workers N] [--replacements N]");
     eprintln!("       usertests exhaust");
@@ -73,6 +74,10 @@ fn main() -> i32 {
                     b"-k" => settings.keep_going = true,
                     b"--dir" => match words.next() {
                         Some(directory) => settings.directory = directory.to_vec(),
+                        None => return usage(),
+                    },
+                    b"--without" => match words.next() {
+                        Some(&name) => settings.without.push(show(name)),
                         None => return usage(),
                     },
                     option if option.starts_with(b"-") => {

@@ -72,7 +72,9 @@ fn stack(new: Option<[u64; 3]>) -> Result<[u64; 3]> {
     let new = new.as_ref().map_or(0, |new| core::ptr::from_ref(new) as usize);
     raw(__NR_sigaltstack as usize, [new, old.as_mut_ptr() as usize, 0, 0, 0, 0])?;
     // SAFETY: the array lives; the kernel has written into it.
-    Ok(unsafe { old.as_ptr().cast::<[u64; 3]>().read_volatile() })
+    let [start, flags, size] = unsafe { old.as_ptr().cast::<[u64; 3]>().read_volatile() };
+    // The upper half of the flags is padding.
+    Ok([start, flags & u64::from(u32::MAX), size])
 }
 
 const SIZE: usize = 64 << 10;
