@@ -241,7 +241,7 @@ fn secrets() -> Outcome {
             wrong |= i32::from(open(&place(name), O_RDONLY, 0) != Err(Errno::ACCESS)) << (bit + 1);
         }
         for (bit, name) in ["cwd", "exe", "root"].iter().enumerate() {
-            let refused = readlink(&place(name), Vec::new()).err() == Some(Errno::ACCESS);
+            let refused = readlink(place(name), Vec::new()).err() == Some(Errno::ACCESS);
             wrong |= i32::from(!refused) << (bit + 3);
         }
         let through = stat_of(&place("cwd/.")).err() == Some(Errno::ACCESS);
@@ -251,7 +251,7 @@ fn secrets() -> Outcome {
     equal!(ok!(status).exited(), Some(0));
     // The superuser sees them.
     equal!(ok!(stat_of(&place("environ"))).st_uid, 0);
-    check!(readlink(&place("cwd"), Vec::new()).is_ok());
+    check!(readlink(place("cwd"), Vec::new()).is_ok());
     ok!(sys::kill(pid, SIGKILL as i32));
     ok!(sys::wait_for(pid));
     Ok(())
