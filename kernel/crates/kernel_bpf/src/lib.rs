@@ -60,8 +60,10 @@
 //!    results, and with each other on random programs. They leave out only what is proved
 //!    needless ([`verifier::InsnFacts`]).
 //! 4. *What a program can reach stays there.* Maps live as long as the prepared program; elements
-//!    taken out of them stay until every CPU has passed a quiescent point ([`map::Epoch`]); code
-//!    is never writable and executable at once ([`jit::memory`]).
+//!    taken out of them stay until every CPU has passed a quiescent point ([`map::Epoch`]), but that
+//!    a full LRU map without spare elements gives one out again earlier, as Linux does: who stands
+//!    on it then finds another key's value in the same memory; code is never writable and
+//!    executable at once ([`jit::memory`]).
 //!
 //! This assumes that helpers do what they are declared to do ([`helper::proto`]), that an embedder
 //! keeps the contracts of the `unsafe` traits that it implements ([`memory::Memory`],
