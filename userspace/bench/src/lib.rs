@@ -1,2 +1,0 @@
-//! (skeleton; its owner replaces this)
-#![no_std]
