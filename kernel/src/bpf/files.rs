@@ -6,7 +6,7 @@ use core::any::Any;
 use core::fmt;
 
 use kernel_bpf::map::{MapType, RingBuffer, Writer};
-use kernel_vfs::{File, FsError, Readiness};
+use kernel_vfs::{File, FsError, Readiness, SharedFrame};
 
 use super::btf::LoadedBtf;
 use super::link::Link;
@@ -53,6 +53,23 @@ impl ObjectFile {
 
     pub fn access(&self) -> Access {
         self.access
+    }
+
+    /// What a perf event array knows this opening by.
+    pub fn origin(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+}
+
+impl Drop for ObjectFile {
+    /// The events that were put into a map by this descriptor go with it.
+    fn drop(&mut self) {
+        if let Object::Map(map) = &self.object
+            && map.map.def().map_type == MapType::PerfEventArray
+        {
+            map.map.remove_events_of(self.origin());
+            map.let_go();
+        }
     }
 }
 
@@ -101,8 +118,16 @@ impl File for ObjectFile {
     }
 
     /// A map that can be written through a mapping cannot be frozen.
-    fn mapped_for_writing(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, FsError> {
+    fn mapped(
+        &self,
+        _offset: u64,
+        _length: usize,
+        writable: bool,
+    ) -> Result<Option<Arc<dyn Any + Send + Sync>>, FsError> {
         let Object::Map(map) = &self.object else { return Ok(None) };
+        if !writable {
+            return Ok(None);
+        }
         let writer = Writer::of(&map.map).map_err(|_| FsError::NotPermitted)?;
         if !map.map.def().program_may_write() {
             return Err(FsError::PermissionDenied);
@@ -111,7 +136,7 @@ impl File for ObjectFile {
     }
 
     /// The pages of a ring buffer, and of an array created with `BPF_F_MMAPABLE`.
-    fn shared_frame(&self, offset: u64, writable: bool) -> Result<u64, FsError> {
+    fn shared_frame(&self, offset: u64, writable: bool) -> Result<SharedFrame, FsError> {
         let Object::Map(map) = &self.object else { return Err(FsError::NoDevice) };
         let index =
             usize::try_from(offset / PAGE_SIZE as u64).map_err(|_| FsError::InvalidArgument)?;
@@ -119,7 +144,8 @@ impl File for ObjectFile {
         if writable && !(page.writable && self.access.write) {
             return Err(FsError::NotPermitted);
         }
-        Ok(Arch::dma_address(page.address).ok_or(FsError::NoDevice)?.0)
+        let frame = Arch::dma_address(page.address).ok_or(FsError::NoDevice)?;
+        Ok(SharedFrame::new(frame.0))
     }
 }
 

@@ -17,6 +17,7 @@ pub mod ids;
 pub mod link;
 pub mod listing;
 pub mod map;
+pub mod perf;
 pub mod program;
 pub mod trace;
 

@@ -111,21 +111,33 @@ pub struct EventPoll {
 type Kept = Vec<Arc<OpenFile>>;
 
 impl Entry {
-    /// What is found at the file, and its `activity`; nothing if it is closed.
-    fn ask(&self, kept: &mut Kept) -> Option<(u32, u64)> {
+    /// What is waited for.
+    fn wanted(&self) -> u32 {
+        (self.interest.events | ALWAYS) & EVENTS
+    }
+
+    /// What has happened at the file; nothing if it is closed.
+    fn activity(&self, kept: &mut Kept) -> Option<u64> {
         let open = self.file.upgrade()?;
-        let file = open.file();
-        let wanted = (self.interest.events | ALWAYS) & EVENTS;
-        // In this order: what happens meanwhile is seen by the next look.
-        let (activity, ready) = match file.downcast_ref::<EventPoll>() {
-            Some(inner) => (inner.activity_keeping(kept), inner.readiness_keeping(kept)),
-            None => {
-                let activity = file.activity(Readiness::from_bits_truncate(wanted as u16))?;
-                (activity, file.readiness())
-            }
+        let activity = match open.file().downcast_ref::<EventPoll>() {
+            Some(inner) => Some(inner.activity_keeping(kept)),
+            None => open.file().activity(Readiness::from_bits_truncate(self.wanted() as u16)),
         };
         kept.push(open);
-        Some((u32::from(ready.events()) & wanted, activity))
+        activity
+    }
+
+    /// What is found at the file, and its `activity`; nothing if it is closed.
+    fn ask(&self, kept: &mut Kept) -> Option<(u32, u64)> {
+        // In this order: what happens meanwhile is seen by the next look.
+        let activity = self.activity(kept)?;
+        let open = self.file.upgrade()?;
+        let ready = match open.file().downcast_ref::<EventPoll>() {
+            Some(inner) => inner.readiness_keeping(kept),
+            None => open.file().readiness(),
+        };
+        kept.push(open);
+        Some((u32::from(ready.events()) & self.wanted(), activity))
     }
 
     /// What is to be told of the file now, and its `activity`.
@@ -266,8 +278,8 @@ impl EventPoll {
     /// What has happened at its files, and to its set.
     fn activity_keeping(&self, kept: &mut Kept) -> u64 {
         let set = self.set.lock();
-        let of_files = set.entries.values().filter_map(|entry| entry.ask(kept));
-        let sum = of_files.fold(0, |sum: u64, (_, activity)| sum.wrapping_add(activity));
+        let of_files = set.entries.values().filter_map(|entry| entry.activity(kept));
+        let sum = of_files.fold(0, u64::wrapping_add);
         sum.wrapping_add(set.changes << 32)
     }
 

@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use kernel_abi::file::ioctl;
 use kernel_console::Channel;
 use kernel_sync::SpinLock;
-use kernel_vfs::{File, FsError, OpenFlags, Sink, Source};
+use kernel_vfs::{File, FsError, OpenFlags, SharedFrame, Sink, Source};
 
 use crate::driver::display::{self, Display, Mapped};
 use crate::mem::user::{read_user, write_user};
@@ -187,7 +187,7 @@ impl File for Framebuffer {
         Some(Arc::new(Self::new(self.display)))
     }
 
-    fn shared_frame(&self, offset: u64, _writable: bool) -> Result<u64, FsError> {
+    fn shared_frame(&self, offset: u64, _writable: bool) -> Result<SharedFrame, FsError> {
         let frame = self.display.memory().frame(offset).ok_or(FsError::InvalidArgument)?;
         let is_new = self.mapped.lock().is_none();
         if is_new {
@@ -195,6 +195,6 @@ impl File for Framebuffer {
             let new = Mapped::new();
             *self.mapped.lock() = Some(new);
         }
-        Ok(frame.0)
+        Ok(SharedFrame::new(frame.0))
     }
 }

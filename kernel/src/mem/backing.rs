@@ -21,14 +21,15 @@ pub enum Backing {
     File(FileBacking),
     /// A page that several address spaces share, from byte `offset` of `pages` on.
     Shared { pages: Arc<SharedPages>, offset: usize },
-    /// A page that an open object owns and offers, such as a ring buffer's. What was mapped to be
-    /// read only cannot be made writable later.
-    Object { file: Arc<OpenFile>, offset: u64, writing: Option<Writing> },
+    /// A page that an open object owns and offers, such as a ring buffer's.
+    Object { file: Arc<OpenFile>, offset: u64, mapped: Mapped },
 }
 
-/// The right to write an object's pages.
+/// How an object is mapped.
 #[derive(Clone)]
-pub struct Writing {
+pub struct Mapped {
+    /// What was mapped to be read only cannot be made writable later.
+    pub writable: bool,
     /// What the object wants to be held meanwhile.
     pub _held: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -57,7 +58,8 @@ impl Backing {
     pub fn is_read_only(&self) -> bool {
         matches!(
             self,
-            Self::Object { writing: None, .. } | Self::File(FileBacking { shared: true, .. })
+            Self::Object { mapped: Mapped { writable: false, .. }, .. }
+                | Self::File(FileBacking { shared: true, .. })
         )
     }
 }
@@ -75,10 +77,10 @@ impl Continues for Backing {
             Self::Shared { pages, offset } => {
                 Self::Shared { pages: Arc::clone(pages), offset: offset + bytes }
             }
-            Self::Object { file, offset, writing } => Self::Object {
+            Self::Object { file, offset, mapped } => Self::Object {
                 file: Arc::clone(file),
                 offset: offset + bytes as u64,
-                writing: writing.clone(),
+                mapped: mapped.clone(),
             },
         }
     }
@@ -96,12 +98,12 @@ impl Continues for Backing {
                 Arc::ptr_eq(pages, next) && offset + bytes == *at
             }
             (
-                Self::Object { file, offset, writing },
-                Self::Object { file: next, offset: at, writing: also },
+                Self::Object { file, offset, mapped },
+                Self::Object { file: next, offset: at, mapped: also },
             ) => {
                 Arc::ptr_eq(file, next)
                     && offset + bytes as u64 == *at
-                    && writing.is_some() == also.is_some()
+                    && mapped.writable == also.writable
             }
             _ => false,
         }

@@ -78,12 +78,25 @@ impl AddressSpace {
         if !allows(found.rights, access) {
             return Err(FaultError::Forbidden);
         }
-        let protection = protection(found.rights);
+        let mut protection = protection(found.rights);
         let private = found.backing.is_private();
+        let at = page - found.start;
+        let offered = match &found.backing {
+            Backing::Object { file, offset, .. } => {
+                let writable = found.rights.contains(Rights::WRITE);
+                let frame = file.file().shared_frame(offset + at as u64, writable);
+                let frame = frame.map_err(|_| FaultError::BeyondFile)?;
+                if frame.read_only && access == FaultAccess::Write {
+                    return Err(FaultError::BeyondFile);
+                }
+                protection.set(Protection::WRITE, writable && !frame.read_only);
+                Some(PhysAddr(frame.address))
+            }
+            _ => None,
+        };
         if let Some(mapping) = table.query(page) {
             return self.make_usable(table, page, mapping, protection, private, access);
         }
-        let at = page - found.start;
         let frame = match &found.backing {
             Backing::File(backing) if backing.valid.is_none_or(|valid| valid > at) => {
                 return Ok(Outcome::NeedsFile(FileBacking {
@@ -101,11 +114,7 @@ impl AddressSpace {
             Backing::Shared { pages, offset } => {
                 pages.frame(offset + at).map_err(|_| FaultError::OutOfMemory)?
             }
-            Backing::Object { file, offset, .. } => {
-                let writable = found.rights.contains(Rights::WRITE);
-                let frame = file.file().shared_frame(offset + at as u64, writable);
-                PhysAddr(frame.map_err(|_| FaultError::BeyondFile)?)
-            }
+            Backing::Object { .. } => offered.ok_or(FaultError::BeyondFile)?,
         };
         // The tables come from memory that users may have. A private page has just come from
         // there itself; many mappings of one shared page would otherwise eat up the reserve.

@@ -16,7 +16,7 @@ use crate::arch::{Arch, Architecture, FaultAccess, PAGE_SIZE};
 use crate::mcore::{self, current};
 use crate::mem::AddressSpace;
 use crate::mem::address_space::Placement;
-use crate::mem::backing::{Backing, FileBacking, SharedPages, Writing};
+use crate::mem::backing::{Backing, FileBacking, Mapped, SharedPages};
 use crate::mem::memapi::may_allocate;
 use crate::mem::phys;
 
@@ -146,15 +146,12 @@ fn file_backing(
         // The object says for each page whether it offers it; the first that it does not
         // offer ends the loop.
         let writable = rights.contains(Rights::WRITE);
-        let mut writing = None;
-        if writable {
-            let held = file.file().mapped_for_writing().map_err(FsError::to_errno)?;
-            writing = Some(Writing { _held: held });
-        }
+        let held = file.file().mapped(offset, length, writable).map_err(FsError::to_errno)?;
+        let mapped = Mapped { writable, _held: held };
         let mut at = 0;
         let refused = loop {
             if at >= length {
-                return Ok(Backing::Object { file, offset, writing });
+                return Ok(Backing::Object { file, offset, mapped });
             }
             if let Err(error) = file.file().shared_frame(offset + at as u64, writable) {
                 break error;

@@ -22,6 +22,7 @@ pub mod lock;
 pub mod memory;
 pub mod mount;
 mod path;
+pub mod perf;
 pub mod poll;
 pub mod process;
 pub mod sched;
@@ -173,6 +174,7 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         OPEN => descriptor::open,
         OPENAT => descriptor::openat,
         PAUSE => signal::pause,
+        PERF_EVENT_OPEN => perf::perf_event_open,
         PIPE => descriptor::pipe,
         PIPE2 => descriptor::pipe2,
         POLL => poll::poll,

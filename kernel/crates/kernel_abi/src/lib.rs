@@ -11,6 +11,7 @@ pub mod bpf;
 mod errno;
 pub mod file;
 pub mod machine;
+pub mod perf;
 pub mod syscall;
 
 pub use errno::Errno;

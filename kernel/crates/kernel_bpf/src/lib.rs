@@ -44,6 +44,7 @@
 //! | [`interpreter`], [`jit`], [`engine`] | run what was accepted: pre-decoded, as machine code, either |
 //! | [`trusted`] | runs what tests of instructions vouch for, on a host |
 //! | [`map`], [`memory`] | what programs and user space share, and where it lies |
+//! | [`perf_ring`] | the buffers of perf events, for what programs send there |
 //! | [`helper`] | what programs may call |
 //! | [`btf`], [`loader`] | type information and object files |
 //! | [`profile`] | how much of a machine all this may use |
@@ -93,6 +94,7 @@ pub mod jit;
 pub mod loader;
 pub mod map;
 pub mod memory;
+pub mod perf_ring;
 pub mod profile;
 pub mod prog_type;
 pub mod program;

@@ -28,6 +28,24 @@ pub trait DirectorySink {
     fn entry(&mut self, entry: DirectoryEntry<'_>) -> bool;
 }
 
+/// A page frame that an object offers to be mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SharedFrame {
+    /// Its physical address.
+    pub address: u64,
+    /// It can only be read, though the mapping may be one that can be written: writing there is
+    /// `SIGBUS`.
+    pub read_only: bool,
+}
+
+impl SharedFrame {
+    /// One that can be written where the mapping can.
+    #[must_use]
+    pub const fn new(address: u64) -> Self {
+        Self { address, read_only: false }
+    }
+}
+
 /// An open object. What it does not support, it need not implement: the errors are Linux's.
 pub trait File: Any + Send + Sync {
     /// Reads at `offset`, advances it, and returns how many bytes; 0 is the end of the file.
@@ -92,18 +110,24 @@ pub trait File: Any + Send + Sync {
     fn metadata(&self) -> Result<Metadata, FsError> {
         Err(FsError::BadDescriptor)
     }
-    /// The physical address of the page frame that holds the object's byte `offset` (a multiple of
-    /// the page size), for a shared mapping. Objects that are copied into private mappings
-    /// instead, as regular files are, do not implement it.
-    fn shared_frame(&self, _offset: u64, _writable: bool) -> Result<u64, FsError> {
+    /// The page frame that holds the object's byte `offset` (a multiple of the page size), for a
+    /// shared mapping. Objects that are copied into private mappings instead, as regular files
+    /// are, do not implement it.
+    fn shared_frame(&self, _offset: u64, _writable: bool) -> Result<SharedFrame, FsError> {
         Err(FsError::NoDevice)
     }
-    /// What a shared mapping is to hold for as long as it may write the object's pages, where the
-    /// object wants to know of such mappings.
+    /// A shared mapping of `length` bytes from `offset` on is being made, which is, or may become,
+    /// `writable`: what it is to hold as long as it is there, where the object wants to know of
+    /// its mappings. Called before [`shared_frame`](Self::shared_frame).
     ///
     /// # Errors
-    /// If the object cannot be mapped to be written.
-    fn mapped_for_writing(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, FsError> {
+    /// If the object cannot be mapped so.
+    fn mapped(
+        &self,
+        _offset: u64,
+        _length: usize,
+        _writable: bool,
+    ) -> Result<Option<Arc<dyn Any + Send + Sync>>, FsError> {
         Ok(None)
     }
     /// An object for one opening of a device, where openings have a state of their own; without

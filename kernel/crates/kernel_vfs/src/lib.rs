@@ -56,7 +56,7 @@ pub use context::FsContext;
 pub use dentry::{Dentry, Name};
 pub use error::FsError;
 pub use fd_table::{DESCRIPTOR_LIMIT, FdTable};
-pub use file::{DirectoryEntry, DirectorySink, File};
+pub use file::{DirectoryEntry, DirectorySink, File, SharedFrame};
 pub use inode::{FileSystem, Inode, LinkTarget};
 pub use io::{Sink, SliceSink, SliceSource, Source};
 pub use memory::{DeviceNode, MemoryFs, MemoryInode, MemoryOptions, NodeAttributes};

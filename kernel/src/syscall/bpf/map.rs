@@ -12,10 +12,12 @@ use kernel_bpf::map::{F_LOCK, Map, MapDef, MapExtras, MapType, TailTarget, Value
 use super::{Handle, Request, SyscallResult, install};
 use crate::bpf::files::{Access, Object};
 use crate::bpf::map::{LoadedMap, MapTypes};
+use crate::bpf::perf::Held;
 use crate::mcore;
 use crate::mem::memapi::may_allocate;
 use crate::mem::user::{copy_from_user, copy_to_user};
 use crate::syscall::errno::OrErrno;
+use crate::syscall::path::Caller;
 
 /// `BPF_MAP_CREATE`.
 pub(super) fn create(request: &Request) -> SyscallResult {
@@ -172,7 +174,11 @@ pub(super) fn update(request: &Request) -> SyscallResult {
     with_key(request, map, |key| {
         with_bytes(map.map.user_value_size(), |value| {
             copy_from_user(value, request.pointer(map_elem::VALUE))?;
-            set(map, key, value, request.u64(map_elem::FLAGS))?;
+            let flags = request.u64(map_elem::FLAGS);
+            match map.map.def().map_type {
+                MapType::PerfEventArray => set_event(&handle, map, key, value, flags)?,
+                _ => set(map, key, value, flags)?,
+            }
             Ok(0)
         })
     })
@@ -181,17 +187,40 @@ pub(super) fn update(request: &Request) -> SyscallResult {
 /// Bytes of what a slot holds for a descriptor.
 const SLOT_BYTES: usize = 256;
 
+/// The descriptor that stands for an element.
+fn descriptor(value: &[u8]) -> Result<u32, Errno> {
+    let fd = value.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
+    fd.ok_or(Errno::EINVAL)
+}
+
+/// Puts the perf event behind the descriptor in `value` into an array, until the descriptor of the
+/// array that this was done by is closed.
+fn set_event(
+    array: &Handle,
+    map: &LoadedMap,
+    key: &[u8],
+    value: &[u8],
+    flags: u64,
+) -> Result<(), Errno> {
+    map.map.check_lock(flags & F_LOCK != 0).or_errno()?;
+    map.map.check_slot(key, flags).or_errno()?;
+    let file = Caller::new().file(descriptor(value)? as usize)?;
+    let event = Held::new(file, array.object_file()?.origin()).ok_or(Errno::EBADF)?;
+    may_allocate(SLOT_BYTES)?;
+    let result = map.with(|map| map.set_event(key, Arc::new(event), flags));
+    map.let_go();
+    result.or_errno()
+}
+
 /// Sets an element: a value, or the program or map behind the descriptor in `value`. The program
-/// brings its maps, the map its number: both are there for as long as somebody finds them.
+/// brings its maps, the map its number: both are there for as long as somebody finds them. Perf
+/// events have [`set_event`].
 #[inline]
 pub(super) fn set(map: &LoadedMap, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
-    let object = || {
-        let fd = value.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
-        Handle::from_descriptor(fd.ok_or(Errno::EINVAL)?)
-    };
+    let object = || Handle::from_descriptor(descriptor(value)?);
     map.map.check_lock(flags & F_LOCK != 0).or_errno()?;
     let map_type = map.map.def().map_type;
-    if matches!(map_type, MapType::ProgArray | MapType::ArrayOfMaps | MapType::PerfEventArray) {
+    if matches!(map_type, MapType::ProgArray | MapType::ArrayOfMaps) {
         map.map.check_slot(key, flags).or_errno()?;
     }
     match map_type {
@@ -214,9 +243,6 @@ pub(super) fn set(map: &LoadedMap, key: &[u8], value: &[u8], flags: u64) -> Resu
             map.let_go();
             result.or_errno()
         }
-        // Linux: what is not a perf event's descriptor is no descriptor here, and no file of
-        // this kernel is one.
-        MapType::PerfEventArray => Err(Errno::EBADF),
         _ => map.with(|map| map.update(key, value, flags)).or_errno(),
     }
 }

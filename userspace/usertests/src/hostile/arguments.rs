@@ -45,7 +45,7 @@ pub(super) const HOSTILE: [usize; 30] = [
 pub(super) const SYSTEMATIC: usize = 6 * HOSTILE.len() * 2;
 
 /// One more than the descriptors that a worker has open.
-const DESCRIPTORS: usize = 14;
+const DESCRIPTORS: usize = 15;
 
 /// Memory of a worker at which arguments point.
 pub(super) struct Arguments {

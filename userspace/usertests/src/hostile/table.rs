@@ -159,6 +159,7 @@ const EVERYWHERE: &[Call] = &[
     quick("epoll_ctl", nr::__NR_epoll_ctl),
     slow("epoll_pwait", nr::__NR_epoll_pwait),
     quick("eventfd2", nr::__NR_eventfd2),
+    quick("perf_event_open", nr::__NR_perf_event_open),
     quick("memfd_create", nr::__NR_memfd_create),
     slow("sendfile", nr::__NR_sendfile),
     slow("splice", nr::__NR_splice),

@@ -4,6 +4,7 @@
 use alloc::sync::Arc;
 use core::any::Any;
 
+use super::def::flags;
 use super::error::{MapError, UpdateMode};
 use super::events::EventSink;
 use super::nested::{Inner, same_shape};
@@ -145,6 +146,21 @@ impl Map {
         let Storage::Events(events) = &self.storage else { return Err(MapError::NotSupported) };
         no_flags(flags)?;
         events.set(index(key)?, Some(sink)).map(|_| ())
+    }
+
+    /// An opening of a perf event array is closed: what was put in by it goes, unless the map was
+    /// created with `BPF_F_PRESERVE_ELEMS`. To be followed by [`Map::let_go`].
+    pub fn remove_events_of(&self, origin: usize) {
+        let Storage::Events(events) = &self.storage else { return };
+        if self.def.flags & flags::PRESERVE_ELEMS != 0 {
+            return;
+        }
+        for index in 0..self.def.max_entries {
+            if events.get(index).is_some_and(|sink| sink.origin() == origin) {
+                // One that cannot be retired for want of memory stays.
+                let _ = events.set(index, None);
+            }
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 //! records.
 //!
 //! The engine knows nothing of perf events: a slot holds an [`EventSink`] that the embedder
-//! has put there, and a record goes to it as it is. [`CURRENT_CPU`] selects the slot of the
-//! CPU that the program runs on.
+//! has put there, and a record goes to it as it is. (A [`PerfRing`](crate::perf_ring::PerfRing)
+//! is what such a one may keep it in.) [`CURRENT_CPU`] selects the slot of the CPU that the
+//! program runs on.
 
 use super::error::MapError;
 
@@ -18,9 +19,13 @@ pub trait EventSink: Send + Sync {
     /// not sleep or take a lock that interrupted code may hold.
     ///
     /// # Errors
-    /// [`MapError::WouldBlock`] and [`MapError::Full`] for a record without room,
-    /// [`MapError::Impossible`] for an event of another CPU.
+    /// [`MapError::NoSpace`] for a record without room, [`MapError::Full`] for one that is too
+    /// long, [`MapError::Impossible`] for an event of another CPU.
     fn record(&self, cpu: usize, data: &[u8]) -> Result<(), MapError>;
+
+    /// By which opening of the map it was put in: it goes when that one is closed
+    /// ([`Map::remove_events_of`](super::Map::remove_events_of)).
+    fn origin(&self) -> usize;
 }
 
 /// The slot that a program's flags select.

@@ -5,7 +5,9 @@ use super::map_kinds::{
     ARRAY_OF_MAPS, BLOOM_FILTER, HASH_OF_MAPS, LPM_TRIE, LRU_HASH, NO_PREALLOC, PROGRAM_ARRAY,
     QUEUE, STACK_TRACE,
 };
-use super::{ARRAY, HASH, PER_CPU_ARRAY, RING, available, create, new_map, number, raw};
+use super::{
+    ARRAY, HASH, PER_CPU_ARRAY, PERF_EVENT_ARRAY, RING, available, create, new_map, number, raw,
+};
 use crate::check::{Outcome, equal, ok};
 use ::bpf::attributes::Attributes;
 use ::bpf::calls as commands;
@@ -15,7 +17,6 @@ use alloc::vec::Vec;
 use kernel_abi::bpf::{command, map_batch, map_elem};
 use lemma_rt::rustix::fd::{AsFd, AsRawFd};
 
-const PERF_EVENT_ARRAY: u32 = 4;
 /// `BPF_F_LOCK`.
 const LOCK: u64 = 4;
 

@@ -1,8 +1,8 @@
 //! The kinds of map beyond arrays and hashes, batches of elements, and tail calls.
 
 use super::{
-    ARRAY, EXIT, HASH, RAW_TRACEPOINT, SOCKET_FILTER, available, create, hooks_available,
-    instruction, load, new_map, number, raw, set,
+    ARRAY, EXIT, HASH, PERF_EVENT_ARRAY, RAW_TRACEPOINT, SOCKET_FILTER, available, create,
+    hooks_available, instruction, load, new_map, number, raw, set,
 };
 use crate::check::{Outcome, check, equal, fails, ok};
 use ::bpf::attributes::Attributes;
@@ -387,7 +387,6 @@ pub(super) fn program_array() -> Outcome {
 /// A record for an event that is not there is lost, and the program learns why.
 pub(super) fn perf_events() -> Outcome {
     available()?;
-    const PERF_EVENT_ARRAY: u32 = 4;
     let map = ok!(create(PERF_EVENT_ARRAY, 4, 4, 4));
     let output = |flags: u64| {
         let (low, high) = (flags as i32, (flags >> 32) as i32);

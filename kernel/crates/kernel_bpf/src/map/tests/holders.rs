@@ -131,12 +131,16 @@ fn inner_maps_have_the_shape_that_was_promised() {
 }
 
 #[derive(Default)]
-struct Sink(Mutex<Vec<(usize, Vec<u8>)>>);
+struct Sink(Mutex<Vec<(usize, Vec<u8>)>>, usize);
 
 impl EventSink for Sink {
     fn record(&self, cpu: usize, data: &[u8]) -> Result<(), MapError> {
         self.0.lock().unwrap().push((cpu, data.to_vec()));
         Ok(())
+    }
+
+    fn origin(&self) -> usize {
+        self.1
     }
 }
 
@@ -160,4 +164,17 @@ fn records_go_to_the_event_that_the_flags_select() {
     map.delete(&[0; 4]).unwrap();
     assert_eq!(map.output(0, 0, b"lost"), Err(MapError::NotFound));
     assert_eq!(map.lookup(&[0; 4], &mut [0; 4]), Err(MapError::NotSupported));
+}
+
+#[test]
+fn events_go_with_the_opening_that_they_came_by() {
+    for (flags, left) in [(0, Err(MapError::NotFound)), (flags::PRESERVE_ELEMS, Ok(()))] {
+        let map = create(def(MapType::PerfEventArray, 4, 4, 2, flags)).unwrap();
+        for index in 0..2u32 {
+            let sink: Arc<dyn EventSink> = Arc::new(Sink(Mutex::default(), index as usize));
+            map.set_event(&index.to_ne_bytes(), sink, ANY).unwrap();
+        }
+        map.remove_events_of(1);
+        assert_eq!((map.output(0, 0, b"stays"), map.output(1, 0, b"goes")), (Ok(()), left));
+    }
 }
