@@ -10,7 +10,7 @@ use kernel_vfs::{File, FsError, Readiness, SharedFrame};
 
 use super::btf::LoadedBtf;
 use super::link::Link;
-use super::map::LoadedMap;
+use super::map::{LoadedMap, UserMap};
 use super::program::LoadedProgram;
 use crate::arch::{Arch, Architecture, PAGE_SIZE};
 
@@ -18,7 +18,7 @@ use crate::arch::{Arch, Architecture, PAGE_SIZE};
 #[derive(Clone)]
 pub enum Object {
     Program(Arc<LoadedProgram>),
-    Map(Arc<LoadedMap>),
+    Map(UserMap),
     Link(Arc<Link>),
     Btf(Arc<LoadedBtf>),
 }

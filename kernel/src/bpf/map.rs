@@ -1,6 +1,7 @@
 //! [`LoadedMap`]: a map with its number and name, as `bpf(2)` knows it.
 
 use alloc::sync::Arc;
+use core::ops::Deref;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use kernel_abi::bpf::OBJ_NAME_LEN;
@@ -10,14 +11,52 @@ use super::BpfManager;
 use super::btf::LoadedBtf;
 use crate::mcore;
 
-/// A map that user space has created. Programs share its [`Map`]; descriptors and pins hold
-/// this object.
+/// A map that user space has created. Programs share its [`Map`], and hold this object; so do
+/// descriptors and pins, as [`UserMap`].
 pub struct LoadedMap {
     pub id: u32,
     pub name: [u8; OBJ_NAME_LEN],
     pub map: Arc<Map>,
     /// What keys and values are, if the loader said.
     pub types: Option<MapTypes>,
+    /// Descriptors and pins.
+    pub(super) users: AtomicUsize,
+}
+
+/// A map as descriptors and pins hold it: when the last of them is gone, a program array is emptied
+/// (Linux: `bpf_map_put_with_uref`). The programs in it may use it themselves, and would hold it and
+/// each other for good.
+pub struct UserMap(Arc<LoadedMap>);
+
+impl UserMap {
+    pub fn new(map: Arc<LoadedMap>) -> Self {
+        map.users.fetch_add(1, Ordering::Relaxed);
+        Self(map)
+    }
+}
+
+impl Clone for UserMap {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.0))
+    }
+}
+
+impl Deref for UserMap {
+    type Target = Arc<LoadedMap>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Drop for UserMap {
+    fn drop(&mut self) {
+        // The programs go when no CPU can be on its way into one.
+        if self.0.users.fetch_sub(1, Ordering::AcqRel) == 1 && self.0.map.clear_programs() {
+            mcore::synchronize();
+            self.0.map.clear_programs();
+        }
+    }
 }
 
 /// Types of a map's keys and values in a loaded BTF.
@@ -75,12 +114,6 @@ impl Drop for LoadedMap {
     fn drop(&mut self) {
         if self.map.def().map_type == MapType::TaskStorage {
             TASK_MAPS.fetch_sub(1, Ordering::Relaxed);
-        }
-        // The programs in an array may use the array: nobody else would let them go. They go
-        // when no CPU can be on its way into one.
-        if self.map.clear_programs() {
-            mcore::synchronize();
-            self.map.clear_programs();
         }
         if let Some(manager) = BpfManager::get() {
             manager.maps.remove(self.id);

@@ -22,6 +22,7 @@ pub mod program;
 pub mod trace;
 
 use alloc::sync::Arc;
+use core::sync::atomic::AtomicUsize;
 
 use kernel_bpf::map::{MapDef, MapEnvironment, MapError, MapExtras};
 use kernel_bpf::memory::HeapMemory;
@@ -106,7 +107,8 @@ impl BpfManager {
         self.maps
             .insert(|id| {
                 map.set_id(id);
-                let loaded = LoadedMap { id, name, map, types };
+                let users = AtomicUsize::new(0);
+                let loaded = LoadedMap { id, name, map, types, users };
                 loaded.count();
                 loaded
             })

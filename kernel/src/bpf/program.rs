@@ -18,7 +18,7 @@ use kernel_bpf::engine;
 use kernel_bpf::helper;
 use kernel_bpf::hook::HookDecl;
 use kernel_bpf::interpreter::{self, Interpreter};
-use kernel_bpf::map::{Engine, Map, MapType};
+use kernel_bpf::map::{Engine, Map};
 use kernel_bpf::profile::ActiveProfile;
 use kernel_bpf::prog_type::ProgType;
 use kernel_bpf::program::Program;
@@ -487,14 +487,6 @@ impl LoadedProgram {
         let mut tag = [0; 8];
         tag.copy_from_slice(&digest[..8]);
         tag
-    }
-
-    /// The maps that keep their numbers while the program is where tail calls go. Program arrays
-    /// are not among them: programs that hold each other by way of their arrays would stay for
-    /// good.
-    pub fn maps_of_tail(&self) -> Vec<Arc<LoadedMap>> {
-        let listed = |map: &&Arc<LoadedMap>| map.map.def().map_type != MapType::ProgArray;
-        self.maps.iter().filter(listed).cloned().collect()
     }
 
     /// Attaches this program to `hook` until it is detached or gone; once per hook.

@@ -11,7 +11,7 @@ use kernel_bpf::map::{F_LOCK, Map, MapDef, MapExtras, MapType, TailTarget, Value
 
 use super::{Handle, Request, SyscallResult, install};
 use crate::bpf::files::{Access, Object};
-use crate::bpf::map::{LoadedMap, MapTypes};
+use crate::bpf::map::{LoadedMap, MapTypes, UserMap};
 use crate::bpf::perf::Held;
 use crate::mcore;
 use crate::mem::memapi::may_allocate;
@@ -60,7 +60,7 @@ pub(super) fn create(request: &Request) -> SyscallResult {
         typed: types.as_ref().is_some_and(|types| types.key_type_id != 0),
     };
     let map = request.manager.create_map(def, &extras, name, types).or_errno()?;
-    install(Object::Map(map), access)
+    install(Object::Map(UserMap::new(map)), access)
 }
 
 /// What the maps inside a map of maps look like.
@@ -212,9 +212,8 @@ fn set_event(
     result.or_errno()
 }
 
-/// Sets an element: a value, or the program or map behind the descriptor in `value`. The program
-/// brings its maps, the map its number: both are there for as long as somebody finds them. Perf
-/// events have [`set_event`].
+/// Sets an element: a value, or the program or map behind the descriptor in `value`, which keep
+/// their numbers for as long as they are in there. Perf events have [`set_event`].
 #[inline]
 pub(super) fn set(map: &LoadedMap, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
     let object = || Handle::from_descriptor(descriptor(value)?);
@@ -226,10 +225,10 @@ pub(super) fn set(map: &LoadedMap, key: &[u8], value: &[u8], flags: u64) -> Resu
     match map_type {
         MapType::ProgArray => {
             let handle = object()?;
-            let program = handle.program()?;
-            may_allocate(SLOT_BYTES + size_of_val(&*program.maps))?;
-            let owner = (Arc::clone(&program.code), program.maps_of_tail());
-            let target = TailTarget::new(Arc::new(owner), |(code, _)| code.ready(), program.id);
+            let program = Arc::clone(handle.program()?);
+            may_allocate(SLOT_BYTES)?;
+            let id = program.id;
+            let target = TailTarget::new(program, |program| program.code.ready(), id);
             let result = map.with(|map| map.set_program(key, Arc::new(target), flags));
             map.let_go();
             result.or_errno()

@@ -10,7 +10,7 @@ use super::{Request, SyscallResult, install};
 use crate::bpf::btf::LoadedBtf;
 use crate::bpf::files::{Access, Object};
 use crate::bpf::link::Link;
-use crate::bpf::map::LoadedMap;
+use crate::bpf::map::{LoadedMap, UserMap};
 use crate::bpf::program::LoadedProgram;
 use crate::file::bpffs;
 use crate::mem::user::copy_to_user;
@@ -81,7 +81,7 @@ pub(super) fn map_by_id(request: &Request) -> SyscallResult {
     }
     let access = super::map::access_of(flags)?;
     let map = request.manager.map(id).ok_or(Errno::ENOENT)?;
-    install(Object::Map(map), access)
+    install(Object::Map(UserMap::new(map)), access)
 }
 
 /// `BPF_BTF_GET_FD_BY_ID`.

@@ -4,10 +4,12 @@ use super::{
     ARRAY, EXIT, HASH, PERF_EVENT_ARRAY, RAW_TRACEPOINT, SOCKET_FILTER, available, create,
     hooks_available, instruction, load, new_map, number, raw, set,
 };
+use crate::calls;
 use crate::check::{Outcome, check, equal, fails, ok};
 use ::bpf::attributes::Attributes;
 use ::bpf::calls as commands;
 use ::bpf::calls::{Kind, Map, NewMap};
+use ::bpf::info::{MapInfo, ProgramInfo};
 use alloc::vec;
 use alloc::vec::Vec;
 use kernel_abi::bpf::{command, map_batch};
@@ -381,6 +383,62 @@ pub(super) fn program_array() -> Outcome {
     ok!(map.delete(&key(1)));
     fails!(map.delete(&key(1)), NOENT);
     equal!(ok!(run()), 10);
+    Ok(())
+}
+
+/// A program in an array is there, with its number; an array that nobody has a descriptor or a pin
+/// of is empty, though a program uses it.
+pub(super) fn program_array_holds() -> Outcome {
+    available()?;
+    let map = ok!(create(PROGRAM_ARRAY, 4, 4, 4));
+    let number = ok!(MapInfo::of(map.fd.as_fd())).id;
+    let jump = [
+        instruction(0x18, 0x12, 0, map.fd.as_raw_fd()),
+        0,
+        set(3, 0),
+        instruction(0x85, 0, 0, 12),
+        set(0, 10),
+        EXIT,
+    ];
+    let first = ok!(load(RAW_TRACEPOINT, &jump));
+    let run = || commands::test(first.as_fd(), &[], &[0; 16], 0).map(|run| run.result);
+    // Puts a program that uses the array itself, and closes it; its number.
+    let put_one = |map: &Map| {
+        let uses = [&jump[..4], &[set(0, 20), EXIT]].concat();
+        let program = load(RAW_TRACEPOINT, &uses)?;
+        map.update(&[0; 4], &program.as_raw_fd().to_ne_bytes(), 0)?;
+        ProgramInfo::of(program.as_fd()).map(|info| info.id)
+    };
+    let id = ok!(put_one(&map));
+    equal!(run(), Ok(20));
+    check!(ok!(commands::ids(Kind::Program)).contains(&id));
+    let again = ok!(commands::by_id(Kind::Program, id));
+    equal!(ok!(ProgramInfo::of(again.as_fd())).id, id);
+    equal!(ok!(map.lookup(&[0; 4])), id.to_ne_bytes());
+    drop(again);
+    ok!(map.delete(&[0; 4]));
+    fails!(commands::by_id(Kind::Program, id), NOENT);
+    equal!(run(), Ok(10));
+    let id = ok!(put_one(&map));
+    let copy = ok!(commands::by_id(Kind::Map, number));
+    drop(map);
+    equal!(run(), Ok(20));
+    drop(copy);
+    // Linux does that a little later.
+    for _ in 0..500 {
+        if run() == Ok(10) && commands::by_id(Kind::Program, id).is_err() {
+            break;
+        }
+        calls::pause_for(10);
+    }
+    equal!(run(), Ok(10));
+    fails!(commands::by_id(Kind::Program, id), NOENT);
+    // The array is there, as the first program uses it, and can be filled anew.
+    let fd = ok!(commands::by_id(Kind::Map, number));
+    let map = Map { fd, key_size: 4, value_size: 4 };
+    fails!(map.lookup(&[0; 4]), NOENT);
+    ok!(put_one(&map));
+    equal!(run(), Ok(20));
     Ok(())
 }
 
