@@ -64,15 +64,20 @@ impl File for Full {
 /// As many zeros as are wanted, or until a signal comes.
 fn zeros(sink: &mut dyn Sink) -> Result<usize, FsError> {
     match sink.put_zeros(STRETCH) {
-        STRETCH => Ok(STRETCH + more_zeros(sink)),
-        0 if sink.remaining() > 0 => Err(FsError::Fault),
-        count => Ok(count),
+        count @ 1..STRETCH => Ok(count),
+        count => none_or_more_zeros(sink, count),
     }
 }
 
+/// After none, which may be a fault, or a whole stretch, which may be followed by others. Apart,
+/// so that the usual case does without the registers that this needs.
 #[cold]
-fn more_zeros(sink: &mut dyn Sink) -> usize {
-    let mut done = 0;
+#[inline(never)]
+fn none_or_more_zeros(sink: &mut dyn Sink, first: usize) -> Result<usize, FsError> {
+    if first == 0 {
+        return if sink.remaining() > 0 { Err(FsError::Fault) } else { Ok(0) };
+    }
+    let mut done = first;
     while !current().has_signal() {
         let count = sink.put_zeros(STRETCH);
         done += count;
@@ -80,7 +85,7 @@ fn more_zeros(sink: &mut dyn Sink) -> usize {
             break;
         }
     }
-    done
+    Ok(done)
 }
 
 /// Random bytes. What is written is taken and not believed.

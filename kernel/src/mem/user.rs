@@ -3,8 +3,9 @@
 //! An address that a user passed is an allegation: nothing is known of it until a copy has
 //! succeeded. Every function here checks that the range lies below `USER_END` and then uses
 //! the architecture's copy, which resolves page faults and survives those that it cannot.
-//! Copies may sleep: **no spin lock is held while one is made.** Long ones let others run. The bytes can change at any
-//! time under a second thread, so what was checked is what was copied, never the original.
+//! Copies may sleep: **no spin lock is held while one is made.** Long ones let others run. The
+//! bytes can change at any time under a second thread, so what was checked is what was copied,
+//! never the original.
 
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
@@ -304,15 +305,16 @@ impl Source for UserSource {
         let count = buffer.len().min(self.length);
         // SAFETY: `buffer` is valid for `count` bytes; `new` has checked the user's side.
         let left = unsafe { Arch::copy_user(buffer.as_mut_ptr() as usize, self.address, count) };
-        self.skip(count - left)
+        let before = self.address;
+        let count = self.skip(count - left);
+        give_way_between(before, self.address);
+        count
     }
 
     fn skip(&mut self, count: usize) -> usize {
         let count = count.min(self.length);
-        let before = self.address;
         self.address += count;
         self.length -= count;
-        give_way_between(before, self.address);
         count
     }
 }
