@@ -103,10 +103,15 @@ fn wait(guest: &Boot, what: &str, wanted: impl Fn(&[String]) -> bool) -> (Pictur
     }
 }
 
-/// The picture when the prompt is the last text on it, with nothing typed.
-fn at_prompt(guest: &Boot) -> (Picture, Vec<String>) {
+/// The picture when the prompt is the last text on it, with nothing typed, and these words begin a
+/// row above: what is drawn comes after what the serial console says, and there was a prompt
+/// before.
+fn at_prompt(guest: &Boot, after: &str) -> (Picture, Vec<String>) {
     let is_text = |row: &&String| !row.is_empty() && !row.contains(UNREADABLE);
-    wait(guest, "prompt", |text| text.iter().rfind(is_text).is_some_and(|row| row == "lemma:/#"))
+    wait(guest, &format!("prompt after {after:?}"), |text| {
+        text.iter().any(|row| row.starts_with(after))
+            && text.iter().rfind(is_text).is_some_and(|row| row == "lemma:/#")
+    })
 }
 
 fn options(arch: Arch) -> Options {
@@ -128,7 +133,7 @@ fn the_console_shows_text_colours_and_pixels_and_takes_keys(arch: Arch) {
     guest.prompt();
 
     // The log from its first line on, though the display was found later.
-    let (_, text) = at_prompt(&guest);
+    let (_, text) = at_prompt(&guest, "Commands are in");
     let first = text.first().unwrap();
     assert!(
         first.starts_with("[    0.000000] Lemma ") && first.contains(", started by"),
@@ -138,14 +143,14 @@ fn the_console_shows_text_colours_and_pixels_and_takes_keys(arch: Arch) {
 
     // What is typed and what is answered.
     guest.succeed("echo seen twice");
-    let (_, text) = at_prompt(&guest);
+    let (_, text) = at_prompt(&guest, "seen twice");
     let at = text.iter().position(|row| row == "lemma:/# echo seen twice").expect("the echo");
     assert_eq!(text[at + 1], "seen twice");
 
     // Sequences: clearing, colours, moving the cursor.
     guest.succeed("clear");
     guest.succeed("clear; cat /root/colours");
-    let (picture, text) = at_prompt(&guest);
+    let (picture, text) = at_prompt(&guest, "red gold");
     assert_eq!(text[..2], ["red gold grün", "         here"], "{text:?}");
     let rgb = |colour| Colour(colour).rgb();
     assert_eq!(picture.colours(0, 0), (rgb(0), Some(rgb(1))));
@@ -155,7 +160,7 @@ fn the_console_shows_text_colours_and_pixels_and_takes_keys(arch: Arch) {
 
     // More than fits: what is left is the end.
     guest.succeed("clear; cat /root/numbers");
-    let (_, text) = at_prompt(&guest);
+    let (_, text) = at_prompt(&guest, "line 200");
     let numbers = text.iter().filter_map(|row| row.strip_prefix("line ")?.parse::<u32>().ok());
     let numbers: Vec<u32> = numbers.collect();
     assert!(numbers.len() > 20, "{text:?}");
@@ -172,7 +177,7 @@ fn shows_a_program_s_pixels(guest: &mut Boot) {
     guest.succeed("clear");
     let report = guest.succeed("usertests display");
     assert!(report.contains("3 passed"), "{report}");
-    let (Picture { shot, .. }, _) = at_prompt(guest);
+    let (Picture { shot, .. }, _) = at_prompt(guest, "usertests: 3 passed");
     let (left, top) = (shot.width - 16 - 64, shot.height - 16 - 64);
     for y in 0..64 {
         for x in 0..64 {
@@ -200,10 +205,10 @@ fn takes_keys(guest: &mut Boot) {
 /// The guest is a PC with a display that firmware knows and the boot loader has set up; it is at
 /// its prompt.
 pub(crate) fn the_boot_loader_s_picture_is_a_console(guest: &mut Boot) {
-    let (_, text) = at_prompt(guest);
+    let (_, text) = at_prompt(guest, "Commands are in");
     assert!(text.iter().any(|row| row.contains("display: boot loader's, ")), "{text:?}");
     guest.succeed("echo seen twice");
-    let (_, text) = at_prompt(guest);
+    let (_, text) = at_prompt(guest, "seen twice");
     let at = text.iter().position(|row| row == "lemma:/# echo seen twice").expect("the echo");
     assert_eq!(text[at + 1], "seen twice");
     shows_a_program_s_pixels(guest);
