@@ -50,7 +50,7 @@ fn state(who: &str) -> lemma_rt::Result<(String, String)> {
 }
 
 /// Waits until the state is this.
-fn becomes(who: &str, letter: &str, words: &str) -> Outcome {
+pub(super) fn becomes(who: &str, letter: &str, words: &str) -> Outcome {
     for _ in 0..1000 {
         if ok!(state(who)) == (letter.into(), words.into()) {
             return Ok(());

@@ -1,8 +1,9 @@
 //! Threads on `clone`, and futexes.
 
-use super::family;
+use super::{family, proc};
 use crate::calls::{self, in_child};
 use crate::check::{Outcome, check, equal, fails, ok};
+use alloc::format;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use lemma_rt::general::{__NR_clone, __NR_futex, __NR_gettid, SIGUSR1, timespec};
 use lemma_rt::thread::{futex_wait, futex_wake, spawn};
@@ -191,7 +192,10 @@ fn exit_group_ends_all() -> Outcome {
     Ok(())
 }
 
+static WAITER: AtomicU32 = AtomicU32::new(0);
+
 extern "C" fn wait_at(address: usize) {
+    WAITER.store(calls::gettid().unwrap_or(0) as u32, Ordering::Release);
     // SAFETY: mapped until this thread waits.
     let _ = futex(unsafe { &*(address as *const AtomicU32) }, 0, 0, 0);
     COUNTER.store(1, Ordering::Release);
@@ -206,7 +210,13 @@ fn other_memory() -> Outcome {
             let Ok(page) = calls::map_shared(4096) else { return 1 };
             let Ok(thread) = spawn(wait_at, page) else { return 2 };
             core::mem::forget(thread);
-            calls::pause_for(5);
+            while WAITER.load(Ordering::Acquire) == 0 {
+                calls::pause_for(1);
+            }
+            let waiter = format!("self/task/{}", WAITER.swap(0, Ordering::Relaxed));
+            if proc::becomes(&waiter, "S", "S (sleeping)").is_err() {
+                return 6;
+            }
             if calls::munmap(page, 4096).is_err() {
                 return 3;
             }
