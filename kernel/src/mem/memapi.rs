@@ -21,10 +21,13 @@ pub fn may_allocate(bytes: usize) -> Result<(), OutOfMemory> {
     if bytes / PAGE_SIZE < available { Ok(()) } else { Err(OutOfMemory) }
 }
 
-/// Whether the heap may take one block of `bytes` for a user: of a large one, what it is rounded
-/// up to.
+/// Whether the heap may take one block of `bytes` for a map or a program: of a large one, what it
+/// is rounded up to. Some pages are left for processes: who fills a map is told that memory is used
+/// up, and must not be ended for the next page that it touches.
 pub fn may_take_block(bytes: usize) -> bool {
+    let left = phys::reserve_frames() / 4 * PAGE_SIZE;
     let bytes = if bytes > PAGE_SIZE { bytes.checked_next_power_of_two() } else { Some(bytes) };
+    let bytes = bytes.and_then(|bytes| bytes.checked_add(left));
     bytes.is_some_and(|bytes| may_allocate(bytes).is_ok())
 }
 
