@@ -1,15 +1,18 @@
 //! Compiling: the kernel, the user programs, the BPF objects.
 //!
-//! Cargo decides what has changed in Rust code; BPF objects carry a fingerprint of their
-//! sources. Kernel and user programs have target folders of their own, so that they neither
+//! Cargo decides what has changed in Rust code, and is asked once in a process, however many
+//! machines that starts; BPF objects carry a fingerprint of their sources. Kernel and user programs have target folders of their own, so that they neither
 //! wait for the lock of the build that started us nor disturb it. Neighbours: `toolchain`
 //! says which compiler; `build` calls us in order; `image` takes what we made.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
+use std::hash::Hash;
 use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -92,8 +95,38 @@ pub struct Program {
     pub path: PathBuf,
 }
 
+/// What this process has built, by what was asked for.
+struct Built<K, V>(Mutex<HashMap<K, V>>);
+
+impl<K: Eq + Hash, V: Clone> Built<K, V> {
+    fn new() -> Self {
+        Self(Mutex::new(HashMap::new()))
+    }
+
+    /// Builds unless it is there. What builds takes a lock of the workspace itself, so that two
+    /// threads that ask for the same do not do it at once.
+    fn once(&self, key: K, build: impl FnOnce() -> Result<V>) -> Result<V> {
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(built) = found {
+            return Ok(built);
+        }
+        let built = build()?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, built.clone());
+        Ok(built)
+    }
+}
+
+static KERNELS: LazyLock<Built<(PathBuf, Arch, KernelVariant), Kernel>> = LazyLock::new(Built::new);
+
+static PROGRAMS: LazyLock<Built<(PathBuf, Arch), Vec<Program>>> = LazyLock::new(Built::new);
+
 /// Builds the kernel and its bootable image.
 pub fn kernel(workspace: &Workspace, arch: Arch, variant: KernelVariant) -> Result<Kernel> {
+    let key = (workspace.root().to_path_buf(), arch, variant);
+    KERNELS.once(key, || build_kernel(workspace, arch, variant))
+}
+
+fn build_kernel(workspace: &Workspace, arch: Arch, variant: KernelVariant) -> Result<Kernel> {
     // One at a time: cargo puts every variant's executable at the same place.
     let folder = arch.name();
     let _lock = workspace.lock(&format!("{folder}/kernel"))?;
@@ -135,6 +168,11 @@ fn write_if_changed(path: &Path, content: &[u8]) -> Result<()> {
 
 /// Builds every program of the packages under `userspace/`.
 pub fn user_programs(workspace: &Workspace, arch: Arch) -> Result<Vec<Program>> {
+    let key = (workspace.root().to_path_buf(), arch);
+    PROGRAMS.once(key, || build_user_programs(workspace, arch))
+}
+
+fn build_user_programs(workspace: &Workspace, arch: Arch) -> Result<Vec<Program>> {
     let folder = arch.name();
     let _lock = workspace.lock(&format!("{folder}/user"))?;
     let toolchain = Toolchain::choose(workspace, Target::User(arch))?;

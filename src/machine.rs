@@ -12,7 +12,7 @@ use crate::firmware::{Attached, Files, Firmware};
 use crate::setup::Tool;
 
 /// The CPU architecture of the guest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Arch {
     /// 64-bit x86.
     #[default]
