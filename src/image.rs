@@ -19,7 +19,7 @@ use crate::setup::{self, Tool};
 use crate::workspace::{Workspace, fingerprint, say};
 
 /// How many images of different contents are kept for another run.
-const IMAGES_KEPT: usize = 6;
+const IMAGES_KEPT: usize = 16;
 
 /// What every disk is called, in its file system (16 bytes at most).
 pub const LABEL: &str = "lemma";
