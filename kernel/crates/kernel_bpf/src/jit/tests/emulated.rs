@@ -230,6 +230,7 @@ pub(crate) fn run(
 /// Runs operations as they are on every other machine, in each of its ways. `code` puts the
 /// machine code together with what assembles operations.
 pub(super) fn run_operations(
+    intrinsics: &Intrinsics,
     memory: &[u8],
     code: impl Fn(&dyn Fn(&Lowered<'_>) -> Emission) -> Vec<u8>,
 ) -> Vec<(&'static str, u64)> {
@@ -237,7 +238,8 @@ pub(super) fn run_operations(
     for other in &OTHERS {
         let Some(runner) = other.runner() else { continue };
         for machine in &other.machines {
-            let code = code(&|lowered| (other.assemble)(lowered, &options(machine)).unwrap());
+            let options = Options { intrinsics: *intrinsics, ..options(machine) };
+            let code = code(&|lowered| (other.assemble)(lowered, &options).unwrap());
             let mut runner = runner.lock().unwrap_or_else(PoisonError::into_inner);
             results.push((other.name, runner.run(&code, &mut memory.to_vec())));
         }

@@ -3,6 +3,7 @@
 mod addresses;
 pub(crate) mod emulated;
 mod halves;
+mod intrinsics;
 mod operations;
 mod rotations;
 mod selections;

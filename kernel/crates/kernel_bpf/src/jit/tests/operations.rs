@@ -7,6 +7,7 @@ use std::vec::Vec;
 
 use super::emulated::{CODE, NEAR, run_operations};
 use crate::insn::{AluOp, Cond, Reg, Size, Width};
+use crate::jit::Intrinsics;
 use crate::jit::emitter::Emission;
 use crate::jit::front::{Function, Lowered};
 use crate::jit::ir::{Mem, Node, Op, Place, Source};
@@ -18,11 +19,13 @@ const CALL_BACK: usize = NEAR + 0x400;
 const TAIL_CALL: usize = NEAR + 0x800;
 const R4: Place = Place::of(Reg::R4);
 const R5: Place = Place::of(Reg::R5);
+/// The embedder offers nothing.
+const NONE: Intrinsics = Intrinsics { cpu_id: None, ktime: None };
 /// A place that nothing jumps to.
 const NOWHERE: u32 = 0;
 
 /// Functions, each of operations whose slots are their numbers in the whole.
-fn lowered<'a>(functions: &[&[Op]], arrays: &'a [ArrayLookup]) -> Lowered<'a> {
+pub(super) fn lowered<'a>(functions: &[&[Op]], arrays: &'a [ArrayLookup]) -> Lowered<'a> {
     let mut nodes = Vec::new();
     let mut found = Vec::new();
     for (function, ops) in (0..).zip(functions) {
@@ -59,7 +62,7 @@ fn constant(dst: Place, value: usize) -> Op {
     Op::Constant { dst, value: value as u64 }
 }
 
-fn mov(dst: Place, src: Place) -> Op {
+pub(super) fn mov(dst: Place, src: Place) -> Op {
     Op::Move { width: Width::W64, dst, src }
 }
 
@@ -98,7 +101,7 @@ fn lookups_find_values_by_their_index() {
                 let run = |assemble: &dyn Fn(&Lowered<'_>) -> Emission| {
                     assemble(&lowered(&[ops], &[array])).bytes
                 };
-                for (machine, result) in run_operations(&memory, run) {
+                for (machine, result) in run_operations(&NONE, &memory, run) {
                     assert_eq!(result, expected, "{machine}, {array:?}, {index:#x}");
                 }
             }
@@ -155,7 +158,7 @@ fn callbacks_are_entered_through_the_trampoline() {
             trampoline = found;
         }
     };
-    for (machine, result) in run_operations(&[0; 8], code) {
+    for (machine, result) in run_operations(&NONE, &[0; 8], code) {
         assert_eq!(result, 5 + 6 + 7 + 8 + 1000 + 1 + 70_000, "{machine}");
     }
 }
@@ -210,7 +213,7 @@ fn tail_calls_go_to_the_target_with_the_context_and_the_run() {
             code.extend(assemble(&lowered(&[&target], &[])).bytes);
             code
         };
-        for (machine, result) in run_operations(&memory, code) {
+        for (machine, result) in run_operations(&NONE, &memory, code) {
             assert_eq!(result, expected, "{machine}, to {to:#x}, {in_subprogram}");
         }
     }

@@ -185,6 +185,12 @@ void start(void) {
     map(NEAR, 8192);
     map(MEMORY, MEMORY_BYTES);
     map(FAR, 4096);
+    /* What stands for the kernel's pointer of each CPU, see intrinsics.rs. */
+#if defined(__aarch64__)
+    __asm__ volatile("msr tpidr_el0, %0" ::"r"(MEMORY + 0x8000));
+#else
+    __asm__ volatile("mv tp, %0" ::"r"(MEMORY + 0x8000));
+#endif
     copy(NEAR, (void *)helper);
     copy(FAR, (void *)helper);
     copy(NEAR + 0x400, (void *)call_back);
