@@ -7,19 +7,19 @@
 
 use core::cell::Cell;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use kernel_sync::{IrqState, irq};
+use kernel_sync::IrqState;
 
 use super::callback;
-use super::format;
+use super::maps;
 use super::packet;
 use super::proto::id;
-use super::services::{Fault, KernelServices};
+use super::reads;
+use super::rings;
+use super::services::KernelServices;
 use super::task;
 use super::text;
-use crate::map::ringbuf::HEADER;
-use crate::map::{MAX_TAIL_CALLS, Map, MapError, RingBuffer, TailEntry, stack_trace, value};
+use crate::map::{MAX_TAIL_CALLS, Map, MapError, TailEntry};
 
 /// What the helper calls of one run have in common.
 pub struct Environment<'a> {
@@ -31,7 +31,7 @@ pub struct Environment<'a> {
     /// How many instructions tail calls may still add to the run's worst case.
     budget: Cell<u64>,
     /// Whether interrupts were on when the program took the one spin lock that it may hold.
-    irq: Cell<Option<IrqState>>,
+    pub(super) irq: Cell<Option<IrqState>>,
 }
 
 impl<'a> Environment<'a> {
@@ -87,7 +87,7 @@ pub type Helper = unsafe extern "C" fn(u64, u64, u64, u64, u64, &Environment<'_>
 /// Linux's EFAULT, EINVAL and ERANGE, negated, as a program sees them.
 pub(super) const EFAULT: u64 = -14i64 as u64;
 pub(super) const EINVAL: u64 = -22i64 as u64;
-const ERANGE: u64 = -34i64 as u64;
+pub(super) const ERANGE: u64 = -34i64 as u64;
 
 /// Makes [`implementation`] from the table of numbers and functions.
 macro_rules! implementations {
@@ -117,15 +117,15 @@ macro_rules! implementations {
 }
 
 implementations! {
-    id::MAP_LOOKUP_ELEM => map_lookup_elem,
-    id::MAP_UPDATE_ELEM => map_update_elem,
-    id::MAP_DELETE_ELEM => map_delete_elem,
-    id::PROBE_READ => probe_read,
-    id::PROBE_READ_KERNEL => probe_read_kernel,
-    id::PROBE_READ_USER => probe_read_user,
-    id::PROBE_READ_STR => probe_read_str,
-    id::PROBE_READ_KERNEL_STR => probe_read_kernel_str,
-    id::PROBE_READ_USER_STR => probe_read_user_str,
+    id::MAP_LOOKUP_ELEM => maps::map_lookup_elem,
+    id::MAP_UPDATE_ELEM => maps::map_update_elem,
+    id::MAP_DELETE_ELEM => maps::map_delete_elem,
+    id::PROBE_READ => reads::probe_read,
+    id::PROBE_READ_KERNEL => reads::probe_read_kernel,
+    id::PROBE_READ_USER => reads::probe_read_user,
+    id::PROBE_READ_STR => reads::probe_read_str,
+    id::PROBE_READ_KERNEL_STR => reads::probe_read_kernel_str,
+    id::PROBE_READ_USER_STR => reads::probe_read_user_str,
     id::KTIME_GET_NS | id::KTIME_GET_BOOT_NS | id::KTIME_GET_COARSE_NS => ktime_get_ns,
     id::TRACE_PRINTK => text::trace_printk,
     id::GET_PRANDOM_U32 => get_prandom_u32,
@@ -136,19 +136,19 @@ implementations! {
     id::GET_CURRENT_COMM => get_current_comm,
     id::JIFFIES64 => jiffies64,
     id::STRNCMP => strncmp,
-    id::MAP_LOOKUP_PERCPU_ELEM => map_lookup_percpu_elem,
-    id::MAP_PUSH_ELEM => map_push_elem,
-    id::MAP_POP_ELEM => map_pop_elem,
-    id::MAP_PEEK_ELEM => map_peek_elem,
-    id::SPIN_LOCK => spin_lock,
-    id::SPIN_UNLOCK => spin_unlock,
-    id::PERF_EVENT_OUTPUT => perf_event_output,
-    id::GET_STACKID => get_stackid,
-    id::RINGBUF_OUTPUT => ringbuf_output,
-    id::RINGBUF_RESERVE => ringbuf_reserve,
-    id::RINGBUF_SUBMIT => ringbuf_submit,
-    id::RINGBUF_DISCARD => ringbuf_discard,
-    id::RINGBUF_QUERY => ringbuf_query,
+    id::MAP_LOOKUP_PERCPU_ELEM => maps::map_lookup_percpu_elem,
+    id::MAP_PUSH_ELEM => maps::map_push_elem,
+    id::MAP_POP_ELEM => maps::map_pop_elem,
+    id::MAP_PEEK_ELEM => maps::map_peek_elem,
+    id::SPIN_LOCK => maps::spin_lock,
+    id::SPIN_UNLOCK => maps::spin_unlock,
+    id::PERF_EVENT_OUTPUT => maps::perf_event_output,
+    id::GET_STACKID => maps::get_stackid,
+    id::RINGBUF_OUTPUT => rings::ringbuf_output,
+    id::RINGBUF_RESERVE => rings::ringbuf_reserve,
+    id::RINGBUF_SUBMIT => rings::ringbuf_submit,
+    id::RINGBUF_DISCARD => rings::ringbuf_discard,
+    id::RINGBUF_QUERY => rings::ringbuf_query,
     id::GET_CURRENT_TASK | id::GET_CURRENT_TASK_BTF => task::get_current_task,
     id::TASK_STORAGE_GET => task::task_storage_get,
     id::TASK_STORAGE_DELETE => task::task_storage_delete,
@@ -226,7 +226,7 @@ pub(super) fn error(error: MapError) -> u64 {
     i64::from(-error.number()) as u64
 }
 
-fn done(result: Result<(), MapError>) -> u64 {
+pub(super) fn done(result: Result<(), MapError>) -> u64 {
     result.map_or_else(error, |()| 0)
 }
 
@@ -267,186 +267,6 @@ pub(super) unsafe fn memory_mut<'a>(address: u64, length: usize) -> &'a mut [u8]
     // SAFETY: as in `memory`.
     unsafe {
         core::slice::from_raw_parts_mut(ptr::with_exposed_provenance_mut(address as usize), length)
-    }
-}
-
-unsafe fn map_lookup_elem(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
-    // SAFETY: the verifier proved r1 a map and r2 a key of its size.
-    let (map, key) = unsafe { (map(r1), memory(r2, map(r1).def().key_size as usize)) };
-    map.value_address(key, cpu_of(env, map)) as u64
-}
-
-unsafe fn map_lookup_percpu_elem(_: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
-    // SAFETY: as in `map_lookup_elem`.
-    let (map, key) = unsafe { (map(r1), memory(r2, map(r1).def().key_size as usize)) };
-    // Any number may come here, and a map has values for the CPUs that there are.
-    let cpu = r3 as u32 as usize;
-    if cpu < map.cpus() { map.value_address(key, cpu) as u64 } else { 0 }
-}
-
-unsafe fn map_update_elem(env: &Environment<'_>, [r1, r2, r3, r4, _]: [u64; 5]) -> u64 {
-    // SAFETY: the verifier proved r1 a map, r2 a key and r3 a value of its sizes.
-    let (map, key, value) = unsafe {
-        let map = map(r1);
-        (map, memory(r2, map.def().key_size as usize), memory(r3, map.def().value_size as usize))
-    };
-    done(map.update_on(key, value, r4, cpu_of(env, map)))
-}
-
-unsafe fn map_delete_elem(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
-    // SAFETY: as in `map_lookup_elem`.
-    let (map, key) = unsafe { (map(r1), memory(r2, map(r1).def().key_size as usize)) };
-    done(map.delete_from_program(key))
-}
-
-unsafe fn map_push_elem(_: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
-    // SAFETY: the verifier proved r1 a map and r2 a value of its size.
-    let (map, value) = unsafe { (map(r1), memory(r2, map(r1).def().value_size as usize)) };
-    done(map.push(value, r3))
-}
-
-unsafe fn map_pop_elem(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
-    // SAFETY: the verifier proved r1 a map and that r2 has room for a value.
-    let (map, out) = unsafe { (map(r1), memory_mut(r2, map(r1).def().value_size as usize)) };
-    done(map.pop(out))
-}
-
-unsafe fn map_peek_elem(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
-    // SAFETY: as in `map_pop_elem`; for a bloom filter the value is initialised.
-    let (map, out) = unsafe { (map(r1), memory_mut(r2, map(r1).def().value_size as usize)) };
-    done(map.peek(out))
-}
-
-/// The lock at an address.
-///
-/// # Safety
-/// `address` is that of a `struct bpf_spin_lock` in a map's value.
-unsafe fn lock_at<'a>(address: u64) -> &'a AtomicU32 {
-    // SAFETY: as the caller promises; it is aligned, and accessed as an atomic by everybody.
-    unsafe { &*ptr::with_exposed_provenance::<AtomicU32>(address as usize) }
-}
-
-/// Interrupts stay off until the lock is given back: a program in an interrupt may want it.
-unsafe fn spin_lock(env: &Environment<'_>, [r1, ..]: [u64; 5]) -> u64 {
-    let state = irq::save();
-    // SAFETY: the verifier proved r1 a lock, and that the program holds no other.
-    value::acquire(unsafe { lock_at(r1) });
-    env.irq.set(Some(state));
-    0
-}
-
-unsafe fn spin_unlock(env: &Environment<'_>, [r1, ..]: [u64; 5]) -> u64 {
-    // SAFETY: the verifier proved r1 the lock that the program holds.
-    value::release(unsafe { lock_at(r1) });
-    if let Some(state) = env.irq.take() {
-        irq::restore(state);
-    }
-    0
-}
-
-unsafe fn perf_event_output(env: &Environment<'_>, [_, r2, r3, r4, r5]: [u64; 5]) -> u64 {
-    // SAFETY: the verifier proved r2 a map and that r4 points to r5 readable bytes.
-    let (map, data) = unsafe { (map(r2), memory(r4, r5 as usize)) };
-    done(map.output(r3, env.services.cpu_id(), data))
-}
-
-unsafe fn get_stackid(env: &Environment<'_>, [_, r2, r3, ..]: [u64; 5]) -> u64 {
-    // SAFETY: the verifier proved r2 a map.
-    let map = unsafe { map(r2) };
-    let Some(depth) = map.stack_depth() else { return EINVAL };
-    let mut frames = [0; stack_trace::MAX_FRAMES];
-    let Some(frames) = frames.get_mut(..depth) else { return EINVAL };
-    let (skip, user) = (r3 & stack_trace::SKIP_MASK, r3 & stack_trace::USER_STACK != 0);
-    let Some(found) = env.services.stack_trace(user, skip as usize, frames) else {
-        return EFAULT;
-    };
-    let frames = frames.get(..found).unwrap_or_default();
-    map.keep_stack(frames, r3).map_or_else(error, u64::from)
-}
-
-#[inline]
-fn cpu_of(env: &Environment<'_>, map: &Map) -> usize {
-    if map.is_per_cpu() { env.services.cpu_id() } else { 0 }
-}
-
-/// How a read has failed that was, or may have been, of the kernel's memory (Linux:
-/// `copy_from_kernel_nofault`).
-fn kernel_fault(env: &Environment<'_>, address: u64) -> u64 {
-    if env.services.is_kernel(address) { EFAULT } else { ERANGE }
-}
-
-fn any_fault(env: &Environment<'_>, address: u64) -> u64 {
-    if env.services.is_user(address) { EFAULT } else { kernel_fault(env, address) }
-}
-
-unsafe fn probe_read(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
-    // SAFETY: the verifier proved that r1 points to r2 writable bytes.
-    let out = unsafe { memory_mut(r1, r2 as usize) };
-    read_or_zero(out, |out| env.services.read_any(out, r3), || any_fault(env, r3))
-}
-
-unsafe fn probe_read_str(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
-    // SAFETY: as in `probe_read`.
-    let out = unsafe { memory_mut(r1, r2 as usize) };
-    let read = |out: &mut [u8], address| env.services.read_any(out, address);
-    read_string(out, r3, read, || any_fault(env, r3))
-}
-
-unsafe fn probe_read_kernel(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
-    // SAFETY: the verifier proved that r1 points to r2 writable bytes.
-    let out = unsafe { memory_mut(r1, r2 as usize) };
-    read_or_zero(out, |out| env.services.read_kernel(out, r3), || kernel_fault(env, r3))
-}
-
-unsafe fn probe_read_user(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
-    // SAFETY: as in `probe_read_kernel`.
-    let out = unsafe { memory_mut(r1, r2 as usize) };
-    read_or_zero(out, |out| env.services.read_user(out, r3), || EFAULT)
-}
-
-/// Linux zeroes what it could not fill.
-fn read_or_zero(
-    out: &mut [u8],
-    read: impl FnOnce(&mut [u8]) -> Result<(), Fault>,
-    fault: impl FnOnce() -> u64,
-) -> u64 {
-    if read(out).is_ok() {
-        return 0;
-    }
-    out.fill(0);
-    fault()
-}
-
-unsafe fn probe_read_kernel_str(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
-    // SAFETY: as in `probe_read_kernel`.
-    let out = unsafe { memory_mut(r1, r2 as usize) };
-    let read = |out: &mut [u8], address| env.services.read_kernel(out, address);
-    read_string(out, r3, read, || kernel_fault(env, r3))
-}
-
-unsafe fn probe_read_user_str(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
-    // SAFETY: as in `probe_read_kernel`.
-    let out = unsafe { memory_mut(r1, r2 as usize) };
-    read_string(out, r3, |out, address| env.services.read_user(out, address), || EFAULT)
-}
-
-/// Copies up to and with the terminating zero; returns the length with it. What is longer is
-/// cut and terminated.
-fn read_string(
-    out: &mut [u8],
-    address: u64,
-    read: impl FnMut(&mut [u8], u64) -> Result<(), Fault>,
-    fault: impl FnOnce() -> u64,
-) -> u64 {
-    if out.is_empty() {
-        return 0;
-    }
-    match format::copy_string(out, address, read) {
-        Ok(length) => length as u64,
-        Err(Fault) => {
-            out.fill(0);
-            fault()
-        }
     }
 }
 
@@ -511,85 +331,4 @@ unsafe fn strncmp(_: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
         }
     }
     0
-}
-
-unsafe fn ringbuf_output(env: &Environment<'_>, [r1, r2, r3, r4, _]: [u64; 5]) -> u64 {
-    // SAFETY: the verifier proved r1 a map and that r2 points to r3 readable bytes.
-    let (map, data) = unsafe { (map(r1), memory(r2, r3 as usize)) };
-    if r4 & !3 != 0 {
-        return EINVAL;
-    }
-    let Some(ring) = map.ring() else { return EINVAL };
-    match ring.output(data, r4) {
-        Ok(wake) => {
-            if wake {
-                env.services.ring_ready(map);
-            }
-            0
-        }
-        // Linux has one answer for every record that finds no room.
-        Err(_) => {
-            no_room(env, map, ring);
-            error(MapError::WouldBlock)
-        }
-    }
-}
-
-/// Tells the consumer of a gap that must be passed before there is room.
-#[cold]
-fn no_room(env: &Environment<'_>, map: &Map, ring: &RingBuffer) {
-    if ring.left_a_gap() {
-        env.services.ring_ready(map);
-    }
-}
-
-unsafe fn ringbuf_reserve(env: &Environment<'_>, [r1, r2, r3, ..]: [u64; 5]) -> u64 {
-    if r3 != 0 {
-        return 0;
-    }
-    // SAFETY: the verifier proved r1 a map.
-    let map = unsafe { map(r1) };
-    let Some(ring) = map.ring() else { return 0 };
-    ring.set_owner(r1);
-    match ring.reserve(r2) {
-        Ok(record) => ring.address(record) as u64,
-        Err(_) => {
-            no_room(env, map, ring);
-            0
-        }
-    }
-}
-
-unsafe fn ringbuf_submit(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
-    // SAFETY: the verifier proved r1 a record that was reserved and is not committed.
-    unsafe { commit(env, r1, r2, false) }
-}
-
-unsafe fn ringbuf_discard(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
-    // SAFETY: as above.
-    unsafe { commit(env, r1, r2, true) }
-}
-
-/// # Safety
-/// `record` was reserved, in this run, and is not committed.
-unsafe fn commit(env: &Environment<'_>, record: u64, flags: u64, discard: bool) -> u64 {
-    let word = |address: usize| ptr::with_exposed_provenance::<AtomicU64>(address);
-    // SAFETY: as the caller promises; neither programs nor users can write a record's header.
-    let header = unsafe { &*word(record as usize - HEADER) }.load(Ordering::Relaxed);
-    // SAFETY: so far before the record its ring begins.
-    let owner = unsafe { &*word(RingBuffer::owner_address(record as usize, header)) };
-    // SAFETY: `ringbuf_reserve` noted the map, which stays until this CPU is quiet.
-    let map = unsafe { map(owner.load(Ordering::Relaxed)) };
-    if let Some(ring) = map.ring()
-        && let Some(record) = ring.record_at(record as usize)
-        && ring.commit(record, discard, flags)
-    {
-        env.services.ring_ready(map);
-    }
-    0
-}
-
-unsafe fn ringbuf_query(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
-    // SAFETY: the verifier proved r1 a map.
-    (unsafe { map(r1) }).ring().map_or(0, |ring| ring.query(r2))
 }
