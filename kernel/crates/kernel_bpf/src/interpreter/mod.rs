@@ -14,6 +14,7 @@ mod execute;
 mod fuse;
 mod lower;
 pub(crate) mod memory;
+mod operations;
 mod run;
 #[cfg(test)]
 mod tests;
