@@ -8,6 +8,7 @@
 //! | `loglevel=N` | log messages up to this level go to the console: 0 none, 1 errors, 2 warnings, 3 information, 4 debugging, 5 all | 2 |
 //! | `bpf_jit=0`, `bpf_jit=1` | whether BPF programs are compiled, or interpreted | 1 in the cloud profile |
 //! | `clock=hpet` | x86_64: the HPET tells the time, even where the CPUs' counters could | |
+//! | `no4lvl` | riscv64: users have Sv39's addresses, even where there are Sv48's | |
 //! | `virtio_mmio.device=SIZE@ADDRESS:INTERRUPT` | a VirtIO device that firmware does not tell of (repeatable) | |
 //! | `panic=SECONDS` | how long the last words of a panic stay before the machine is stopped; 0: for ever; below: not at all | -1 |
 //! | `selftest=NAME` | runs a self-test instead of starting init: as `protection` or `panic` | |

@@ -67,9 +67,17 @@ fn the_embedded_profile_does_so_on_four_cpus(arch: Arch) {
 
 /// The user programs' tests, and the examples.
 fn does_what_the_other_does(arch: Arch, cpus: u32) {
-    let options = Options { arch, kernel: kernel(), cpus, ..Options::default() };
+    // Once with the least that a RISC-V machine has for users: the addresses of Sv39.
+    let narrow = arch == Arch::Riscv64 && cpus > 1;
+    let append = narrow.then(|| "no4lvl".to_owned()).into_iter().collect();
+    let options = Options { arch, kernel: kernel(), cpus, append, ..Options::default() };
     let mut guest = boot_with(options);
     guest.prompt();
+    if arch == Arch::Riscv64 {
+        let mode = format!("mmu\t\t: {}", if narrow { "sv39" } else { "sv48" });
+        let cpuinfo = guest.succeed("cat /proc/cpuinfo");
+        assert_eq!(cpuinfo.matches(&mode).count() as u32, cpus, "{cpuinfo}");
+    }
     usertests::pass(&mut guest, arch, cpus, "");
     bpf::examples(guest, arch);
 }

@@ -28,6 +28,9 @@ fn self_tests_pass(arch: Arch) {
         boots_to(arch, &format!("selftest={name}"), &Outcome::Exited(0));
     }
     boots_to(arch, "selftest=no-such-test", &Outcome::Exited(1));
+    if arch == Arch::Riscv64 {
+        boots_to(arch, "selftest=protection no4lvl", &Outcome::Exited(0));
+    }
 }
 
 fn a_panic_tells_where_and_is_never_success(arch: Arch) {

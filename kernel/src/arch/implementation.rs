@@ -196,6 +196,15 @@ impl Architecture for Arch {
         context::set_other_thread_pointer(value);
     }
 
+    #[inline]
+    fn user_end() -> usize {
+        mmu::user_end()
+    }
+
+    fn translation() -> Option<&'static str> {
+        mmu::translation()
+    }
+
     fn activate_kernel() {
         table::activate_kernel();
     }

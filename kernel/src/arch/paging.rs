@@ -27,7 +27,7 @@ use super::machine::{Entry, guard_pages, mmu};
 use super::traits::{BootInfo, CacheMode, MapError, MemoryKind, PAGE_SIZE, PhysAddr, Protection};
 use super::up;
 
-/// The level of the root table; 1 is that of the tables that hold pages.
+/// The level of the kernel's root table; 1 is that of the tables that hold pages.
 pub(super) const ROOT_LEVEL: u32 = LEVELS;
 const SIZE_2M: u64 = 2 << 20;
 
@@ -87,13 +87,14 @@ unsafe fn entry_making(root: u64, address: usize, level: u32) -> Result<*mut Ent
     Ok(unsafe { &raw mut (*table(current))[index(address, level)] })
 }
 
-/// Finds the entry of a 4 KiB page, if its tables exist.
+/// Finds the entry of a 4 KiB page, if its tables exist; `levels`: how many the tree has.
 ///
 /// # Safety
 /// As for `entry_making`.
-pub(super) unsafe fn entry_finding(root: u64, address: usize) -> Option<*mut Entry> {
+#[inline]
+pub(super) unsafe fn entry_finding(root: u64, levels: u32, address: usize) -> Option<*mut Entry> {
     let mut current = root;
-    for level in (2..=ROOT_LEVEL).rev() {
+    for level in (2..=levels).rev() {
         // SAFETY: as in `entry_making`.
         let entry = unsafe { (*table(current))[index(address, level)] };
         if !entry.is_present() || entry.is_huge() {
@@ -201,7 +202,7 @@ unsafe fn map_image(root: u64) -> Result<(), MapError> {
     }
     for guard in guard_pages() {
         // SAFETY: the caller's promise.
-        if let Some(entry) = unsafe { entry_finding(root, guard) } {
+        if let Some(entry) = unsafe { entry_finding(root, ROOT_LEVEL, guard) } {
             // SAFETY: the entry is in a table of the tree.
             unsafe { *entry = Entry::EMPTY };
         }
@@ -266,7 +267,7 @@ pub(super) fn unmap_kernel(page: usize) -> Option<PhysAddr> {
     }
     let _guard = KERNEL_TABLES.lock();
     // SAFETY: the lock is held.
-    let entry = unsafe { entry_finding(root(), page)? };
+    let entry = unsafe { entry_finding(root(), ROOT_LEVEL, page)? };
     // SAFETY: the entry is in a table of the tree, whose lock is held.
     let old = unsafe { entry.replace(Entry::EMPTY) };
     if !old.is_present() {

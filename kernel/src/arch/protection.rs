@@ -6,8 +6,8 @@
 
 use super::image::{data_end, kernel_image, rodata_end, text_end, text_start};
 use super::machine::layout::{DIRECT_MAP, image_to_phys};
-use super::machine::{Entry, guard_pages, protection};
-use super::paging::{ROOT_LEVEL, index, span, table};
+use super::machine::{Entry, guard_pages, mmu, protection};
+use super::paging::{index, span, table};
 use super::traits::{PAGE_SIZE, Protection};
 
 /// What the walk found.
@@ -58,16 +58,14 @@ fn walk(findings: &mut Findings, current: u64, level: u32, base: usize) {
     }
 }
 
-/// The address of a root table's slot 0, seen from the upper half, whose bits are extended. So
-/// are those of a root that has users' half too, whose addresses are then below all of the
-/// kernel's.
-const SLOT_0: usize = usize::MAX << (12 + 9 * ROOT_LEVEL);
-
 /// See [`crate::arch::Architecture::check_protection`].
 pub(super) fn check() -> Result<(), usize> {
     let mut findings = Findings::default();
     let root = protection::root();
-    walk(&mut findings, root, ROOT_LEVEL, SLOT_0);
+    let levels = mmu::user_levels();
+    // The address of the root's slot 0, seen from the upper half, whose bits are extended. So are
+    // those of a root that has users' half too, whose addresses are then below all of the kernel's.
+    walk(&mut findings, root, levels, usize::MAX << (12 + 9 * levels));
     let found = [
         ("pages writable and executable", findings.writable_and_executable),
         ("pages reachable from user mode", findings.user),
@@ -93,7 +91,7 @@ pub(super) fn check() -> Result<(), usize> {
 /// Where an address leads, and what the kernel may do there.
 fn query(root: u64, address: usize) -> Option<(u64, Protection)> {
     let mut current = root;
-    for level in (1..=ROOT_LEVEL).rev() {
+    for level in (1..=mmu::user_levels()).rev() {
         // SAFETY: nobody changes the kernel's tables during the test.
         let entry = unsafe { (*table(current))[index(address, level)] };
         if !entry.is_present() {

@@ -14,9 +14,9 @@ use kernel_sync::SpinLock;
 
 use super::cpu_set::CpuSet;
 use super::machine::Entry;
-use super::machine::layout::{USER_END, USER_START};
-use super::machine::mmu::{self, USER_ENTRIES};
-use super::paging::{self, ROOT_LEVEL, index, span, table};
+use super::machine::layout::USER_START;
+use super::machine::mmu::{self, USER_ENTRIES, user_end, user_levels};
+use super::paging::{self, index, span, table};
 use super::traits::{MapError, Mapping, PAGE_SIZE, PageTable, PhysAddr, Protection};
 use super::{secondary, up};
 
@@ -83,7 +83,7 @@ pub struct Table {
 /// `end` is above `base`.
 fn slots(level: u32, base: usize, start: usize, end: usize) -> core::ops::Range<usize> {
     let first = start.saturating_sub(base) / span(level);
-    let limit = if level == ROOT_LEVEL { USER_ENTRIES } else { 512 };
+    let limit = if level == user_levels() { USER_ENTRIES } else { 512 };
     first..limit.min((end - base).div_ceil(span(level)))
 }
 
@@ -205,7 +205,7 @@ impl<'a> Removal<'a> {
         // SAFETY: so many of each are written.
         let (pages, tables) = unsafe { (pages.assume_init_ref(), tables.assume_init_ref()) };
         if !tables.is_empty() {
-            forget(self.users, USER_START, USER_END);
+            forget(self.users, USER_START, user_end());
         } else if let (Some((first, _)), Some((last, _))) = (pages.first(), pages.last()) {
             forget(self.users, *first, *last + PAGE_SIZE);
         }
@@ -324,11 +324,11 @@ impl Table {
     }
 
     fn find(&self, page: usize) -> Option<*mut Entry> {
-        if page >= USER_END {
+        if page >= user_end() {
             return None;
         }
         // SAFETY: the tree is this object's own, and `&self` keeps it as it is.
-        unsafe { paging::entry_finding(self.root.frame(), page) }
+        unsafe { paging::entry_finding(self.root.frame(), user_levels(), page) }
     }
 }
 
@@ -347,7 +347,7 @@ fn takes_away(old: Protection, new: Protection) -> bool {
 }
 
 fn check(page: usize) -> Result<(), MapError> {
-    if page.is_multiple_of(PAGE_SIZE) && (USER_START..USER_END).contains(&page) {
+    if page.is_multiple_of(PAGE_SIZE) && (USER_START..user_end()).contains(&page) {
         Ok(())
     } else {
         Err(MapError::BadAddress)
@@ -377,7 +377,7 @@ impl PageTable for Table {
         check(page)?;
         let new = user_entry(frame, protection)?;
         let mut holder = &raw mut self.root;
-        for level in (1..=ROOT_LEVEL).rev() {
+        for level in (1..=user_levels()).rev() {
             // SAFETY: `&mut self`: the tree is this object's own; `holder` is the root or an
             // entry of a table in it, and holds a table at this level.
             unsafe {
@@ -455,7 +455,7 @@ impl PageTable for Table {
         let mut taken: Option<(usize, usize)> = None;
         // SAFETY: `&mut self`: the tree is this object's own.
         unsafe {
-            visit(self.root, ROOT_LEVEL, 0, start, end.min(USER_END), &mut |page, entry| {
+            visit(self.root, user_levels(), 0, start, end.min(user_end()), &mut |page, entry| {
                 if let Some(mapping) = entry.mapping()
                     && let Some(protection) = each(page, mapping)
                     && let Ok(new) = user_entry(mapping.frame, protection)
@@ -482,7 +482,7 @@ impl PageTable for Table {
         let mut removal = Removal::new(self, users, each);
         // SAFETY: `&mut self`: the tree is this object's own.
         unsafe {
-            remove(&mut self.root, ROOT_LEVEL, 0, start, end.min(USER_END), &mut removal);
+            remove(&mut self.root, user_levels(), 0, start, end.min(user_end()), &mut removal);
         }
         removal.settle();
     }
@@ -495,9 +495,10 @@ impl PageTable for Table {
         users: &CpuSet,
         each: &mut dyn FnMut(PhysAddr) -> bool,
     ) -> Result<(), MapError> {
-        let end = end.min(USER_END);
+        let end = end.min(user_end());
         // SAFETY: `&mut` to both: the trees are these objects' own.
-        let result = unsafe { share(self.root, &mut child.root, ROOT_LEVEL, 0, start, end, each) };
+        let result =
+            unsafe { share(self.root, &mut child.root, user_levels(), 0, start, end, each) };
         if self.is_active() {
             // All translations at once: there are many.
             mmu::activate(self.root.frame());
@@ -521,7 +522,7 @@ impl PageTable for Table {
 /// As for `visit`; no CPU uses the tree, and nobody will again.
 unsafe fn free_tables(holder: Entry, level: u32) {
     if level > 1 {
-        let slots = if level == ROOT_LEVEL { USER_ENTRIES } else { 512 };
+        let slots = if level == user_levels() { USER_ENTRIES } else { 512 };
         // SAFETY: as in `visit`.
         for entry in unsafe { (*table(holder.frame())).iter().take(slots) } {
             if entry.is_present() {
@@ -543,7 +544,7 @@ impl Drop for Table {
             return;
         }
         // SAFETY: the tree is this object's own, no CPU uses it, and nobody will again.
-        unsafe { free_tables(self.root, ROOT_LEVEL) };
+        unsafe { free_tables(self.root, user_levels()) };
     }
 }
 

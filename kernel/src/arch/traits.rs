@@ -337,8 +337,10 @@ pub trait Architecture {
     const NAME: &'static str;
     /// The ELF machine number of its programs.
     const ELF_MACHINE: u16;
-    /// User addresses are `[USER_START, USER_END)`.
+    /// User addresses are `[USER_START, user_end())`.
     const USER_START: usize;
+    /// What `user_end` is at most, on any machine of this architecture: the border for accesses that
+    /// may fault.
     const USER_END: usize;
     /// Code that makes the system call `rt_sigreturn`, for handlers of users who name no
     /// restorer (`SA_RESTORER`); runs at any address. Empty where Linux demands one.
@@ -471,6 +473,11 @@ pub trait Architecture {
     fn set_other_thread_pointer(value: usize);
 
     // --- Memory ---
+
+    /// One past the highest user address; the same from `init_paging` on.
+    fn user_end() -> usize;
+    /// How addresses are translated, in `/proc/cpuinfo`'s word, on machines where Linux tells it.
+    fn translation() -> Option<&'static str>;
 
     /// Makes the kernel's own address space, which has no user half, this CPU's. IRQs off.
     fn activate_kernel();

@@ -17,7 +17,7 @@ use kernel_sync::Mutex;
 use super::backing::{Backing, SharedMemory};
 use super::demand::FaultError;
 use super::fault;
-use super::layout::{MAP_TOP, STACK_INITIAL, STACK_TOP, USER_END, USER_LOW};
+use super::layout::{STACK_INITIAL, USER_LOW, map_top, stack_top, user_end};
 use super::memapi::{OutOfMemory, may_allocate};
 use super::phys;
 use crate::arch::{
@@ -125,7 +125,7 @@ const STRETCH: usize = 4096;
 fn page_range(start: usize, length: usize) -> Result<(usize, usize), MemoryError> {
     let length = kernel_mem::page_align_up(length).ok_or(MemoryError::NoMemory)?;
     let end = start.checked_add(length).ok_or(MemoryError::Invalid)?;
-    if !start.is_multiple_of(PAGE_SIZE) || length == 0 || end > USER_END {
+    if !start.is_multiple_of(PAGE_SIZE) || length == 0 || end > user_end() {
         return Err(MemoryError::Invalid);
     }
     Ok((start, end))
@@ -252,7 +252,7 @@ impl AddressSpace {
                 if !start.is_multiple_of(PAGE_SIZE) {
                     return Err(MemoryError::Invalid);
                 }
-                if length > USER_END || start > USER_END - length {
+                if length > user_end() || start > user_end() - length {
                     return Err(MemoryError::NoMemory);
                 }
                 if start < USER_LOW {
@@ -276,8 +276,8 @@ impl AddressSpace {
     /// If there is no memory for the region.
     pub fn map_stack(&self) -> Result<(), MemoryError> {
         let region = Region {
-            start: STACK_TOP - STACK_INITIAL,
-            end: STACK_TOP,
+            start: stack_top() - STACK_INITIAL,
+            end: stack_top(),
             rights: Rights::READ | Rights::WRITE,
             grows_down: true,
             backing: Backing::Anonymous,
@@ -422,7 +422,7 @@ impl AddressSpace {
     pub fn set_break(&self, end: usize) -> usize {
         let inner = &mut *self.inner.lock();
         let old = inner.heap_end;
-        if end < inner.heap_start || end >= MAP_TOP {
+        if end < inner.heap_start || end >= map_top() {
             return old;
         }
         let Some(new_page) = kernel_mem::page_align_up(end) else { return old };
@@ -534,14 +534,14 @@ impl Inner {
     pub(super) fn place(&self, hint: usize, length: usize) -> Result<usize, MemoryError> {
         if hint >= USER_LOW
             && let Some(end) = hint.checked_add(length)
-            && end <= USER_END
+            && end <= user_end()
             && self.regions.overlapping(hint, end).is_empty()
         {
             return Ok(hint);
         }
         self.regions
-            .find_gap(length, USER_LOW, MAP_TOP)
-            .or_else(|| self.regions.find_gap(length, MAP_TOP, USER_END))
+            .find_gap(length, USER_LOW, map_top())
+            .or_else(|| self.regions.find_gap(length, map_top(), user_end()))
             .ok_or(MemoryError::NoMemory)
     }
 }

@@ -12,7 +12,7 @@ use kernel_vfs::SliceSink;
 
 use super::address_space::{AddressSpace, Inner, Table, protection};
 use super::backing::{Backing, FileBacking};
-use super::layout::STACK_LOW;
+use super::layout::stack_low;
 use super::memapi::may_allocate;
 use super::phys;
 use crate::arch::{FaultAccess, MapError, Mapping, PAGE_SIZE, PageTable, PhysAddr, Protection};
@@ -73,7 +73,7 @@ impl AddressSpace {
         let Inner { regions, table, .. } = &mut *self.inner.lock();
         let found = match regions.find(address) {
             Some(region) => region,
-            None => regions.grow_down(address, STACK_LOW).map_err(|_| FaultError::NotMapped)?,
+            None => regions.grow_down(address, stack_low()).map_err(|_| FaultError::NotMapped)?,
         };
         if !allows(found.rights, access) {
             return Err(FaultError::Forbidden);

@@ -9,7 +9,7 @@ use kernel_sync::OnceCell;
 
 use super::address_space::AddressSpace;
 use super::demand::FaultError;
-use super::layout::USER_END;
+use super::layout::user_end;
 use crate::arch::{Arch, Architecture, FaultAccess, UserFault};
 
 type Frame = <Arch as Architecture>::Frame;
@@ -49,7 +49,7 @@ pub(super) fn give_way() {
 }
 
 fn resolve(address: usize, access: FaultAccess) -> Result<(), FaultError> {
-    if address >= USER_END {
+    if address >= user_end() {
         return Err(FaultError::NotMapped);
     }
     let space = TASKS.get().and_then(|tasks| (tasks.current_space)());

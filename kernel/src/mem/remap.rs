@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use kernel_mem::{Backing as _, Region};
 
 use super::address_space::{AddressSpace, Inner, MemoryError, may_grow};
-use super::layout::{USER_END, USER_LOW};
+use super::layout::{USER_LOW, user_end};
 use super::memapi::may_allocate;
 use crate::arch::{Mapping, PAGE_SIZE, PageTable};
 
@@ -27,7 +27,7 @@ impl AddressSpace {
         let old = kernel_mem::page_align_up(old).ok_or(MemoryError::Invalid)?;
         let new = kernel_mem::page_align_up(new).ok_or(MemoryError::Invalid)?;
         let end = start.checked_add(old).ok_or(MemoryError::Invalid)?;
-        if !start.is_multiple_of(PAGE_SIZE) || old == 0 || new == 0 || new > USER_END {
+        if !start.is_multiple_of(PAGE_SIZE) || old == 0 || new == 0 || new > user_end() {
             return Err(MemoryError::Invalid);
         }
         let inner = &mut *self.inner.lock();
@@ -36,7 +36,7 @@ impl AddressSpace {
             return Err(MemoryError::NotMapped);
         }
         if let Some(target) = target {
-            let clear = target.checked_add(new).is_some_and(|end| end <= USER_END);
+            let clear = target.checked_add(new).is_some_and(|end| end <= user_end());
             let apart = target >= end || target.saturating_add(new) <= start;
             if !target.is_multiple_of(PAGE_SIZE) || !clear || !apart || target < USER_LOW {
                 return Err(MemoryError::Invalid);
@@ -52,7 +52,7 @@ impl AddressSpace {
         }
         let wanted = start.checked_add(new).ok_or(MemoryError::NoMemory)?;
         if end == region.end
-            && wanted <= USER_END
+            && wanted <= user_end()
             && inner.regions.overlapping(end, wanted).is_empty()
         {
             let backing = region.backing.advance(end - region.start);

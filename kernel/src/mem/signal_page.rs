@@ -5,7 +5,7 @@
 use kernel_sync::OnceCell;
 
 use super::address_space::{AddressSpace, MemoryError};
-use super::layout::STACK_TOP;
+use super::layout::stack_top;
 use super::memapi::OutOfMemory;
 use super::phys;
 use crate::arch::{Arch, Architecture, PAGE_SIZE, PhysAddr};
@@ -14,7 +14,9 @@ const CODE: &[u8] = Arch::SIGNAL_RETURN;
 const _: () = assert!(CODE.len() <= PAGE_SIZE);
 
 /// Where the page is, on machines that have one.
-pub const ADDRESS: Option<usize> = if CODE.is_empty() { None } else { Some(STACK_TOP) };
+pub fn address() -> Option<usize> {
+    (!CODE.is_empty()).then(stack_top)
+}
 
 /// Never given back, so that no program is the only owner.
 static FRAME: OnceCell<PhysAddr> = OnceCell::new();
@@ -44,7 +46,7 @@ fn frame() -> Result<PhysAddr, OutOfMemory> {
 /// # Errors
 /// If there is no memory.
 pub fn map(space: &AddressSpace) -> Result<(), MemoryError> {
-    match ADDRESS {
+    match address() {
         Some(address) => space.map_code(address, frame()?),
         None => Ok(()),
     }

@@ -13,7 +13,6 @@ use core::mem::MaybeUninit;
 use kernel_vfs::{Sink, Source};
 
 use super::fault;
-use super::layout::USER_END;
 use crate::arch::{Arch, Architecture, PAGE_SIZE};
 
 /// User memory is not accessible: `EFAULT`.
@@ -80,10 +79,11 @@ impl<T: Plain> UserPtr<T> {
     }
 }
 
-/// Whether `length` bytes from `address` are all user addresses.
+/// Whether `length` bytes from `address` are all user addresses, if only of another machine of
+/// this architecture: those are not mapped here, and an access to them faults.
 #[inline]
 pub fn is_user_range(address: usize, length: usize) -> bool {
-    length <= USER_END && address <= USER_END - length
+    length <= Arch::USER_END && address <= Arch::USER_END - length
 }
 
 /// Copies from the user.

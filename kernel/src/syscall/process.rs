@@ -302,7 +302,7 @@ pub fn arch_prctl([code, address, ..]: [usize; 6]) -> SyscallResult {
     const GET_GS: usize = 0x1004;
     match code {
         SET_GS | GET_GS if Arch::other_thread_pointer().is_none() => Err(Errno::EINVAL),
-        SET_GS if address >= Arch::USER_END => Err(Errno::EPERM),
+        SET_GS if address >= Arch::user_end() => Err(Errno::EPERM),
         SET_GS => {
             Arch::set_other_thread_pointer(address);
             Ok(0)
@@ -311,7 +311,7 @@ pub fn arch_prctl([code, address, ..]: [usize; 6]) -> SyscallResult {
             write_user(address, Arch::other_thread_pointer().unwrap_or(0))?;
             Ok(0)
         }
-        SET_FS if address >= Arch::USER_END => Err(Errno::EPERM),
+        SET_FS if address >= Arch::user_end() => Err(Errno::EPERM),
         SET_FS => {
             Arch::set_thread_pointer(address);
             Ok(0)

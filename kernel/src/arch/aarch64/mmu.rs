@@ -10,7 +10,7 @@ use core::arch::asm;
 
 use super::asm::{read_register, write_register};
 use super::entry::Entry;
-use super::layout::DIRECT_MAP;
+use super::layout::{DIRECT_MAP, LEVELS, USER_END};
 use crate::arch::traits::PAGE_SIZE;
 
 /// Entries of a root table that belong to the user: all of TTBR0's.
@@ -20,6 +20,21 @@ pub(in crate::arch) const USER_ENTRIES: usize = 512;
 const NO_USER_WALKS: u64 = 1 << 7;
 /// SCTLR_EL1.WXN: what is writable is not executable.
 const WRITE_IMPLIES_NO_EXECUTE: u64 = 1 << 19;
+
+/// Levels of a user's page tables.
+pub(in crate::arch) const fn user_levels() -> u32 {
+    LEVELS
+}
+
+/// See [`crate::arch::Architecture::user_end`].
+pub(in crate::arch) const fn user_end() -> usize {
+    USER_END
+}
+
+/// See [`crate::arch::Architecture::translation`].
+pub(in crate::arch) const fn translation() -> Option<&'static str> {
+    None
+}
 
 /// Whether an entry at this level, above 1, can map memory itself.
 pub(in crate::arch) fn has_blocks(level: u32) -> bool {

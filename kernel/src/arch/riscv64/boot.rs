@@ -181,7 +181,7 @@ boot_device_l2: .skip 4096
     memory = const MEMORY,
     direct = const index(DIRECT_MAP, ROOT_LEVEL) * 8,
     image = const index(super::layout::KERNEL_BASE, ROOT_LEVEL) * 8,
-    mode = const mmu::MODE,
+    mode = const mmu::mode(ROOT_LEVEL),
     status = const super::asm::status::INTERRUPTS | super::asm::status::FLOATING,
 );
 

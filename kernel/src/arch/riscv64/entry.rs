@@ -1,4 +1,4 @@
-//! Page-table entries (RISC-V Privileged Architecture, 12.4: Sv39).
+//! Page-table entries (RISC-V Privileged Architecture, 12.4 and 12.5: Sv39, Sv48).
 
 use crate::arch::traits::{CacheMode, PhysAddr, Protection};
 use crate::arch::up;

@@ -34,7 +34,7 @@ pub(in crate::arch) mod user;
 
 pub(in crate::arch) use entry::Entry;
 
-pub(in crate::arch) use super::device_tree::init_paging;
+use super::device_tree;
 pub(in crate::arch) use super::overflow_stack::guard_pages;
 use super::traits::BootInfo;
 
@@ -51,6 +51,13 @@ pub(in crate::arch) const ELF_MACHINE: u16 = 243;
 pub(in crate::arch) fn init_cpu() {
     cpu::init();
     trap::init();
+}
+
+/// See [`crate::arch::Architecture::init_paging`].
+pub(in crate::arch) fn init_paging(boot: &'static BootInfo) {
+    device_tree::init_paging(boot);
+    mmu::choose_levels(boot.command_line);
+    log::info!("addresses of users: {}", mmu::translation().unwrap_or_default());
 }
 
 /// See [`crate::arch::Architecture::init_devices`].

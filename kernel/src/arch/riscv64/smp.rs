@@ -14,8 +14,9 @@ use super::platform::platform;
 use super::{irq, mmu, power, sbi, timer, trap};
 use crate::arch::flat_image::image_to_phys;
 use crate::arch::image::{dma_address, linker_symbols};
+use crate::arch::paging::ROOT_LEVEL;
+use crate::arch::secondary;
 use crate::arch::traits::{CpuStart, MAX_CPUS};
-use crate::arch::{paging, secondary};
 
 /// Firmware does not lose a call.
 const NEVER_NS: u64 = u64::MAX;
@@ -117,8 +118,8 @@ pub(in crate::arch) fn start(index: usize, start: CpuStart) -> bool {
     let Some(slot) = HARTS.get(start.number) else { return false };
     slot.store(hart, Ordering::Relaxed);
     let further = Box::leak(Box::new(Further {
-        boot_tables: mmu::tables(image_to_phys(boot_root())),
-        kernel_tables: mmu::tables(paging::root()),
+        boot_tables: mmu::tables(image_to_phys(boot_root()), ROOT_LEVEL),
+        kernel_tables: mmu::kernel_tables(),
         stack_top: start.stack_top,
         this: 0,
         index,

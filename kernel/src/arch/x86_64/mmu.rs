@@ -6,10 +6,26 @@ use x86_64::registers::control::{Cr4, Cr4Flags};
 
 use super::cpu::{FEATURES, has};
 use super::entry::Entry;
+use super::layout::{LEVELS, USER_END};
 use crate::arch::paging::table;
 
 /// Entries of a root table that belong to the user; the others are the kernel's.
 pub(in crate::arch) const USER_ENTRIES: usize = 256;
+
+/// Levels of a user's page tables.
+pub(in crate::arch) const fn user_levels() -> u32 {
+    LEVELS
+}
+
+/// See [`crate::arch::Architecture::user_end`].
+pub(in crate::arch) const fn user_end() -> usize {
+    USER_END
+}
+
+/// See [`crate::arch::Architecture::translation`].
+pub(in crate::arch) const fn translation() -> Option<&'static str> {
+    None
+}
 
 /// Whether an entry at this level, above 1, can map memory itself.
 pub(in crate::arch) fn has_blocks(level: u32) -> bool {

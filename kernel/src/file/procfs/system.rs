@@ -67,9 +67,12 @@ impl SystemFile {
     }
 }
 
-/// The CPUs that run tasks; what firmware and registers say of each is not told.
+/// The CPUs that run tasks; of what firmware and registers say of each, how it translates
+/// addresses, where Linux tells it.
 fn cpus() -> String {
-    context::cpus().map(|cpu| format!("processor\t: {}\n\n", cpu.number())).collect()
+    let translation = Arch::translation();
+    let translation = translation.map(|mode| format!("mmu\t\t: {mode}\n")).unwrap_or_default();
+    context::cpus().map(|cpu| format!("processor\t: {}\n{translation}\n", cpu.number())).collect()
 }
 
 /// How many tasks run or could.

@@ -136,7 +136,7 @@ fn enter_handler(frame: &mut Frame, taken: &Taken) -> bool {
     let task = current();
     let own = task.private();
     let action = &taken.action;
-    let restorer = match signal_page::ADDRESS {
+    let restorer = match signal_page::address() {
         _ if action.flags & SA_RESTORER != 0 => action.restorer,
         Some(address) => address,
         None => return false,

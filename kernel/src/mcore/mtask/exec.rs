@@ -25,7 +25,7 @@ use crate::arch::{Arch, Architecture, PAGE_SIZE, TrapFrame};
 use crate::mem::address_space::{MemoryError, Placement};
 use crate::mem::backing::{Backing, FileBacking};
 use crate::mem::demand::FaultError;
-use crate::mem::layout::{MAP_TOP, PROGRAM_BASE, STACK_TOP, USER_LOW};
+use crate::mem::layout::{USER_LOW, map_top, program_base, stack_top};
 use crate::mem::memapi::may_allocate;
 use crate::mem::{AddressSpace, OutOfMemory, signal_page};
 
@@ -301,7 +301,7 @@ pub(super) fn load(
     let mut random = [0; 16];
     crate::random::fill(&mut random);
     let stack = StackRequest {
-        top: STACK_TOP,
+        top: stack_top(),
         arguments: &request.arguments,
         environment: &request.environment,
         path: request.path,
@@ -363,7 +363,7 @@ fn read_program(file: &OpenFile, header: &Header) -> Result<Executable, ExecErro
     if read_up_to(file, header.program_headers_offset, &mut bytes)? < length {
         return Err(ExecError::Format);
     }
-    let limits = Limits { low: USER_LOW, high: MAP_TOP, bias: PROGRAM_BASE, file_bytes };
+    let limits = Limits { low: USER_LOW, high: map_top(), bias: program_base(), file_bytes };
     Ok(Executable::parse(header, &bytes, &limits)?)
 }
 
