@@ -5,7 +5,7 @@ use lemma::build::Options;
 use lemma::machine::{Arch, MOST_CPUS};
 use lemma::qemu::Outcome;
 
-use crate::guest::{boot_machine, boot_with, on_each_architecture};
+use crate::guest::{Boot, boot_machine, boot_with, on_each_architecture};
 use crate::{bpf, usertests};
 
 on_each_architecture!(
@@ -69,7 +69,34 @@ fn starts_and_stops(options: Options) {
     let stat = guest.succeed("cat /proc/stat");
     let count = stat.lines().filter(|line| line.starts_with("cpu")).count();
     assert_eq!(count as u32, cpus + 1, "{stat}");
+    ticks_only_for_programs(&mut guest, cpus);
     guest.shut_down(0);
+}
+
+/// Each CPU's timer ticks while a program is attached to it, and not at all when nothing is left
+/// to be done: a CPU is interrupted for what sleeps there, and on RISC-V once in a second because
+/// its timer cannot be turned off. The ticks show that the count would tell.
+fn ticks_only_for_programs(guest: &mut Boot, cpus: u32) {
+    /// Of two seconds; the slowest tick that kernels are known for is a hundred in a second.
+    const FEW: u64 = 10;
+    let ticking = timer_interrupts(guest, cpus);
+    assert!(ticking.iter().all(|&count| count > FEW), "no ticks: {ticking:?}");
+    guest.succeed("bpf unload jitter");
+    let idle = timer_interrupts(guest, cpus);
+    assert!(idle.iter().all(|&count| count <= FEW), "ticks: {idle:?}, with programs {ticking:?}");
+}
+
+/// How often each CPU's timer interrupts in two seconds.
+fn timer_interrupts(guest: &mut Boot, cpus: u32) -> Vec<u64> {
+    const TIMERS: [&str; 3] = ["Local timer interrupts", "arch_timer", "riscv-timer"];
+    let report = guest.succeed("cat /proc/interrupts && sleep 2 && cat /proc/interrupts");
+    let rows = report.lines().filter(|row| TIMERS.iter().any(|timer| row.contains(timer)));
+    let counts = |row: &str| -> Vec<u64> {
+        let (_, counts) = row.split_once(':').unwrap();
+        counts.split_whitespace().take(cpus as usize).map(|count| count.parse().unwrap()).collect()
+    };
+    let [before, after] = rows.map(counts).collect::<Vec<_>>().try_into().unwrap();
+    after.iter().zip(&before).map(|(after, before)| after - before).collect()
 }
 
 /// More than the kernel has room for: as many as it has work, and the console warns.

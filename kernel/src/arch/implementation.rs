@@ -17,8 +17,9 @@ use super::machine::{
     signal, smp, stack, syscall, timer, user,
 };
 use super::traits::{
-    Architecture, BootInfo, CacheMode, CpuStart, IrqError, IrqHandler, IrqLine, MapError,
-    MessageInterrupt, PciHost, PhysAddr, Protection, SignalCall, SignalStack, VirtioRegisters,
+    Architecture, BootInfo, CacheMode, CpuStart, EachInterrupt, IrqError, IrqHandler, IrqLine,
+    MapError, MessageInterrupt, PciHost, PhysAddr, Protection, SignalCall, SignalStack,
+    VirtioRegisters,
 };
 use super::{Arch, call_chain, copy_nofault, image, paging, protection, secondary, table};
 
@@ -292,12 +293,16 @@ impl Architecture for Arch {
         order::observe_devices();
     }
 
-    fn irq_line(line: IrqLine, handler: IrqHandler, argument: usize) -> Result<(), IrqError> {
-        irq::line(line, handler, argument)
+    fn irq_line(line: IrqLine, handler: IrqHandler) -> Result<(), IrqError> {
+        irq::line(line, handler)
     }
 
-    fn irq_message(handler: IrqHandler, argument: usize) -> Result<MessageInterrupt, IrqError> {
-        irq::message(handler, argument)
+    fn irq_message(handler: IrqHandler) -> Result<MessageInterrupt, IrqError> {
+        irq::message(handler)
+    }
+
+    fn interrupts(each: EachInterrupt<'_>) {
+        irq::list(each);
     }
 
     fn pci_hosts() -> &'static [PciHost] {

@@ -10,11 +10,11 @@
 //! its folder: the kernel's page tables ([`paging`]) and users' ([`table`]), their entries
 //! ([`page_entry`]), the parts of the image ([`image`]), instructions that may fault ([`fixup`]),
 //! copies by them ([`copy_nofault`]), who called whom ([`call_chain`]), what the boot loader passed
-//! ([`boot_info`]), calling further CPUs ([`secondary`]), what one CPU owns ([`per_cpu`]), and the
-//! test of what protects the kernel ([`protection`]).
+//! ([`boot_info`]), calling further CPUs ([`secondary`]), what one CPU owns ([`per_cpu`]), who
+//! handles which interrupt ([`interrupts`]), and the test of what protects the kernel
+//! ([`protection`]).
 //!
-//! Machines with a device tree share how it is read ([`device_tree`]), who handles their
-//! interrupts ([`handlers`]), where their flat image is ([`flat_image`]), which copy is for which
+//! Machines with a device tree share how it is read ([`device_tree`]), where their flat image is ([`flat_image`]), which copy is for which
 //! side of the user's border ([`copy_by_side`]), a stack for the report of an overflow
 //! ([`overflow_stack`]), how QEMU is told of the end ([`semihosting`]), and how a counter's ticks
 //! become time ([`ticks`]); a serial port that several have is in [`ns16550`].
@@ -30,10 +30,9 @@ mod device_tree;
 mod fixup;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod flat_image;
-#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
-mod handlers;
 mod image;
 mod implementation;
+mod interrupts;
 #[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
 mod ns16550;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
@@ -52,10 +51,10 @@ mod traits;
 mod up;
 
 pub use traits::{
-    Architecture, BootInfo, CacheMode, CpuSet, CpuStart, FaultAccess, Framebuffer, IrqError,
-    IrqHandler, IrqLine, MAX_CPUS, MapError, Mapping, MemoryKind, MemoryRegion, MessageInterrupt,
-    PAGE_SIZE, PageTable, PciHost, PciWindow, PhysAddr, Protection, RamDisk, SIGNAL_INFO_WORDS,
-    SignalCall, SignalStack, TrapFrame, UserFault, VirtioRegisters,
+    Architecture, BootInfo, CacheMode, Counts, CpuSet, CpuStart, EachInterrupt, FaultAccess,
+    Framebuffer, IrqError, IrqHandler, IrqLine, MAX_CPUS, MapError, Mapping, MemoryKind,
+    MemoryRegion, MessageInterrupt, PAGE_SIZE, PageTable, PciHost, PciWindow, PhysAddr, Protection,
+    RamDisk, SIGNAL_INFO_WORDS, SignalCall, SignalStack, TrapFrame, UserFault, VirtioRegisters,
 };
 
 pub use abi::numbers;

@@ -18,6 +18,7 @@ use kernel_bpf::verifier::Verified;
 use kernel_sync::IrqState;
 
 pub use super::cpu_set::CpuSet;
+pub use super::interrupts::{Counts, EachInterrupt};
 
 /// The most CPUs that the kernel runs on.
 pub const MAX_CPUS: usize = 64;
@@ -264,8 +265,15 @@ pub struct SignalCall {
 /// As many words of `siginfo_t` as are ever used.
 pub const SIGNAL_INFO_WORDS: usize = 4;
 
-/// A device interrupt's handler: runs in interrupt context, IRQs off, must not sleep.
-pub type IrqHandler = fn(argument: usize);
+/// A device interrupt's handler.
+#[derive(Clone, Copy, Debug)]
+pub struct IrqHandler {
+    /// As `/proc/interrupts` names the device.
+    pub name: &'static str,
+    /// Called with `argument` in interrupt context, IRQs off: must not sleep.
+    pub call: fn(argument: usize),
+    pub argument: usize,
+}
 
 /// A wired interrupt, as the interrupt controller numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -551,10 +559,12 @@ pub trait Architecture {
     /// What is read from memory after is not older than what was read from a device's register
     /// before: between the register that tells of a result and the result in memory.
     fn observe_devices();
-    /// Calls `handler(argument)` whenever the line interrupts. A line may be shared.
-    fn irq_line(line: IrqLine, handler: IrqHandler, argument: usize) -> Result<(), IrqError>;
-    /// Makes a message that calls `handler(argument)` when a device writes it.
-    fn irq_message(handler: IrqHandler, argument: usize) -> Result<MessageInterrupt, IrqError>;
+    /// Calls the handler whenever the line interrupts. A line may be shared.
+    fn irq_line(line: IrqLine, handler: IrqHandler) -> Result<(), IrqError>;
+    /// Makes a message that calls the handler when a device writes it.
+    fn irq_message(handler: IrqHandler) -> Result<MessageInterrupt, IrqError>;
+    /// Shows every kind of interrupt that is counted.
+    fn interrupts(each: EachInterrupt<'_>);
     /// The PCI host bridges; at least one on a machine with PCI. After `init_devices`.
     fn pci_hosts() -> &'static [PciHost];
     /// Reads a 32-bit configuration register of a host without memory-mapped configuration.

@@ -297,14 +297,9 @@ impl Device {
         Arch::pci_line(self.address.bus, self.address.slot, pin, word as u8)
     }
 
-    /// Makes entry `entry` of the MSI-X table call `handler(argument)`, and turns MSI-X on
+    /// Makes entry `entry` of the MSI-X table call `handler`, and turns MSI-X on
     /// (PCI 3.0, section 6.8.2).
-    pub fn enable_msix(
-        &self,
-        entry: u16,
-        handler: IrqHandler,
-        argument: usize,
-    ) -> Result<(), MsixError> {
+    pub fn enable_msix(&self, entry: u16, handler: IrqHandler) -> Result<(), MsixError> {
         const ENABLE: u32 = 1 << 31;
         const FUNCTION_MASK: u32 = 1 << 30;
         let capability = self
@@ -319,7 +314,7 @@ impl Device {
         let bar = self.bar((place & 7) as u8).ok_or(MsixError::Table)?;
         let start = PhysAddr(bar.0 + u64::from(place & !7) + u64::from(entry) * 16);
         let table = Arch::map_device(start, 16).map_err(|_| MsixError::Table)? as *mut u32;
-        let message = Arch::irq_message(handler, argument).map_err(MsixError::Interrupt)?;
+        let message = Arch::irq_message(handler).map_err(MsixError::Interrupt)?;
         let words = [message.address as u32, (message.address >> 32) as u32, message.data, 0];
         for (index, word) in words.into_iter().enumerate() {
             // SAFETY: the entry of four words was just mapped.

@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use kernel_sync::{OnceCell, SpinLock};
 
 use super::display;
-use crate::arch::{Arch, Architecture};
+use crate::arch::{Arch, Architecture, IrqHandler};
 
 /// Bytes of output that are kept.
 const OUTPUT_SIZE: usize = 4096;
@@ -177,7 +177,7 @@ pub(super) fn init() {
         return;
     };
     PORT.lock().output.reserve(OUTPUT_SIZE);
-    match Arch::irq_line(line, interrupt, 0) {
+    match Arch::irq_line(line, IrqHandler { name: "serial", call: interrupt, argument: 0 }) {
         Ok(()) => RUNNING.store(true, Ordering::Relaxed),
         Err(error) => log::warn!("uart: no interrupt: {error:?}; no input"),
     }

@@ -11,7 +11,7 @@ use super::frame::Frame;
 use super::gic::{self, Messages};
 use super::platform::platform;
 use super::{power, smp, timer};
-use crate::arch::handlers::Handlers;
+use crate::arch::interrupts::{Counts, Devices, EachInterrupt, Source};
 use crate::arch::traits::{IrqError, IrqHandler, IrqLine, MessageInterrupt};
 use crate::arch::up;
 
@@ -25,7 +25,10 @@ pub(super) const STOP: u32 = 1;
 const COUNT: usize = 288;
 const FIRST_DEVICE: u32 = 32;
 
-static HANDLERS: Handlers<COUNT> = Handlers::new();
+static DEVICES: Devices<COUNT> = Devices::new();
+
+static TIMER_COUNTS: Counts = Counts::new();
+static LOOK_COUNTS: Counts = Counts::new();
 
 /// The timer's interrupt; 0 for none.
 static TIMER: AtomicU32 = AtomicU32::new(0);
@@ -46,29 +49,38 @@ pub(super) fn init() {
 }
 
 /// See [`crate::arch::Architecture::irq_line`].
-pub(in crate::arch) fn line(
-    line: IrqLine,
-    handler: IrqHandler,
-    argument: usize,
-) -> Result<(), IrqError> {
+pub(in crate::arch) fn line(line: IrqLine, handler: IrqHandler) -> Result<(), IrqError> {
     if line.number < FIRST_DEVICE || line.number >= gic::lines() {
         return Err(IrqError::NoSuchLine);
     }
-    HANDLERS.add(line.number, handler, argument)?;
-    gic::enable(line.number, line.level);
+    add(line.number, line.level, handler)?;
     Ok(())
 }
 
 /// See [`crate::arch::Architecture::irq_message`].
-pub(in crate::arch) fn message(
-    handler: IrqHandler,
-    argument: usize,
-) -> Result<MessageInterrupt, IrqError> {
+pub(in crate::arch) fn message(handler: IrqHandler) -> Result<MessageInterrupt, IrqError> {
     let (message, number) =
         MESSAGES.lock().as_mut().and_then(Messages::take).ok_or(IrqError::Exhausted)?;
-    HANDLERS.add(number, handler, argument)?;
-    gic::enable(number, false);
+    add(number, false, handler)?;
     Ok(message)
+}
+
+/// Gives an interrupt a handler and lets it through.
+fn add(number: u32, level: bool, handler: IrqHandler) -> Result<(), IrqError> {
+    DEVICES.add(number, Source { controller: gic::name(), number, level }, handler)?;
+    gic::enable(number, level);
+    Ok(())
+}
+
+/// See [`crate::arch::Architecture::interrupts`].
+pub(in crate::arch) fn list(each: EachInterrupt<'_>) {
+    if let Some(timer) = platform().timer {
+        let kind = if timer.level { "Level" } else { "Edge" };
+        let what = format_args!("{} {:>3} {kind:<5}     arch_timer", gic::name(), timer.number);
+        each(&timer.number, &TIMER_COUNTS, &what);
+    }
+    DEVICES.list(each);
+    each(&"IPI0", &LOOK_COUNTS, &"Rescheduling interrupts");
 }
 
 /// Sets up what a further CPU, on which this runs, has of its own: its timer's interrupt. `false`
@@ -91,18 +103,20 @@ pub(super) fn handle(frame: &mut Frame) {
             // The timer asserts its line until it is told not to.
             timer::stop();
             gic::end(taken);
+            TIMER_COUNTS.count();
             up::timer_interrupt(frame);
             continue;
         }
         match number {
             LOOK => {
                 gic::end(taken);
+                LOOK_COUNTS.count();
                 smp::synchronise();
                 up::other_cpu();
             }
             STOP => power::halt(),
             _ => {
-                HANDLERS.run(number);
+                DEVICES.run(number);
                 gic::end(taken);
             }
         }

@@ -4,7 +4,7 @@
 use super::asm::{clear_csr, write_csr};
 use super::frame::Frame;
 use super::{plic, smp, timer};
-use crate::arch::handlers::Handlers;
+use crate::arch::interrupts::{Counts, Devices, EachInterrupt, Source};
 use crate::arch::traits::{IrqError, IrqHandler, IrqLine, MessageInterrupt};
 use crate::arch::up;
 
@@ -16,7 +16,10 @@ const EXTERNAL: usize = 9;
 /// Lines that can have handlers: more than QEMU's controller and most boards' have.
 const COUNT: usize = 256;
 
-static HANDLERS: Handlers<COUNT> = Handlers::new();
+static DEVICES: Devices<COUNT> = Devices::new();
+
+static TIMER_COUNTS: Counts = Counts::new();
+static SOFTWARE_COUNTS: Counts = Counts::new();
 
 /// Sets the controller up, everything masked but the timer.
 pub(super) fn init() {
@@ -32,39 +35,46 @@ pub(super) fn init_cpu() {
 }
 
 /// See [`crate::arch::Architecture::irq_line`].
-pub(in crate::arch) fn line(
-    line: IrqLine,
-    handler: IrqHandler,
-    argument: usize,
-) -> Result<(), IrqError> {
+pub(in crate::arch) fn line(line: IrqLine, handler: IrqHandler) -> Result<(), IrqError> {
     if line.number == 0 || line.number >= plic::lines() {
         return Err(IrqError::NoSuchLine);
     }
-    HANDLERS.add(line.number, handler, argument)?;
+    let IrqLine { number, level, .. } = line;
+    DEVICES.add(number, Source { controller: "RISC-V PLIC", number, level }, handler)?;
     plic::enable(line.number);
     Ok(())
 }
 
 /// See [`crate::arch::Architecture::irq_message`]. The controller has none.
-pub(in crate::arch) fn message(_: IrqHandler, _: usize) -> Result<MessageInterrupt, IrqError> {
+pub(in crate::arch) fn message(_: IrqHandler) -> Result<MessageInterrupt, IrqError> {
     Err(IrqError::Exhausted)
+}
+
+/// See [`crate::arch::Architecture::interrupts`].
+pub(in crate::arch) fn list(each: EachInterrupt<'_>) {
+    let timer = format_args!("RISC-V INTC {TIMER:>3} Edge      riscv-timer");
+    each(&TIMER, &TIMER_COUNTS, &timer);
+    DEVICES.list(each);
+    each(&"IPI0", &SOFTWARE_COUNTS, &"Rescheduling interrupts");
 }
 
 /// Handles an interrupt. Interrupts are off.
 pub(super) fn handle(frame: &mut Frame, cause: usize) {
     match cause {
         TIMER => {
+            TIMER_COUNTS.count();
             if timer::expired() {
                 up::timer_interrupt(frame);
             }
         }
         EXTERNAL => {
             while let Some(line) = plic::claim() {
-                HANDLERS.run(line);
+                DEVICES.run(line);
                 plic::complete(line);
             }
         }
         SOFTWARE => {
+            SOFTWARE_COUNTS.count();
             // SAFETY: takes the interrupt back.
             unsafe { clear_csr!("sip", 1usize << SOFTWARE) };
             smp::stop_if_told();

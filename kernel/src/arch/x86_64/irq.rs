@@ -7,14 +7,11 @@
 //! | 0xf0 | the timer |
 //! | 0xf1, 0xf2 | other CPUs: look again, forget translations |
 //! | 0xfe, 0xff | the local APIC's error and spurious interrupts |
-//!
-//! A vector has up to [`SHARED`] handlers, for lines that devices share. Handlers are set once
-//! and read without a lock.
 
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use kernel_acpi::{Polarity, Trigger};
-use kernel_sync::{OnceCell, SpinLock};
+use kernel_sync::SpinLock;
 use x86_64::registers::model_specific::Msr;
 
 use super::acpi;
@@ -23,6 +20,7 @@ use super::frame::Frame;
 use super::port::outb;
 use super::smp;
 use super::trap::SYSCALL_VECTOR;
+use crate::arch::interrupts::{Counts, Devices, EachInterrupt, Source};
 use crate::arch::paging::map_device;
 use crate::arch::traits::{IrqError, IrqHandler, IrqLine, MessageInterrupt, PhysAddr};
 use crate::arch::up;
@@ -37,7 +35,6 @@ pub(super) const LOOK_VECTOR: u8 = 0xf1;
 pub(super) const FLUSH_VECTOR: u8 = 0xf2;
 const ERROR_VECTOR: u8 = 0xfe;
 const SPURIOUS_VECTOR: u8 = 0xff;
-const SHARED: usize = 4;
 
 // Local APIC registers (Intel SDM vol. 3, table 11-1).
 const APIC_ID: u32 = 0x20;
@@ -70,9 +67,12 @@ static BOOT_APIC_ID: AtomicU32 = AtomicU32::new(0);
 /// The next vector to give out.
 static NEXT_VECTOR: AtomicU8 = AtomicU8::new(FIRST_DEVICE);
 
-type Slot = OnceCell<(IrqHandler, usize)>;
+/// By their vectors.
+static DEVICES: Devices<256> = Devices::new();
 
-static HANDLERS: [[Slot; SHARED]; 256] = [const { [const { Slot::new() }; SHARED] }; 256];
+static TIMER_COUNTS: Counts = Counts::new();
+static LOOK_COUNTS: Counts = Counts::new();
+static FLUSH_COUNTS: Counts = Counts::new();
 
 /// Reads a local APIC register.
 #[inline]
@@ -247,16 +247,6 @@ pub(super) fn isa_line(isa: u8) -> IrqLine {
     }
 }
 
-/// Puts a handler into a vector's first free slot.
-fn add_handler(vector: u8, handler: IrqHandler, argument: usize) -> Result<(), IrqError> {
-    let slots = HANDLERS.get(usize::from(vector)).ok_or(IrqError::Exhausted)?;
-    if slots.iter().any(|slot| slot.set((handler, argument)).is_ok()) {
-        Ok(())
-    } else {
-        Err(IrqError::Exhausted)
-    }
-}
-
 fn new_vector() -> Result<u8, IrqError> {
     let next = |vector: u8| match vector {
         LAST_DEVICE.. => None,
@@ -269,38 +259,42 @@ fn new_vector() -> Result<u8, IrqError> {
 }
 
 /// See [`crate::arch::Architecture::irq_line`].
-pub(in crate::arch) fn line(
-    line: IrqLine,
-    handler: IrqHandler,
-    argument: usize,
-) -> Result<(), IrqError> {
+pub(in crate::arch) fn line(line: IrqLine, handler: IrqHandler) -> Result<(), IrqError> {
     let list = IO_APICS.lock();
     let found = list
         .iter()
         .find(|io_apic| (io_apic.first..io_apic.first + io_apic.count).contains(&line.number));
     let io_apic = found.ok_or(IrqError::NoSuchLine)?;
     let pin = line.number - io_apic.first;
+    let source = Source { controller: "IO-APIC", number: line.number, level: line.level };
     let current = io_apic.read(0x10 + 2 * pin);
     if current & LVT_MASKED == 0 {
         // In use: share its vector.
-        return add_handler(current as u8, handler, argument);
+        return DEVICES.add(current & 0xff, source, handler);
     }
     let vector = new_vector()?;
-    add_handler(vector, handler, argument)?;
+    DEVICES.add(u32::from(vector), source, handler)?;
     let low = u32::from(vector) | u32::from(line.active_low) << 13 | u32::from(line.level) << 15;
     io_apic.set(pin, low, BOOT_APIC_ID.load(Ordering::Relaxed));
     Ok(())
 }
 
 /// See [`crate::arch::Architecture::irq_message`] (Intel SDM vol. 3, section 11.11).
-pub(in crate::arch) fn message(
-    handler: IrqHandler,
-    argument: usize,
-) -> Result<MessageInterrupt, IrqError> {
+pub(in crate::arch) fn message(handler: IrqHandler) -> Result<MessageInterrupt, IrqError> {
     let vector = new_vector()?;
-    add_handler(vector, handler, argument)?;
+    // The vectors of devices begin behind the numbers of lines that machines have.
+    let source = Source { controller: "PCI-MSI", number: u32::from(vector), level: false };
+    DEVICES.add(u32::from(vector), source, handler)?;
     let destination = u64::from(BOOT_APIC_ID.load(Ordering::Relaxed) & 0xff) << 12;
     Ok(MessageInterrupt { address: DEFAULT_LOCAL_APIC | destination, data: u32::from(vector) })
+}
+
+/// See [`crate::arch::Architecture::interrupts`].
+pub(in crate::arch) fn list(each: EachInterrupt<'_>) {
+    DEVICES.list(each);
+    each(&"LOC", &TIMER_COUNTS, &"Local timer interrupts");
+    each(&"RES", &LOOK_COUNTS, &"Rescheduling interrupts");
+    each(&"TLB", &FLUSH_COUNTS, &"TLB shootdowns");
 }
 
 /// Runs the handlers of a vector. Interrupts are off.
@@ -308,14 +302,17 @@ pub(super) fn handle(vector: u8, frame: &mut Frame) {
     match vector {
         TIMER_VECTOR => {
             apic_write(END_OF_INTERRUPT, 0);
+            TIMER_COUNTS.count();
             up::timer_interrupt(frame);
         }
         LOOK_VECTOR => {
             apic_write(END_OF_INTERRUPT, 0);
+            LOOK_COUNTS.count();
             up::other_cpu();
         }
         FLUSH_VECTOR => {
             apic_write(END_OF_INTERRUPT, 0);
+            FLUSH_COUNTS.count();
             smp::flush_asked_for();
         }
         // Not acknowledged: none is in service (SDM vol. 3, section 11.9).
@@ -326,10 +323,7 @@ pub(super) fn handle(vector: u8, frame: &mut Frame) {
             log::error!("local APIC: error interrupt");
         }
         _ => {
-            for slot in HANDLERS.get(usize::from(vector)).into_iter().flatten() {
-                let Some(&(handler, argument)) = slot.get() else { break };
-                handler(argument);
-            }
+            DEVICES.run(u32::from(vector));
             apic_write(END_OF_INTERRUPT, 0);
         }
     }

@@ -20,7 +20,7 @@ use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
 
 use super::{Interrupts, KernelHal, Ordered, Origin};
-use crate::arch::{Arch, Architecture};
+use crate::arch::{Arch, Architecture, IrqHandler};
 use crate::driver::block::{DiskKind, register};
 use crate::mcore::WaitQueue;
 
@@ -417,7 +417,8 @@ pub(super) fn start(origin: &Origin, transport: Ordered) {
     };
     // One reference for the interrupt handler, never given back.
     let argument = Arc::into_raw(Arc::clone(&disk)) as usize;
-    let interrupts = origin.connect_queue(QUEUE, interrupt, argument);
+    let handler = IrqHandler { name: "virtio-block", call: interrupt, argument };
+    let interrupts = origin.connect_queue(QUEUE, handler);
     disk.state.lock().transport.finish_init();
     if interrupts == Interrupts::None {
         log::warn!("virtio block: no interrupt: every request will be polled");

@@ -19,7 +19,7 @@ use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
 
 use super::{Interrupts, KernelHal, Ordered, Origin, order};
-use crate::arch::{Arch, Architecture};
+use crate::arch::{Arch, Architecture, IrqHandler};
 use crate::driver::display::{self, Display, PixelMemory};
 use crate::mcore::WaitQueue;
 use crate::mem::phys;
@@ -374,7 +374,8 @@ pub(super) fn start(origin: &Origin, transport: Ordered) {
     };
     // One reference for the interrupt handler, never given back.
     let argument = Arc::into_raw(Arc::clone(&gpu)) as usize;
-    let interrupts = origin.connect_queue(CONTROL, interrupt, argument);
+    let handler = IrqHandler { name: "virtio-gpu", call: interrupt, argument };
+    let interrupts = origin.connect_queue(CONTROL, handler);
     if interrupts == Interrupts::None {
         log::warn!("virtio gpu: no interrupt: every picture will be polled for");
     }

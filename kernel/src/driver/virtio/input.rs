@@ -17,6 +17,7 @@ use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
 
 use super::{Interrupts, KernelHal, Ordered, Origin};
+use crate::arch::IrqHandler;
 use crate::driver::uart;
 
 const EVENTS: u16 = 0;
@@ -146,7 +147,8 @@ pub(super) fn start(origin: &Origin, transport: Ordered) {
     };
     // For the interrupt handler, never given back.
     let keyboard = Arc::into_raw(Arc::new(SpinLock::new(state)));
-    let interrupts = origin.connect_queue(EVENTS, interrupt, keyboard as usize);
+    let handler = IrqHandler { name: "virtio-input", call: interrupt, argument: keyboard as usize };
+    let interrupts = origin.connect_queue(EVENTS, handler);
     if interrupts == Interrupts::None {
         return log::warn!("virtio input: no interrupt: the keyboard is not used");
     }

@@ -88,10 +88,10 @@ enum Origin {
 
 impl Origin {
     /// Points the interrupt of `queue` at `handler`. The queue has been set up.
-    fn connect_queue(&self, queue: u16, handler: IrqHandler, argument: usize) -> Interrupts {
+    fn connect_queue(&self, queue: u16, handler: IrqHandler) -> Interrupts {
         match self {
-            Self::Pci(device) => pci::connect_queue(device, queue, handler, argument),
-            Self::Memory(line) => match Arch::irq_line(*line, handler, argument) {
+            Self::Pci(device) => pci::connect_queue(device, queue, handler),
+            Self::Memory(line) => match Arch::irq_line(*line, handler) {
                 Ok(()) => Interrupts::Line,
                 Err(error) => {
                     log::warn!("virtio: interrupt {}: {error:?}", line.number);

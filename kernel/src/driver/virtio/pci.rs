@@ -78,14 +78,9 @@ fn is_plausible(device: &Device) -> bool {
 }
 
 /// Points the interrupt of `queue` at `handler`; messages are preferred (section 4.1.5.1.2).
-pub(super) fn connect_queue(
-    device: &Device,
-    queue: u16,
-    handler: IrqHandler,
-    argument: usize,
-) -> Interrupts {
+pub(super) fn connect_queue(device: &Device, queue: u16, handler: IrqHandler) -> Interrupts {
     match message_register(device) {
-        Some(common) if device.enable_msix(0, handler, argument).is_ok() => {
+        Some(common) if device.enable_msix(0, handler).is_ok() => {
             const QUEUE_SELECT: usize = 0x16;
             const QUEUE_MSIX_VECTOR: usize = 0x1a;
             let vector = (common + QUEUE_MSIX_VECTOR) as *mut u16;
@@ -99,7 +94,7 @@ pub(super) fn connect_queue(
             if accepted { Interrupts::Messages } else { Interrupts::None }
         }
         _ => match device.interrupt_line() {
-            Some(line) if Arch::irq_line(line, handler, argument).is_ok() => Interrupts::Line,
+            Some(line) if Arch::irq_line(line, handler).is_ok() => Interrupts::Line,
             _ => Interrupts::None,
         },
     }

@@ -18,6 +18,7 @@ pub(super) enum SystemFile {
     CommandLine,
     Cpus,
     FileSystems,
+    Interrupts,
     LoadAverage,
     Memory,
     Stat,
@@ -30,6 +31,7 @@ impl SystemFile {
         Self::CommandLine,
         Self::Cpus,
         Self::FileSystems,
+        Self::Interrupts,
         Self::LoadAverage,
         Self::Memory,
         Self::Stat,
@@ -42,6 +44,7 @@ impl SystemFile {
             Self::CommandLine => "cmdline",
             Self::Cpus => "cpuinfo",
             Self::FileSystems => "filesystems",
+            Self::Interrupts => "interrupts",
             Self::LoadAverage => "loadavg",
             Self::Memory => "meminfo",
             Self::Stat => "stat",
@@ -55,6 +58,7 @@ impl SystemFile {
             Self::CommandLine => format!("{}\n", COMMAND_LINE.get().copied().unwrap_or("")),
             Self::Cpus => cpus(),
             Self::FileSystems => file_systems(),
+            Self::Interrupts => interrupts(),
             Self::LoadAverage => load_average(),
             Self::Memory => memory(),
             Self::Stat => stat(),
@@ -84,6 +88,24 @@ fn file_systems() -> String {
     mounting::kinds()
         .map(|(name, disk)| format!("{}\t{name}\n", if disk { "" } else { "nodev" }))
         .collect()
+}
+
+/// How often each CPU was interrupted, and by what, in Linux's columns.
+fn interrupts() -> String {
+    let mut out = format!("{:11}", "");
+    // Writing to a string does not fail.
+    for cpu in context::cpus() {
+        let _ = write!(out, "CPU{:<8}", cpu.number());
+    }
+    out.push('\n');
+    Arch::interrupts(&mut |name, counts, what| {
+        let _ = write!(out, "{:>3}: ", format!("{name}"));
+        for cpu in context::cpus() {
+            let _ = write!(out, "{:>10} ", counts.of(cpu.number()));
+        }
+        let _ = writeln!(out, " {what}");
+    });
+    out
 }
 
 fn memory() -> String {

@@ -14,7 +14,7 @@ use lemma_rt::rustix::fs::{RawDir, readlink};
 use lemma_rt::thread::{futex_wait, futex_wake, spawn};
 use lemma_rt::{Errno, io, show, sys};
 
-family!("proc": states, threads, mount_tables, environment, secrets);
+family!("proc": states, threads, mount_tables, interrupts, environment, secrets);
 
 fn path(text: &str) -> CString {
     CString::new(text).unwrap_or_default()
@@ -188,6 +188,30 @@ fn mount_tables() -> Outcome {
         root |= before[4] == "/";
     }
     check!(root, " the root in {info}");
+    Ok(())
+}
+
+/// A column for each CPU; whoever sleeps is woken by an interrupt of the timer, which is counted.
+fn interrupts() -> Outcome {
+    const TIMERS: [&str; 3] = ["Local timer interrupts", "arch_timer", "riscv-timer"];
+    let timer = || -> lemma_rt::Result<Vec<u64>> {
+        let table = text("/proc/interrupts")?;
+        let cpus = table.lines().next().unwrap_or("").matches("CPU").count();
+        let mut rows = table.lines().filter(|row| TIMERS.iter().any(|timer| row.contains(timer)));
+        let (_, counts) = rows.next().and_then(|row| row.split_once(':')).unwrap_or_default();
+        let counts = counts.split_whitespace().take(cpus);
+        Ok(counts.map_while(|count| count.parse().ok()).collect())
+    };
+    let before = ok!(timer());
+    check!(!before.is_empty());
+    for _ in 0..3 {
+        calls::pause_for(10);
+    }
+    let after = ok!(timer());
+    equal!(after.len(), before.len());
+    check!(after.iter().zip(&before).all(|(after, before)| after >= before));
+    let more = after.iter().sum::<u64>() - before.iter().sum::<u64>();
+    check!(more >= 3, " {before:?}, then {after:?}");
     Ok(())
 }
 

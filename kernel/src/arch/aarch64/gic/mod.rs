@@ -37,6 +37,15 @@ fn version() -> u8 {
     VERSION.load(Ordering::Relaxed)
 }
 
+/// The controller's name.
+pub(super) fn name() -> &'static str {
+    match version() {
+        V2 => "GICv2",
+        V3 => "GICv3",
+        _ => "no GIC",
+    }
+}
+
 /// Sets the controller that the device tree names up, everything masked; what it has of
 /// messages.
 pub(super) fn init() -> Option<Messages> {
