@@ -40,7 +40,7 @@ fn examples_give_the_output_they_promise_on_four_cpus(arch: Arch) {
     bpf::examples(guest, arch);
 }
 
-/// A thousand replacements, forks, threads, pipes and files beside them.
+/// A thousand replacements and twenty attachments, forks, threads, pipes and files beside them.
 fn programs_are_replaced_under_load_and_no_event_is_lost(arch: Arch) {
     programs_are_replaced_under_load(four(arch));
 }

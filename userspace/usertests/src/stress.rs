@@ -1,9 +1,10 @@
 //! `usertests stress`: much at once on all CPUs, for a chosen number of seconds.
 //!
 //! Workers, each a process, fork, share memory among threads, pass bytes through pipes and write
-//! files, each checking what it finds; beside them programs are attached to a hook, replaced under
-//! the calls of other processes, and detached. A program counts each call of `getppid`: whatever
-//! is replaced when, the count must be that of the calls made. Nobody else makes that call.
+//! files, each checking what it finds; beside them programs are attached to a hook, replaced and
+//! detached under the calls of other processes. A program counts each call of `getppid`: whatever
+//! happens when, the count must be that of the calls made while one was attached. Nobody else
+//! makes that call.
 
 mod events;
 
