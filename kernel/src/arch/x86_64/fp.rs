@@ -119,7 +119,8 @@ pub(super) fn reset_fp() {
 
 /// Bytes of the registers in a signal frame. Behind XSAVE's area, and in the part of the first 512
 /// bytes that the CPU leaves to software (`struct _fpx_sw_bytes`), stand marks by which user space
-/// recognises it (Linux, uapi/asm/sigcontext.h).
+/// recognises it (Linux, uapi/asm/sigcontext.h); zeros where the CPU has no XSAVE, and its area is
+/// 512 bytes.
 pub(super) const FP_FRAME_SIZE: usize = FP_SIZE + 4;
 /// `FP_XSTATE_MAGIC1` and `FP_XSTATE_MAGIC2`.
 const MARK: u32 = 0x4650_5853;
@@ -144,11 +145,7 @@ pub(super) fn save_fp_to_user(at: usize) -> bool {
             "xor {failed:e}, {failed:e}",
             allow_user_access!(),
             "2:",
-            // The mark, the length with the end mark, the components, the length, zeros.
-            "mov dword ptr [{at} + 464], {mark}",
-            "mov dword ptr [{at} + 468], {size} + 4",
-            "mov qword ptr [{at} + 472], {components}",
-            "mov qword ptr [{at} + 480], {size}",
+            // What the CPU leaves to software, behind what the marks need.
             "mov qword ptr [{at} + 488], {failed}",
             "mov qword ptr [{at} + 496], {failed}",
             "mov qword ptr [{at} + 504], {failed}",
@@ -161,12 +158,20 @@ pub(super) fn save_fp_to_user(at: usize) -> bool {
             "mov qword ptr [{at} + 552], {failed}",
             "mov qword ptr [{at} + 560], {failed}",
             "mov qword ptr [{at} + 568], {failed}",
-            "mov dword ptr [{at} + {size}], {end_mark}",
             "test {xsave}, {xsave}",
             "jz 5f",
+            // The mark, the length with the end mark, the components, the length.
+            "mov dword ptr [{at} + 464], {mark}",
+            "mov dword ptr [{at} + 468], {size} + 4",
+            "mov qword ptr [{at} + 472], {components}",
+            "mov qword ptr [{at} + 480], {size}",
+            "mov dword ptr [{at} + {size}], {end_mark}",
             "xsave64 [{at}]",
             "jmp 3f",
-            "5: fxsave64 [{at}]",
+            "5: mov qword ptr [{at} + 464], {failed}",
+            "mov qword ptr [{at} + 472], {failed}",
+            "mov qword ptr [{at} + 480], {failed}",
+            "fxsave64 [{at}]",
             "3:",
             forbid_user_access!(),
             ".pushsection .text.unlikely, \"ax\"",

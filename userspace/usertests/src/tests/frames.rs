@@ -18,16 +18,30 @@ fn raise(number: u32) -> lemma_rt::Result<()> {
     calls::raw(__NR_kill as usize, arguments).map(drop)
 }
 
-/// Breaks the header of the floating-point registers in the frame that the handler returns by.
+/// Breaks XSAVE's header of the floating-point registers in the frame that the handler returns by,
+/// and where the CPU has no XSAVE, which the frame has to tell, where they are: any bytes may be
+/// registers there.
 #[cfg(target_arch = "x86_64")]
 extern "C" fn break_frame(_: i32, _: usize, context: usize) {
-    /// `uc_mcontext.fpstate`, and in that area XSAVE's header behind the components' bits.
+    /// `uc_mcontext.fpstate`.
     const FP_POINTER: usize = 224;
+    /// Where `FP_XSTATE_MAGIC1` says that the area is XSAVE's.
+    const MARK: usize = 464;
+    /// In that area, behind the components' bits.
     const HEADER: usize = 520;
+    const HAS_XSAVE: u32 = 1 << 27;
+    let has_xsave = core::arch::x86_64::__cpuid(1).ecx & HAS_XSAVE != 0;
     // SAFETY: the kernel has put the structures there, for the handler to change.
     unsafe {
-        let area = (context as *const usize).byte_add(FP_POINTER).read();
-        ((area + HEADER) as *mut u64).write_unaligned(u64::MAX);
+        let pointer = (context as *mut usize).byte_add(FP_POINTER);
+        let area = pointer.read();
+        match (has_xsave, ((area + MARK) as *const u32).read_unaligned()) {
+            (true, 0x4650_5853) => ((area + HEADER) as *mut u64).write_unaligned(u64::MAX),
+            // Where nothing is.
+            (false, 0) => pointer.write(64),
+            // Left as it is, which the test notices.
+            _ => {}
+        }
     }
 }
 
