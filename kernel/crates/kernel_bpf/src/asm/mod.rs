@@ -19,6 +19,7 @@
 
 mod lexer;
 mod line;
+mod words;
 
 use alloc::collections::BTreeMap;
 use alloc::format;
