@@ -2,11 +2,13 @@
 //! program with its standard input and output.
 
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Output, Stdio};
 
 use crate::guest::boot;
 use lemma::machine::Arch;
 use lemma::qemu::Outcome;
+use lemma::setup;
 
 /// `cargo run` with these arguments and this standard input, and a time limit.
 pub(crate) fn orchestrator(arguments: &[&str], input: &str) -> Output {
@@ -106,6 +108,25 @@ fn what_cannot_work_says_why() {
     ] {
         assert!(help.contains(option), "{option} is not in --help");
     }
+}
+
+/// A machine without QEMU, and without a way to install it: in a name space of its own, what
+/// would be there is no program.
+#[test]
+fn a_missing_emulator_is_told_in_one_line() {
+    let hidden = ["qemu-system-x86_64", "apt-get"].map(|name| setup::find_program(name).unwrap());
+    let hide = "for tool; do mount --bind /dev/null \"$tool\" || exit 9; done; exec \"$0\"";
+    let user = std::fs::metadata("/proc/self").unwrap().uid();
+    let output = Command::new("unshare")
+        .args(if user == 0 { &["--mount"][..] } else { &["--mount", "--map-root-user"] })
+        .args(["sh", "-c", hide, env!("CARGO_BIN_EXE_lemma")])
+        .args(hidden)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let line =
+        "lemma: please install qemu-system-x86: there is no apt-get on this machine\n".to_owned();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(1), line));
 }
 
 /// A program that clang refuses: clang's own words, where they are meant, and one line.
