@@ -76,7 +76,9 @@ impl Sample<'_> {
 
 /// The buffer.
 pub struct PerfRing {
-    region: Region,
+    first: Region,
+    /// A block of its own, so that its size is a power of two.
+    data: Option<Region>,
     how: RingUse,
     /// Position of the next record. User space sees a copy.
     head: u64,
@@ -98,10 +100,17 @@ impl PerfRing {
         if how.pages != 0 && !how.pages.is_power_of_two() {
             return Err(MapError::Invalid);
         }
-        let words = how.pages.checked_add(1).and_then(|pages| pages.checked_mul(PAGE_WORDS));
-        let words = words.ok_or(MapError::OutOfMemory)?;
-        let region = Region::new(memory, words, PAGE_SIZE).ok_or(MapError::OutOfMemory)?;
-        let ring = Self { region, how, head: 0, lost: 0, paused: false, wakeup: 0, records: 0 };
+        let pages = |count: usize| {
+            let words = count.checked_mul(PAGE_WORDS)?;
+            Region::new(memory, words, PAGE_SIZE)
+        };
+        let first = pages(1).ok_or(MapError::OutOfMemory)?;
+        let data = match how.pages {
+            0 => None,
+            count => Some(pages(count).ok_or(MapError::OutOfMemory)?),
+        };
+        let (head, lost, wakeup, records) = (0, 0, 0, 0);
+        let ring = Self { first, data, how, head, lost, paused: false, wakeup, records };
         ring.set(CAPABILITIES, NO_CAPABILITIES);
         ring.set(SIZE, pair(FIRST_PART as u32, [0; 4]));
         ring.set(DATA_OFFSET, PAGE_SIZE as u64);
@@ -121,7 +130,7 @@ impl PerfRing {
     }
 
     fn word(&self, index: usize) -> Option<&AtomicU64> {
-        self.region.words().get(index)
+        self.first.words().get(index)
     }
 
     fn set(&self, index: usize, value: u64) {
@@ -133,7 +142,11 @@ impl PerfRing {
     /// The address of page `index` of what user space maps; only the first may be written.
     #[must_use]
     pub fn page_address(&self, index: usize) -> Option<usize> {
-        (index <= self.how.pages).then(|| self.region.address() + index * PAGE_SIZE)
+        match index.checked_sub(1) {
+            None => Some(self.first.address()),
+            Some(index) if index >= self.how.pages => None,
+            Some(index) => self.data.as_ref().map(|data| data.address() + index * PAGE_SIZE),
+        }
     }
 
     /// From now on records are lost, or no longer.
@@ -211,7 +224,9 @@ impl PerfRing {
     /// Writes the next word of a record.
     fn put(&mut self, word: u64) {
         let at = (self.head & (self.size() - 1)) as usize / 8;
-        self.set(PAGE_WORDS + at, word);
+        if let Some(place) = self.data.as_ref().and_then(|data| data.words().get(at)) {
+            place.store(word, Ordering::Relaxed);
+        }
         self.head += 8;
     }
 
@@ -247,8 +262,8 @@ fn header(kind: u32, misc: u16, size: u16) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{
-        CAPABILITIES, DATA_OFFSET, DATA_SIZE, HEAD, LOST, PAGE_WORDS, PerfRing, RingUse, SAMPLE,
-        SIZE, Sample, TAIL,
+        CAPABILITIES, DATA_OFFSET, DATA_SIZE, HEAD, LOST, PerfRing, RingUse, SAMPLE, SIZE, Sample,
+        TAIL,
     };
     use crate::map::MapError;
     use crate::memory::{HeapMemory, PAGE_SIZE, load_bytes};
@@ -276,7 +291,7 @@ mod tests {
 
     /// Reads as libbpf does: by positions and headers alone. The records, without their headers.
     fn consume(ring: &PerfRing) -> Vec<(u32, Vec<u8>)> {
-        let data = &ring.region.words()[PAGE_WORDS..];
+        let data = ring.data.as_ref().unwrap().words();
         let mut at = word(ring, TAIL);
         let mut records = Vec::new();
         while at < word(ring, HEAD) {
@@ -313,10 +328,11 @@ mod tests {
         assert_eq!(word(&ring, DATA_SIZE), 4 * PAGE_SIZE as u64);
         assert_eq!(word(&ring, CAPABILITIES), 2);
         let mut bytes = [0; 8];
-        load_bytes(&ring.region.words()[SIZE..], &mut bytes);
+        load_bytes(&ring.first.words()[SIZE..], &mut bytes);
         assert_eq!(bytes[..4], 96u32.to_ne_bytes());
-        assert_eq!(ring.page_address(1), Some(ring.page_address(0).unwrap() + PAGE_SIZE));
-        assert!(ring.page_address(4).is_some() && ring.page_address(5).is_none());
+        assert_eq!(ring.page_address(2), Some(ring.page_address(1).unwrap() + PAGE_SIZE));
+        assert!((0..=4).all(|page| ring.page_address(page).is_some_and(|at| at % PAGE_SIZE == 0)));
+        assert_eq!(ring.page_address(5), None);
         for pages in [3, usize::MAX] {
             assert_eq!(PerfRing::new(&HeapMemory, how(pages)).err(), Some(MapError::Invalid));
         }
