@@ -156,7 +156,7 @@ fn output_waits_while_the_user_has_stopped_it() {
     terminal.wait_for("lemma:/# ");
     // What ends a program starts its terminal again. What it says first shows that it runs.
     terminal.press("cat /etc/motd /dev/tty\r");
-    terminal.wait_for("everything else.\n");
+    terminal.wait_for("everything else\n");
     terminal.press("\x13\x03");
     terminal.wait_for("lemma:/# ");
     terminal.press("exit 5\r");
