@@ -19,18 +19,22 @@ fn a_kept_disk_keeps_what_was_written() {
     guest.prompt();
     guest.succeed("echo first > /root/kept && mkdir /root/folder");
     guest.succeed("cp /bin/sh /root/folder/sh");
+    guest.succeed("echo first > /root/mapped && usertests store /root/mapped FIRST");
     guest.shut_down(0);
 
     let mut guest = boot_with(options());
     guest.prompt();
     assert_eq!(guest.succeed("cat /root/kept").trim(), "first");
+    assert_eq!(guest.succeed("cat /root/mapped").trim(), "FIRST");
     guest.succeed("/root/folder/sh -c 'exit 0'");
     guest.succeed("rm -r /root/folder");
-    guest.succeed("echo second > /root/kept && sync");
+    guest.succeed("echo second > /root/kept");
+    guest.succeed("usertests store /root/mapped other && sync");
     // The power fails here.
     let workspace = Workspace::locate().unwrap();
     guest.cut_power();
     assert_eq!(image::read_file(&workspace, &disk, "/root/kept").unwrap(), b"second\n");
+    assert_eq!(image::read_file(&workspace, &disk, "/root/mapped").unwrap(), b"other\n");
 
     let mut guest = boot_with(options());
     guest.prompt();

@@ -5,12 +5,6 @@ use lemma::machine::Arch;
 
 use crate::guest::Boot;
 
-/// What may be skipped everywhere: Lemma does not have it.
-const EVERYWHERE: [&str; 1] = [
-    // Shared writable mappings of files.
-    "memory_file_shared",
-];
-
 /// What the machine does not have.
 fn of_machine(arch: Arch) -> &'static [&'static str] {
     match arch {
@@ -41,7 +35,7 @@ pub(crate) fn pass(guest: &mut Boot, arch: Arch, cpus: u32, arguments: &str) {
     guest.session.set_patience(std::time::Duration::from_secs(300));
     let report = guest.succeed(&format!("usertests {arguments}"));
     let of_cpus: &[_] = if cpus < 3 { &OF_CPUS } else { &[] };
-    check(&report, &[&EVERYWHERE, of_machine(arch), &DISPLAY, of_cpus].concat());
+    check(&report, &[of_machine(arch), &DISPLAY[..], of_cpus].concat());
 }
 
 /// Runs those tests whose names begin with `prefix`: all of them must pass.

@@ -42,7 +42,7 @@ use kernel_vfs::{FileType, Time, Vfs, Walk, install_clock, mount};
 use crate::arch::{Arch, Architecture, PAGE_SIZE};
 use crate::mcore;
 use crate::mem::memapi::may_allocate;
-use crate::mem::phys;
+use crate::mem::{phys, shared_file};
 
 /// The name space.
 pub static VFS: RwLock<Vfs> = RwLock::new(Vfs::new());
@@ -80,6 +80,7 @@ pub fn init(command_line: &'static str) {
     // A second initialisation changes nothing.
     let _ = COMMAND_LINE.set(command_line);
     install_clock(wall_clock);
+    shared_file::install();
     mcore::mtask::exec::set_opener(open_program);
     mcore::mtask::start::on_shut_down(shut_down);
     // A name costs about 400 bytes with its inode: at most a fortieth of memory.

@@ -4,6 +4,7 @@
 //!
 //! Pages of private regions are owned by the mapping; after [`AddressSpace::fork`] two mappings own the same frame, read-only, and the
 //! first to write gets a copy. Pages of shared regions are owned by what is behind the region.
+//! A shared page of a file is mapped without the right to write until it is written (`shared_file.rs`).
 //!
 //! One mutex guards regions and tables. It is not held while a file is read: a fault looks up
 //! its region, lets go, reads, and looks again.
@@ -13,6 +14,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use kernel_mem::{Region, RegionError, Regions, Rights};
 use kernel_sync::Mutex;
+use kernel_vfs::OpenFile;
 
 use super::backing::{Backing, SharedMemory};
 use super::demand::FaultError;
@@ -221,9 +223,7 @@ impl AddressSpace {
     fn clear(&self) {
         let inner = &mut *self.inner.lock();
         for region in inner.regions.iter() {
-            let removed =
-                self.unmap_part(&mut inner.table, &region.backing, region.start, region.end);
-            self.resident.fetch_sub(removed, Ordering::Relaxed);
+            self.take_away(&mut inner.table, &region.backing, region.start, region.end);
         }
         inner.regions = Regions::new();
     }
@@ -327,17 +327,14 @@ impl AddressSpace {
     ) -> Result<(), MemoryError> {
         let Inner { regions, table, .. } = inner;
         may_grow(regions, 2)?;
-        let mut removed = 0;
         regions.remove(start, end, |part| {
-            removed += self.unmap_part(table, &part.backing, part.start, part.end);
+            self.take_away(table, &part.backing, part.start, part.end);
         })?;
-        self.resident.fetch_sub(removed, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Unmaps the pages of a region in `[start, end)`, and gives back those that the mapping owns;
-    /// how many there were.
-    fn unmap_part(&self, table: &mut Table, backing: &Backing, start: usize, end: usize) -> usize {
+    /// Unmaps the pages of a region in `[start, end)`, and gives back those that the mapping owns.
+    pub(super) fn take_away(&self, table: &mut Table, backing: &Backing, start: usize, end: usize) {
         let private = backing.is_private();
         let mut removed = 0;
         table.unmap_each(start, end, &self.cpus, &mut |_, mapping| {
@@ -349,7 +346,7 @@ impl AddressSpace {
                 fault::give_way();
             }
         });
-        removed
+        self.resident.fetch_sub(removed, Ordering::Relaxed);
     }
 
     /// Drops the contents of the private pages in the range: they read as new (`MADV_DONTNEED`).
@@ -365,8 +362,7 @@ impl AddressSpace {
         let whole = inner.regions.is_mapped(start, end);
         for region in inner.regions.overlapping(start, end) {
             let (from, to) = (region.start.max(start), region.end.min(end));
-            let removed = self.unmap_part(&mut inner.table, &region.backing, from, to);
-            self.resident.fetch_sub(removed, Ordering::Relaxed);
+            self.take_away(&mut inner.table, &region.backing, from, to);
         }
         if whole { Ok(()) } else { Err(MemoryError::NoMemory) }
     }
@@ -506,6 +502,15 @@ impl AddressSpace {
         Ok(())
     }
 
+    /// The first file that is mapped shared in `[start, end)`, and where its region ends.
+    pub fn shared_file(&self, start: usize, end: usize) -> Option<(Arc<OpenFile>, usize)> {
+        let inner = self.inner.lock();
+        inner.regions.overlapping(start, end).iter().find_map(|region| match &region.backing {
+            Backing::SharedFile(shared) => Some((Arc::clone(shared.mapping.file()), region.end)),
+            _ => None,
+        })
+    }
+
     /// The memory at `address`, if processes may share it, and the offset in it.
     pub fn shared_memory(&self, address: usize) -> Option<(SharedMemory, usize)> {
         let inner = self.inner.lock();
@@ -515,6 +520,10 @@ impl AddressSpace {
             Backing::Anonymous | Backing::File(_) => None,
             Backing::Shared { pages, offset } => {
                 Some((SharedMemory::Pages(Arc::clone(pages)), offset + at))
+            }
+            Backing::SharedFile(shared) => {
+                let memory = SharedMemory::File(Arc::clone(&shared.mapping));
+                Some((memory, shared.offset as usize + at))
             }
             Backing::Object { file, offset, .. } => {
                 Some((SharedMemory::Object(Arc::clone(file)), *offset as usize + at))

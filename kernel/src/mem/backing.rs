@@ -6,10 +6,11 @@ use core::any::Any;
 
 use kernel_mem::Backing as Continues;
 use kernel_sync::SpinLock;
-use kernel_vfs::OpenFile;
+use kernel_vfs::{Mapping, OpenFile};
 
 use super::memapi::OutOfMemory;
 use super::phys;
+use super::shared_file::SharedFile;
 use crate::arch::PhysAddr;
 
 /// What fills a page of a region when it is first touched.
@@ -21,6 +22,8 @@ pub enum Backing {
     File(FileBacking),
     /// A page that several address spaces share, from byte `offset` of `pages` on.
     Shared { pages: Arc<SharedPages>, offset: usize },
+    /// A page of a file, shared with everybody who reads, writes or maps it so.
+    SharedFile(SharedFile),
     /// A page that an open object owns and offers, such as a ring buffer's.
     Object { file: Arc<OpenFile>, offset: u64, mapped: Mapped },
 }
@@ -43,9 +46,6 @@ pub struct FileBacking {
     /// How many bytes of the region come from the file, the rest being zero; `None` if all do,
     /// and pages beyond the end of the file cannot be used (`mmap`).
     pub valid: Option<usize>,
-    /// The mapping was asked for as a shared one. What is written would not reach the file, so it
-    /// cannot be made writable.
-    pub shared: bool,
 }
 
 impl Backing {
@@ -56,11 +56,11 @@ impl Backing {
 
     /// Whether what is mapped can never be made writable.
     pub fn is_read_only(&self) -> bool {
-        matches!(
-            self,
-            Self::Object { mapped: Mapped { writable: false, .. }, .. }
-                | Self::File(FileBacking { shared: true, .. })
-        )
+        match self {
+            Self::SharedFile(shared) => !shared.mapping.file().flags().writable(),
+            Self::Object { mapped, .. } => !mapped.writable,
+            Self::Anonymous | Self::File(_) | Self::Shared { .. } => false,
+        }
     }
 }
 
@@ -72,7 +72,10 @@ impl Continues for Backing {
                 file: Arc::clone(&backing.file),
                 offset: backing.offset + bytes as u64,
                 valid: backing.valid.map(|valid| valid.saturating_sub(bytes)),
-                shared: backing.shared,
+            }),
+            Self::SharedFile(shared) => Self::SharedFile(SharedFile {
+                mapping: Arc::clone(&shared.mapping),
+                offset: shared.offset + bytes as u64,
             }),
             Self::Shared { pages, offset } => {
                 Self::Shared { pages: Arc::clone(pages), offset: offset + bytes }
@@ -90,9 +93,12 @@ impl Continues for Backing {
             (Self::Anonymous, Self::Anonymous) => true,
             (Self::File(one), Self::File(two)) => {
                 Arc::ptr_eq(&one.file, &two.file)
-                    && one.shared == two.shared
                     && one.offset + bytes as u64 == two.offset
                     && one.valid.map(|valid| valid.saturating_sub(bytes)) == two.valid
+            }
+            (Self::SharedFile(one), Self::SharedFile(two)) => {
+                Arc::ptr_eq(one.mapping.file(), two.mapping.file())
+                    && one.offset + bytes as u64 == two.offset
             }
             (Self::Shared { pages, offset }, Self::Shared { pages: next, offset: at }) => {
                 Arc::ptr_eq(pages, next) && offset + bytes == *at
@@ -115,6 +121,7 @@ impl Continues for Backing {
 #[derive(Clone)]
 pub enum SharedMemory {
     Pages(Arc<SharedPages>),
+    File(Arc<Mapping>),
     Object(Arc<OpenFile>),
 }
 
@@ -123,6 +130,7 @@ impl SharedMemory {
     pub fn identity(&self) -> usize {
         match self {
             Self::Pages(pages) => Arc::as_ptr(pages) as usize,
+            Self::File(mapping) => mapping.identity(),
             Self::Object(file) => Arc::as_ptr(file) as usize,
         }
     }

@@ -2,19 +2,22 @@
 //!
 //! A page of zeros or a shared page is mapped at once; a page of a file is read first, without
 //! the address space's lock, and mapped if the region is still there. Writing a page that two
-//! mappings own makes a copy.
+//! mappings own makes a copy. A shared page of a file is asked for in the same way, and again when
+//! it is to be written: the file has to know.
 
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use kernel_mem::Rights;
-use kernel_vfs::SliceSink;
+use kernel_vfs::mapped::Located;
+use kernel_vfs::{FsError, SliceSink};
 
 use super::address_space::{AddressSpace, Inner, Table, protection};
 use super::backing::{Backing, FileBacking};
 use super::layout::stack_low;
 use super::memapi::may_allocate;
 use super::phys;
+use super::shared_file::SharedFile;
 use crate::arch::{FaultAccess, MapError, Mapping, PAGE_SIZE, PageTable, PhysAddr, Protection};
 
 /// Why a page fault has no answer.
@@ -24,7 +27,8 @@ pub enum FaultError {
     NotMapped,
     /// The region does not allow the access: `SEGV_ACCERR`.
     Forbidden,
-    /// The page is beyond the end of its file: `BUS_ADRERR`.
+    /// The page is beyond the end of its file, or cannot be read, or gets no place in it:
+    /// `BUS_ADRERR`.
     BeyondFile,
     /// No memory for the page.
     OutOfMemory,
@@ -56,15 +60,23 @@ impl AddressSpace {
     /// If the access is not allowed or the page cannot be had.
     pub fn resolve(&self, address: usize, access: FaultAccess) -> Result<(), FaultError> {
         loop {
-            let Outcome::NeedsFile(backing) = self.resolve_locked(address, access)? else {
-                return Ok(());
-            };
-            let frame = read_page(&backing)?;
-            if self.install(address, &backing, frame)? {
-                return Ok(());
+            match self.resolve_locked(address, access)? {
+                Outcome::Done => return Ok(()),
+                Outcome::NeedsFile(backing) => {
+                    let frame = read_page(&backing)?;
+                    if self.install(address, &backing, frame)? {
+                        return Ok(());
+                    }
+                    phys::release(frame);
+                }
+                Outcome::NeedsShared(wanted) => {
+                    let located = wanted.locate(access == FaultAccess::Write)?;
+                    if self.install_shared(address, access, &wanted, &located)? {
+                        return Ok(());
+                    }
+                }
             }
-            // The address space has changed meanwhile: look again.
-            phys::release(frame);
+            // The address space or the file has changed meanwhile: look again.
         }
     }
 
@@ -94,7 +106,17 @@ impl AddressSpace {
             }
             _ => None,
         };
-        if let Some(mapping) = table.query(page) {
+        let mapped = table.query(page);
+        if let Backing::SharedFile(shared) = &found.backing {
+            let lacks = |mapping: Mapping| !mapping.protection.contains(Protection::WRITE);
+            if mapped.is_none_or(|mapping| access == FaultAccess::Write && lacks(mapping)) {
+                let mapping = Arc::clone(&shared.mapping);
+                let offset = shared.offset + at as u64;
+                return Ok(Outcome::NeedsShared(SharedFile { mapping, offset }));
+            }
+        }
+        if let Some(mapping) = mapped {
+            let private = private || matches!(found.backing, Backing::SharedFile(_));
             return self.make_usable(table, page, mapping, protection, private, access);
         }
         let frame = match &found.backing {
@@ -103,10 +125,9 @@ impl AddressSpace {
                     file: Arc::clone(&backing.file),
                     offset: backing.offset + at as u64,
                     valid: backing.valid.map(|valid| valid - at),
-                    shared: backing.shared,
                 }));
             }
-            Backing::Anonymous | Backing::File(_) => {
+            Backing::Anonymous | Backing::File(_) | Backing::SharedFile(_) => {
                 let frame = phys::alloc_user_frame().ok_or(FaultError::OutOfMemory)?;
                 phys::zero(frame);
                 frame
@@ -159,6 +180,41 @@ impl AddressSpace {
         }
     }
 
+    /// Maps a shared page of a file, if it still belongs there; with the right to write only if it
+    /// was asked for to be written.
+    fn install_shared(
+        &self,
+        address: usize,
+        access: FaultAccess,
+        wanted: &SharedFile,
+        located: &Located,
+    ) -> Result<bool, FaultError> {
+        let page = address & !(PAGE_SIZE - 1);
+        let Inner { regions, table, .. } = &mut *self.inner.lock();
+        let Some(region) = regions.find(address) else { return Ok(false) };
+        let Backing::SharedFile(now) = &region.backing else { return Ok(false) };
+        let offset = now.offset + (page - region.start) as u64;
+        let same = now.mapping.identity() == wanted.mapping.identity() && offset == wanted.offset;
+        if !same || !wanted.mapping.is_current(located.revision) {
+            return Ok(false);
+        }
+        let mut rights = protection(region.rights);
+        if access != FaultAccess::Write {
+            rights -= Protection::WRITE;
+        }
+        if table.query(page).is_some() {
+            // It was mapped to be read, or another thread was faster.
+            if rights.contains(Protection::WRITE) {
+                table.protect(page, rights, &self.cpus);
+            }
+            return Ok(true);
+        }
+        may_allocate(TABLES_BYTES).map_err(|_| FaultError::OutOfMemory)?;
+        table.map(page, PhysAddr(located.page.frame()), rights)?;
+        self.resident.fetch_add(1, Ordering::Relaxed);
+        Ok(true)
+    }
+
     /// Makes a mapped page allow an access that its region allows.
     fn make_usable(
         &self,
@@ -195,6 +251,18 @@ enum Outcome {
     Done,
     /// The page has to be read: it starts at `offset`.
     NeedsFile(FileBacking),
+    /// The page has to be asked of the file: it starts at `offset`.
+    NeedsShared(SharedFile),
+}
+
+impl SharedFile {
+    /// The page at its beginning.
+    fn locate(&self, write: bool) -> Result<Located, FaultError> {
+        self.mapping.page(self.offset / PAGE_SIZE as u64, write).map_err(|error| match error {
+            FsError::OutOfMemory => FaultError::OutOfMemory,
+            _ => FaultError::BeyondFile,
+        })
+    }
 }
 
 /// A frame with a page of a file; what is not in the file is zero.

@@ -14,6 +14,9 @@ use crate::arch::{Arch, Architecture, FaultAccess, UserFault};
 
 type Frame = <Arch as Architecture>::Frame;
 
+/// Calls what it is given with several address spaces, one at a time.
+pub type EachSpace = fn(&mut dyn FnMut(&AddressSpace));
+
 /// What this module needs of the tasks.
 pub struct Tasks {
     /// The address space of the running task, if it has one.
@@ -22,6 +25,8 @@ pub struct Tasks {
     pub signal: fn(&mut Frame, Unresolved),
     /// Lets another task run if it is its turn and the caller may wait.
     pub give_way: fn(),
+    /// Hands over the address space of each process, one at a time; some perhaps several times.
+    pub each_space: EachSpace,
 }
 
 /// A fault of the running task that becomes a signal.
@@ -45,6 +50,13 @@ pub fn register(tasks: Tasks) {
 pub(super) fn give_way() {
     if let Some(tasks) = TASKS.get() {
         (tasks.give_way)();
+    }
+}
+
+/// Calls `each` with the address space of each process. No spin lock is held.
+pub(super) fn each_space(each: &mut dyn FnMut(&AddressSpace)) {
+    if let Some(tasks) = TASKS.get() {
+        (tasks.each_space)(each);
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `code.rs` | executable pages for compiled programs |
 //! | `memapi.rs` | what the rest of the kernel asks before it allocates on a user's behalf |
 //! | `address_space.rs`, `demand.rs`, `remap.rs`, `backing.rs`, `layout.rs` | regions filled on demand, shared copy-on-write |
+//! | `shared_file.rs` | pages of files that mappings share |
 //! | `atomic.rs` | changing a user's word at once |
 //! | `signal_page.rs` | the code that signal handlers return to, where users bring none |
 //! | `fault.rs` | page faults, from users and from the copy functions |
@@ -27,6 +28,7 @@ pub mod layout;
 pub mod memapi;
 pub mod phys;
 mod remap;
+pub mod shared_file;
 pub mod signal_page;
 pub mod user;
 pub mod virt;

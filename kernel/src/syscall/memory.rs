@@ -1,14 +1,12 @@
 //! Memory: `brk mmap munmap mprotect madvise mremap`.
 //!
-//! Differences from Linux: memory that is writable and executable at once is refused with
-//! `EACCES`; files are mapped privately only, except read-only (then a copy is mapped) and
-//! objects that offer their own pages, such as a BPF ring buffer.
+//! Difference from Linux: memory that is writable and executable at once is refused with `EACCES`.
 
 use alloc::sync::Arc;
 
 use kernel_abi::Errno;
 use kernel_mem::Rights;
-use kernel_vfs::{FileType, FsError, Metadata, OpenFile};
+use kernel_vfs::{FileType, FsError, Mapping, Metadata, OpenFile};
 
 use super::SyscallResult;
 use super::errno::ToErrno;
@@ -19,6 +17,7 @@ use crate::mem::address_space::Placement;
 use crate::mem::backing::{Backing, FileBacking, Mapped, SharedPages};
 use crate::mem::memapi::may_allocate;
 use crate::mem::phys;
+use crate::mem::shared_file::SharedFile;
 
 const PROT_READ: usize = 1;
 const PROT_WRITE: usize = 2;
@@ -103,9 +102,8 @@ pub fn mmap([hint, length, protection, flags, fd, offset]: [usize; 6]) -> Syscal
     };
     // What is only reserved, or only read, or has its place in a file, is not promised.
     let promised = match backing {
-        Backing::Anonymous | Backing::Shared { .. } => true,
-        Backing::File(_) => !shared,
-        Backing::Object { .. } => false,
+        Backing::Anonymous | Backing::Shared { .. } | Backing::File(_) => true,
+        Backing::SharedFile(_) | Backing::Object { .. } => false,
     };
     let promised = promised && (shared || rights.contains(Rights::WRITE));
     may_promise(if promised && flags & MAP_NORESERVE == 0 { length } else { 0 })?;
@@ -142,30 +140,25 @@ fn file_backing(
             Backing::Anonymous
         });
     }
+    if shared && file.file().mappable().is_some() {
+        let mapping = Mapping::new(file).map_err(FsError::to_errno)?;
+        return Ok(Backing::SharedFile(SharedFile { mapping, offset }));
+    }
     if shared {
-        // The object says for each page whether it offers it; the first that it does not
-        // offer ends the loop.
+        // The object says for each page whether it offers it.
         let writable = rights.contains(Rights::WRITE);
         let held = file.file().mapped(offset, length, writable).map_err(FsError::to_errno)?;
         let mapped = Mapped { writable, _held: held };
-        let mut at = 0;
-        let refused = loop {
-            if at >= length {
-                return Ok(Backing::Object { file, offset, mapped });
-            }
-            if let Err(error) = file.file().shared_frame(offset + at as u64, writable) {
-                break error;
-            }
-            at += PAGE_SIZE;
-        };
-        if refused != FsError::NoDevice || at > 0 || writable {
-            return Err(refused.to_errno());
+        for at in (0..length).step_by(PAGE_SIZE) {
+            let frame = file.file().shared_frame(offset + at as u64, writable);
+            frame.map_err(FsError::to_errno)?;
         }
+        return Ok(Backing::Object { file, offset, mapped });
     }
     if metadata.is_none_or(|metadata| metadata.file_type != FileType::Regular) {
         return Err(Errno::ENODEV);
     }
-    Ok(Backing::File(FileBacking { file, offset, valid: None, shared }))
+    Ok(Backing::File(FileBacking { file, offset, valid: None }))
 }
 
 /// Touches every page, as far as there is memory (`MAP_POPULATE` does not fail).
@@ -231,7 +224,7 @@ pub fn mremap([start, old, new, flags, target, _]: [usize; 6]) -> SyscallResult 
     Ok(space.remap(start, old, new, flags & MAYMOVE != 0, target)?)
 }
 
-/// `msync(2)`: nothing that is mapped is ever newer than its file.
+/// `msync(2)`: what is mapped is what is read; to be waited for is only that it is on the disk.
 pub fn msync([start, length, flags, ..]: [usize; 6]) -> SyscallResult {
     const ASYNC: usize = 1;
     const INVALIDATE: usize = 2;
@@ -241,7 +234,16 @@ pub fn msync([start, length, flags, ..]: [usize; 6]) -> SyscallResult {
         return Err(Errno::EINVAL);
     }
     let task = current();
-    task.space().ok_or(Errno::ENOMEM)?.check_mapped(start, length)?;
+    let space = task.space().ok_or(Errno::ENOMEM)?;
+    let end = start.saturating_add(length);
+    let mut at = start;
+    while flags & SYNC != 0
+        && let Some((file, after)) = space.shared_file(at, end)
+    {
+        file.file().sync(false).map_err(FsError::to_errno)?;
+        at = after;
+    }
+    space.check_mapped(start, length)?;
     Ok(0)
 }
 

@@ -7,6 +7,7 @@
 //! `usertests exhaust` uses memory up; `usertests keys` reads from a terminal; `usertests list`
 //! names the tests. Ends with 0 if everything is as it should be, and else stops at the first
 //! difference and says what differed (`-k`: goes on).
+//! `usertests store FILE TEXT` stores through a mapping.
 //!
 //! | file | |
 //! |---|---|
@@ -18,6 +19,7 @@
 //! | `stress` | much at once, on all CPUs, while programs come and go |
 //! | `exhaust` | what happens when memory is used up |
 //! | `keys` | a read from a terminal, for tests that type |
+//! | `store` | a store through a shared mapping, for tests that restart the machine |
 //! | `shared` | memory that processes share |
 #![no_std]
 #![no_main]
@@ -31,6 +33,7 @@ mod harness;
 mod hostile;
 mod keys;
 mod shared;
+mod store;
 mod stress;
 mod tests;
 
@@ -46,6 +49,7 @@ fn usage() -> i32 {
     eprintln!("       usertests stress [--seconds N] [--workers N] [--replacements N]");
     eprintln!("       usertests exhaust");
     eprintln!("       usertests keys MIN TIME");
+    eprintln!("       usertests store FILE TEXT");
     eprintln!("       usertests list");
     2
 }
@@ -57,6 +61,7 @@ fn main() -> i32 {
         [b"stress", options @ ..] => stress::main(options).unwrap_or_else(usage),
         [b"exhaust"] => exhaust::main(),
         [b"keys", options @ ..] => keys::main(options).unwrap_or_else(usage),
+        [b"store", options @ ..] => store::main(options).unwrap_or_else(usage),
         [b"list"] => {
             for (name, _) in tests::all() {
                 println!("{name}");

@@ -4,8 +4,11 @@
 //! after letting go. A writer first fills a page that nobody else sees, and then, under the lock,
 //! puts it in place (a whole block) or copies it in (a part of one).
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use kernel_vfs::mapped::{self, Revoked, SharedPage, SharedPages};
+use kernel_vfs::memory::PAGE;
 use kernel_vfs::page::{self, Page};
 use kernel_vfs::{BlockDevice, FsError, PATH_MAX, Sink, Source, now};
 
@@ -20,6 +23,14 @@ const READ_AHEAD: u64 = 16;
 /// The largest size that needs no `large_file` feature.
 const SMALL_FILE: u64 = 0x7fff_ffff;
 
+/// A block on its way to a reader.
+enum Found {
+    Block(Page),
+    /// A page that a mapping may have changed.
+    Mapped(Arc<dyn SharedPage>),
+    Hole,
+}
+
 impl<D: BlockDevice + 'static> Ext2Inode<D> {
     fn block_size(&self) -> usize {
         self.volume.geometry.block_size
@@ -32,6 +43,21 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
         match self.volume.cache.cached(block) {
             Some(page) => Ok(page),
             None => self.fetch_ahead(body, index, block, end),
+        }
+    }
+
+    /// What holds byte `offset` of a file of `end` blocks.
+    #[inline]
+    fn find(&self, body: &mut Body, offset: u64, end: u64) -> Result<Found, FsError> {
+        if !body.shared.is_empty()
+            && let Some(page) = body.shared.dirty(offset / PAGE as u64)
+        {
+            return Ok(Found::Mapped(Arc::clone(page)));
+        }
+        let index = offset / self.block_size() as u64;
+        match self.find_block(body, index)? {
+            0 => Ok(Found::Hole),
+            block => self.fetch(body, index, block, end).map(Found::Block),
         }
     }
 
@@ -63,7 +89,6 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
         let mut stale;
         let result = loop {
             let within = (*offset % block_size as u64) as usize;
-            let index = *offset / block_size as u64;
             let step = {
                 let mut body = self.body();
                 let size;
@@ -75,19 +100,20 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
                     break Ok(done);
                 }
                 let end = size.div_ceil(block_size as u64);
-                self.find_block(&mut body, index).and_then(|block| match block {
-                    0 => Ok((None, length)),
-                    block => Ok((Some(self.fetch(&mut body, index, block, end)?), length)),
-                })
+                self.find(&mut body, *offset, end).map(|found| (found, length))
             };
-            let (page, length) = match step {
+            let (found, length) = match step {
                 Ok(step) => step,
                 Err(_) if done > 0 => break Ok(done),
                 Err(error) => break Err(error),
             };
-            let copied = match &page {
-                Some(page) => sink.put(page.get(within..within + length).unwrap_or(&[])),
-                None => sink.put_zeros(length),
+            let copied = match &found {
+                Found::Block(page) => sink.put(page.get(within..within + length).unwrap_or(&[])),
+                Found::Mapped(page) => {
+                    let at = (*offset % PAGE as u64) as usize;
+                    mapped::put(&**page, at, length, sink, self.volume.cache.pool())
+                }
+                Found::Hole => sink.put_zeros(length),
             };
             *offset += copied as u64;
             done += copied;
@@ -208,7 +234,12 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
         }
         let mut body = self.body();
         let index = offset / self.block_size() as u64;
+        let shared = !body.shared.is_empty();
+        let copy = shared.then(|| Page::clone(&page));
         self.place(&mut body, index, page)?;
+        if let Some(copy) = copy {
+            body.shared.write(offset, &copy);
+        }
         self.grow(offset + copied as u64);
         Ok(copied)
     }
@@ -235,6 +266,9 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
             }
             block => self.volume.cache.modify(block, copy)?,
         }
+        if !body.shared.is_empty() {
+            body.shared.write(offset, bytes);
+        }
         self.grow(offset + bytes.len() as u64);
         Ok(bytes.len())
     }
@@ -244,14 +278,20 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
         self.change_meta(|meta| meta.size = meta.size.max(end));
     }
 
-    /// Zeroes what lies in the file's last block behind `size`, so that it reads as zeros when the
-    /// file grows over it.
+    /// Zeroes what lies in the file's last block and in its last mapped page behind `size`, so that
+    /// it reads as zeros when the file grows over it. That page has to be asked for again to be
+    /// written: more blocks of it may be the file's then.
     fn clear_tail(&self, size: u64) -> Result<(), FsError> {
+        let mut body = self.body();
+        if let Some(index) = body.shared.clear_tail(size) {
+            self.revoke(body, index..index + 1, Revoked::Writing);
+            body = self.body();
+            body.shared.clear_tail(size);
+        }
         let within = (size % self.block_size() as u64) as usize;
         if within == 0 {
             return Ok(());
         }
-        let mut body = self.body();
         match self.find_block(&mut body, size / self.block_size() as u64)? {
             0 => Ok(()),
             block => self.volume.cache.modify(block, |bytes| {
@@ -277,13 +317,18 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
             meta.size = size;
             (meta.modified, meta.changed) = (time, time);
         });
-        let result = if size < before {
-            self.release_from(&mut body, size.div_ceil(self.block_size() as u64))
-        } else {
-            Ok(())
-        };
-        self.store(&body)?;
-        result
+        let mut result = Ok(());
+        let mut mapped = SharedPages::default();
+        let end = size.div_ceil(PAGE as u64);
+        if size < before {
+            result = self.release_from(&mut body, size.div_ceil(self.block_size() as u64));
+            mapped = body.shared.cut(end);
+        }
+        let stored = self.store(&body);
+        if !mapped.is_empty() {
+            self.revoke(body, end..u64::MAX, Revoked::All);
+        }
+        stored.and(result)
     }
 
     /// The target of a symbolic link: in the inode if it is short, else in a block.

@@ -47,6 +47,8 @@ pub(crate) struct Volume<D: BlockDevice + 'static> {
     /// here by `drop`, which may not sleep, and freed by the next operation that may.
     doomed: TaskLock<Vec<u32>>,
     doomed_count: AtomicUsize,
+    /// Inodes with pages that mappings have changed.
+    dirty: TaskLock<BTreeSet<u32>>,
     /// When the disk may be changed; see `writing`.
     pub(crate) writing: Writing,
     /// Something on the disk was not true.
@@ -102,6 +104,7 @@ impl<D: BlockDevice + 'static> Ext2<D> {
             inodes: TaskLock::default(),
             doomed: TaskLock::default(),
             doomed_count: AtomicUsize::new(0),
+            dirty: TaskLock::default(),
             writing: Writing::new(orphan),
             errors: AtomicBool::new(state & STATE_ERROR != 0),
             was_clean: state & STATE_VALID != 0,
@@ -174,7 +177,8 @@ impl<D: BlockDevice + 'static> FileSystem for Ext2<D> {
 
     fn write_back(&self) -> Result<bool, FsError> {
         let volume = &self.volume;
-        let waiting = volume.has_doomed() || volume.cache.usage().1 > 0;
+        let waiting =
+            volume.has_doomed() || volume.cache.usage().1 > 0 || !volume.dirty.lock().is_empty();
         if waiting {
             volume.sync()?;
         }
@@ -302,6 +306,29 @@ impl<D: BlockDevice + 'static> Volume<D> {
             self.doomed.lock().push(number);
             self.doomed_count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Notes that an inode has pages that a mapping may have changed.
+    pub(crate) fn note_dirty(&self, number: u32) {
+        self.dirty.lock().insert(number);
+    }
+
+    /// Writes all such pages back to their blocks. The caller may change the disk.
+    ///
+    /// # Errors
+    /// The first, after all were tried; what could not be written is tried again the next time.
+    pub(crate) fn write_dirty_pages(&self) -> Result<(), FsError> {
+        let dirty = core::mem::take(&mut *self.dirty.lock());
+        let mut result = Ok(());
+        for number in dirty {
+            let inode = self.inodes.lock().get(&number).and_then(Weak::upgrade);
+            let written = inode.map_or(Ok(()), |inode| inode.write_dirty_pages());
+            if written.is_err() {
+                self.note_dirty(number);
+            }
+            result = result.and(written);
+        }
+        result
     }
 
     /// Whether inodes wait to be freed.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use kernel_sync::{Mutex, MutexGuard, TaskLock};
 use kernel_vfs::claim::Claims;
+use kernel_vfs::mapped::{Mappable, Mapped, SharedPages};
 use kernel_vfs::page::Page;
 use kernel_vfs::{
     BlockDevice, DirectorySink, File, FileType, FsError, Inode, Metadata, NewNode, OpenFlags,
@@ -21,6 +22,8 @@ pub(crate) struct Body {
     pub(crate) goal: u32,
     /// The indirect block that was used last, and the file's block that its first pointer is for.
     pub(crate) leaf: Option<(u64, Page)>,
+    /// Pages that are mapped shared.
+    pub(crate) shared: SharedPages,
 }
 
 /// An inode of an ext2 file system.
@@ -33,6 +36,7 @@ pub struct Ext2Inode<D: BlockDevice + 'static> {
     body: Mutex<Body>,
     meta: TaskLock<Meta>,
     claims: Claims,
+    pub(crate) mapped: Mapped,
 }
 
 impl<D: BlockDevice + 'static> Ext2Inode<D> {
@@ -79,9 +83,10 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
             number,
             file_type,
             writer: Mutex::new(()),
-            body: Mutex::new(Body { pointers, goal, leaf: None }),
+            body: Mutex::new(Body { pointers, goal, leaf: None, shared: SharedPages::default() }),
             meta: TaskLock::new(meta),
             claims: Claims::new(),
+            mapped: Mapped::default(),
         }
     }
 
@@ -327,5 +332,9 @@ impl<D: BlockDevice + 'static> File for Ext2Inode<D> {
 
     fn sync(&self, _data_only: bool) -> Result<(), FsError> {
         self.volume.sync()
+    }
+
+    fn mappable(&self) -> Option<&dyn Mappable> {
+        (self.file_type == FileType::Regular).then_some(self)
     }
 }

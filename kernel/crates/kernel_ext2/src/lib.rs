@@ -14,11 +14,14 @@
 //! | `allocate` | bitmaps: which blocks and inodes are free |
 //! | `inode` | an inode in memory, its attributes and its place in the VFS |
 //! | `map`, `data` | which block holds which part of a file; reading, writing, truncating |
+//! | `mapped` | pages that mappings share |
 //! | `directory`, `names` | entries in directory blocks; create, link, unlink, rename |
 //!
-//! **Locks**, in order: the lock and then the gate of `writing`, an inode's `writer`, its `body`
-//! (never two inodes' at once), the allocator, the block cache's `io` (all of these sleep), the
-//! cache's table and an inode's `meta` (these spin). The VFS holds a directory's own lock around every change of its entries.
+//! **Locks**, in order: the lock and then the gate of `writing`, an inode's `writer`, those of
+//! address spaces (which [`kernel_vfs::mapped::revoke`] takes), an inode's `body` (never two
+//! inodes' at once), the allocator, the block cache's `io` (all of these sleep), the cache's table
+//! and an inode's `meta` (these spin). A fault that only reads takes nothing above `body`: a write
+//! may be copying from what it is for. The VFS holds a directory's own lock around every change of its entries.
 //!
 //! **Trust.** Every value read from a disk is an allegation. Numbers are checked before they are
 //! used as block, inode or offset; what cannot be true is [`FsError::Corrupted`], marks the file
@@ -40,6 +43,7 @@ mod filesystem;
 mod inode;
 mod layout;
 mod map;
+mod mapped;
 mod names;
 mod writing;
 

@@ -157,6 +157,7 @@ impl<D: BlockDevice + 'static> Volume<D> {
 
     /// As [`sync`](Self::sync), for one who keeps the gate as it is.
     fn write_everything(&self) -> Result<(), FsError> {
+        let mapped = self.write_dirty_pages();
         self.settle();
         let changed = self.allocator.lock().take_changed();
         let per_block = (self.geometry.block_size / DESCRIPTOR_SIZE) as u32;
@@ -166,7 +167,7 @@ impl<D: BlockDevice + 'static> Volume<D> {
             self.cache.modify(block, |bytes| counters.encode(bytes, offset))?;
         }
         self.write_superblock(false)?;
-        self.cache.flush()
+        self.cache.flush().and(mapped)
     }
 
     fn modify_superblock(&self, mut change: impl FnMut(&mut [u8])) -> Result<(), FsError> {

@@ -10,6 +10,7 @@ use core::fmt;
 
 use crate::error::FsError;
 use crate::io::{Sink, Source};
+use crate::mapped::Mappable;
 use crate::types::{FileType, Metadata, OpenFlags, Readiness};
 
 /// One entry that [`File::read_directory`] reports.
@@ -111,8 +112,8 @@ pub trait File: Any + Send + Sync {
         Err(FsError::BadDescriptor)
     }
     /// The page frame that holds the object's byte `offset` (a multiple of the page size), for a
-    /// shared mapping. Objects that are copied into private mappings instead, as regular files
-    /// are, do not implement it.
+    /// shared mapping of an object that has frames of its own. Regular files have not: they are
+    /// [`mappable`](Self::mappable).
     fn shared_frame(&self, _offset: u64, _writable: bool) -> Result<SharedFrame, FsError> {
         Err(FsError::NoDevice)
     }
@@ -129,6 +130,10 @@ pub trait File: Any + Send + Sync {
         _writable: bool,
     ) -> Result<Option<Arc<dyn Any + Send + Sync>>, FsError> {
         Ok(None)
+    }
+    /// Itself, if its pages can be shared with mappings.
+    fn mappable(&self) -> Option<&dyn Mappable> {
+        None
     }
     /// An object for one opening of a device, where openings have a state of their own; without
     /// one, all share the device's object.

@@ -13,6 +13,7 @@
 //! | [`memory`] | a file system in memory: tmpfs, and the tree under devfs and bpffs |
 //! | [`byte_queue`] | what a pipe holds |
 //! | [`page`] | file data that is read without a lock |
+//! | [`mapped`] | file data that shared mappings have in common |
 //! | [`terminal`] | line editing, echo and signals of a terminal |
 //! | [`types`], [`error`], [`clock`] | plain data |
 //!
@@ -38,6 +39,7 @@ pub mod fd_table;
 pub mod file;
 pub mod inode;
 pub mod io;
+pub mod mapped;
 pub mod memory;
 pub mod mount;
 pub mod open_file;
@@ -59,6 +61,7 @@ pub use fd_table::{DESCRIPTOR_LIMIT, FdTable};
 pub use file::{DirectoryEntry, DirectorySink, File, SharedFrame};
 pub use inode::{FileSystem, Inode, LinkTarget};
 pub use io::{Sink, SliceSink, SliceSource, Source};
+pub use mapped::{Mappable, Mapping};
 pub use memory::{DeviceNode, MemoryFs, MemoryInode, MemoryOptions, NodeAttributes};
 pub use mount::{Mount, MountFlags, MountRow, Vfs};
 pub use open_file::{Holds, OpenFile, Whence};

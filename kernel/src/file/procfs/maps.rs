@@ -20,6 +20,7 @@ pub(super) fn maps(process: &Process) -> Result<Vec<u8>, FsError> {
     space.for_each_region(|region| {
         let file = match &region.backing {
             Backing::File(backing) => Some((Arc::clone(&backing.file), backing.offset)),
+            Backing::SharedFile(shared) => Some((Arc::clone(shared.mapping.file()), shared.offset)),
             Backing::Object { file, offset, .. } => Some((Arc::clone(file), *offset)),
             Backing::Anonymous | Backing::Shared { .. } => None,
         };

@@ -282,7 +282,6 @@ pub(super) fn load(
             file: Arc::clone(&request.file),
             offset: segment.file_offset,
             valid: Some(segment.file_bytes),
-            shared: false,
         });
         let rights = rights(segment.rights);
         space.map(

@@ -15,6 +15,7 @@ use kernel_sync::SpinLock;
 use super::process::{CONTINUED, Pid, Process};
 use super::signal::{self, SIGCHLD, SignalInfo};
 use super::task::{Task, Tid};
+use crate::mem::AddressSpace;
 
 /// One more than the highest number: Linux's `PID_MAX_LIMIT`.
 const PID_LIMIT: u32 = 4_194_304;
@@ -195,6 +196,15 @@ pub fn thread(tid: Tid) -> Option<Arc<Task>> {
 /// All processes, in order of their numbers.
 pub fn list() -> Vec<Arc<Process>> {
     FAMILY.lock().members.values().map(|member| Arc::clone(&member.process)).collect()
+}
+
+/// Calls `each` with the address space of each process that has one.
+pub fn each_space(each: &mut dyn FnMut(&AddressSpace)) {
+    for process in list() {
+        if let Some(space) = process.space() {
+            each(&space);
+        }
+    }
 }
 
 /// Whether the process has ended and waits for its parent.

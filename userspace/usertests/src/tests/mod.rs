@@ -31,6 +31,7 @@ mod pipes;
 mod proc;
 mod processes;
 mod robust;
+mod shared_files;
 mod shares;
 mod signals;
 mod sockets;
@@ -61,6 +62,7 @@ const FAMILIES: &[&[(&str, Test)]] = &[
     exec::TESTS,
     memory::TESTS,
     mappings::TESTS,
+    shared_files::TESTS,
     #[cfg(target_arch = "riscv64")]
     flush::TESTS,
     files::TESTS,

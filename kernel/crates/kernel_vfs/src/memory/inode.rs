@@ -16,6 +16,7 @@ use crate::error::FsError;
 use crate::file::{DirectoryEntry, DirectorySink, File};
 use crate::inode::Inode;
 use crate::io::{Sink, Source};
+use crate::mapped::{Located, Mappable, Mapped};
 use crate::types::{FileType, Metadata, NewNode, OpenFlags, Ownership, Permissions, SetAttributes};
 
 enum Body {
@@ -28,13 +29,15 @@ enum Body {
 pub struct MemoryInode {
     shared: Arc<Shared>,
     attributes: NodeAttributes,
+    mapped: Mapped,
     body: Body,
 }
 
 impl MemoryInode {
     pub(super) fn new_root(shared: Arc<Shared>, owner: Ownership) -> Self {
         let body = Body::Directory { entries: TaskLock::default(), parent: AtomicU64::new(1) };
-        Self { shared, attributes: NodeAttributes::new(1, owner, 2), body }
+        let attributes = NodeAttributes::new(1, owner, 2);
+        Self { shared, attributes, mapped: Mapped::default(), body }
     }
 
     fn entries(&self) -> Result<&TaskLock<Entries>, FsError> {
@@ -162,7 +165,8 @@ impl Inode for MemoryInode {
         };
         let number = shared.reserve_inode()?;
         let attributes = NodeAttributes::new(number, owner, links);
-        let inode: Arc<dyn Inode> = Arc::new(Self { shared, attributes, body });
+        let mapped = Mapped::default();
+        let inode: Arc<dyn Inode> = Arc::new(Self { shared, attributes, mapped, body });
         self.insert(name, Arc::clone(&inode))?;
         if node == NewNode::Directory {
             self.attributes.add_links(1);
@@ -244,7 +248,7 @@ impl Inode for MemoryInode {
     }
 
     fn truncate(&self, size: u64) -> Result<(), FsError> {
-        self.data()?.truncate(size)?;
+        self.data()?.truncate(size, &self.mapped)?;
         self.attributes.touch_modified();
         Ok(())
     }
@@ -334,5 +338,30 @@ impl File for MemoryInode {
 
     fn sync(&self, _data_only: bool) -> Result<(), FsError> {
         Ok(())
+    }
+
+    fn mappable(&self) -> Option<&dyn Mappable> {
+        self.data().ok()?;
+        Some(self)
+    }
+}
+
+impl Mappable for MemoryInode {
+    fn mapped(&self) -> &Mapped {
+        &self.mapped
+    }
+
+    fn page(&self, index: u64, write: bool) -> Result<Located, FsError> {
+        let located = self.data()?.share(index, &self.mapped)?;
+        if write {
+            self.attributes.touch_modified();
+        }
+        Ok(located)
+    }
+
+    fn unmapped(&self) {
+        if let Ok(data) = self.data() {
+            data.unshare(&self.mapped);
+        }
     }
 }
