@@ -54,6 +54,8 @@ fn a_kept_disk_keeps_modes_and_owners() {
     guest.prompt();
     guest.succeed("echo text > /root/file && chmod 6640 /root/file");
     guest.succeed("mkdir /root/folder && chmod 3711 /root/folder");
+    guest.succeed("mkfifo /root/pipe");
+    assert!(guest.succeed("echo through > /root/pipe & cat /root/pipe").contains("through"));
     guest.shut_down(0);
 
     // Above 16 bits, so that both halves count.
@@ -69,6 +71,8 @@ fn a_kept_disk_keeps_modes_and_owners() {
     assert!(file.contains("Access: (6640/-rwSr-S---)  Uid: 70001   Gid: 80002\n"), "{file}");
     let directory = guest.succeed("stat /root/folder");
     assert!(directory.contains("Access: (3711/drwx--s--t)  Uid:     0   Gid: 80003\n"));
+    let pipe = guest.succeed("ls -l /root/pipe");
+    assert!(pipe.trim_start().starts_with("prw-r--r-- 1 root root 0 "), "{pipe}");
     guest.succeed("chmod 0604 /root/file");
     // What is made in a folder with the set-group-ID bit gets its group.
     guest.succeed("touch /root/folder/new");

@@ -10,7 +10,7 @@
 //! | `tty.rs` | the terminal on the serial line |
 //! | `procfs/` | `/proc` |
 //! | `bpffs.rs` | names that keep BPF objects |
-//! | `pipe.rs`, `socketpair.rs`, `eventfd.rs` | pipes; connected sockets; counters of events |
+//! | `pipe.rs`, `fifo.rs`, `socketpair.rs`, `eventfd.rs` | pipes, and those with names; connected sockets; counters of events |
 //! | `locks.rs` | advisory locks |
 //! | `poll.rs`, `epoll.rs` | waiting for one of several files |
 //!
@@ -23,6 +23,7 @@ mod disk;
 pub mod epoll;
 pub mod eventfd;
 mod ext2;
+mod fifo;
 mod framebuffer;
 pub mod locks;
 pub mod mounting;
@@ -37,7 +38,7 @@ use alloc::sync::Arc;
 use kernel_sync::{OnceCell, RwLock};
 use kernel_vfs::claim::{Claim, Use};
 use kernel_vfs::{Dentry, FsContext, FsError, Holds, Identity, MountFlags, OpenFile, OpenFlags};
-use kernel_vfs::{FileType, Time, Vfs, Walk, install_clock, mount};
+use kernel_vfs::{FileType, Time, Vfs, Walk, install_clock, mount, special};
 
 use crate::arch::{Arch, Architecture, PAGE_SIZE};
 use crate::mcore;
@@ -81,6 +82,7 @@ pub fn init(command_line: &'static str) {
     let _ = COMMAND_LINE.set(command_line);
     install_clock(wall_clock);
     shared_file::install();
+    special::install(fifo::open);
     mcore::mtask::exec::set_opener(open_program);
     mcore::mtask::start::on_shut_down(shut_down);
     // A name costs about 400 bytes with its inode: at most a fortieth of memory.

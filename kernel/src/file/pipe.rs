@@ -261,13 +261,26 @@ impl Pipe {
 impl Reader {
     /// Nothing will be read any more.
     pub(super) fn close(&self) {
-        {
-            let mut state = self.0.state.lock();
-            state.reader_open = false;
-            state.emptied += 1;
-        }
+        self.mark_closed();
+        self.tell_closed();
+    }
+
+    /// The first half of that: writers are not told yet.
+    pub(super) fn mark_closed(&self) {
+        let mut state = self.0.state.lock();
+        state.reader_open = false;
+        state.emptied += 1;
+    }
+
+    /// The second half.
+    pub(super) fn tell_closed(&self) {
         self.0.writers.wake_all();
         poll::changed();
+    }
+
+    /// It will be read again.
+    pub(super) fn reopen(&self) {
+        self.0.state.lock().reader_open = true;
     }
 
     /// Whether something will still be written.
@@ -498,13 +511,26 @@ impl File for Writer {
 impl Writer {
     /// Nothing will be written any more.
     pub(super) fn close(&self) {
-        {
-            let mut state = self.0.state.lock();
-            state.writer_open = false;
-            state.written += 1;
-        }
+        self.mark_closed();
+        self.tell_closed();
+    }
+
+    /// The first half of that: readers are not told yet.
+    pub(super) fn mark_closed(&self) {
+        let mut state = self.0.state.lock();
+        state.writer_open = false;
+        state.written += 1;
+    }
+
+    /// The second half.
+    pub(super) fn tell_closed(&self) {
         self.0.readers.wake_all();
         poll::changed();
+    }
+
+    /// Something may be written again.
+    pub(super) fn reopen(&self) {
+        self.0.state.lock().writer_open = true;
     }
 
     /// Whether what is written will still be read, and this end is not closed.

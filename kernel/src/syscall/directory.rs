@@ -1,4 +1,4 @@
-//! Names and directories: `mkdir rmdir unlink rename link symlink readlink getdents64 chdir fchdir
+//! Names and directories: `mkdir mknod rmdir unlink rename link symlink readlink getdents64 chdir fchdir
 //! getcwd` and those of them that end in `at`.
 
 use alloc::vec::Vec;
@@ -34,6 +34,36 @@ pub fn mkdirat([directory, path, mode, ..]: [usize; 6]) -> SyscallResult {
     let start = caller.start(directory, path)?;
     let mode = mode as u16 & 0o1777 & !caller.context()?.umask();
     caller.walk()?.make(&start, path, NewNode::Directory, mode).or_errno().map(|()| 0)
+}
+
+/// `mknod(2)`.
+pub fn mknod([path, mode, device, ..]: [usize; 6]) -> SyscallResult {
+    mknodat([HERE, path, mode, device, 0, 0])
+}
+
+/// `mknodat(2)`. A device node is only a name: devices are reached through `/dev`.
+pub fn mknodat([directory, path, mode, device, ..]: [usize; 6]) -> SyscallResult {
+    /// `S_IFMT`.
+    const TYPE: u16 = 0o170_000;
+    let node = match FileType::from_mode(mode as u16) {
+        None if mode as u16 & TYPE == 0 => NewNode::Regular,
+        Some(FileType::Regular) => NewNode::Regular,
+        Some(file_type @ (FileType::Fifo | FileType::Socket)) => {
+            NewNode::Special { file_type, device: 0 }
+        }
+        Some(file_type @ (FileType::CharacterDevice | FileType::BlockDevice)) => {
+            NewNode::Special { file_type, device: device as u32 }
+        }
+        Some(FileType::Directory) => return Err(Errno::EPERM),
+        Some(FileType::Symlink) | None => return Err(Errno::EINVAL),
+    };
+    let mut buffer = PathBuffer::new();
+    let path = buffer.read(path)?;
+    let caller = Caller::new();
+    may_allocate(CREATE_COST)?;
+    let start = caller.start(directory, path)?;
+    let mode = mode as u16 & 0o7777 & !caller.context()?.umask();
+    caller.walk()?.make(&start, path, node, mode).or_errno().map(|()| 0)
 }
 
 /// `rmdir(2)`.

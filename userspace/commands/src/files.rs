@@ -1,4 +1,4 @@
-//! Making, removing and describing files: mkdir rmdir rm ln touch chmod readlink stat.
+//! Making, removing and describing files: mkdir mkfifo rmdir rm ln touch chmod readlink stat.
 
 use crate::Call;
 use alloc::vec::Vec;
@@ -7,7 +7,7 @@ use commands::format;
 use lemma_rt::rustix::fs::{self, Stat};
 use lemma_rt::rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RawDir, Timespec, Timestamps, UTIME_NOW, linkat, lstat,
-    open, symlink, unlinkat, utimensat,
+    mknodat, open, symlink, unlinkat, utimensat,
 };
 use lemma_rt::{Errno, Result, println, show};
 
@@ -60,6 +60,15 @@ pub(crate) fn mkdir(call: &Call) -> i32 {
         }
         0
     })
+}
+
+pub(crate) fn mkfifo(call: &Call) -> i32 {
+    let operands = match call.operands(1..) {
+        Ok(operands) => operands,
+        Err(status) => return status,
+    };
+    let make = |path: &[u8]| mknodat(CWD, path, FileType::Fifo, Mode::from(0o666), 0);
+    call.each(&operands, |path| call.check(path, make(path)))
 }
 
 pub(crate) fn rmdir(call: &Call) -> i32 {

@@ -52,6 +52,7 @@ const COMMANDS: &[Command] = &[
     ("ln", "[-sf] TARGET LINK", files::ln),
     ("ls", "[-aldhi1] [FILE...]", ls::ls),
     ("mkdir", "[-p] DIRECTORY...", files::mkdir),
+    ("mkfifo", "PIPE...", files::mkfifo),
     ("mount", "[-t TYPE] [-o OPTIONS] [DEVICE PLACE]", storage::mount),
     ("mv", "FROM... TO", copy::mv),
     ("poweroff", "[-f]", power::poweroff),

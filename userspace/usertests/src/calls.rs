@@ -65,6 +65,7 @@ calls! {
     chdir(path: &CStr) -> usize = __NR_chdir;
     fchdir(fd: i32) -> usize = __NR_fchdir;
     mkdirat(directory: i32, path: &CStr, mode: u32) -> usize = __NR_mkdirat;
+    mknodat(directory: i32, path: &CStr, mode: u32, device: u32) -> usize = __NR_mknodat;
     unlinkat(directory: i32, path: &CStr, flags: u32) -> usize = __NR_unlinkat;
     renameat2(from: i32, old: &CStr, to: i32, new: &CStr, flags: u32) -> usize
         = __NR_renameat2;

@@ -7,6 +7,7 @@ use kernel_sync::{Mutex, MutexGuard, TaskLock};
 use kernel_vfs::claim::Claims;
 use kernel_vfs::mapped::{Mappable, Mapped, SharedPages};
 use kernel_vfs::page::Page;
+use kernel_vfs::special::Meeting;
 use kernel_vfs::{
     BlockDevice, DirectorySink, File, FileType, FsError, Inode, Metadata, NewNode, OpenFlags,
     Ownership, PATH_MAX, Permissions, SetAttributes, Sink, Source, now,
@@ -37,6 +38,8 @@ pub struct Ext2Inode<D: BlockDevice + 'static> {
     meta: TaskLock<Meta>,
     claims: Claims,
     pub(crate) mapped: Mapped,
+    /// Of a named pipe.
+    meeting: Meeting,
 }
 
 impl<D: BlockDevice + 'static> Ext2Inode<D> {
@@ -87,6 +90,7 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
             meta: TaskLock::new(meta),
             claims: Claims::new(),
             mapped: Mapped::default(),
+            meeting: Meeting::default(),
         }
     }
 
@@ -276,10 +280,11 @@ impl<D: BlockDevice + 'static> Inode for Ext2Inode<D> {
         (self.file_type == FileType::Regular).then_some(&self.claims)
     }
 
-    fn open(self: Arc<Self>, _flags: OpenFlags) -> Result<Arc<dyn File>, FsError> {
+    fn open(self: Arc<Self>, flags: OpenFlags) -> Result<Arc<dyn File>, FsError> {
         match self.file_type {
             FileType::Regular | FileType::Directory => Ok(self),
-            // Device nodes live in devfs; named pipes and sockets have nobody behind them.
+            FileType::Fifo => self.meeting.open(flags),
+            // Devices are reached through devfs; sockets with names have nobody behind them.
             _ => Err(FsError::NoSuchDevice),
         }
     }

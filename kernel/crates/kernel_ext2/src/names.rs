@@ -32,6 +32,7 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
                 }
                 FileType::Symlink
             }
+            NewNode::Special { file_type, .. } => file_type,
         };
         let directory = file_type == FileType::Directory;
         if directory && self.meta().links >= LINK_MAX {
@@ -78,6 +79,11 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
         let mut body = self.body();
         match node {
             NewNode::Regular => return Ok(()),
+            NewNode::Special { device, .. } => {
+                // In the old encoding if it fits, and else in the new one behind it.
+                let [first, second, ..] = &mut body.pointers;
+                (*first, *second) = if device <= 0xffff { (device, 0) } else { (0, device) };
+            }
             NewNode::Directory => {
                 let page = self.first_block(self.number(), parent);
                 self.place(&mut body, 0, page)?;

@@ -11,7 +11,7 @@
 //! | [`walk`](mod@walk), [`operations`] | path resolution, and what is done with its result |
 //! | [`open_file`], [`fd_table`], [`context`] | what a process has: descriptions, descriptors, directories |
 //! | [`memory`] | a file system in memory: tmpfs, and the tree under devfs and bpffs |
-//! | [`byte_queue`] | what a pipe holds |
+//! | [`byte_queue`], [`special`] | what a pipe holds; pipes with names |
 //! | [`page`] | file data that is read without a lock |
 //! | [`mapped`] | file data that shared mappings have in common |
 //! | [`terminal`] | line editing, echo and signals of a terminal |
@@ -46,6 +46,7 @@ pub mod open_file;
 pub mod operations;
 pub mod page;
 pub mod set_id;
+pub mod special;
 pub mod terminal;
 pub mod types;
 pub mod walk;

@@ -103,6 +103,13 @@ impl Walk<'_> {
         mode: u16,
     ) -> Result<Arc<Dentry>, FsError> {
         self.check_add(directory)?;
+        let is_device = |kind| matches!(kind, FileType::CharacterDevice | FileType::BlockDevice);
+        if let NewNode::Special { file_type, .. } = node
+            && is_device(file_type)
+            && self.identity.uid != 0
+        {
+            return Err(FsError::NotPermitted);
+        }
         let owner = self.new_owner(directory, mode, node == NewNode::Directory);
         let inode = directory.inode().create(name, node, owner)?;
         let dentry = Dentry::new_child(directory, name, inode);
@@ -236,7 +243,7 @@ impl Walk<'_> {
         Ok(OpenFile::holding(file, Some(dentry), flags, holds))
     }
 
-    /// Creates a directory or a symbolic link at `path`.
+    /// Creates what is not there at `path`.
     pub fn make(
         &self,
         start: &Arc<Dentry>,

@@ -134,6 +134,11 @@ pub enum NewNode<'a> {
     Directory,
     /// With its target, 1 to 4095 bytes.
     Symlink(&'a [u8]),
+    /// A named pipe or a socket, whose `device` is 0; or a device node.
+    Special {
+        file_type: FileType,
+        device: u32,
+    },
 }
 
 /// What `statfs(2)` tells.

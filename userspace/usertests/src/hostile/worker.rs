@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering;
 use kernel_abi::perf::{COUNT_SW_BPF_OUTPUT, TYPE_SOFTWARE, sample};
 use lemma_rt::general::{
     __NR_epoll_create1, __NR_eventfd2, __NR_perf_event_open, __NR_socketpair, AT_FDCWD, O_CREAT,
-    O_DIRECTORY, O_NONBLOCK, O_RDWR,
+    O_DIRECTORY, O_NONBLOCK, O_RDWR, O_TRUNC,
 };
 use lemma_rt::{Errno, Result, sys};
 
@@ -79,7 +79,11 @@ fn set_up(directory: &CString, other_user: bool) -> Result<Arguments> {
     for path in [c"d", c"d/e", MOUNT_POINT] {
         let _ = calls::mkdir(path, 0o700);
     }
-    let _ = calls::make(c"a", b"#!/nonexistent\n");
+    let flags = O_RDWR | O_CREAT | O_TRUNC | O_NONBLOCK;
+    if let Ok(fd) = calls::open(c"a", flags, 0o644) {
+        let _ = calls::write(fd, b"#!/nonexistent\n");
+        calls::close(fd)?;
+    }
     let _ = calls::symlink(c"l", c"l");
     // Under a name that no argument has. What stands for it must be no device.
     let _ = calls::unlink(c"own");
@@ -132,6 +136,7 @@ pub(super) fn tame(call: &Call, mut arguments: [usize; 6]) -> [usize; 6] {
             };
         }
         // Files and pipes, no devices.
+        "mknod" => arguments[1] &= !0o060_000,
         "mknodat" => arguments[2] &= !0o060_000,
         // The right words half of the time, and never a command that there is.
         "reboot" => {

@@ -13,6 +13,7 @@ mod display;
 mod epoll;
 mod events;
 pub(crate) mod exec;
+mod fifos;
 mod files;
 #[cfg(target_arch = "riscv64")]
 mod flush;
@@ -76,6 +77,7 @@ const FAMILIES: &[&[(&str, Test)]] = &[
     locks::TESTS,
     paths::TESTS,
     pipes::TESTS,
+    fifos::TESTS,
     sockets::TESTS,
     signals::TESTS,
     frames::TESTS,

@@ -9,8 +9,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use lemma_rt::general::{
     __NR_alarm, __NR_arch_prctl, __NR_chmod, __NR_chown, __NR_creat, __NR_epoll_create,
     __NR_epoll_ctl, __NR_epoll_wait, __NR_eventfd, __NR_fork, __NR_getpgrp, __NR_lchown, __NR_link,
-    __NR_pause, __NR_renameat, __NR_select, __NR_symlink, __NR_time, __NR_vfork, AT_FDCWD,
-    CLOCK_REALTIME, SIGALRM, epoll_event, timespec,
+    __NR_mknod, __NR_pause, __NR_renameat, __NR_select, __NR_symlink, __NR_time, __NR_vfork,
+    AT_FDCWD, CLOCK_REALTIME, SIGALRM, epoll_event, timespec,
 };
 use lemma_rt::{Result, signal, sys};
 
@@ -48,6 +48,9 @@ fn names() -> Outcome {
     let stat = ok!(stat_of(c"a"));
     equal!((stat.st_size, stat.st_mode), (0, 0o100_640));
     fails!(call(__NR_creat, text(c"."), 0o777, 0), ISDIR);
+    ok!(call(__NR_mknod, text(c"p"), 0o010_640, 0));
+    equal!(ok!(stat_of(c"p")).st_mode, 0o010_640);
+    fails!(call(__NR_mknod, text(c"p"), 0o010_640, 0), EXIST);
     Ok(())
 }
 

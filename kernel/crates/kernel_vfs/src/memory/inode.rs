@@ -1,4 +1,4 @@
-//! [`MemoryInode`]: a file, directory or symbolic link in memory.
+//! [`MemoryInode`]: a file, directory, symbolic link or special file in memory.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -17,12 +17,14 @@ use crate::file::{DirectoryEntry, DirectorySink, File};
 use crate::inode::Inode;
 use crate::io::{Sink, Source};
 use crate::mapped::{Located, Mappable, Mapped};
+use crate::special::Meeting;
 use crate::types::{FileType, Metadata, NewNode, OpenFlags, Ownership, Permissions, SetAttributes};
 
 enum Body {
     Regular(Data),
     Directory { entries: TaskLock<Entries>, parent: AtomicU64 },
     Symlink(Box<[u8]>),
+    Special { file_type: FileType, device: u32, meeting: Meeting },
 }
 
 /// An inode of a [`MemoryFs`](super::MemoryFs).
@@ -51,7 +53,7 @@ impl MemoryInode {
         match &self.body {
             Body::Regular(data) => Ok(data),
             Body::Directory { .. } => Err(FsError::IsDirectory),
-            Body::Symlink(_) => Err(FsError::InvalidArgument),
+            Body::Symlink(_) | Body::Special { .. } => Err(FsError::InvalidArgument),
         }
     }
 
@@ -114,6 +116,7 @@ impl Inode for MemoryInode {
             Body::Regular(_) => FileType::Regular,
             Body::Directory { .. } => FileType::Directory,
             Body::Symlink(_) => FileType::Symlink,
+            Body::Special { file_type, .. } => file_type,
         }
     }
 
@@ -130,6 +133,7 @@ impl Inode for MemoryInode {
                 metadata.blocks = pages * (PAGE as u64 / 512);
             }
             Body::Symlink(target) => metadata.size = target.len() as u64,
+            Body::Special { device, .. } => metadata.device = *device,
             Body::Directory { .. } => {}
         }
         Ok(metadata)
@@ -162,6 +166,9 @@ impl Inode for MemoryInode {
                 (Body::Directory { entries: TaskLock::default(), parent }, 2)
             }
             NewNode::Symlink(target) => (Body::Symlink(target.into()), 1),
+            NewNode::Special { file_type, device } => {
+                (Body::Special { file_type, device, meeting: Meeting::default() }, 1)
+            }
         };
         let number = shared.reserve_inode()?;
         let attributes = NodeAttributes::new(number, owner, links);
@@ -253,8 +260,12 @@ impl Inode for MemoryInode {
         Ok(())
     }
 
-    fn open(self: Arc<Self>, _flags: OpenFlags) -> Result<Arc<dyn File>, FsError> {
-        Ok(self)
+    fn open(self: Arc<Self>, flags: OpenFlags) -> Result<Arc<dyn File>, FsError> {
+        match &self.body {
+            Body::Special { file_type: FileType::Fifo, meeting, .. } => meeting.open(flags),
+            Body::Special { .. } => Err(FsError::NoSuchDevice),
+            _ => Ok(self),
+        }
     }
 }
 

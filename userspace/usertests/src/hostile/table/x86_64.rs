@@ -21,6 +21,7 @@ pub(super) const CALLS: &[Call] = &[
     quick("link", nr::__NR_link),
     quick("lstat", nr::__NR_lstat),
     quick("mkdir", nr::__NR_mkdir),
+    quick("mknod", nr::__NR_mknod),
     slow("open", nr::__NR_open),
     slow("pause", nr::__NR_pause),
     quick("pipe", nr::__NR_pipe),
