@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use kernel_abi::Errno;
 use kernel_abi::file::{
-    AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, RENAME_NOREPLACE, dirent64,
+    AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, RENAME_EXCHANGE, RENAME_NOREPLACE,
+    dirent64,
 };
 use kernel_vfs::{DirectoryEntry, DirectorySink, FileType, NewNode, PATH_MAX, Whence};
 
@@ -101,10 +102,11 @@ pub fn renameat([old_directory, old, new_directory, new, ..]: [usize; 6]) -> Sys
     renameat2([old_directory, old, new_directory, new, 0, 0])
 }
 
-/// `renameat2(2)`, with `RENAME_NOREPLACE`; exchanging is not supported.
+/// `renameat2(2)`; there is no `RENAME_WHITEOUT`.
 pub fn renameat2([old_directory, old, new_directory, new, flags, _]: [usize; 6]) -> SyscallResult {
     let flags = flags as u32;
-    if flags & !RENAME_NOREPLACE != 0 {
+    let both = RENAME_NOREPLACE | RENAME_EXCHANGE;
+    if flags & !both != 0 || flags == both {
         return Err(Errno::EINVAL);
     }
     let (mut old_buffer, mut new_buffer) = (PathBuffer::new(), PathBuffer::new());
@@ -114,8 +116,12 @@ pub fn renameat2([old_directory, old, new_directory, new, flags, _]: [usize; 6])
     may_allocate(CREATE_COST)?;
     let from = caller.start(old_directory, old)?;
     let to = caller.start(new_directory, new)?;
-    let no_replace = flags & RENAME_NOREPLACE != 0;
-    caller.walk()?.rename(&from, old, &to, new, no_replace).or_errno().map(|()| 0)
+    let walk = caller.walk()?;
+    let renamed = match flags {
+        RENAME_EXCHANGE => walk.exchange(&from, old, &to, new),
+        flags => walk.rename(&from, old, &to, new, flags == RENAME_NOREPLACE),
+    };
+    renamed.or_errno().map(|()| 0)
 }
 
 /// `link(2)`.

@@ -20,6 +20,7 @@ pub const AT_STATX_SYNC_TYPE: u32 = 0x6000;
 
 /// `renameat2(2)`.
 pub const RENAME_NOREPLACE: u32 = 1;
+pub const RENAME_EXCHANGE: u32 = 2;
 
 /// `lseek(2)`.
 pub const SEEK_SET: u32 = 0;

@@ -265,6 +265,17 @@ impl<D: BlockDevice + 'static> Inode for Ext2Inode<D> {
         self.rename_entry(name, moved, new_directory, new_name, replaced)
     }
 
+    fn exchange(
+        &self,
+        (one_name, one): (&[u8], &dyn Inode),
+        directory: &dyn Inode,
+        (two_name, two): (&[u8], &dyn Inode),
+    ) -> Result<(), FsError> {
+        let of_ours = |inode| <dyn Inode>::downcast_ref::<Self>(inode).ok_or(FsError::CrossDevice);
+        let (one, two) = (of_ours(one)?, of_ours(two)?);
+        self.exchange_entries((one_name, one), of_ours(directory)?, (two_name, two))
+    }
+
     fn read_link(&self) -> Result<Vec<u8>, FsError> {
         self.link_target()
     }

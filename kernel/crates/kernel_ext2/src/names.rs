@@ -1,7 +1,8 @@
-//! Changes of names: create, link, unlink, rename. Each first does what can fail for want of
+//! Changes of names: create, link, unlink, rename, exchange. Each first does what can fail for want of
 //! space, and gives it back if a later step fails.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use kernel_vfs::page;
 use kernel_vfs::{BlockDevice, FileType, FsError, NewNode, Ownership, PATH_MAX, now};
@@ -220,5 +221,53 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
             Some(replaced) => replaced.add_links(-1),
             None => Ok(()),
         }
+    }
+
+    /// Lets the entry `one` here and `two` in `directory` change places.
+    pub(crate) fn exchange_entries(
+        &self,
+        (one_name, one): (&[u8], &Self),
+        directory: &Self,
+        (two_name, two): (&[u8], &Self),
+    ) -> Result<(), FsError> {
+        let volume = &*self.volume;
+        let _pass = volume.begin_change()?;
+        let here = self.find_entry(one_name)?.ok_or(FsError::NotFound)?;
+        let there = directory.find_entry(two_name)?.ok_or(FsError::NotFound)?;
+        let types = (one.meta().file_type(), two.meta().file_type());
+        let (Some(one_type), Some(two_type)) = types else { return Err(volume.corrupted()) };
+        if (here.inode, there.inode) != (one.number(), two.number()) {
+            return Err(volume.corrupted());
+        }
+        // A directory that comes has its `..` changed, and is counted where it goes to.
+        let mut parents = Vec::new();
+        if self.number() != directory.number() {
+            for (moved, kind, from, to) in
+                [(one, one_type, self, directory), (two, two_type, directory, self)]
+            {
+                if kind == FileType::Directory {
+                    let place = moved.find_entry(b"..")?.ok_or_else(|| volume.corrupted())?;
+                    parents.push((moved, place, from, to));
+                }
+            }
+        }
+        if let [(.., to)] = parents.as_slice()
+            && to.meta().links >= LINK_MAX
+        {
+            return Err(FsError::TooManyLinks);
+        }
+        self.redirect_entry(&here, two.number(), two_type)?;
+        if let Err(error) = directory.redirect_entry(&there, one.number(), one_type) {
+            self.redirect_entry(&here, one.number(), one_type)?;
+            return Err(error);
+        }
+        one.add_links(0)?;
+        two.add_links(0)?;
+        for (moved, place, from, to) in parents {
+            moved.redirect_entry(&place, to.number(), FileType::Directory)?;
+            to.add_links(1)?;
+            from.add_links(-1)?;
+        }
+        Ok(())
     }
 }

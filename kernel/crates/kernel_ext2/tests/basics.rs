@@ -3,7 +3,9 @@
 mod common;
 
 use common::{Random, World, check, make, read_all};
-use kernel_vfs::{FileSystem, FsError, OpenFlags, SetAttributes, SliceSource, Time};
+use kernel_vfs::{
+    FileSystem, FileType, FsError, NewNode, OpenFlags, SetAttributes, SliceSource, Time,
+};
 
 /// Every kind of disk that we support.
 fn disks() -> Vec<Vec<u8>> {
@@ -349,4 +351,64 @@ fn reading_writes_nothing_twice_in_a_second() {
     world.fs.sync().unwrap();
     assert_eq!(world.read("/file").unwrap(), b"text");
     assert_eq!(world.fs.cache_usage().1, 0);
+}
+
+#[test]
+fn names_of_any_kind_change_places() {
+    for image in disks() {
+        let world = World::new(image);
+        world.mkdir("/d").unwrap();
+        world.mkdir("/d/inner").unwrap();
+        world.write_at("/d/inner/deep", 0, b"deep").unwrap();
+        world.write_at("/file", 0, b"text").unwrap();
+        world.mkdir("/e").unwrap();
+        let links = |path: &str| world.get(path).unwrap().inode().metadata().unwrap().links;
+        assert_eq!((links("/"), links("/d"), links("/e")), (5, 3, 2));
+        // A file and a directory, of different directories; the one that loses a subdirectory
+        // loses a link.
+        world.exchange("/file", "/d/inner").unwrap();
+        assert_eq!((links("/"), links("/d"), links("/e")), (6, 2, 2));
+        assert_eq!(world.read("/d/inner").unwrap(), b"text");
+        assert_eq!(world.read("/file/deep").unwrap(), b"deep");
+        // Two directories, and in one directory.
+        world.exchange("/e", "/d").unwrap();
+        world.mkdir("/e/sub").unwrap();
+        world.exchange("/e/sub", "/file").unwrap();
+        assert_eq!(world.exchange("/e", "/missing"), Err(FsError::NotFound));
+        assert_eq!(world.exchange("/e", "/e/sub"), Err(FsError::InvalidArgument));
+        assert_eq!(world.exchange("/e/sub", "/e"), Err(FsError::InvalidArgument));
+        let world = world.checked();
+        assert_eq!(world.read("/e/sub/deep").unwrap(), b"deep");
+        assert_eq!(world.read("/e/inner").unwrap(), b"text");
+        assert_eq!(world.list("/file").unwrap(), Vec::<String>::new());
+        assert_eq!(world.list("/d").unwrap(), Vec::<String>::new());
+        check(&world.unmount()).unwrap();
+    }
+}
+
+#[test]
+fn pipes_sockets_and_devices_are_kept_on_the_disk() {
+    for image in disks() {
+        let world = World::new(image);
+        let kinds = [
+            (FileType::Fifo, 0),
+            (FileType::Socket, 0),
+            (FileType::CharacterDevice, 0x0501),
+            (FileType::BlockDevice, 0x0012_3456),
+        ];
+        for (index, (file_type, device)) in kinds.into_iter().enumerate() {
+            let path = format!("/n{index}");
+            let node = NewNode::Special { file_type, device };
+            world.walk().make(world.root(), path.as_bytes(), node, 0o640).unwrap();
+        }
+        let world = world.checked();
+        for (index, (file_type, device)) in kinds.into_iter().enumerate() {
+            let path = format!("/n{index}");
+            let found = world.get(&path).unwrap().inode().metadata().unwrap();
+            let is = (found.file_type, found.device, found.mode, found.size, found.blocks);
+            assert_eq!(is, (file_type, device, 0o640, 0, 0));
+            world.unlink(&path).unwrap();
+        }
+        check(&world.unmount()).unwrap();
+    }
 }

@@ -126,6 +126,18 @@ pub trait Inode: Any + Send + Sync {
         Err(FsError::NotPermitted)
     }
 
+    /// Lets the entry `one` (name and inode) here and `two` in `directory`, of the same file system,
+    /// change places. Neither is an ancestor of the other's directory. `InvalidArgument` where that
+    /// is not to be had.
+    fn exchange(
+        &self,
+        _one: (&[u8], &dyn Inode),
+        _directory: &dyn Inode,
+        _two: (&[u8], &dyn Inode),
+    ) -> Result<(), FsError> {
+        Err(FsError::InvalidArgument)
+    }
+
     /// The target of a symbolic link.
     fn read_link(&self) -> Result<Vec<u8>, FsError> {
         Err(FsError::InvalidArgument)

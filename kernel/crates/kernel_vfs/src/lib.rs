@@ -8,7 +8,7 @@
 //! | [`block`] | [`BlockDevice`], what disks offer |
 //! | [`dentry`], `cache`, [`mount`] | the tree of names, its cache, what is mounted where |
 //! | [`claim`], [`writers`], [`set_id`] | who may write, run and make read-only meanwhile; whose rights a program keeps |
-//! | [`walk`](mod@walk), [`operations`] | path resolution, and what is done with its result |
+//! | [`walk`](mod@walk), [`operations`], `rename` | path resolution, and what is done with its result |
 //! | [`open_file`], [`fd_table`], [`context`] | what a process has: descriptions, descriptors, directories |
 //! | [`memory`] | a file system in memory: tmpfs, and the tree under devfs and bpffs |
 //! | [`byte_queue`], [`special`] | what a pipe holds; pipes with names |
@@ -45,6 +45,7 @@ pub mod mount;
 pub mod open_file;
 pub mod operations;
 pub mod page;
+mod rename;
 pub mod set_id;
 pub mod special;
 pub mod terminal;

@@ -1,11 +1,9 @@
-//! What is done with names: opening, creating, removing, renaming, as section 2 of the manual has
+//! What is done with names: opening, creating, removing, as section 2 of the manual has
 //! it. Each function resolves, checks, and only then asks the file system to change something.
 
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-
-use kernel_sync::Mutex;
 
 use crate::claim::{Claim, Use};
 use crate::dentry::Dentry;
@@ -18,9 +16,6 @@ use crate::set_id;
 use crate::types::{FileType, NewNode, OpenFlags, Ownership, PATH_MAX};
 use crate::walk::{Followed, Last, Walk};
 use crate::writers::Writer;
-
-/// Held while a directory may change its place in the tree, so that ancestry stands still.
-static RENAME: Mutex<()> = Mutex::new(());
 
 /// What `O_PATH` opens: a place in the tree, not to be read or written.
 struct PathOnly;
@@ -48,7 +43,7 @@ impl Walk<'_> {
     }
 
     /// Whether names may be added to `directory`, whose lock is held.
-    fn check_add(&self, directory: &Dentry) -> Result<(), FsError> {
+    pub(crate) fn check_add(&self, directory: &Dentry) -> Result<(), FsError> {
         if directory.is_unlinked() {
             return Err(FsError::NotFound);
         }
@@ -56,7 +51,7 @@ impl Walk<'_> {
     }
 
     /// Whether `victim` may be taken out of `directory`, whose lock is held.
-    fn check_remove(
+    pub(crate) fn check_remove(
         &self,
         directory: &Dentry,
         victim: &Dentry,
@@ -366,88 +361,6 @@ impl Walk<'_> {
         if directory.inode().cacheable() {
             self.remember(directory, name, None);
         }
-    }
-
-    /// Renames `old` to `new`. With `no_replace`, an existing `new` is an error.
-    pub fn rename(
-        &self,
-        old_start: &Arc<Dentry>,
-        old: &[u8],
-        new_start: &Arc<Dentry>,
-        new: &[u8],
-        no_replace: bool,
-    ) -> Result<(), FsError> {
-        let from = self.resolve_parent(old_start, old)?;
-        let to = self.resolve_parent(new_start, new)?;
-        if !Arc::ptr_eq(from.directory.mount(), to.directory.mount()) {
-            return Err(FsError::CrossDevice);
-        }
-        let Last::Name(old_name) = from.last else { return Err(FsError::Busy) };
-        let Last::Name(new_name) = to.last else {
-            return Err(if no_replace { FsError::Exists } else { FsError::Busy });
-        };
-        let (old_dir, new_dir) = (&from.directory, &to.directory);
-        let same_directory = Arc::ptr_eq(old_dir, new_dir);
-        // Lock order: the rename lock, then an ancestor before its descendant; two unrelated
-        // directories by number.
-        let _rename = (!same_directory).then(|| RENAME.lock());
-        let new_first = !same_directory
-            && (new_dir.is_ancestor_of(old_dir)
-                || (!old_dir.is_ancestor_of(new_dir) && new_dir.id() < old_dir.id()));
-        let (first, second) = if new_first { (new_dir, old_dir) } else { (old_dir, new_dir) };
-        let _first = first.lock_directory();
-        let _second = (!same_directory).then(|| second.lock_directory());
-
-        let moved = self.look_up_locked(old_dir, old_name)?.ok_or(FsError::NotFound)?;
-        let replaced = self.look_up_locked(new_dir, new_name)?;
-        if no_replace && replaced.is_some() {
-            return Err(FsError::Exists);
-        }
-        let is_directory = moved.file_type() == FileType::Directory;
-        if !is_directory && (from.trailing_slash || to.trailing_slash) {
-            return Err(FsError::NotDirectory);
-        }
-        if !same_directory {
-            if is_directory && moved.is_ancestor_of(new_dir) {
-                return Err(FsError::InvalidArgument);
-            }
-            if replaced.as_ref().is_some_and(|replaced| replaced.is_ancestor_of(old_dir)) {
-                return Err(FsError::NotEmpty);
-            }
-        }
-        if replaced.as_ref().is_some_and(|replaced| Arc::ptr_eq(replaced.inode(), moved.inode())) {
-            return Ok(());
-        }
-        self.check_remove(old_dir, &moved, is_directory)?;
-        match &replaced {
-            Some(replaced) => self.check_remove(new_dir, replaced, is_directory)?,
-            None => self.check_add(new_dir)?,
-        }
-        if is_directory && !same_directory {
-            // Its `..` changes.
-            self.check_access(&moved, 2)?;
-        }
-        let _inner = match &replaced {
-            Some(replaced) if is_directory => Some(replaced.lock_directory()),
-            _ => None,
-        };
-        old_dir.inode().rename(
-            old_name,
-            &**moved.inode(),
-            &**new_dir.inode(),
-            new_name,
-            replaced.as_ref().map(|replaced| &**replaced.inode()),
-        )?;
-        if let Some(replaced) = &replaced {
-            replaced.mark_unlinked();
-        }
-        let before = moved.relocate(new_dir, new_name);
-        if old_dir.inode().cacheable() {
-            self.remember(old_dir, old_name, None);
-            self.remember(new_dir, new_name, Some(Arc::clone(&moved)));
-        }
-        drop(before);
-        Ok(())
     }
 
     /// The target of the symbolic link at `path`.

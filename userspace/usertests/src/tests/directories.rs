@@ -14,7 +14,7 @@ use lemma_rt::general::{
 family!("directories":
     make_and_remove, listing, many_entries, small_buffers, rewind, working_directory,
     relative_to_descriptor, removed_working_directory, link_counts, rename_files,
-    rename_directories, rename_errors, rename_flags, unlink_errors
+    rename_directories, rename_errors, rename_flags, exchange, unlink_errors
 );
 
 fn c(text: alloc::string::String) -> CString {
@@ -281,6 +281,58 @@ fn rename_flags() -> Outcome {
     ok!(renamed(c"c", c"b", 0));
     equal!(ok!(calls::content(c"b")), b"a");
     fails!(renamed(c"b", c"x", 1 << 20), INVAL);
+    Ok(())
+}
+
+/// Two names of whatever kind change places.
+fn exchange() -> Outcome {
+    use lemma_rt::general::{RENAME_EXCHANGE, RENAME_NOREPLACE};
+    let exchanged = |one, two| calls::renameat2(AT_FDCWD, one, AT_FDCWD, two, RENAME_EXCHANGE);
+    ok!(make(c"a", b"a"));
+    ok!(make(c"b", b"b"));
+    ok!(exchanged(c"a", c"b"));
+    equal!((ok!(calls::content(c"a")), ok!(calls::content(c"b"))), (b"b".into(), b"a".into()));
+    // A file and a directory that is not empty, which takes its `..` along.
+    ok!(mkdir(c"d", 0o755));
+    ok!(mkdir(c"d/e", 0o755));
+    ok!(make(c"d/e/f", b"f"));
+    let links = |path| calls::stat_of(path).map(|found| found.st_nlink as u32);
+    let before = ok!(links(c"."));
+    equal!(links(c"d"), Ok(3));
+    ok!(exchanged(c"a", c"d/e"));
+    equal!((links(c"."), links(c"d")), (Ok(before + 1), Ok(2)));
+    equal!((ok!(calls::content(c"d/e")), ok!(calls::content(c"a/f"))), (b"b".into(), b"f".into()));
+    equal!(ok!(calls::stat_of(c"a/..")).st_ino, ok!(calls::stat_of(c".")).st_ino);
+    // An open file and a working directory stay what they are.
+    let fd = ok!(open(c"b", O_RDONLY, 0));
+    ok!(exchanged(c"b", c"d/e"));
+    let mut byte = [0];
+    equal!(calls::read(fd, &mut byte), Ok(1));
+    equal!(&byte, b"a");
+    ok!(calls::chdir(c"a"));
+    ok!(exchanged(c"../a", c"../d"));
+    equal!(ok!(calls::content(c"f")), b"f");
+    let mut path = [0; 300];
+    let length = ok!(calls::getcwd(&mut path));
+    check!(path[..length].ends_with(b"/d\0"));
+    ok!(calls::chdir(c".."));
+    ok!(calls::symlink(c"nowhere", c"l"));
+    ok!(exchanged(c"l", c"b"));
+    equal!(ok!(calls::content(c"l")), b"b");
+    // Onto itself, by whatever name.
+    ok!(calls::link(c"l", c"m"));
+    ok!(exchanged(c"l", c"m"));
+    ok!(exchanged(c"l", c"l"));
+    fails!(exchanged(c"l", c"missing"), NOENT);
+    fails!(exchanged(c"missing", c"l"), NOENT);
+    fails!(exchanged(c"l/", c"m"), NOTDIR);
+    fails!(exchanged(c"l", c"m/"), NOTDIR);
+    fails!(exchanged(c"d", c"d/f"), INVAL);
+    fails!(exchanged(c"d/f", c"d"), INVAL);
+    fails!(exchanged(c".", c"l"), BUSY);
+    fails!(exchanged(c"l", c".."), BUSY);
+    let both = RENAME_EXCHANGE | RENAME_NOREPLACE;
+    fails!(calls::renameat2(AT_FDCWD, c"l", AT_FDCWD, c"m", both), INVAL);
     Ok(())
 }
 

@@ -259,6 +259,10 @@ impl World {
         self.walk().rename(self.root(), old.as_bytes(), self.root(), new.as_bytes(), false)
     }
 
+    pub(crate) fn exchange(&self, one: &str, two: &str) -> Result<(), FsError> {
+        self.walk().exchange(self.root(), one.as_bytes(), self.root(), two.as_bytes())
+    }
+
     pub(crate) fn link(&self, old: &str, new: &str) -> Result<(), FsError> {
         let target = self.get(old)?;
         self.walk().link(&target, self.root(), new.as_bytes())

@@ -51,6 +51,16 @@ impl Entries {
         }
     }
 
+    /// Makes a name that is there lead elsewhere.
+    pub(super) fn redirect(&mut self, name: &[u8], inode: Arc<dyn Inode>, number: u64) {
+        let slot = self.names.get(name).and_then(|&slot| self.slots.get_mut(slot as usize));
+        let Some(entry) = slot.and_then(Option::as_mut) else { return };
+        let before = core::mem::replace(&mut entry.inode, inode);
+        entry.number = number;
+        // The caller has it under its other name.
+        drop(before);
+    }
+
     pub(super) fn remove(&mut self, name: &[u8]) -> Option<Entry> {
         let slot = self.names.remove(name)?;
         let entry = self.slots.get_mut(slot as usize)?.take();

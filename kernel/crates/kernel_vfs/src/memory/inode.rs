@@ -247,6 +247,34 @@ impl Inode for MemoryInode {
         Ok(())
     }
 
+    fn exchange(
+        &self,
+        (one_name, one): (&[u8], &dyn Inode),
+        directory: &dyn Inode,
+        (two_name, two): (&[u8], &dyn Inode),
+    ) -> Result<(), FsError> {
+        let directory = directory.downcast_ref::<Self>().ok_or(FsError::CrossDevice)?;
+        let find = |place: &Self, name: &[u8]| {
+            let entries = place.entries()?.lock();
+            let entry = entries.get(name).ok_or(FsError::NotFound)?;
+            Ok::<_, FsError>((Arc::clone(&entry.inode), entry.number))
+        };
+        let (first, second) = (find(self, one_name)?, find(directory, two_name)?);
+        self.entries()?.lock().redirect(one_name, Arc::clone(&second.0), second.1);
+        directory.entries()?.lock().redirect(two_name, Arc::clone(&first.0), first.1);
+        for (inode, from, to) in [(one, self, directory), (two, directory, self)] {
+            from.attributes.touch_modified();
+            let Some(inode) = inode.downcast_ref::<Self>() else { continue };
+            inode.attributes.add_links(0);
+            if let Body::Directory { parent, .. } = &inode.body {
+                parent.store(to.attributes.number(), Ordering::Relaxed);
+                from.attributes.add_links(-1);
+                to.attributes.add_links(1);
+            }
+        }
+        Ok(())
+    }
+
     fn read_link(&self) -> Result<Vec<u8>, FsError> {
         match &self.body {
             Body::Symlink(target) => Ok(target.to_vec()),
