@@ -152,7 +152,8 @@ pub fn with_walk<R>(
     match task.fs() {
         Some(context) => {
             let start = context.working_directory();
-            with(&walk(context, identity()), &start)
+            let root = context.root();
+            with(&walk(&root, identity()), &start)
         }
         None => {
             let root = VFS.read().root().cloned().ok_or(FsError::NotFound)?;
@@ -161,10 +162,10 @@ pub fn with_walk<R>(
     }
 }
 
-/// How paths are resolved for `identity` in `context`.
+/// How paths are resolved for `identity` by a process with this root.
 #[inline]
-pub fn walk<'a>(context: &'a FsContext, identity: Identity<'a>) -> Walk<'a> {
-    Walk { vfs: &VFS, root: context.root(), identity }
+pub fn walk<'a>(root: &'a Arc<Dentry>, identity: Identity<'a>) -> Walk<'a> {
+    Walk { vfs: &VFS, root, identity }
 }
 
 /// Who the running process is to the file system.

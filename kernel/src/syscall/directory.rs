@@ -1,5 +1,5 @@
-//! Names and directories: `mkdir mknod rmdir unlink rename link symlink readlink getdents64 chdir fchdir
-//! getcwd` and those of them that end in `at`.
+//! Names and directories: `mkdir mknod rmdir unlink rename link symlink readlink getdents64 chdir
+//! fchdir chroot getcwd` and those of them that end in `at`.
 
 use alloc::vec::Vec;
 
@@ -271,11 +271,32 @@ pub fn fchdir([fd, ..]: [usize; 6]) -> SyscallResult {
     caller.context()?.set_working_directory(directory).or_errno().map(|()| 0)
 }
 
+/// `chroot(2)`. As on Linux the working directory stays, and with it, or with an open directory
+/// above the new root, the way out of that.
+pub fn chroot([path, ..]: [usize; 6]) -> SyscallResult {
+    let mut buffer = PathBuffer::new();
+    let path = buffer.read(path)?;
+    let caller = Caller::new();
+    let start = caller.start(HERE, path)?;
+    let walk = caller.walk()?;
+    let directory = walk.resolve(&start, path, true).or_errno()?;
+    if directory.file_type() != FileType::Directory {
+        return Err(Errno::ENOTDIR);
+    }
+    walk.check_access(&directory, 1).or_errno()?;
+    caller.require_privilege()?;
+    caller.context()?.set_root(directory).or_errno().map(|()| 0)
+}
+
 /// `getcwd(2)`: returns the length with the terminator.
 pub fn getcwd([buffer, size, ..]: [usize; 6]) -> SyscallResult {
     let caller = Caller::new();
     let directory = caller.context()?.working_directory();
-    let mut path = caller.walk()?.path_of(&directory).ok_or(Errno::ENOENT)?;
+    let found = caller.walk()?.full_path_of(&directory).ok_or(Errno::ENOENT)?;
+    let mut path = found.bytes;
+    if !found.reachable {
+        path.splice(0..0, *b"(unreachable)");
+    }
     if path.len() > PATH_MAX {
         return Err(Errno::ENAMETOOLONG);
     }

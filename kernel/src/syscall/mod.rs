@@ -88,6 +88,7 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         CHDIR => directory::chdir,
         CHMOD => stat::chmod,
         CHOWN => stat::chown,
+        CHROOT => directory::chroot,
         CLOCK_GETRES => time::clock_getres,
         CLOCK_GETTIME => time::clock_gettime,
         CLOCK_NANOSLEEP => time::clock_nanosleep,

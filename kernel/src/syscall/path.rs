@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 use core::ops::Deref;
 
 use kernel_abi::Errno;
@@ -74,12 +75,14 @@ impl Deref for Start<'_> {
 /// The caller of a system call, as the file system sees it.
 pub(super) struct Caller {
     task: Current,
+    /// The root, if it is not the one that the process began with.
+    root: OnceCell<Arc<Dentry>>,
 }
 
 impl Caller {
     #[inline]
     pub(super) fn new() -> Self {
-        Self { task: mcore::current() }
+        Self { task: mcore::current(), root: OnceCell::new() }
     }
 
     /// Root, working directory and umask. A user's task always has them.
@@ -88,10 +91,17 @@ impl Caller {
         self.task.fs().map(|context| &**context).ok_or(Errno::ENOENT)
     }
 
+    /// Where absolute paths start.
+    #[inline]
+    fn root(&self) -> Result<&Arc<Dentry>, Errno> {
+        let context = self.context()?;
+        Ok(context.first_root().unwrap_or_else(|| self.root.get_or_init(|| context.root())))
+    }
+
     /// The view of the tree, with the effective identity.
     #[inline]
     pub(super) fn walk(&self) -> Result<Walk<'_>, Errno> {
-        Ok(file::walk(self.context()?, self.identity()))
+        Ok(file::walk(self.root()?, self.identity()))
     }
 
     #[inline]
@@ -104,7 +114,7 @@ impl Caller {
     pub(super) fn real_walk(&self) -> Result<Walk<'_>, Errno> {
         let credentials = self.task.process().credentials();
         let identity = Identity { uid: credentials.uid, gid: credentials.gid, groups: &[] };
-        Ok(file::walk(self.context()?, identity))
+        Ok(file::walk(self.root()?, identity))
     }
 
     /// The superuser's calls: `EPERM` for others.
@@ -116,12 +126,11 @@ impl Caller {
     /// be a directory.
     #[inline]
     pub(super) fn start(&self, directory: usize, path: &[u8]) -> Result<Start<'_>, Errno> {
-        let context = self.context()?;
         if path.first() == Some(&b'/') {
-            return Ok(Start::Borrowed(context.root()));
+            return Ok(Start::Borrowed(self.root()?));
         }
         if directory as i32 == AT_FDCWD {
-            return Ok(Start::Owned(context.working_directory()));
+            return Ok(Start::Owned(self.context()?.working_directory()));
         }
         let dentry = self.dentry(directory)?;
         // An empty path is refused for its own sake (or means the descriptor itself).

@@ -63,6 +63,7 @@ calls! {
     fcntl(fd: i32, command: u32, argument: usize) -> i32 = __NR_fcntl;
     pipe2(ends: &mut [i32; 2], flags: u32) -> usize = __NR_pipe2;
     chdir(path: &CStr) -> usize = __NR_chdir;
+    chroot(path: &CStr) -> usize = __NR_chroot;
     fchdir(fd: i32) -> usize = __NR_fchdir;
     mkdirat(directory: i32, path: &CStr, mode: u32) -> usize = __NR_mkdirat;
     mknodat(directory: i32, path: &CStr, mode: u32, device: u32) -> usize = __NR_mknodat;

@@ -1,7 +1,7 @@
 //! [`FsContext`]: from where a process sees the tree: root, working directory, umask.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU16, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use kernel_sync::TaskLock;
 
@@ -12,6 +12,9 @@ use crate::types::FileType;
 /// Root, working directory and umask of a process. Threads share one; `fork` copies it.
 pub struct FsContext {
     root: Arc<Dentry>,
+    /// The root is the other one.
+    moved: AtomicBool,
+    other_root: TaskLock<Option<Arc<Dentry>>>,
     working: TaskLock<Arc<Dentry>>,
     umask: AtomicU16,
 }
@@ -20,13 +23,36 @@ impl FsContext {
     /// Root and working directory at `root`, umask 022.
     pub fn new(root: Arc<Dentry>) -> Self {
         let working = TaskLock::new(Arc::clone(&root));
-        Self { root, working, umask: AtomicU16::new(0o022) }
+        Self {
+            root,
+            moved: AtomicBool::new(false),
+            other_root: TaskLock::new(None),
+            working,
+            umask: AtomicU16::new(0o022),
+        }
     }
 
     /// The process's root: `..` stays here, and absolute paths start here.
+    pub fn root(&self) -> Arc<Dentry> {
+        let other = self.other_root.lock().clone();
+        other.unwrap_or_else(|| Arc::clone(&self.root))
+    }
+
+    /// The same, if it is still the one that the process began with.
     #[inline]
-    pub fn root(&self) -> &Arc<Dentry> {
-        &self.root
+    pub fn first_root(&self) -> Option<&Arc<Dentry>> {
+        (!self.moved.load(Ordering::Acquire)).then_some(&self.root)
+    }
+
+    pub fn set_root(&self, directory: Arc<Dentry>) -> Result<(), FsError> {
+        if directory.file_type() != FileType::Directory {
+            return Err(FsError::NotDirectory);
+        }
+        // The old one is dropped without the lock.
+        let old = self.other_root.lock().replace(directory);
+        self.moved.store(true, Ordering::Release);
+        drop(old);
+        Ok(())
     }
 
     /// The working directory: relative paths start here.
@@ -59,7 +85,9 @@ impl FsContext {
     /// A copy for `fork`.
     pub fn fork(&self) -> Self {
         Self {
-            root: Arc::clone(&self.root),
+            root: self.root(),
+            moved: AtomicBool::new(false),
+            other_root: TaskLock::new(None),
             working: TaskLock::new(self.working_directory()),
             umask: AtomicU16::new(self.umask()),
         }

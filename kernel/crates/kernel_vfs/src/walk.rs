@@ -432,6 +432,12 @@ impl<'a> Walk<'a> {
     /// The absolute path of `dentry` as seen from the process's root. `None` if its name, or that
     /// of one of its ancestors, has been removed, or it cannot be reached from the root.
     pub fn path_of(&self, dentry: &Arc<Dentry>) -> Option<Vec<u8>> {
+        self.full_path_of(dentry).filter(|path| path.reachable).map(|path| path.bytes)
+    }
+
+    /// The same; if it cannot be reached, its path from the root of the tree.
+    pub fn full_path_of(&self, dentry: &Arc<Dentry>) -> Option<FullPath> {
+        let mut reachable = true;
         let mut names = Vec::new();
         let mut current = Arc::clone(dentry);
         while !Arc::ptr_eq(&current, self.root) {
@@ -445,7 +451,11 @@ impl<'a> Walk<'a> {
                 }
                 None => {
                     let covered = self.vfs.read().covered(&current).cloned();
-                    current = covered?;
+                    let Some(point) = covered else {
+                        reachable = false;
+                        break;
+                    };
+                    current = point;
                 }
             }
         }
@@ -457,8 +467,15 @@ impl<'a> Walk<'a> {
         if path.is_empty() {
             path.push(b'/');
         }
-        Some(path)
+        Some(FullPath { bytes: path, reachable })
     }
+}
+
+/// Where something is in the tree.
+pub struct FullPath {
+    pub bytes: Vec<u8>,
+    /// As seen from the process's root; otherwise it is not below that.
+    pub reachable: bool,
 }
 
 /// A symbolic link that has been followed.

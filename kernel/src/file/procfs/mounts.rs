@@ -7,14 +7,12 @@ use alloc::vec::Vec;
 use kernel_vfs::{Identity, Mount, MountFlags, MountRow, Walk};
 
 use super::super::VFS;
+use super::process::root;
 
-/// Calls `line` with each mount, and where it is as seen from the root of the tree.
+/// Calls `line` with each mount that the reader can reach, and where that sees it.
 fn for_each(mut line: impl FnMut(&MountRow, &[u8])) {
-    let (list, root) = {
-        let vfs = VFS.read();
-        (vfs.list(), vfs.root().cloned())
-    };
-    let Some(root) = root else { return };
+    let Ok(root) = root() else { return };
+    let list = VFS.read().list();
     let walk = Walk { vfs: &VFS, root: &root, identity: Identity::ROOT };
     for row in list {
         if let Some(path) = walk.path_of(&row.root) {

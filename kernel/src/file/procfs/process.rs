@@ -51,7 +51,7 @@ pub(super) enum ProcessLink {
 /// Where `dentry` is, for the text of links; ` (deleted)` if its name is gone.
 pub(super) fn path_text(root: &Arc<Dentry>, dentry: &Arc<Dentry>) -> Vec<u8> {
     let walk = Walk { vfs: &VFS, root, identity: Identity::ROOT };
-    walk.path_of(dentry).unwrap_or_else(|| {
+    walk.full_path_of(dentry).map(|path| path.bytes).unwrap_or_else(|| {
         let mut text = b"/".to_vec();
         text.extend_from_slice(&dentry.name());
         text.extend_from_slice(b" (deleted)");
@@ -59,7 +59,11 @@ pub(super) fn path_text(root: &Arc<Dentry>, dentry: &Arc<Dentry>) -> Vec<u8> {
     })
 }
 
+/// The root of the reader: what it sees is told from there.
 pub(super) fn root() -> Result<Arc<Dentry>, FsError> {
+    if let Some(context) = current().fs() {
+        return Ok(context.root());
+    }
     VFS.read().root().cloned().ok_or(FsError::NotFound)
 }
 
@@ -83,7 +87,7 @@ impl ProcessLink {
         let process = subject.process().ok_or(FsError::NotFound)?;
         let dentry = match self {
             Self::WorkingDirectory => process.fs().map(|fs| fs.working_directory()),
-            Self::Root => process.fs().map(|fs| Arc::clone(fs.root())),
+            Self::Root => process.fs().map(|fs| fs.root()),
             Self::Executable => process.executable(),
         };
         dentry.ok_or(FsError::NotFound)

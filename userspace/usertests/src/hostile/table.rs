@@ -90,6 +90,7 @@ const EVERYWHERE: &[Call] = &[
     quick("getcwd", nr::__NR_getcwd),
     quick("chdir", nr::__NR_chdir),
     quick("fchdir", nr::__NR_fchdir),
+    quick("chroot", nr::__NR_chroot),
     quick("fchmod", nr::__NR_fchmod),
     quick("fchown", nr::__NR_fchown),
     quick("umask", nr::__NR_umask),

@@ -32,6 +32,7 @@ mod pipes;
 mod proc;
 mod processes;
 mod robust;
+mod roots;
 mod shared_files;
 mod shares;
 mod signals;
@@ -73,6 +74,7 @@ const FAMILIES: &[&[(&str, Test)]] = &[
     descriptors::TESTS,
     directories::TESTS,
     links::TESTS,
+    roots::TESTS,
     mounts::TESTS,
     locks::TESTS,
     paths::TESTS,
