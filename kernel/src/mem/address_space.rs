@@ -20,7 +20,7 @@ use super::backing::{Backing, SharedMemory};
 use super::demand::FaultError;
 use super::fault;
 use super::layout::{STACK_INITIAL, USER_LOW, map_top, stack_top, user_end};
-use super::memapi::{OutOfMemory, may_allocate};
+use super::memapi::{OutOfMemory, may_allocate, may_promise};
 use super::phys;
 use crate::arch::{
     Arch, Architecture, CpuSet, FaultAccess, PAGE_SIZE, PageTable, PhysAddr, Protection,
@@ -403,6 +403,11 @@ impl AddressSpace {
         if rights.contains(Rights::WRITE) && regions.overlapping(start, end).iter().any(read_only) {
             return Err(MemoryError::Forbidden);
         }
+        let promised = regions.overlapping(start, end).iter().filter(|region| {
+            let is = |rights| region.backing.is_promised(rights);
+            is(rights) && !is(region.rights)
+        });
+        may_promise(promised.map(|part| part.end.min(end) - part.start.max(start)).sum())?;
         may_grow(regions, 2)?;
         regions.protect(start, end, rights)?;
         let new = protection(rights);
@@ -517,7 +522,7 @@ impl AddressSpace {
         let region = inner.regions.find(address)?;
         let at = address - region.start;
         match &region.backing {
-            Backing::Anonymous | Backing::File(_) => None,
+            Backing::Anonymous | Backing::Unreserved | Backing::File(_) => None,
             Backing::Shared { pages, offset } => {
                 Some((SharedMemory::Pages(Arc::clone(pages)), offset + at))
             }

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::any::Any;
 
-use kernel_mem::Backing as Continues;
+use kernel_mem::{Backing as Continues, Rights};
 use kernel_sync::SpinLock;
 use kernel_vfs::{Mapping, OpenFile};
 
@@ -18,6 +18,8 @@ use crate::arch::PhysAddr;
 pub enum Backing {
     /// Zeros, private.
     Anonymous,
+    /// The same, not promised even where it can be written (`MAP_NORESERVE`).
+    Unreserved,
     /// A private copy of a file's page.
     File(FileBacking),
     /// A page that several address spaces share, from byte `offset` of `pages` on.
@@ -51,7 +53,7 @@ pub struct FileBacking {
 impl Backing {
     /// Whether pages belong to this address space alone, shared at most copy-on-write.
     pub fn is_private(&self) -> bool {
-        matches!(self, Self::Anonymous | Self::File(_))
+        matches!(self, Self::Anonymous | Self::Unreserved | Self::File(_))
     }
 
     /// Whether what is mapped can never be made writable.
@@ -59,7 +61,17 @@ impl Backing {
         match self {
             Self::SharedFile(shared) => !shared.mapping.file().flags().writable(),
             Self::Object { mapped, .. } => !mapped.writable,
-            Self::Anonymous | Self::File(_) | Self::Shared { .. } => false,
+            Self::Anonymous | Self::Unreserved | Self::File(_) | Self::Shared { .. } => false,
+        }
+    }
+
+    /// Whether with these rights it is memory that somebody counts on: not what is only reserved,
+    /// or only read, or has its place in a file.
+    pub fn is_promised(&self, rights: Rights) -> bool {
+        match self {
+            Self::Anonymous | Self::File(_) => rights.contains(Rights::WRITE),
+            Self::Shared { .. } => true,
+            Self::Unreserved | Self::SharedFile(_) | Self::Object { .. } => false,
         }
     }
 }
@@ -68,6 +80,7 @@ impl Continues for Backing {
     fn advance(&self, bytes: usize) -> Self {
         match self {
             Self::Anonymous => Self::Anonymous,
+            Self::Unreserved => Self::Unreserved,
             Self::File(backing) => Self::File(FileBacking {
                 file: Arc::clone(&backing.file),
                 offset: backing.offset + bytes as u64,
@@ -90,7 +103,7 @@ impl Continues for Backing {
 
     fn continues(&self, bytes: usize, next: &Self) -> bool {
         match (self, next) {
-            (Self::Anonymous, Self::Anonymous) => true,
+            (Self::Anonymous, Self::Anonymous) | (Self::Unreserved, Self::Unreserved) => true,
             (Self::File(one), Self::File(two)) => {
                 Arc::ptr_eq(&one.file, &two.file)
                     && one.offset + bytes as u64 == two.offset

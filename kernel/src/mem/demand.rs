@@ -127,7 +127,10 @@ impl AddressSpace {
                     valid: backing.valid.map(|valid| valid - at),
                 }));
             }
-            Backing::Anonymous | Backing::File(_) | Backing::SharedFile(_) => {
+            Backing::Anonymous
+            | Backing::Unreserved
+            | Backing::File(_)
+            | Backing::SharedFile(_) => {
                 let frame = phys::alloc_user_frame().ok_or(FaultError::OutOfMemory)?;
                 phys::zero(frame);
                 frame

@@ -21,6 +21,19 @@ pub fn may_allocate(bytes: usize) -> Result<(), OutOfMemory> {
     if bytes / PAGE_SIZE < available { Ok(()) } else { Err(OutOfMemory) }
 }
 
+/// Whether so many bytes more may be promised to a user: no more at once than all the machine has, as
+/// by Linux's usual heuristics (`proc_sys_vm(5)`, `overcommit_memory`), and something is left to
+/// begin with.
+///
+/// # Errors
+/// If they may not.
+pub fn may_promise(bytes: usize) -> Result<(), OutOfMemory> {
+    if bytes / PAGE_SIZE > phys::stats().total {
+        return Err(OutOfMemory);
+    }
+    may_allocate(0)
+}
+
 /// Whether the heap may take one block of `bytes` for a map or a program: of a large one, what it
 /// is rounded up to. Some pages are left for processes: who fills a map is told that memory is used
 /// up, and must not be ended for the next page that it touches.

@@ -6,7 +6,7 @@ use kernel_mem::{Backing as _, Region};
 
 use super::address_space::{AddressSpace, Inner, MemoryError, may_grow};
 use super::layout::{USER_LOW, user_end};
-use super::memapi::may_allocate;
+use super::memapi::{may_allocate, may_promise};
 use crate::arch::{Mapping, PAGE_SIZE, PageTable};
 
 impl AddressSpace {
@@ -35,6 +35,8 @@ impl AddressSpace {
         if end > region.end {
             return Err(MemoryError::NotMapped);
         }
+        let promised = region.backing.is_promised(region.rights);
+        may_promise(if promised { new.saturating_sub(old) } else { 0 })?;
         if let Some(target) = target {
             let clear = target.checked_add(new).is_some_and(|end| end <= user_end());
             let apart = target >= end || target.saturating_add(new) <= start;

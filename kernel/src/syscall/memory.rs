@@ -15,8 +15,7 @@ use crate::mcore::{self, current};
 use crate::mem::AddressSpace;
 use crate::mem::address_space::Placement;
 use crate::mem::backing::{Backing, FileBacking, Mapped, SharedPages};
-use crate::mem::memapi::may_allocate;
-use crate::mem::phys;
+use crate::mem::memapi::may_promise;
 use crate::mem::shared_file::SharedFile;
 
 const PROT_READ: usize = 1;
@@ -46,15 +45,6 @@ fn rights(protection: usize) -> Rights {
     rights.set(Rights::WRITE, protection & PROT_WRITE != 0);
     rights.set(Rights::EXECUTE, protection & PROT_EXEC != 0);
     rights
-}
-
-/// Whether so many bytes more may be promised: less than all the machine has, as by Linux's usual
-/// heuristics (`proc_sys_vm(5)`, `overcommit_memory`), and something is left to begin with.
-fn may_promise(bytes: usize) -> Result<(), Errno> {
-    if bytes / PAGE_SIZE > phys::stats().total {
-        return Err(Errno::ENOMEM);
-    }
-    Ok(may_allocate(0)?)
 }
 
 /// `brk(2)`, as the kernel has it: returns the end of the heap, moved or not.
@@ -100,13 +90,12 @@ pub fn mmap([hint, length, protection, flags, fd, offset]: [usize; 6]) -> Syscal
     } else {
         Placement::Hint(hint)
     };
-    // What is only reserved, or only read, or has its place in a file, is not promised.
-    let promised = match backing {
-        Backing::Anonymous | Backing::Shared { .. } | Backing::File(_) => true,
-        Backing::SharedFile(_) | Backing::Object { .. } => false,
+    let backing = match backing {
+        Backing::Anonymous if flags & MAP_NORESERVE != 0 => Backing::Unreserved,
+        other => other,
     };
-    let promised = promised && (shared || rights.contains(Rights::WRITE));
-    may_promise(if promised && flags & MAP_NORESERVE == 0 { length } else { 0 })?;
+    let promised = backing.is_promised(rights) && flags & MAP_NORESERVE == 0;
+    may_promise(if promised { length } else { 0 })?;
     let start = space.map(placement, length, rights, backing)?;
     if flags & MAP_POPULATE != 0 {
         populate(space, start, length, rights);
@@ -219,7 +208,6 @@ pub fn mremap([start, old, new, flags, target, _]: [usize; 6]) -> SyscallResult 
     }
     let task = current();
     let space = task.space().ok_or(Errno::EFAULT)?;
-    may_allocate(0)?;
     let target = (flags & FIXED != 0).then_some(target);
     Ok(space.remap(start, old, new, flags & MAYMOVE != 0, target)?)
 }

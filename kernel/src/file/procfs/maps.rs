@@ -22,7 +22,7 @@ pub(super) fn maps(process: &Process) -> Result<Vec<u8>, FsError> {
             Backing::File(backing) => Some((Arc::clone(&backing.file), backing.offset)),
             Backing::SharedFile(shared) => Some((Arc::clone(shared.mapping.file()), shared.offset)),
             Backing::Object { file, offset, .. } => Some((Arc::clone(file), *offset)),
-            Backing::Anonymous | Backing::Shared { .. } => None,
+            Backing::Anonymous | Backing::Unreserved | Backing::Shared { .. } => None,
         };
         let private = region.backing.is_private();
         rows.push((region.start, region.end, region.rights, private, region.grows_down, file));

@@ -377,8 +377,28 @@ fn promises() -> Outcome {
     // What is only reserved is another matter.
     for (protection, flags) in [(WRITE, MAP_NORESERVE), (PROT_NONE, 0), (PROT_READ, 0)] {
         let memory = ok!(mmap(0, more, protection, flags | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+        // Until it may be written.
+        if flags == MAP_NORESERVE {
+            ok!(mprotect(memory, more, PROT_READ));
+            ok!(mprotect(memory, more, WRITE));
+        } else {
+            fails!(mprotect(memory, more, WRITE), NOMEM);
+            ok!(mprotect(memory, PAGE, WRITE));
+        }
         ok!(munmap(memory, more));
     }
+    // What grows is promised for what it grows by.
+    let remap = |memory| {
+        let flags = lemma_rt::general::MREMAP_MAYMOVE as usize;
+        let number = lemma_rt::general::__NR_mremap as usize;
+        calls::raw(number, [memory, PAGE, more, flags, 0, 0])
+    };
+    let memory = ok!(map(PAGE));
+    fails!(remap(memory), NOMEM);
+    poke(memory, 1);
+    let memory = ok!(mmap(0, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    let grown = ok!(remap(memory));
+    ok!(munmap(grown, more));
     Ok(())
 }
 
