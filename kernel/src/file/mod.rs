@@ -114,7 +114,7 @@ fn write_back() {
         // A thread of the kernel gets no signals.
         let _ = mcore::sleep_until(mcore::now_ns() + WRITE_BACK_NS);
         locks::forget_ended();
-        let mounts = VFS.read().mounts();
+        let mounts = mount::mounts(&VFS);
         for mount in mounts {
             let file_system = mount.file_system();
             if let Err(error) = file_system.write_back() {
@@ -206,7 +206,7 @@ pub fn program_of(walk: &Walk<'_>, dentry: Arc<Dentry>) -> Result<Arc<OpenFile>,
 /// Writes everything back and leaves the disks marked as clean, before the machine stops. Nothing
 /// is written after it.
 pub fn shut_down() {
-    let mounts = VFS.read().mounts();
+    let mounts = mount::mounts(&VFS);
     // The newest first: they may lie on the older.
     for mount in mounts.iter().rev() {
         let file_system = mount.file_system();

@@ -121,7 +121,7 @@ fn mount_disk(
     let dentry = walk.resolve(start, source, true)?;
     let (device, disk_name) = disk::of(&dentry)?;
     let _mounting = MOUNTING.lock();
-    let mounts = VFS.read().mounts();
+    let mounts = mount::mounts(&VFS);
     if mounts
         .iter()
         .any(|mount| mount.file_system().name() == "ext2" && ext2::is_on(mount, &disk_name))

@@ -83,7 +83,7 @@ struct MountEntry {
     point: Option<Arc<Dentry>>,
 }
 
-/// What [`Vfs::list`] tells of a mount.
+/// What [`list`] tells of a mount.
 pub struct MountRow {
     pub mount: Arc<Mount>,
     /// Its root directory; the path is that of the directory it covers.
@@ -134,24 +134,6 @@ impl Vfs {
         self.mounts.iter().flatten().find(|entry| Arc::ptr_eq(&entry.root, root))?.point.as_ref()
     }
 
-    /// All mounts, oldest row first.
-    pub fn list(&self) -> Vec<MountRow> {
-        self.mounts
-            .iter()
-            .flatten()
-            .map(|entry| MountRow {
-                mount: Arc::clone(&entry.mount),
-                root: Arc::clone(&entry.root),
-                parent: entry.point.as_ref().map_or(0, |point| point.mount().device()),
-            })
-            .collect()
-    }
-
-    /// The mounts without their roots, which would keep them busy.
-    pub fn mounts(&self) -> Vec<Arc<Mount>> {
-        self.mounts.iter().flatten().map(|entry| Arc::clone(&entry.mount)).collect()
-    }
-
     /// How many names the cache holds.
     pub fn cached_names(&self) -> usize {
         self.cache.len()
@@ -162,6 +144,37 @@ impl Default for Vfs {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What `each` makes of every mount, oldest row first. Room is made without the lock.
+fn collect<T>(vfs: &RwLock<Vfs>, each: impl Fn(&MountEntry) -> T) -> Vec<T> {
+    let mut out = Vec::new();
+    loop {
+        let count = {
+            let vfs = vfs.read();
+            let count = vfs.mounts.iter().flatten().count();
+            if count <= out.capacity() {
+                out.extend(vfs.mounts.iter().flatten().map(&each));
+                return out;
+            }
+            count
+        };
+        out.reserve(count);
+    }
+}
+
+/// All mounts, oldest row first.
+pub fn list(vfs: &RwLock<Vfs>) -> Vec<MountRow> {
+    collect(vfs, |entry| MountRow {
+        mount: Arc::clone(&entry.mount),
+        root: Arc::clone(&entry.root),
+        parent: entry.point.as_ref().map_or(0, |point| point.mount().device()),
+    })
+}
+
+/// The mounts without their roots, which would keep them busy.
+pub fn mounts(vfs: &RwLock<Vfs>) -> Vec<Arc<Mount>> {
+    collect(vfs, |entry| Arc::clone(&entry.mount))
 }
 
 /// Mounts `file_system` on the directory `point`, or as the root of the tree if `point` is `None`.
@@ -277,7 +290,7 @@ pub fn unmount(vfs: &RwLock<Vfs>, root: Arc<Dentry>) -> Result<(), FsError> {
 
 /// Writes back every mounted file system. The first error is reported, after all were tried.
 pub fn sync_all(vfs: &RwLock<Vfs>) -> Result<(), FsError> {
-    let mounts = vfs.read().mounts();
+    let mounts = mounts(vfs);
     let mut result = Ok(());
     for mount in mounts {
         result = result.and(mount.file_system().sync());

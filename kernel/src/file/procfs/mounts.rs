@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use kernel_vfs::{Identity, Mount, MountFlags, MountRow, Walk};
+use kernel_vfs::{Identity, Mount, MountFlags, MountRow, Walk, mount};
 
 use super::super::VFS;
 use super::process::root;
@@ -12,7 +12,7 @@ use super::process::root;
 /// Calls `line` with each mount that the reader can reach, and where that sees it.
 fn for_each(mut line: impl FnMut(&MountRow, &[u8])) {
     let Ok(root) = root() else { return };
-    let list = VFS.read().list();
+    let list = mount::list(&VFS);
     let walk = Walk { vfs: &VFS, root: &root, identity: Identity::ROOT };
     for row in list {
         if let Some(path) = walk.path_of(&row.root) {

@@ -5,6 +5,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
+use kernel_vfs::mount;
+
 use super::super::{COMMAND_LINE, VFS, mounting};
 use crate::arch::{Arch, Architecture, PAGE_SIZE};
 use crate::mcore::context;
@@ -111,7 +113,7 @@ fn interrupts() -> String {
 fn memory() -> String {
     let statistics = phys::stats();
     let kilobytes = |frames: usize| frames * (PAGE_SIZE / 1024);
-    let mounts = VFS.read().mounts();
+    let mounts = mount::mounts(&VFS);
     let cached: u64 = mounts.iter().map(|mount| mount.file_system().memory_use()).sum();
     let mut out = String::new();
     for (name, frames) in [
