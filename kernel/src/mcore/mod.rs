@@ -58,6 +58,7 @@ pub fn init() {
         current_space: || context::try_current().and_then(|task| task.space().cloned()),
         signal: mtask::signal::fault,
         give_way: mtask::scheduler::give_way_if_possible,
+        make_room: mtask::signal::out_of_memory,
         each_space: mtask::family::each_space,
     });
 }

@@ -25,6 +25,9 @@ pub struct Tasks {
     pub signal: fn(&mut Frame, Unresolved),
     /// Lets another task run if it is its turn and the caller may wait.
     pub give_way: fn(),
+    /// There is no memory for a page that the running task needs: ends a process that has much, or
+    /// waits for what one has that ends. `false`: the task has to end itself.
+    pub make_room: fn() -> bool,
     /// Hands over the address space of each process, one at a time; some perhaps several times.
     pub each_space: EachSpace,
 }
@@ -84,7 +87,17 @@ pub fn handle_user_fault(frame: &mut Frame, fault: UserFault) {
 }
 
 /// A fault on a user address in one of the kernel's copy functions: `true` if the access can
-/// be tried again. May sleep.
+/// be tried again. May sleep; where memory is used up, as long as it takes to get some.
 pub fn resolve_kernel_access(address: usize, access: FaultAccess) -> bool {
-    resolve(address, access).is_ok()
+    loop {
+        match resolve(address, access) {
+            Ok(()) => return true,
+            Err(FaultError::OutOfMemory) => {
+                if !TASKS.get().is_some_and(|tasks| (tasks.make_room)()) {
+                    return false;
+                }
+            }
+            Err(_) => return false,
+        }
+    }
 }

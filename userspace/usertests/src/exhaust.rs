@@ -9,8 +9,9 @@ use crate::check::{Failure, Outcome, check, equal, ok};
 use crate::shared::Shared;
 use core::sync::atomic::{AtomicU32, Ordering};
 use lemma_rt::general::{
-    __NR_epoll_create1, __NR_eventfd2, __NR_execve, __NR_mremap, __NR_socketpair, MAP_ANONYMOUS,
-    MAP_POPULATE, MAP_PRIVATE, O_CREAT, O_RDONLY, O_RDWR, PROT_READ, PROT_WRITE, SIGKILL, WNOHANG,
+    __NR_epoll_create1, __NR_eventfd2, __NR_execve, __NR_mremap, __NR_read, __NR_socketpair,
+    MAP_ANONYMOUS, MAP_POPULATE, MAP_PRIVATE, O_CREAT, O_RDONLY, O_RDWR, PROT_READ, PROT_WRITE,
+    SIGKILL, WNOHANG,
 };
 use lemma_rt::thread::spawn;
 use lemma_rt::{Errno, Result, eprintln, error_text, println, sys};
@@ -52,14 +53,14 @@ pub(crate) fn main() -> i32 {
 /// A process that touches memory without end is killed. Another one, which needs a little again and
 /// again, is not.
 fn greedy_dies_alone() -> Outcome {
-    for _ in 0..3 {
+    for how in [Take::Touch, Take::Read, Take::Touch] {
         let shared = ok!(Shared::<AtomicU32>::new());
         let rounds = shared.get();
         let Some(bystander) = ok!(sys::fork()) else { sys::exit(take_a_little(rounds)) };
         while rounds.load(Ordering::Relaxed) == 0 {
             calls::pause_for(1);
         }
-        let Some(greedy) = ok!(sys::fork()) else { sys::exit(touch_without_end()) };
+        let Some(greedy) = ok!(sys::fork()) else { sys::exit(take_without_end(how)) };
         equal!(ok!(sys::wait_for(greedy)).signaled(), Some(SIGKILL as i32));
         // The bystander goes on after it.
         let before = rounds.load(Ordering::Relaxed);
@@ -70,10 +71,34 @@ fn greedy_dies_alone() -> Outcome {
     Ok(())
 }
 
-fn touch_without_end() -> i32 {
+/// How a page comes into memory.
+#[derive(Clone, Copy, PartialEq)]
+enum Take {
+    /// The process touches it.
+    Touch,
+    /// The kernel does, on its behalf.
+    Read,
+}
+
+/// Takes pages that are mapped; `zero` is where to read from.
+fn take(how: Take, zero: i32, start: usize, pages: usize) -> Result<()> {
+    if how == Take::Touch {
+        (0..pages).for_each(|page| poke(start + page * PAGE, 1));
+        return Ok(());
+    }
+    let read = calls::raw(__NR_read as usize, [zero as usize, start, pages * PAGE, 0, 0, 0])?;
+    if read == pages * PAGE { Ok(()) } else { Err(Errno::FAULT) }
+}
+
+fn take_without_end(how: Take) -> i32 {
+    let Ok(zero) = calls::open(c"/dev/zero", O_RDONLY, 0) else { return 1 };
     for _ in 0..CHUNKS {
         match calls::map(CHUNK) {
-            Ok(start) => (0..CHUNK / PAGE).for_each(|page| poke(start + page * PAGE, 1)),
+            Ok(start) => {
+                if take(how, zero, start, CHUNK / PAGE).is_err() {
+                    return 3;
+                }
+            }
             // The moment before it is killed for touching what it has.
             Err(Errno::NOMEM) => calls::pause_for(1),
             Err(_) => return 1,
@@ -105,14 +130,17 @@ fn take_a_little(rounds: &AtomicU32) -> i32 {
 
 /// Whoever needs the next page gets it, from the process that has them all.
 fn who_has_most_pays() -> Outcome {
-    let start = ok!(calls::map(ROUND_PAGES * PAGE));
-    let holder = ok!(Holder::new());
-    check!(holder.has_everything());
-    for page in 0..ROUND_PAGES {
-        poke(start + page * PAGE, 1);
+    let zero = ok!(calls::open(c"/dev/zero", O_RDONLY, 0));
+    for how in [Take::Touch, Take::Read] {
+        let length = ROUND_PAGES * PAGE;
+        let start = ok!(calls::map(length));
+        let holder = ok!(Holder::new());
+        check!(holder.has_everything());
+        ok!(take(how, zero, start, ROUND_PAGES));
+        equal!(ok!(sys::wait_for(holder.pid)).signaled(), Some(SIGKILL as i32));
+        ok!(calls::munmap(start, length));
     }
-    equal!(ok!(sys::wait_for(holder.pid)).signaled(), Some(SIGKILL as i32));
-    ok!(calls::munmap(start, ROUND_PAGES * PAGE));
+    ok!(calls::close(zero));
     Ok(())
 }
 

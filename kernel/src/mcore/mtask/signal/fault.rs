@@ -31,14 +31,9 @@ pub(in crate::mcore) fn fault(frame: &mut Frame, fault: Unresolved) {
             (SIGBUS, SignalInfo::fault(2, address))
         }
         Unresolved::Page(_, FaultError::OutOfMemory) => {
-            if make_room() {
-                // Back in user mode it tries again.
-                return;
-            }
-            let task = current();
-            LAST_KILL.store(timer::now_ns(), Ordering::Relaxed);
-            log::warn!("out of memory: killed process {} ({})", task.pid(), task.name());
-            (SIGKILL, SignalInfo::KERNEL)
+            // Back in user mode it tries again, or ends.
+            out_of_memory();
+            return;
         }
         Unresolved::Other(UserFault::IllegalInstruction) => (SIGILL, SignalInfo::fault(2, at)),
         Unresolved::Other(UserFault::Arithmetic) => (SIGFPE, SignalInfo::fault(1, at)),
@@ -47,6 +42,22 @@ pub(in crate::mcore) fn fault(frame: &mut Frame, fault: Unresolved) {
         Unresolved::Other(_) => (SIGSEGV, SignalInfo { code: 0x80, ..SignalInfo::fault(0, 0) }),
     };
     force(signal, info);
+}
+
+/// There is no memory for a page that the running task needs: it can try again after this, or
+/// (`false`) it is ended itself.
+pub(in crate::mcore) fn out_of_memory() -> bool {
+    let task = current();
+    if task.must_end() {
+        return false;
+    }
+    if make_room() {
+        return true;
+    }
+    LAST_KILL.store(timer::now_ns(), Ordering::Relaxed);
+    log::warn!("out of memory: killed process {} ({})", task.pid(), task.name());
+    force(SIGKILL, SignalInfo::KERNEL);
+    false
 }
 
 /// Of all memory, what a process has at least that is ended for another one: one part of so many.

@@ -16,7 +16,7 @@ mod send;
 use super::super::context::current;
 use super::process::Process;
 
-pub(in crate::mcore) use fault::fault;
+pub(in crate::mcore) use fault::{fault, out_of_memory};
 pub(super) use mask::pass_on;
 pub use mask::{end_suspension, mask, set_mask, set_stack, stack, suspend_with};
 pub use pending::{Signals, exchange_action, pending, wait_for};
