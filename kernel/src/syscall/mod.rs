@@ -227,6 +227,7 @@ static TABLE: [Handler; TABLE_SIZE] = table! {
         SETHOSTNAME => system::sethostname,
         SETITIMER => timer::setitimer,
         SETPGID => process::setpgid,
+        SETPRIORITY => sched::setpriority,
         SETREGID => identity::setregid,
         SETRESGID => identity::setresgid,
         SETRESUID => identity::setresuid,

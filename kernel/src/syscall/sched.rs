@@ -1,17 +1,18 @@
-//! Scheduling: `sched_yield sched_getaffinity sched_setaffinity getcpu`, and what says that all are
-//! scheduled alike:
-//! `getpriority sched_getscheduler sched_setscheduler sched_getparam sched_get_priority_max
+//! Scheduling: `sched_yield sched_getaffinity sched_setaffinity getcpu`, nice values: `getpriority
+//! setpriority`, and what says that there is one policy: `sched_getscheduler sched_setscheduler sched_getparam sched_get_priority_max
 //! sched_get_priority_min`.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use kernel_abi::Errno;
+use kernel_sched::nice;
 
 use super::SyscallResult;
 use crate::mcore::context::cpus;
 use crate::mcore::mtask::balance::set_affinity;
 use crate::mcore::mtask::family;
-use crate::mcore::{Task, current, this_cpu, yield_now};
+use crate::mcore::{Process, Task, current, this_cpu, yield_now};
 use crate::mem::user::{copy_from_user, read_user, write_user};
 
 /// `sched_yield(2)`.
@@ -73,7 +74,7 @@ pub fn getcpu([cpu, node, ..]: [usize; 6]) -> SyscallResult {
     Ok(0)
 }
 
-/// `SCHED_OTHER`, the one way in which tasks are scheduled here; those that real time has.
+/// `SCHED_OTHER`, the one policy by which tasks are scheduled here; those that real time has.
 const OTHER: usize = 0;
 const REAL_TIME: [usize; 2] = [1, 2];
 
@@ -87,21 +88,56 @@ fn check_thread(tid: usize) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `getpriority(2)`, as the kernel has it: 20 less the nice value, which is 0 for all.
-pub fn getpriority([which, who, ..]: [usize; 6]) -> SyscallResult {
+/// The threads that `getpriority` and `setpriority` mean: one, or those of a group of processes or
+/// of a user; with 0, the caller's.
+fn threads(which: usize, who: usize) -> Result<Vec<Arc<Task>>, Errno> {
     const PROCESS: usize = 0;
     const GROUP: usize = 1;
     const USER: usize = 2;
-    match which {
-        PROCESS => {
-            if who as u32 != 0 {
-                family::process(who as u32).ok_or(Errno::ESRCH)?;
+    let of = |wanted: &dyn Fn(&Process) -> bool| {
+        let processes = family::list().into_iter().filter(|process| wanted(process));
+        processes.flat_map(|process| process.threads()).collect()
+    };
+    let (own, who) = (current(), who as u32);
+    Ok(match which {
+        PROCESS => task(who as usize).into_iter().collect(),
+        GROUP => {
+            let group = if who == 0 { own.process().group() } else { who };
+            of(&|process| process.group() == group)
+        }
+        USER => {
+            let user = if who == 0 { own.process().credentials().uid } else { who };
+            of(&|process| process.credentials().uid == user)
+        }
+        _ => return Err(Errno::EINVAL),
+    })
+}
+
+/// `getpriority(2)`, as the kernel has it: 20 less the nice value, the least of several.
+pub fn getpriority([which, who, ..]: [usize; 6]) -> SyscallResult {
+    let nice = threads(which, who)?.iter().map(|task| i32::from(task.nice())).min();
+    Ok((20 - nice.ok_or(Errno::ESRCH)?) as usize)
+}
+
+/// `setpriority(2)`. Who is not the superuser can only become nicer (`RLIMIT_NICE` is 0).
+pub fn setpriority([which, who, value, ..]: [usize; 6]) -> SyscallResult {
+    let value = (value as i32).clamp(nice::LEAST, nice::MOST) as i8;
+    let own = current().process().credentials();
+    let mut result = Err(Errno::ESRCH);
+    for task in threads(which, who)? {
+        let of = task.process().credentials();
+        if !own.is_privileged() && of.uid != own.euid && of.euid != own.euid {
+            result = Err(Errno::EPERM);
+        } else if !own.is_privileged() && value < task.nice() {
+            result = Err(Errno::EACCES);
+        } else {
+            task.set_nice(value);
+            if result == Err(Errno::ESRCH) {
+                result = Ok(0);
             }
         }
-        GROUP | USER => {}
-        _ => return Err(Errno::EINVAL),
     }
-    Ok(20)
+    result
 }
 
 /// `sched_getscheduler(2)`.

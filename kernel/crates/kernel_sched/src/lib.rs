@@ -2,7 +2,8 @@
 //! waits.
 //!
 //! [`RunQueue`] orders the runnable tasks of one CPU by virtual run time; [`TimerQueue`]
-//! orders sleepers by deadline; [`Waiters`] keeps those that wait in their order. They are generic over what they queue, allocate only when
+//! orders sleepers by deadline; [`Waiters`] keeps those that wait in their order; [`nice`] says how
+//! fast virtual time passes. They are generic over what they queue, allocate only when
 //! they are told to make room, and take logarithmic time. The kernel's `mcore` holds one of
 //! each per CPU, behind a lock.
 #![no_std]
@@ -13,6 +14,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod nice;
 mod run_queue;
 mod timer_queue;
 mod waiters;

@@ -1,6 +1,6 @@
-//! Fair scheduling by virtual run time, as in Linux's completely fair scheduler without
-//! weights: each task counts the nanoseconds that it has run, and the one that has run least
-//! runs next. A task that has slept does not get the time back for which it was asleep: on
+//! Fair scheduling by virtual run time, as in Linux's completely fair scheduler: each task counts
+//! the nanoseconds that it has run, by its [nice value](crate::nice), and the one that has run
+//! least runs next. A task that has slept does not get the time back for which it was asleep: on
 //! waking it is placed a little before the least of those that wait, which lets it answer
 //! soon, and no more. Each CPU has a scale of its own; a task that changes its CPU keeps its
 //! distance to the others.

@@ -233,6 +233,7 @@ struct Summary {
     name: String,
     letter: char,
     cpu: usize,
+    nice: i32,
     run_ns: u64,
     threads: usize,
     /// Bytes.
@@ -260,6 +261,7 @@ impl Summary {
             name: thread.as_ref().map_or_else(String::new, |thread| thread.name()),
             letter,
             cpu: thread.as_ref().map_or(0, |thread| thread.cpu()),
+            nice: thread.as_ref().map_or(0, |thread| thread.nice().into()),
             run_ns: of_thread.map_or_else(|| process.run_ns(), |thread| thread.run_ns()),
             threads: process.thread_count(),
             mapped: space.as_ref().map_or(0, |space| space.mapped_bytes()),
@@ -276,7 +278,7 @@ fn stat(subject: Subject, process: &Process) -> String {
     let summary = Summary::of(subject, process);
     let number = subject.number();
     format!(
-        "{number} ({}) {} {} {} {} {} -1 0 0 0 0 0 {} 0 {} 0 20 0 {} 0 {} {} {} {} \
+        "{number} ({}) {} {} {} {} {} -1 0 0 0 0 0 {} 0 {} 0 {} {} {} 0 {} {} {} {} \
          0 0 0 0 0 0 0 0 0 0 0 0 17 {} 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
         summary.name,
         summary.letter,
@@ -286,6 +288,8 @@ fn stat(subject: Subject, process: &Process) -> String {
         5 << 8,
         summary.run_ns / TICK_NS,
         process.children_ns() / TICK_NS,
+        20 + summary.nice,
+        summary.nice,
         summary.threads,
         process.started_ns() / TICK_NS,
         summary.mapped,

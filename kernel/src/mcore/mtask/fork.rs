@@ -203,6 +203,7 @@ fn make(
     let task = Task::build(tid, Arc::clone(&process), Some(stack), own, parent.name_bytes());
     task.blocked.store(parent.blocked.load(Ordering::Relaxed), Ordering::Relaxed);
     task.set_affinity(parent.affinity());
+    task.set_nice(parent.nice());
     Ok((Arc::new(task), (!thread).then_some(process)))
 }
 

@@ -11,7 +11,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use kernel_sched::{Entity, SLICE_NS};
+use kernel_sched::{Entity, SLICE_NS, nice};
 
 use super::super::context::{self, CpuContext, current, this_cpu};
 use super::process::Process;
@@ -103,8 +103,10 @@ fn running(cpu: &CpuContext) -> Option<Entity> {
     }
     // SAFETY: the CPU holds a reference to its current task, and does not change it while the
     // queue is locked.
-    let mut entity = unsafe { &*running }.entity();
-    entity.virtual_ns += Arch::now_ns().saturating_sub(cpu.since.load(Ordering::Relaxed));
+    let running = unsafe { &*running };
+    let mut entity = running.entity();
+    let ran = Arch::now_ns().saturating_sub(cpu.since.load(Ordering::Relaxed));
+    entity.virtual_ns += nice::virtual_time(ran, running.nice());
     Some(entity)
 }
 
@@ -242,7 +244,7 @@ fn switch(reason: Reason) {
     cpu.since.store(now, Ordering::Relaxed);
     running.add_run_ns(ran);
     let mut entity = running.entity();
-    entity.virtual_ns += ran;
+    entity.virtual_ns += nice::virtual_time(ran, running.nice());
     let goes_on = runs_on && !moves;
     if goes_on {
         // SAFETY: the CPU's reference moves to the queue.

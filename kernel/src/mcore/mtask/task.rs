@@ -3,7 +3,9 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::cell::{Cell, UnsafeCell};
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{
+    AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 
 use kernel_sched::Entity;
 use kernel_sync::SpinLock;
@@ -102,6 +104,7 @@ pub struct Task {
     pub(super) on_cpu: AtomicBool,
     /// The CPUs that it may run on, a bit for each.
     affinity: AtomicU64,
+    nice: AtomicI8,
     /// Its [`Entity::virtual_ns`]; changed under the run queue's lock.
     virtual_ns: AtomicU64,
     /// Nanoseconds that it has run.
@@ -150,6 +153,7 @@ impl Task {
             cpu: AtomicUsize::new(Arch::cpu_id()),
             on_cpu: AtomicBool::new(false),
             affinity: AtomicU64::new(u64::MAX),
+            nice: AtomicI8::new(0),
             virtual_ns: AtomicU64::new(0),
             run_ns: AtomicU64::new(0),
             attention: AtomicBool::new(false),
@@ -300,6 +304,17 @@ impl Task {
 
     pub(super) fn set_affinity(&self, cpus: u64) {
         self.affinity.store(cpus, Ordering::SeqCst);
+    }
+
+    /// Its nice value, from -20 to 19.
+    #[inline]
+    pub fn nice(&self) -> i8 {
+        self.nice.load(Ordering::Relaxed)
+    }
+
+    /// Sets the nice value, which is one.
+    pub fn set_nice(&self, nice: i8) {
+        self.nice.store(nice, Ordering::Relaxed);
     }
 
     /// Whether it may run on this CPU.

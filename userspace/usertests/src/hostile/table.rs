@@ -198,6 +198,7 @@ const EVERYWHERE: &[Call] = &[
     quick("fadvise64", nr::__NR_fadvise64),
     quick("fallocate", nr::__NR_fallocate),
     quick("getpriority", nr::__NR_getpriority),
+    quick("setpriority", nr::__NR_setpriority),
     quick("sched_getscheduler", nr::__NR_sched_getscheduler),
     quick("sched_setscheduler", nr::__NR_sched_setscheduler),
     quick("sched_getparam", nr::__NR_sched_getparam),

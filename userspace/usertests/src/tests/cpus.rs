@@ -7,10 +7,105 @@ use crate::check::{Outcome, check, equal, fails, ok, skip};
 use crate::shared::Shared;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
-use lemma_rt::general::{CLOCK_PROCESS_CPUTIME_ID, timespec};
+use lemma_rt::general::{
+    CLOCK_PROCESS_CPUTIME_ID, PRIO_PGRP, PRIO_PROCESS, PRIO_USER, SIGKILL, timespec,
+};
 use lemma_rt::sys;
 
-family!("cpus": affinity, affinity_errors, moves_at_once, clocks_agree, moves_another, hogs_share, hogs_share_where_they_may);
+family!("cpus": affinity, affinity_errors, moves_at_once, clocks_agree, moves_another, hogs_share, hogs_share_where_they_may, nice_values, nice_hogs_give_way);
+
+fn priority(which: u32, who: i32) -> lemma_rt::Result<i32> {
+    let number = lemma_rt::general::__NR_getpriority as usize;
+    // The kernel's answer is 20 less the nice value.
+    calls::raw(number, [which as usize, who as usize, 0, 0, 0, 0]).map(|value| 20 - value as i32)
+}
+
+fn set_priority(which: u32, who: i32, nice: i32) -> lemma_rt::Result<usize> {
+    let number = lemma_rt::general::__NR_setpriority as usize;
+    calls::raw(number, [which as usize, who as usize, nice as usize, 0, 0, 0])
+}
+
+/// Set for a process, a group, a user; inherited; bounded; and only the superuser gets less nice.
+fn nice_values() -> Outcome {
+    ok!(calls::setsid());
+    let own = calls::getpid();
+    let before = ok!(priority(PRIO_PROCESS, 0));
+    let nicer = (before + 3).min(19);
+    ok!(set_priority(PRIO_PROCESS, own, nicer));
+    equal!((priority(PRIO_PROCESS, 0), priority(PRIO_PROCESS, own)), (Ok(nicer), Ok(nicer)));
+    let status = ok!(calls::in_child(|| {
+        if priority(PRIO_PROCESS, 0) != Ok(nicer) {
+            return 1;
+        }
+        let _ = set_priority(PRIO_PROCESS, 0, 100);
+        // Of a group, the least.
+        i32::from((priority(PRIO_PROCESS, 0), priority(PRIO_PGRP, 0)) != (Ok(19), Ok(nicer))) * 2
+    }));
+    equal!(status.code(), 0);
+    ok!(set_priority(PRIO_PGRP, own, 19));
+    equal!(priority(PRIO_PGRP, 0), Ok(19));
+    fails!(set_priority(7, 0, 0), INVAL);
+    fails!(priority(7, 0), INVAL);
+    fails!(set_priority(PRIO_PROCESS, 4_000_000, 0), SRCH);
+    fails!(priority(PRIO_PGRP, 4_000_000), SRCH);
+    fails!(priority(PRIO_USER, 4_000_000), SRCH);
+    let text = ok!(calls::content(c"/proc/self/stat"));
+    let text = lemma_rt::show(&text);
+    let fields: Vec<_> = text.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
+    equal!(fields.get(15..17), Some(&["39", "19"][..]));
+    if calls::geteuid() == Ok(0) {
+        match set_priority(PRIO_PROCESS, 0, -100) {
+            // Linux in a container may keep that to itself.
+            Err(lemma_rt::Errno::ACCESS) => return Ok(()),
+            result => ok!(result),
+        };
+        equal!(priority(PRIO_PROCESS, 0), Ok(-20));
+        let status = ok!(calls::in_child(|| {
+            let refused = calls::setuid(1).is_ok()
+                && set_priority(PRIO_PROCESS, 0, -20).is_ok()
+                && set_priority(PRIO_PROCESS, 0, 5).is_ok()
+                && set_priority(PRIO_PROCESS, 0, 4) == Err(lemma_rt::Errno::ACCESS)
+                && set_priority(PRIO_PROCESS, own, 5) == Err(lemma_rt::Errno::PERM);
+            i32::from(!refused)
+        }));
+        equal!(status.code(), 0);
+    }
+    Ok(())
+}
+
+/// Of two that only run, on one CPU, the nice one gets little.
+fn nice_hogs_give_way() -> Outcome {
+    let cpu = ok!(allowed())[0];
+    let shared: Shared<[AtomicU64; 2]> = ok!(Shared::new());
+    let mut children = Vec::new();
+    for (rounds, nice) in shared.get().iter().zip([0, 19]) {
+        match ok!(sys::fork()) {
+            Some(pid) => children.push(pid),
+            None => {
+                let _ = calls::sched_setaffinity(0, 128, &only(cpu));
+                let _ = set_priority(PRIO_PROCESS, 0, nice);
+                loop {
+                    rounds.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+    let [normal, nice] = shared.get();
+    while normal.load(Ordering::Relaxed) == 0 || nice.load(Ordering::Relaxed) == 0 {
+        calls::pause_for(1);
+    }
+    let counts = || [normal, nice].map(|rounds| rounds.load(Ordering::Relaxed));
+    let before = counts();
+    calls::pause_for(1000);
+    let after = counts();
+    for pid in children {
+        ok!(sys::kill(pid, SIGKILL as i32));
+        ok!(sys::wait_for(pid));
+    }
+    let [normal, nice] = [0, 1].map(|index| after[index] - before[index]);
+    check!(nice > 0 && normal > 8 * nice, "{normal} and {nice}");
+    Ok(())
+}
 
 /// The CPUs that this process may run on.
 pub(super) fn allowed() -> lemma_rt::Result<Vec<u32>> {
