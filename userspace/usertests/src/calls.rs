@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ptr::null_mut;
+use kernel_abi::perf::{ATTR_SIZE_FIRST, COUNT_SW_BPF_OUTPUT, TYPE_SOFTWARE, sample};
 use lemma_rt::general::{self, AT_FDCWD, iovec, stat, timespec};
 use lemma_rt::sys::{self, Status};
 use lemma_rt::{Result, syscall};
@@ -371,6 +372,14 @@ pub(crate) fn wait4(pid: i32, status: &mut i32, options: u32) -> Result<i32> {
         )
     }
     .map(|pid| pid as i32)
+}
+
+/// A perf event of what programs send on CPU 0, with the programs' bytes in its records.
+pub(crate) fn program_event() -> Result<i32> {
+    let kind = u64::from(TYPE_SOFTWARE) | (ATTR_SIZE_FIRST as u64) << 32;
+    let event = [kind, COUNT_SW_BPF_OUTPUT, 0, sample::RAW, 0, 0, 0, 0];
+    let arguments = [event.as_ptr() as usize, usize::MAX, 0, usize::MAX, 0, 0];
+    raw(general::__NR_perf_event_open as usize, arguments).map(|fd| fd as i32)
 }
 
 /// A call with raw arguments, for those that must fail: bad pointers, unknown numbers.

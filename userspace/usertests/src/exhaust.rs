@@ -10,8 +10,8 @@ use crate::shared::Shared;
 use core::sync::atomic::{AtomicU32, Ordering};
 use lemma_rt::general::{
     __NR_epoll_create1, __NR_eventfd2, __NR_execve, __NR_mremap, __NR_read, __NR_socketpair,
-    MAP_ANONYMOUS, MAP_POPULATE, MAP_PRIVATE, O_CREAT, O_RDONLY, O_RDWR, PROT_READ, PROT_WRITE,
-    SIGKILL, WNOHANG,
+    MAP_ANONYMOUS, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, O_CREAT, O_RDONLY, O_RDWR, PROT_READ,
+    PROT_WRITE, SIGKILL, WNOHANG,
 };
 use lemma_rt::thread::spawn;
 use lemma_rt::{Errno, Result, eprintln, error_text, println, sys};
@@ -225,7 +225,7 @@ fn hold_everything(word: &AtomicU32) -> i32 {
 /// A way to ask for something that takes memory; what has been given is given back.
 type Ask = (&'static str, fn() -> Result<()>);
 
-const ASKS: [Ask; 13] = [
+const ASKS: [Ask; 14] = [
     ("mmap", || release(calls::map(PAGE)?)),
     ("shared mmap", || release(calls::map_shared(PAGE)?)),
     ("mremap", || {
@@ -273,6 +273,12 @@ const ASKS: [Ask; 13] = [
     }),
     ("eventfd2", || close(calls::raw(__NR_eventfd2 as usize, [0; 6])?)),
     ("epoll_create1", || close(calls::raw(__NR_epoll_create1 as usize, [0; 6])?)),
+    ("a perf event and its buffer", || {
+        let event = calls::program_event()?;
+        let buffer = mmap(0, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, event, 0);
+        calls::close(event)?;
+        calls::munmap(buffer?, 2 * PAGE).map(drop)
+    }),
     ("open", || calls::close(calls::open(c"/dev/null", O_RDONLY, 0)?).map(drop)),
     ("creating a file", || {
         calls::close(calls::open(c"new", O_RDWR | O_CREAT, 0o600)?)?;

@@ -7,10 +7,9 @@ use crate::calls;
 use alloc::ffi::CString;
 use core::ffi::CStr;
 use core::sync::atomic::Ordering;
-use kernel_abi::perf::{COUNT_SW_BPF_OUTPUT, TYPE_SOFTWARE, sample};
 use lemma_rt::general::{
-    __NR_epoll_create1, __NR_eventfd2, __NR_perf_event_open, __NR_socketpair, AT_FDCWD, O_CREAT,
-    O_DIRECTORY, O_NONBLOCK, O_RDWR, O_TRUNC,
+    __NR_epoll_create1, __NR_eventfd2, __NR_socketpair, AT_FDCWD, O_CREAT, O_DIRECTORY, O_NONBLOCK,
+    O_RDWR, O_TRUNC,
 };
 use lemma_rt::{Errno, Result, sys};
 
@@ -102,11 +101,8 @@ fn set_up(directory: &CString, other_user: bool) -> Result<Arguments> {
     ] {
         calls::raw(number as usize, arguments)?;
     }
-    // Only the superuser may have one: type and size, the event, records with programs' bytes.
-    let event =
-        [64 << 32 | u64::from(TYPE_SOFTWARE), COUNT_SW_BPF_OUTPUT, 0, sample::RAW, 0, 0, 0, 0];
-    let arguments = [event.as_ptr() as usize, usize::MAX, 0, usize::MAX, 0, 0];
-    let _ = calls::raw(__NR_perf_event_open as usize, arguments);
+    // Only the superuser may have one.
+    let _ = calls::program_event();
     Arguments::new().ok_or(Errno::NOMEM)
 }
 
