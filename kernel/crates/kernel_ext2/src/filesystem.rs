@@ -49,6 +49,8 @@ pub(crate) struct Volume<D: BlockDevice + 'static> {
     doomed_count: AtomicUsize,
     /// Inodes with pages that mappings have changed.
     dirty: TaskLock<BTreeSet<u32>>,
+    /// Held while they are written back, so that who finds none knows them written.
+    writing_back: Mutex<()>,
     /// When the disk may be changed; see `writing`.
     pub(crate) writing: Writing,
     /// Something on the disk was not true.
@@ -105,6 +107,7 @@ impl<D: BlockDevice + 'static> Ext2<D> {
             doomed: TaskLock::default(),
             doomed_count: AtomicUsize::new(0),
             dirty: TaskLock::default(),
+            writing_back: Mutex::new(()),
             writing: Writing::new(orphan),
             errors: AtomicBool::new(state & STATE_ERROR != 0),
             was_clean: state & STATE_VALID != 0,
@@ -318,6 +321,7 @@ impl<D: BlockDevice + 'static> Volume<D> {
     /// # Errors
     /// The first, after all were tried; what could not be written is tried again the next time.
     pub(crate) fn write_dirty_pages(&self) -> Result<(), FsError> {
+        let _one = self.writing_back.lock();
         let dirty = core::mem::take(&mut *self.dirty.lock());
         let mut result = Ok(());
         for number in dirty {

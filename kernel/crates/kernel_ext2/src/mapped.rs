@@ -102,7 +102,9 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
         let (Some(&first), Some(&last)) = (dirty.first(), dirty.last()) else { return Ok(()) };
         self.revoke(body, first..last + 1, Revoked::Writing);
         let mut body = self.body();
-        dirty.iter().try_for_each(|&index| self.write_page(&mut body, index))
+        // What cannot be written keeps nothing else from the disk.
+        let each = dirty.iter().map(|&index| self.write_page(&mut body, index));
+        each.fold(Ok(()), Result::and)
     }
 
     /// Takes pages away from all mappings. The lock is given back first.
@@ -127,7 +129,15 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
             page.read(at, content);
             // Behind the end of the file.
             tail.fill(0);
+            // The file has grown since the page was written, by a hole, which stays one.
+            let hole = self.find_block(body, block)? == 0;
+            if hole && bytes.iter().all(|byte| *byte == 0) {
+                continue;
+            }
             self.place(body, block, bytes)?;
+            if hole {
+                self.store(body)?;
+            }
         }
         body.shared.set_dirty(index, false);
         Ok(())
@@ -153,9 +163,7 @@ impl<D: BlockDevice + 'static> Mappable for Ext2Inode<D> {
         }
         if pass.is_some() {
             for index in body.shared.all_dirty() {
-                if self.write_page(&mut body, index).is_err() {
-                    break;
-                }
+                let _ = self.write_page(&mut body, index);
             }
         }
         body.shared.forget_clean();

@@ -223,6 +223,30 @@ fn what_is_cut_off_is_taken_away_and_comes_back_empty() {
     }
 }
 
+/// A page that was stored to before the file grew: the blocks that it has no content for stay holes.
+#[test]
+fn a_page_over_a_new_hole_is_written_without_it() {
+    let _machine = machine();
+    let world = World::new(make(4096, &["-b", "1024"]));
+    world.write_at("/f", 0, &[1; 1024]).unwrap();
+    let sectors = || world.open("/f", OpenFlags::empty()).unwrap().metadata().unwrap().blocks;
+    let before = sectors();
+    for (value, syncs) in [(2, true), (3, false)] {
+        let mapping = mapping(&world, "/f");
+        mapping.page(0, true).unwrap().page.write(5, &[value]);
+        world.truncate("/f", PAGE as u64).unwrap();
+        if syncs {
+            world.fs.sync().unwrap();
+        }
+        drop(mapping);
+        assert_eq!(sectors(), before);
+        let found = world.read("/f").unwrap();
+        assert_eq!((found.len(), found[4], found[5], found[1024]), (PAGE, 1, value, 0));
+        world.truncate("/f", 1024).unwrap();
+    }
+    world.checked();
+}
+
 /// A power cut after `sync` loses nothing that was stored before.
 #[test]
 fn sync_leaves_what_was_stored_on_the_disk() {
