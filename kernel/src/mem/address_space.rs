@@ -326,7 +326,8 @@ impl AddressSpace {
         end: usize,
     ) -> Result<(), MemoryError> {
         let Inner { regions, table, .. } = inner;
-        may_grow(regions, 2)?;
+        // What takes no memory gives some back even where there is none.
+        may_grow(regions, regions.cuts(start, end))?;
         regions.remove(start, end, |part| {
             self.take_away(table, &part.backing, part.start, part.end);
         })?;
@@ -408,7 +409,7 @@ impl AddressSpace {
             is(rights) && !is(region.rights)
         });
         may_promise(promised.map(|part| part.end.min(end) - part.start.max(start)).sum())?;
-        may_grow(regions, 2)?;
+        may_grow(regions, regions.cuts(start, end))?;
         regions.protect(start, end, rights)?;
         let new = protection(rights);
         table.for_each(start, end, &self.cpus, &mut |_, mapping| {

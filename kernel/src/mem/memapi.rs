@@ -23,11 +23,14 @@ pub fn may_allocate(bytes: usize) -> Result<(), OutOfMemory> {
 
 /// Whether so many bytes more may be promised to a user: no more at once than all the machine has, as
 /// by Linux's usual heuristics (`proc_sys_vm(5)`, `overcommit_memory`), and something is left to
-/// begin with.
+/// begin with. Nothing may always be.
 ///
 /// # Errors
 /// If they may not.
 pub fn may_promise(bytes: usize) -> Result<(), OutOfMemory> {
+    if bytes == 0 {
+        return Ok(());
+    }
     if bytes / PAGE_SIZE > phys::stats().total {
         return Err(OutOfMemory);
     }

@@ -150,6 +150,14 @@ impl<B: Backing> Regions<B> {
         &self.list[from..from + count]
     }
 
+    /// How many regions a change of `[start, end)` cuts in two: so many more there are for a moment.
+    pub fn cuts(&self, start: usize, end: usize) -> usize {
+        let parts = self.overlapping(start, end);
+        let first = parts.first().is_some_and(|region| region.start < start);
+        let last = parts.last().is_some_and(|region| region.end > end);
+        usize::from(first) + usize::from(last)
+    }
+
     /// Adds a region where nothing is.
     ///
     /// # Errors
@@ -284,10 +292,7 @@ impl<B: Backing> Regions<B> {
 
     /// Cuts regions at `start` and `end`; the indices of those that lie between.
     fn cut_out(&mut self, start: usize, end: usize) -> Result<(usize, usize), RegionError> {
-        let parts = self.overlapping(start, end);
-        let first = parts.first().is_some_and(|region| region.start < start);
-        let last = parts.last().is_some_and(|region| region.end > end);
-        self.reserve(usize::from(first) + usize::from(last))?;
+        self.reserve(self.cuts(start, end))?;
         self.cut(start);
         self.cut(end);
         let from = self.first_ending_after(start);

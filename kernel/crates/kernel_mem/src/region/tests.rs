@@ -89,7 +89,9 @@ proptest! {
                 Step::Remove(first, count) => {
                     let (start, end) = (first * PAGE_SIZE, (first + count) * PAGE_SIZE);
                     let mut removed = 0;
+                    let most = regions.len() + regions.cuts(start, end);
                     regions.remove(start, end, |part| removed += part.length()).unwrap();
+                    prop_assert!(regions.len() <= most);
                     let before = model.len();
                     model.retain(|&page, _| page < first || page >= first + count);
                     prop_assert_eq!(removed, (before - model.len()) * PAGE_SIZE);
@@ -126,6 +128,18 @@ proptest! {
                 prop_assert!(!joinable, "neighbours that continue each other were not joined");
             }
         }
+    }
+}
+
+#[test]
+fn what_is_removed_whole_is_not_cut() {
+    let mut regions = Regions::new();
+    regions.insert(region(10, 4, Rights::READ, Source::Anonymous)).unwrap();
+    regions.insert(region(20, 4, Rights::READ, Source::Anonymous)).unwrap();
+    for (first, end, cuts) in
+        [(10, 14, 0), (5, 30, 0), (14, 20, 0), (11, 14, 1), (10, 13, 1), (12, 22, 2), (11, 13, 2)]
+    {
+        assert_eq!(regions.cuts(first * PAGE_SIZE, end * PAGE_SIZE), cuts, "{first} to {end}");
     }
 }
 

@@ -9,7 +9,7 @@ use super::{SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP, SignalInfo};
 use crate::arch::{Arch, Architecture, TrapFrame, UserFault};
 use crate::mcore::context::current;
 use crate::mcore::mtask::process::Process;
-use crate::mcore::mtask::{family, timer};
+use crate::mcore::mtask::{family, scheduler, timer};
 use crate::mem::demand::FaultError;
 use crate::mem::fault::Unresolved;
 use crate::mem::phys;
@@ -79,7 +79,10 @@ fn make_room() -> bool {
     let last = LAST_KILL.load(Ordering::Relaxed);
     if last != 0 && now.saturating_sub(last) < GRACE_NS {
         const WAIT_NS: u64 = 1_000_000;
-        let _ = timer::sleep_until(now + WAIT_NS);
+        if timer::sleep_until(now + WAIT_NS).is_err() {
+            // A signal does not let it sleep: the other one has to run all the same.
+            scheduler::yield_now();
+        }
         return true;
     }
     let own = current().pid();
