@@ -87,11 +87,12 @@ impl Named {
         Ok(Arc::new(Self { reader, writer, sides, opened }))
     }
 
-    /// Waits until the other side is open, or has been meanwhile.
+    /// Waits until the other side is open, or has been since this side came; who was there then may
+    /// have written and gone.
     fn wait(&self, side: fn(&Sides) -> Side, before: Side) -> Result<(), FsError> {
         let there = || {
             let now = side(&self.sides.lock());
-            (now.open > 0 || now.ever != before.ever).then_some(())
+            (before.open > 0 || now.open > 0 || now.ever != before.ever).then_some(())
         };
         self.opened.wait_until(there).map_err(|_| FsError::Interrupted)
     }

@@ -12,8 +12,8 @@ use lemma_rt::general::{
 use lemma_rt::{Errno, Result, signal, sys};
 
 family!("fifos":
-    nodes, node_errors, of_others, sides_wait, unless_told, both_sides, ends_and_begins_again,
-    broken, emptied, polled, not_seekable, renamed, interrupted
+    nodes, node_errors, of_others, sides_wait, writers_come_and_go, unless_told, both_sides,
+    ends_and_begins_again, broken, emptied, polled, not_seekable, renamed, interrupted
 );
 
 const POLLIN: i16 = 1;
@@ -162,6 +162,34 @@ fn sides_wait() -> Outcome {
             equal!(ok!(sys::wait_for(child)).code(), 0);
         }
     }
+    Ok(())
+}
+
+/// A writer that waited, writes and goes again while the reader that it waited for is still on its
+/// way.
+fn writers_come_and_go() -> Outcome {
+    const ROUNDS: usize = 200;
+    ok!(fifo(c"p"));
+    let mut go = [0; 2];
+    ok!(calls::pipe2(&mut go, 0));
+    let Some(child) = ok!(sys::fork()) else {
+        for _ in 0..ROUNDS {
+            let written = read(go[0], &mut [0])
+                .and_then(|_| open(c"p", O_WRONLY, 0))
+                .and_then(|fd| write(fd, b"text").and_then(|_| close(fd)));
+            if written.is_err() {
+                sys::exit(1);
+            }
+        }
+        sys::exit(0)
+    };
+    for _ in 0..ROUNDS {
+        ok!(write(go[1], b"g"));
+        let fd = ok!(open(c"p", O_RDONLY, 0));
+        equal!([read(fd, &mut [0; 8]), read(fd, &mut [0; 8])], [Ok(4), Ok(0)]);
+        ok!(close(fd));
+    }
+    equal!(ok!(sys::wait_for(child)).code(), 0);
     Ok(())
 }
 
