@@ -11,8 +11,8 @@
  *     bpf events failures 1
  *
  * Each failed call is a record of 32 bytes: pid, number, result, name. That of `cat` has the
- * number of openat (257), the result -2 (ENOENT) and the name "cat"; calls that fail by design,
- * such as a shell's search for a command, are among them too.
+ * number of open (2 on x86_64) or, where there is none, of openat (56), the result -2 (ENOENT)
+ * and the name "cat"; calls that fail by design, such as a search for a name, are among them too.
  */
 #include "lemma.h"
 

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use kernel_abi::bpf::{attach_type, command, raw_tracepoint};
 use lemma_rt::Errno;
-use lemma_rt::general::{__NR_getsid, MAP_SHARED, O_RDWR, PROT_READ, PROT_WRITE};
+use lemma_rt::general::{__NR_getsid, __NR_prctl, MAP_SHARED, O_RDWR, PROT_READ, PROT_WRITE};
 use lemma_rt::rustix::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 const TRACEPOINT: u32 = 5;
@@ -34,8 +34,10 @@ const REGISTERS: (i16, i16, i16) = (80, 0, 256);
 // Helpers.
 const LOOKUP: i32 = 1;
 const TIME: i32 = 5;
+const RANDOM: i32 = 7;
 const CPU: i32 = 8;
 const IDENTITY: i32 = 14;
+const NAME: i32 = 16;
 const READ_USER: i32 = 112;
 const READ_KERNEL: i32 = 113;
 const READ_USER_TEXT: i32 = 114;
@@ -363,5 +365,36 @@ pub(super) fn time() -> Outcome {
         check!((before..=after).contains(&seen), " {seen} ns, between {before} and {after}");
     }
     drop(link);
+    Ok(())
+}
+
+/// The name of the task is what `prctl(2)` says, and random numbers differ.
+pub(super) fn name_and_random() -> Outcome {
+    available()?;
+    const SET_NAME: usize = 15;
+    const GET_NAME: usize = 16;
+    let prctl =
+        |option, name: *const u8| raw(__NR_prctl as usize, [option, name as usize, 0, 0, 0, 0]);
+    ok!(prctl(SET_NAME, c"of one test".as_ptr().cast()));
+    let mut name = [0xee; 16];
+    ok!(prctl(GET_NAME, name.as_mut_ptr()));
+    check!(name.starts_with(b"of one test\0"), " {name:x?}");
+    let map = ok!(record());
+    // What is behind a short name is overwritten, too.
+    ok!(map.update(&[0; 4], &[0xee; 128], 0));
+    let mut body = Vec::from([copy(1, 9), add(1, 32), set(2, 16), call(NAME), store(9, 0, 0)]);
+    for word in 1..=2 {
+        body.extend([call(RANDOM), store(9, word * 8, 0)]);
+    }
+    let link = ok!(open(c"sys_enter", &for_this_process(Some(MARKED as i32), &map.fd, &body)));
+    let _ = raw(MARKED as usize, [0; 6]);
+    drop(link);
+    let found = ok!(map.lookup(&[0; 4]));
+    equal!(number(&found[..8]), 0);
+    equal!(found[32..48], name);
+    check!(found[48..].iter().all(|&byte| byte == 0xee), "{found:x?}");
+    let [one, other] = [8, 16].map(|at| number(&found[at..at + 8]));
+    check!(one <= u64::from(u32::MAX) && other <= u64::from(u32::MAX), " {one:x}, {other:x}");
+    check!(one != other, " {one:x} twice");
     Ok(())
 }
