@@ -6,20 +6,18 @@ use std::process::Command;
 use lemma::build::Options;
 use lemma::image;
 use lemma::machine::Arch;
-use lemma::setup::Tool;
+use lemma::setup::{self, Tool};
 use lemma::workspace::Workspace;
 
 use crate::guest::{boot_with, on_each_architecture};
 
 on_each_architecture!(what_a_c_program_syncs_survives_a_power_cut);
 
-/// Builds `tests/boot/programs/NAME.c` into `folder`; `None`, with a word, where there is no
-/// compiler or linker.
-fn compile(name: &str, arch: Arch, folder: &Path) -> Option<PathBuf> {
-    let (Some(clang), Some(_)) = (Tool::Clang.find(), Tool::Lld.find()) else {
-        println!("not run: a program in C needs clang and lld");
-        return None;
-    };
+/// Builds `tests/boot/programs/NAME.c` into `folder`.
+fn compile(name: &str, arch: Arch, folder: &Path) -> PathBuf {
+    let workspace = Workspace::locate().unwrap();
+    setup::require_all(&workspace, &[Tool::Clang, Tool::Lld]).unwrap();
+    let clang = Tool::Clang.find().unwrap();
     let target: &[&str] = match arch {
         Arch::X86_64 => &["--target=x86_64-linux-gnu"],
         Arch::Aarch64 => &["--target=aarch64-linux-gnu"],
@@ -37,12 +35,12 @@ fn compile(name: &str, arch: Arch, folder: &Path) -> Option<PathBuf> {
         .output()
         .unwrap();
     assert!(output.status.success(), "clang: {}", String::from_utf8_lossy(&output.stderr));
-    Some(program)
+    program
 }
 
 fn what_a_c_program_syncs_survives_a_power_cut(arch: Arch) {
     let folder = tempfile::tempdir().unwrap();
-    let Some(program) = compile("keep", arch, folder.path()) else { return };
+    let program = compile("keep", arch, folder.path());
     let disk = folder.path().join("disk");
     let options = |copies| Options { arch, disk: Some(disk.clone()), copies, ..Options::default() };
     let mut guest = boot_with(options(vec![(program, "/bin/keep".to_owned())]));

@@ -31,6 +31,7 @@ fn the_same_tests_pass_on_linux() {
     let report = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{report}{errors}");
+    usertests::most_passed(&report);
 }
 
 fn a_hundred_thousand_hostile_calls_do_no_harm(arch: Arch) {

@@ -53,14 +53,25 @@ fn check(report: &str, may_be_skipped: &[&str]) {
     for name in &skipped {
         assert!(may_be_skipped.contains(name), "{name} may not be skipped:\n{report}");
     }
+    let [passed, failed, counted] = counts(report);
+    assert!(passed > 0 && failed == 0 && counted == skipped.len(), "{report}");
+}
+
+/// How many tests passed, failed and were skipped, as the report ends.
+fn counts(report: &str) -> [usize; 3] {
     let last = report.lines().find_map(|line| {
         let counts = line.trim().strip_prefix("usertests: ")?.strip_suffix(" skipped")?;
         let (passed, rest) = counts.split_once(" passed, ")?;
         let (failed, skipped) = rest.split_once(" failed, ")?;
-        Some([passed, failed, skipped].map(|count| count.parse::<usize>().unwrap()))
+        Some([passed, failed, skipped].map(|count| count.parse().unwrap()))
     });
-    let [passed, failed, counted] = last.unwrap_or_else(|| panic!("no counts in: {report}"));
-    assert!(passed > 0 && failed == 0 && counted == skipped.len(), "{report}");
+    last.unwrap_or_else(|| panic!("no counts in: {report}"))
+}
+
+/// On Linux it depends on the machine what is skipped; but most of all tests have to pass.
+pub(crate) fn most_passed(report: &str) {
+    let [passed, failed, _] = counts(report);
+    assert!(passed > 200 && failed == 0, "{report}");
 }
 
 /// A report of nothing but skipped tests is not one of success.
