@@ -260,8 +260,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent_and_explained() {
         Cli::command().debug_assert();
-        for argument in Cli::command().get_arguments() {
-            assert!(argument.get_help().is_some(), "{} has no help", argument.get_id());
+        let cli = Cli::command();
+        let tasks: Vec<_> = cli.get_subcommands().collect();
+        assert!(!tasks.is_empty());
+        for command in tasks.into_iter().chain([&cli]) {
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name} has no help");
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{name}: {} has no help", argument.get_id());
+            }
         }
     }
 

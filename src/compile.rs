@@ -1,9 +1,10 @@
 //! Compiling: the kernel, the user programs, the BPF objects.
 //!
 //! Cargo decides what has changed in Rust code, and is asked once in a process, however many
-//! machines that starts; BPF objects carry a fingerprint of their sources. Kernel and user programs have target folders of their own, so that they neither
-//! wait for the lock of the build that started us nor disturb it. Neighbours: `toolchain`
-//! says which compiler; `build` calls us in order; `image` takes what we made.
+//! machines that starts; BPF objects carry a fingerprint of their sources. Kernel and user programs
+//! have target folders of their own, so that they neither wait for the lock of the build that
+//! started us nor disturb it. Neighbours: `toolchain` says which compiler; `build` calls us in
+//! order; `image` takes what we made.
 
 use std::collections::HashMap;
 use std::ffi::OsString;

@@ -329,8 +329,6 @@ const OWN_FILES: &[(&str, &[&str])] = &[
     ("sbi.rs", &["riscv64"]),
     // `memset` and `memcpy`, for which x86_64 has instructions.
     ("memory.rs", &["aarch64", "riscv64"]),
-    // Floating-point state in the several layouts that x86_64 has of it.
-    ("fp.rs", &["x86_64"]),
 ];
 
 /// Whoever knows one architecture's folder finds everything in the others.

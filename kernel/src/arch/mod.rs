@@ -11,13 +11,14 @@
 //! ([`page_entry`]), the parts of the image ([`image`]), instructions that may fault ([`fixup`]),
 //! copies by them ([`copy_nofault`]), who called whom ([`call_chain`]), what the boot loader passed
 //! ([`boot_info`]), calling further CPUs ([`secondary`]), what one CPU owns ([`per_cpu`]), who
-//! handles which interrupt ([`interrupts`]), and the test of what protects the kernel
-//! ([`protection`]).
+//! handles which interrupt ([`interrupts`]), sets of CPUs ([`cpu_set`]), signal frames as bytes
+//! ([`signal_bytes`]), and the test of what protects the kernel ([`protection`]).
 //!
-//! Machines with a device tree share how it is read ([`device_tree`]), where their flat image is ([`flat_image`]), which copy is for which
-//! side of the user's border ([`copy_by_side`]), a stack for the report of an overflow
-//! ([`overflow_stack`]), how QEMU is told of the end ([`semihosting`]), and how a counter's ticks
-//! become time ([`ticks`]); a serial port that several have is in [`ns16550`].
+//! Machines with a device tree share how it is read ([`device_tree`]), where their flat image is
+//! ([`flat_image`]), which copy is for which side of the user's border ([`copy_by_side`]), a stack
+//! for the report of an overflow ([`overflow_stack`]), how QEMU is told of the end
+//! ([`semihosting`]), and how a counter's ticks become time ([`ticks`]); a serial port that several
+//! have is in [`ns16550`].
 
 mod boot_info;
 mod call_chain;

@@ -1,6 +1,6 @@
 //! Scheduling: `sched_yield sched_getaffinity sched_setaffinity getcpu`, nice values: `getpriority
-//! setpriority`, and what says that there is one policy: `sched_getscheduler sched_setscheduler sched_getparam sched_get_priority_max
-//! sched_get_priority_min`.
+//! setpriority`, and what says that there is one policy: `sched_getscheduler sched_setscheduler
+//! sched_getparam sched_get_priority_max sched_get_priority_min`.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -8,6 +8,7 @@
 //! | [`block`] | [`BlockDevice`], what disks offer |
 //! | [`dentry`], `cache`, [`mount`] | the tree of names, its cache, what is mounted where |
 //! | [`claim`], [`writers`], [`set_id`] | who may write, run and make read-only meanwhile; whose rights a program keeps |
+//! | [`advisory`] | the locks on a file that processes set for each other |
 //! | [`walk`](mod@walk), [`operations`], `rename` | path resolution, and what is done with its result |
 //! | [`open_file`], [`fd_table`], [`context`] | what a process has: descriptions, descriptors, directories |
 //! | [`memory`] | a file system in memory: tmpfs, and the tree under devfs and bpffs |
