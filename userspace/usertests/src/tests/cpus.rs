@@ -97,13 +97,17 @@ fn nice_hogs_give_way() -> Outcome {
     let counts = || [normal, nice].map(|rounds| rounds.load(Ordering::Relaxed));
     let before = counts();
     calls::pause_for(1000);
+    // Little is not nothing, though it may be a while until its next turn.
+    while counts()[1] == before[1] {
+        calls::pause_for(10);
+    }
     let after = counts();
     for pid in children {
         ok!(sys::kill(pid, SIGKILL as i32));
         ok!(sys::wait_for(pid));
     }
     let [normal, nice] = [0, 1].map(|index| after[index] - before[index]);
-    check!(nice > 0 && normal > 8 * nice, "{normal} and {nice}");
+    check!(normal > 8 * nice, " {normal} and {nice}");
     Ok(())
 }
 
