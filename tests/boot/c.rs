@@ -1,4 +1,5 @@
-//! Programs in C, built as people build static ones for Linux, by the host's clang.
+//! Programs in C, built as people build static ones for Linux: without a library by clang for each
+//! architecture, with the host's own by its compiler.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -60,4 +61,33 @@ fn what_a_c_program_syncs_survives_a_power_cut(arch: Arch) {
     assert_eq!(guest.succeed("cat /root/file").trim(), "second");
     assert_eq!(guest.succeed("keep /root/file third").trim(), "kept: third");
     guest.shut_down(0);
+}
+
+/// Streams, memory, a thread, numbers with a point: what a C library asks of the kernel before and
+/// between. Cargo links with the same compiler, whose package has the static library too.
+#[test]
+fn a_program_with_a_c_library_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("libc");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boot/programs/libc.c");
+    let output = Command::new("cc")
+        .args(["-static", "-O2", "-Wall", "-Werror", "-pthread", "-o"])
+        .args([&program, &source])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "cc: {}", String::from_utf8_lossy(&output.stderr));
+    let copies = vec![(program, "/bin/libc".to_owned())];
+    let mut guest = boot_with(Options { arch: host(), copies, cpus: 2, ..Options::default() });
+    guest.prompt();
+    assert_eq!(guest.fail("libc /no/such/file").trim(), "No such file or directory");
+    assert_eq!(guest.succeed("libc /root/file").trim(), "42 x 5.25");
+    assert_eq!(guest.succeed("cat /root/file").trim(), "42 x 5.25");
+    guest.shut_down(0);
+}
+
+/// The architecture that the host's compiler builds for.
+fn host() -> Arch {
+    let name = std::env::consts::ARCH;
+    let arch = Arch::ALL.into_iter().find(|arch| arch.name() == name);
+    arch.unwrap_or_else(|| panic!("there is no Lemma for {name}"))
 }

@@ -6,15 +6,26 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Output, Stdio};
 
 use crate::guest::boot;
+use lemma::image;
 use lemma::machine::Arch;
 use lemma::qemu::Outcome;
 use lemma::setup;
+use lemma::workspace::Workspace;
 
-/// `cargo run` with these arguments and this standard input, and a time limit.
+/// `cargo run` with these arguments and this standard input. Where they do not say it: with a time
+/// limit, and with a disk of its own, which is checked.
 pub(crate) fn orchestrator(arguments: &[&str], input: &str) -> Output {
-    let limit: &[&str] = if arguments.contains(&"--timeout") { &[] } else { &["--timeout", "120"] };
-    let mut child = Command::new(env!("CARGO_BIN_EXE_lemma"))
-        .args(limit)
+    let limited = arguments.contains(&"--timeout");
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lemma"));
+    if !limited {
+        command.args(["--timeout", "120"]);
+    }
+    if !limited && !arguments.contains(&"--disk") {
+        command.arg("--disk").arg(&disk);
+    }
+    let mut child = command
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -22,7 +33,11 @@ pub(crate) fn orchestrator(arguments: &[&str], input: &str) -> Output {
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
+    let output = child.wait_with_output().unwrap();
+    if disk.exists() {
+        image::check(&Workspace::locate().unwrap(), &disk).unwrap();
+    }
+    output
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {
