@@ -492,9 +492,10 @@ extern "C" fn nested_other(_: i32) {
 
 /// Stopping and continuing a process does not end its sleep, nor lengthen it.
 fn sleeps_on_after_stop() -> Outcome {
-    for poll in [false, true] {
-        let start = calls::monotonic();
-        let pid = match ok!(sys::fork()) {
+    let start = calls::monotonic();
+    let mut sleepers = [0; 2];
+    for (pid, poll) in sleepers.iter_mut().zip([false, true]) {
+        *pid = match ok!(sys::fork()) {
             Some(pid) => pid,
             None if poll => sys::exit(match calls::poll(&mut [], 1500) {
                 Ok(0) => 0,
@@ -507,11 +508,15 @@ fn sleeps_on_after_stop() -> Outcome {
                 sys::exit(slept.map_or_else(|error| error.raw_os_error(), |_| 0));
             }
         };
-        for number in [SIGSTOP, SIGCONT, SIGSTOP, SIGCONT] {
-            calls::pause_for(250);
+    }
+    for number in [SIGSTOP, SIGCONT, SIGSTOP, SIGCONT] {
+        calls::pause_for(250);
+        for pid in sleepers {
             ok!(sys::kill(pid, number as i32));
         }
-        let continued = calls::monotonic() - start;
+    }
+    let continued = calls::monotonic() - start;
+    for pid in sleepers {
         equal!(ok!(sys::wait_for(pid)).exited(), Some(0));
         let lasted = calls::monotonic() - start;
         // Begun anew, it would last 1.5 s from then, and without that half a second.
