@@ -47,8 +47,9 @@ pub(crate) struct Volume<D: BlockDevice + 'static> {
     /// here by `drop`, which may not sleep, and freed by the next operation that may.
     doomed: TaskLock<Vec<u32>>,
     doomed_count: AtomicUsize,
-    /// Inodes with pages that mappings have changed.
-    dirty: TaskLock<BTreeSet<u32>>,
+    /// Inodes with pages that mappings have changed. Those that could not be written are kept, for
+    /// nobody else may hold the inode.
+    dirty: TaskLock<BTreeMap<u32, Option<Arc<Ext2Inode<D>>>>>,
     /// Held while they are written back, so that who finds none knows them written.
     writing_back: Mutex<()>,
     /// When the disk may be changed; see `writing`.
@@ -194,7 +195,10 @@ impl<D: BlockDevice + 'static> FileSystem for Ext2<D> {
     }
 
     fn unmount(&self) -> Result<(), FsError> {
-        self.volume.end_writing(End::ForGood)
+        let ended = self.volume.end_writing(End::ForGood);
+        // What cannot be written even now is lost: an inode that is kept keeps the volume.
+        drop(core::mem::take(&mut *self.volume.dirty.lock()));
+        ended
     }
 
     fn read_only(&self) -> bool {
@@ -313,7 +317,20 @@ impl<D: BlockDevice + 'static> Volume<D> {
 
     /// Notes that an inode has pages that a mapping may have changed.
     pub(crate) fn note_dirty(&self, number: u32) {
-        self.dirty.lock().insert(number);
+        self.dirty.lock().entry(number).or_insert(None);
+    }
+
+    /// Notes that an inode has such pages, which could not be written, and keeps it until they are:
+    /// unless it has no name, and nobody could read them.
+    pub(crate) fn keep_dirty(&self, inode: Arc<Ext2Inode<D>>) {
+        let number = inode.number();
+        let kept = (inode.meta().links > 0).then_some(inode);
+        self.dirty.lock().insert(number, kept);
+    }
+
+    /// The object of an inode, if there is one.
+    pub(crate) fn known(&self, number: u32) -> Option<Arc<Ext2Inode<D>>> {
+        self.inodes.lock().get(&number).and_then(Weak::upgrade)
     }
 
     /// Writes all such pages back to their blocks. The caller may change the disk.
@@ -324,11 +341,11 @@ impl<D: BlockDevice + 'static> Volume<D> {
         let _one = self.writing_back.lock();
         let dirty = core::mem::take(&mut *self.dirty.lock());
         let mut result = Ok(());
-        for number in dirty {
-            let inode = self.inodes.lock().get(&number).and_then(Weak::upgrade);
-            let written = inode.map_or(Ok(()), |inode| inode.write_dirty_pages());
+        for (number, kept) in dirty {
+            let Some(inode) = kept.or_else(|| self.known(number)) else { continue };
+            let written = inode.write_dirty_pages();
             if written.is_err() {
-                self.note_dirty(number);
+                self.keep_dirty(inode);
             }
             result = result.and(written);
         }

@@ -167,5 +167,10 @@ impl<D: BlockDevice + 'static> Mappable for Ext2Inode<D> {
             }
         }
         body.shared.forget_clean();
+        let left = !body.shared.all_dirty().is_empty();
+        drop(body);
+        if left && let Some(inode) = self.volume.known(self.number()) {
+            self.volume.keep_dirty(inode);
+        }
     }
 }

@@ -158,6 +158,35 @@ fn the_last_mapping_leaves_everything_in_the_file() {
     }
 }
 
+/// The block that says where the page belongs cannot be read when the last mapping goes.
+#[test]
+fn what_the_last_mapping_could_not_write_is_written_later() {
+    let _machine = machine();
+    for image in disks() {
+        let world = World::new(image);
+        let at = 64 * PAGE as u64;
+        world.write_at("/f", at, &[1; PAGE]).unwrap();
+        let mapping = mapping(&world, "/f");
+        mapping.page(64, true).unwrap().page.write(0, &[2]);
+        // Everything else that is in memory goes.
+        world.write_at("/other", 0, &[3; 512 * 4096]).unwrap();
+        world.unlink("/other").unwrap();
+        world.disk.fail_reads(true);
+        drop(mapping);
+        assert_eq!(PAGES.load(Ordering::Relaxed), 1);
+        world.disk.fail_reads(false);
+        // Nobody knows the file any more: others have taken the places of its name.
+        for number in 0..2048 {
+            assert!(world.get(&format!("/none{number}")).is_err());
+        }
+        world.fs.sync().unwrap();
+        assert_eq!(PAGES.load(Ordering::Relaxed), 0);
+        let world = world.checked();
+        assert_eq!(world.read("/f").unwrap()[at as usize], 2);
+        world.checked();
+    }
+}
+
 #[test]
 fn holes_get_their_blocks_by_the_first_write() {
     let _machine = machine();

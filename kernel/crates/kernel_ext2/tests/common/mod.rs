@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use kernel_ext2::{Ext2, MountOptions};
@@ -97,6 +97,8 @@ pub(crate) struct Disk {
     written: Mutex<Option<Vec<Write>>>,
     /// The flushes to come that fail, after their writes, the next one first.
     failing: Mutex<Vec<bool>>,
+    /// Whether reads fail.
+    unreadable: AtomicBool,
 }
 
 impl Disk {
@@ -105,6 +107,7 @@ impl Disk {
             memory: MemoryDisk::new(512, image),
             written: Mutex::new(None),
             failing: Mutex::default(),
+            unreadable: AtomicBool::new(false),
         }
     }
 
@@ -115,6 +118,11 @@ impl Disk {
     /// Which of the flushes to come fail.
     pub(crate) fn fail_flushes(&self, which: &[bool]) {
         *self.failing.lock().unwrap() = which.to_vec();
+    }
+
+    /// Has reads fail from now on, or not.
+    pub(crate) fn fail_reads(&self, fail: bool) {
+        self.unreadable.store(fail, Ordering::Relaxed);
     }
 
     /// Records from now on.
@@ -138,6 +146,9 @@ impl BlockDevice for Disk {
     }
 
     fn read(&self, first: u64, buffer: &mut [u8]) -> Result<(), FsError> {
+        if self.unreadable.load(Ordering::Relaxed) {
+            return Err(FsError::Io);
+        }
         self.memory.read(first, buffer)
     }
 
