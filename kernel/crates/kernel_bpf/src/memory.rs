@@ -12,6 +12,7 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use kernel_sync::{OnceCell, SpinLock};
@@ -56,11 +57,26 @@ impl HeapMemory {
 /// Makes sure that `more` elements fit into a list that lives as long as a map; `false` if the
 /// heap has no room for them.
 pub(crate) fn make_room<T>(list: &mut Vec<T>, more: usize) -> bool {
-    let needed = list.len().saturating_add(more);
-    let grown = list.capacity().saturating_mul(2).max(needed).max(4);
-    needed <= list.capacity()
-        || HeapMemory::may_take(grown.saturating_mul(size_of::<T>()))
-            && list.try_reserve(more).is_ok()
+    let (length, capacity) = (list.len(), list.capacity());
+    fits(length, capacity, more)
+        || may_grow::<T>(length, capacity, more) && list.try_reserve(more).is_ok()
+}
+
+/// The same for a queue.
+pub(crate) fn make_room_in_queue<T>(queue: &mut VecDeque<T>, more: usize) -> bool {
+    let (length, capacity) = (queue.len(), queue.capacity());
+    fits(length, capacity, more)
+        || may_grow::<T>(length, capacity, more) && queue.try_reserve(more).is_ok()
+}
+
+fn fits(length: usize, capacity: usize, more: usize) -> bool {
+    length.saturating_add(more) <= capacity
+}
+
+/// Whether the heap has what a growing list takes: twice as much as before, or what is needed.
+fn may_grow<T>(length: usize, capacity: usize, more: usize) -> bool {
+    let grown = capacity.saturating_mul(2).max(length.saturating_add(more)).max(4);
+    HeapMemory::may_take(grown.saturating_mul(size_of::<T>()))
 }
 
 // SAFETY: the global allocator's contract is the same, and `alloc_zeroed` zeroes.

@@ -73,6 +73,7 @@ pub(super) struct MapHash {
 
 struct Held {
     maps: Vec<(usize, u32, Arc<Inner>)>,
+    /// Has room for all of `maps`.
     retired: Retired<Inner>,
 }
 
@@ -113,7 +114,8 @@ impl MapHash {
     ) -> Result<(), MapError> {
         let address = inner.address();
         let mut held = self.held.lock();
-        held.retired.reserve(1)?;
+        let places = held.maps.len() + 1;
+        held.retired.reserve(places)?;
         if !make_room(&mut held.maps, 1) {
             return Err(MapError::OutOfMemory);
         }
@@ -145,7 +147,6 @@ impl MapHash {
         if !into.remove {
             return Ok(count);
         }
-        held.retired.reserve(count as usize)?;
         for key in into.keys.chunks_exact(into.key_bytes).take(count as usize) {
             let old = self.address(key);
             self.hash.remove(key)?;
@@ -161,14 +162,16 @@ impl MapHash {
 
     /// Drops the maps that were taken out and nobody can see.
     pub(super) fn let_go(&self) {
-        let unseen = self.held.lock().retired.take_unseen(self.epoch);
-        drop(unseen);
+        while self.take_unseen().is_some() {}
+    }
+
+    fn take_unseen(&self) -> Option<Arc<Inner>> {
+        self.held.lock().retired.take_unseen(self.epoch)
     }
 
     /// Removes a key.
     pub(super) fn remove(&self, key: &[u8]) -> Result<(), MapError> {
         let mut held = self.held.lock();
-        held.retired.reserve(1)?;
         let old = self.address(key);
         self.hash.remove(key)?;
         held.forget(old, self.epoch);

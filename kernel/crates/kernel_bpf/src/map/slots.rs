@@ -6,7 +6,11 @@
 //! out stays until every CPU has passed a quiescent state ([`Epoch`]), because a program may
 //! have read its address just before. It goes when the embedder says [`Slots::let_go`], which it
 //! does where dropping an object, and waiting for that, is harmless: not while it reads.
+//!
+//! Putting an object in makes the room that taking it out needs, so that what holds memory can be
+//! taken out when there is none.
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -15,7 +19,7 @@ use kernel_sync::SpinLock;
 
 use super::epoch::Epoch;
 use super::error::MapError;
-use crate::memory::{Memory, Region, make_room};
+use crate::memory::{Memory, Region, make_room_in_queue};
 
 /// Slots for objects of one type.
 pub(super) struct Slots<T: ?Sized> {
@@ -28,15 +32,18 @@ pub(super) struct Slots<T: ?Sized> {
 /// What the lock guards: the objects behind the words, and those that wait for readers.
 struct Held<T: ?Sized> {
     kept: Vec<Option<Arc<T>>>,
+    /// How many of them there are.
+    count: usize,
+    /// Has room for those too.
     retired: Retired<T>,
 }
 
-/// Objects that were taken out, with the tags of their retirements.
-pub(super) struct Retired<T: ?Sized>(Vec<(u64, Arc<T>)>);
+/// Objects that were taken out, with the tags of their retirements, which ascend.
+pub(super) struct Retired<T: ?Sized>(VecDeque<(u64, Arc<T>)>);
 
 impl<T: ?Sized> Retired<T> {
     pub(super) const fn new() -> Self {
-        Self(Vec::new())
+        Self(VecDeque::new())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -45,23 +52,20 @@ impl<T: ?Sized> Retired<T> {
 
     /// Makes sure that so many more objects can be kept.
     pub(super) fn reserve(&mut self, more: usize) -> Result<(), MapError> {
-        if make_room(&mut self.0, more) { Ok(()) } else { Err(MapError::OutOfMemory) }
+        if make_room_in_queue(&mut self.0, more) { Ok(()) } else { Err(MapError::OutOfMemory) }
     }
 
     /// Keeps an object that nobody finds any more. There is room ([`Self::reserve`]).
     pub(super) fn keep(&mut self, object: Arc<T>, epoch: &Epoch) {
-        self.0.push((epoch.retire(), object));
+        self.0.push_back((epoch.retire(), object));
     }
 
-    /// Takes out what no program can see any more, for the caller to drop without a lock.
-    pub(super) fn take_unseen(&mut self, epoch: &Epoch) -> Vec<Arc<T>> {
-        // Tags ascend.
-        let safe = self.0.iter().take_while(|(tag, _)| epoch.is_safe(*tag)).count();
-        let mut unseen = Vec::new();
-        if unseen.try_reserve_exact(safe).is_ok() {
-            unseen.extend(self.0.drain(..safe).map(|(_, object)| object));
+    /// Takes out one that no program can see any more, for the caller to drop without a lock.
+    pub(super) fn take_unseen(&mut self, epoch: &Epoch) -> Option<Arc<T>> {
+        if !epoch.is_safe(self.0.front()?.0) {
+            return None;
         }
-        unseen
+        self.0.pop_front().map(|(_, object)| object)
     }
 }
 
@@ -81,7 +85,7 @@ impl<T: ?Sized> Slots<T> {
         let mut kept = Vec::new();
         kept.try_reserve_exact(entries as usize).map_err(|_| MapError::OutOfMemory)?;
         kept.resize_with(entries as usize, || None);
-        let held = SpinLock::new(Held { kept, retired: Retired::new() });
+        let held = SpinLock::new(Held { kept, count: 0, retired: Retired::new() });
         Ok(Self { words, entries, held, epoch })
     }
 
@@ -120,13 +124,18 @@ impl<T: ?Sized> Slots<T> {
     ) -> Result<bool, MapError> {
         let word = self.words.words().get(index as usize).ok_or(MapError::Full)?;
         let mut held = self.held.lock();
-        held.retired.reserve(1)?;
-        let slot = held.kept.get_mut(index as usize).ok_or(MapError::Full)?;
+        let Held { kept, count, retired } = &mut *held;
+        let slot = kept.get_mut(index as usize).ok_or(MapError::Full)?;
+        if object.is_some() {
+            retired.reserve(*count + 1)?;
+            *count += 1;
+        }
         let old = core::mem::replace(slot, object);
         word.store(address as u64, Ordering::Release);
         let existed = old.is_some();
         if let Some(old) = old {
-            held.retired.keep(old, self.epoch);
+            *count -= 1;
+            retired.keep(old, self.epoch);
         }
         Ok(existed)
     }
@@ -138,15 +147,18 @@ impl<T: ?Sized> Slots<T> {
 
     /// Drops what was taken out and nobody can see.
     pub(super) fn let_go(&self) {
-        let unseen = self.held.lock().retired.take_unseen(self.epoch);
-        drop(unseen);
+        while self.take_unseen().is_some() {}
+    }
+
+    fn take_unseen(&self) -> Option<Arc<T>> {
+        self.held.lock().retired.take_unseen(self.epoch)
     }
 
     /// Empties every slot and drops what nobody can see. Returns whether anything waits for
     /// its readers.
     pub(super) fn clear(&self) -> bool {
         for index in 0..self.entries {
-            // A slot that cannot be retired for want of memory keeps what it has.
+            // Fails for no index that there is.
             let _ = self.set(index, None);
         }
         self.let_go();
