@@ -235,8 +235,11 @@ pub fn attach_error(info: &ProgramInfo, hook: &str, error: Errno) -> String {
 
 /// Makes a map, or takes the one that is pinned under its name.
 fn make_map(map: &ObjectMap, types: Option<&OwnedFd>) -> lemma_rt::Result<OwnedFd> {
+    let cpus = info::cpus() as u32;
+    let def = map.def.completed(cpus);
     // Only its shape counts; the map of maps keeps that.
     let inner = map.inner.map(|def| {
+        let def = def.completed(cpus);
         calls::create_map(&NewMap {
             kind: def.map_type.number(),
             key_size: def.key_size,
@@ -252,18 +255,18 @@ fn make_map(map: &ObjectMap, types: Option<&OwnedFd>) -> lemma_rt::Result<OwnedF
         && let Ok(fd) = calls::pinned(&pin)
     {
         let found = MapInfo::of(fd.as_fd())?;
-        let same = found.kind == map.def.map_type.number()
-            && found.key_size == map.def.key_size
-            && found.value_size == map.def.value_size
-            && found.max_entries == map.def.max_entries;
+        let same = found.kind == def.map_type.number()
+            && found.key_size == def.key_size
+            && found.value_size == def.value_size
+            && found.max_entries == def.max_entries;
         return if same { Ok(fd) } else { Err(Errno::EXIST) };
     }
     let mut new = NewMap {
-        kind: map.def.map_type.number(),
-        key_size: map.def.key_size,
-        value_size: map.def.value_size,
-        max_entries: map.def.max_entries,
-        flags: map.def.flags,
+        kind: def.map_type.number(),
+        key_size: def.key_size,
+        value_size: def.value_size,
+        max_entries: def.max_entries,
+        flags: def.flags,
         name: &map.name,
         types: types
             .filter(|_| map.key_type != 0 || map.value_type != 0)

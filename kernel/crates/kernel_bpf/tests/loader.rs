@@ -2,9 +2,10 @@
 
 mod common;
 
-use common::{compile, compile_text, examples, tools::clang};
+use common::{compile, compile_text, environment, examples, tools::clang};
 use kernel_bpf::loader::{Attach, Object, Pinning, Slot};
-use kernel_bpf::map::MapType;
+use kernel_bpf::map::{MapEnvironment, MapType};
+use kernel_bpf::profile::CloudProfile;
 use kernel_bpf::prog_type::ProgType;
 
 const HEAD: &str = "#include \"lemma.h\"\nchar _license[] SEC(\"license\") = \"GPL\";\n";
@@ -45,6 +46,28 @@ fn sections_name_types_and_attach_points() {
         let program = &object.unwrap().programs[0];
         assert_eq!((program.prog_type, &program.attach), (prog_type, &attach), "{section}");
         assert_eq!((program.name.as_str(), program.section.as_str()), ("f", section));
+    }
+}
+
+/// As libbpf has them: on four CPUs.
+#[test]
+fn what_maps_leave_out_is_filled_in() {
+    const PERF: &str = "__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY); __type(key, int);
+        __type(value, int);";
+    const RING: &str = "__uint(type, BPF_MAP_TYPE_RINGBUF);";
+    for (members, entries) in [
+        (PERF.to_owned(), 4),
+        (format!("{PERF} __uint(max_entries, 2);"), 2),
+        (format!("{RING} __uint(max_entries, 1);"), 4096),
+        (format!("{RING} __uint(max_entries, 4096);"), 4096),
+        (format!("{RING} __uint(max_entries, 5000);"), 8192),
+        (format!("{RING} __uint(max_entries, 12288);"), 16384),
+    ] {
+        let body = format!("struct {{ {members} }} m SEC(\".maps\");");
+        let Some(object) = parse(&body) else { return };
+        let environment = MapEnvironment { cpus: 4, ..environment() };
+        let maps = object.unwrap().create_maps::<CloudProfile>(&environment).unwrap();
+        assert_eq!(maps[0].def().max_entries, entries, "{members}");
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::{Object, ObjectError, Slot};
 use crate::btf::Btf;
-use crate::map::{Map, MapEnvironment, MapExtras};
+use crate::map::{Map, MapDef, MapEnvironment, MapExtras};
 use crate::profile::PhysicalProfile;
 
 impl Object {
@@ -23,8 +23,9 @@ impl Object {
         let mut maps = Vec::new();
         for declared in &self.maps {
             let fail = |error: &dyn ToString| ObjectError::new(&declared.name, error.to_string());
-            let create = |def, extras: &MapExtras| {
-                Map::create_with::<P>(def, extras, environment)
+            let cpus = environment.cpus as u32;
+            let create = |def: MapDef, extras: &MapExtras| {
+                Map::create_with::<P>(def.completed(cpus), extras, environment)
                     .map(Arc::new)
                     .map_err(|error| fail(&error))
             };

@@ -2,6 +2,8 @@
 
 use alloc::sync::Arc;
 
+use crate::memory::PAGE_SIZE;
+
 /// Map types with Linux's numbers (`enum bpf_map_type`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[repr(u32)]
@@ -168,6 +170,22 @@ pub struct MapDef {
 }
 
 impl MapDef {
+    /// The definition in an object as it is to be created on a machine with so many CPUs: as libbpf
+    /// has it, a perf event array without a number of entries has one for each CPU, and a ring
+    /// buffer's size is rounded up to a power of two pages.
+    #[must_use]
+    pub const fn completed(self, cpus: u32) -> Self {
+        let max_entries = match (self.map_type, self.max_entries) {
+            (MapType::PerfEventArray, 0) => cpus,
+            (MapType::Ringbuf, size @ 1..=0x8000_0000) => {
+                let size = size.next_power_of_two();
+                if size < PAGE_SIZE as u32 { PAGE_SIZE as u32 } else { size }
+            }
+            (_, entries) => entries,
+        };
+        Self { max_entries, ..self }
+    }
+
     /// Whether programs may read values.
     #[must_use]
     pub const fn program_may_read(&self) -> bool {
