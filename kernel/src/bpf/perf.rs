@@ -234,9 +234,11 @@ impl File for PerfEvent {
         let mapped = Arc::new(Mapped);
         let unused = {
             let mut state = self.state.lock();
-            state.mapped = Arc::downgrade(&mapped);
             state.woken = false;
-            state.ring.replace(ring)
+            (
+                core::mem::replace(&mut state.mapped, Arc::downgrade(&mapped)),
+                state.ring.replace(ring),
+            )
         };
         drop(unused);
         Ok(Some(mapped))

@@ -205,57 +205,65 @@ pub fn wake(key: &Key, bits: u32, count: usize) -> usize {
 }
 
 /// Has up to `count` waiters with `from` wait with `to` instead, or wakes them where there is no
-/// memory for that; how many it was. Their keys are dropped under the lock, but `from` holds the same
-/// memory.
+/// memory for that; how many it was.
 pub fn requeue(from: &Key, to: &Key, count: usize) -> usize {
     let (first, second) = (place(from), place(to));
-    if first == second {
-        let mut waiters = queue(first).lock();
-        let those = waiters.iter_mut().filter(|waiter| waiter.key == *from).take(count);
-        return those.map(|waiter| waiter.key.clone_from(to)).count();
+    if from == to {
+        let waiters = queue(first).lock();
+        return waiters.iter().filter(|waiter| waiter.key == *from).take(count).count();
     }
     let mut moved = 0;
     while moved < count {
-        let some = move_some(first, second, (from, to), count - moved);
-        moved += some.moved;
-        if !some.full {
-            break;
-        }
-        // Room for one is made without the locks, twice as much as there was.
-        if queue(second).lock_with_room().is_none() {
-            return moved + wake(from, u32::MAX, count - moved);
+        match move_one(first, second, from, to) {
+            Moved::One(old) => {
+                // Without the locks: as in `wake`.
+                drop(old);
+                moved += 1;
+            }
+            // Room for one is made without the locks, twice as much as there was.
+            Moved::Full if queue(second).lock_with_room().is_some() => {}
+            Moved::Full => return moved + wake(from, u32::MAX, count - moved),
+            Moved::None => break,
         }
     }
     moved
 }
 
-/// What [`move_some`] has done.
-struct Moved {
-    moved: usize,
-    /// The other queue has no room for more.
-    full: bool,
+/// What [`move_one`] has done.
+enum Moved {
+    /// Moved one, which had this key.
+    One(Key),
+    /// The other queue has no room.
+    Full,
+    /// There is none to be moved.
+    None,
 }
 
-/// Moves up to `count` waiters with the first key to the other queue, as far as that has room.
-fn move_some(first: usize, second: usize, (from, to): (&Key, &Key), count: usize) -> Moved {
+/// Moves a waiter with the first key, which is another than the second, to the other queue.
+fn move_one(first: usize, second: usize, from: &Key, to: &Key) -> Moved {
+    if first == second {
+        let mut waiters = queue(first).lock();
+        let found = waiters.iter_mut().find(|waiter| waiter.key == *from);
+        return found.map_or(Moved::None, |waiter| {
+            Moved::One(core::mem::replace(&mut waiter.key, to.clone()))
+        });
+    }
     // A waiter is in one of the two at any moment, so both are locked, the lower one first.
     let mut lower = queue(first.min(second)).lock();
     let mut upper = queue(first.max(second)).lock();
     let (source, target) =
         if first < second { (&mut *lower, &mut *upper) } else { (&mut *upper, &mut *lower) };
-    let mut moved = 0;
-    while moved < count {
-        let Some(at) = source.iter().position(|waiter| waiter.key == *from) else { break };
-        if target.len() == target.capacity() {
-            return Moved { moved, full: true };
-        }
-        let Some(mut waiter) = source.remove(at) else { break };
-        waiter.key.clone_from(to);
-        set_place(&waiter.task, Some(second));
-        target.push_back(waiter);
-        moved += 1;
+    let Some(at) = source.iter().position(|waiter| waiter.key == *from) else {
+        return Moved::None;
+    };
+    if target.len() == target.capacity() {
+        return Moved::Full;
     }
-    Moved { moved, full: false }
+    let Some(waiter) = source.remove(at) else { return Moved::None };
+    set_place(&waiter.task, Some(second));
+    let Waiter { key, bits, task } = waiter;
+    target.push_back(Waiter { key: to.clone(), bits, task });
+    Moved::One(key)
 }
 
 fn platform_wait(word: &AtomicU32, expected: u32) {
