@@ -13,11 +13,15 @@ pub(crate) struct Bench {
     pub(crate) scale: usize,
     /// Where the rows `file_*` work.
     pub(crate) directory: String,
+    /// Whether these are measured, and whether others are.
+    pub(crate) on_disk: bool,
+    pub(crate) elsewhere: bool,
 }
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        Self { wanted: Vec::new(), scale: 100, directory: "/mnt".into() }
+        let directory = "/mnt".into();
+        Self { wanted: Vec::new(), scale: 100, directory, on_disk: true, elsewhere: true }
     }
 
     /// Whether a row is asked for.
