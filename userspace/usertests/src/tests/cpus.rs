@@ -96,7 +96,7 @@ fn nice_hogs_give_way() -> Outcome {
     }
     let counts = || [normal, nice].map(|rounds| rounds.load(Ordering::Relaxed));
     let before = counts();
-    calls::pause_for(1000);
+    calls::pause_for(500);
     // Little is not nothing, though it may be a while until its next turn.
     while counts()[1] == before[1] {
         calls::pause_for(10);
@@ -283,7 +283,7 @@ fn hogs_share() -> Outcome {
                 }
             }
         }
-        calls::pause_for(1000);
+        calls::pause_for(500);
         stop.store(1, Ordering::Relaxed);
         for pid in children {
             ok!(sys::wait_for(pid));
