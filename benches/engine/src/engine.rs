@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 
 use anyhow::{Result, anyhow};
 use kernel_bpf::asm::assemble;
@@ -20,23 +20,48 @@ use crate::lemma::{Idle, compile, environment, to_program, verified};
 use crate::measure::{Contender, Effort, in_turn, median, processor_time};
 use crate::programs::Source;
 
-/// The system's allocator, counting what is in use.
+/// The system's allocator, which counts what is in use while [`peak_bytes`] asks for it: counting
+/// takes as long as a small block itself, and what is timed does not pay for it.
 struct Counting;
 
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
+static COUNTS: AtomicBool = AtomicBool::new(false);
+/// Since the counting began; less than nothing when older blocks are given back.
+static IN_USE: AtomicIsize = AtomicIsize::new(0);
+static PEAK: AtomicIsize = AtomicIsize::new(0);
+
+#[inline]
+fn count(more: usize, less: usize) {
+    if COUNTS.load(Ordering::Relaxed) {
+        let change = more as isize - less as isize;
+        let now = IN_USE.fetch_add(change, Ordering::Relaxed) + change;
+        PEAK.fetch_max(now, Ordering::Relaxed);
+    }
+}
 
 // SAFETY: every call goes to the system's allocator, as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = IN_USE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
+        count(layout.size(), 0);
         // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
 
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // Both at once, as where the block has to move.
+        count(size, 0);
+        count(0, layout.size());
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(block, layout, size) }
+    }
+
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        count(0, layout.size());
         // SAFETY: as the caller promises.
         unsafe { System.dealloc(block, layout) };
     }
@@ -47,10 +72,12 @@ static ALLOCATOR: Counting = Counting;
 
 /// Most bytes in use while `work` ran, above those before.
 fn peak_bytes<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = IN_USE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
+    IN_USE.store(0, Ordering::Relaxed);
+    PEAK.store(0, Ordering::Relaxed);
+    COUNTS.store(true, Ordering::Relaxed);
     let result = work();
-    (result, PEAK.load(Ordering::Relaxed) - before)
+    COUNTS.store(false, Ordering::Relaxed);
+    (result, PEAK.load(Ordering::Relaxed).unsigned_abs())
 }
 
 /// The verifier on one program.

@@ -172,12 +172,19 @@ pub(super) fn assemble<E: Emitter>(
         let (slot, here) = (node.slot as usize, out.bytes.len() as u32);
         if slot != current && !matches!(node.op, Op::Enter { .. } | Op::Nop) {
             current = slot;
-            match out.positions.get_mut(next_slot..=slot) {
+            match out.positions.get_mut(next_slot..slot + 1) {
                 Some(positions) if !positions.is_empty() => {
-                    positions.fill(here);
+                    // Mostly one.
+                    positions.iter_mut().for_each(|position| *position = here);
                     next_slot = slot + 1;
                 }
-                _ => out.again.push((here, slot as u32)),
+                _ => {
+                    if out.again.is_empty() {
+                        // What is repeated is long.
+                        out.again.reserve(32);
+                    }
+                    out.again.push((here, slot as u32));
+                }
             }
         }
         let mut left = rest;

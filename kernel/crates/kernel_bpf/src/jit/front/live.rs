@@ -70,9 +70,12 @@ fn grow(nodes: &[Node], slots: &mut [Slot]) {
     let (mut start, mut end, mut behind) = (0, nodes.len(), 0);
     loop {
         let (mut again, mut live, mut last) = (false, behind, None);
-        let part = nodes.get(start..end).unwrap_or_default();
-        for (index, node) in (start..end).zip(part).rev() {
+        let first = start;
+        let mut part = nodes.get(first..end).unwrap_or_default();
+        while let Some((node, before)) = part.split_last() {
+            part = before;
             if node.flow {
+                let index = first + before.len();
                 let (read, back) = after(node, live, slots);
                 if back && last.is_none() {
                     (last, behind) = (Some(index + 1), live);

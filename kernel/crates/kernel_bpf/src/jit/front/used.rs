@@ -8,16 +8,17 @@ use crate::jit::ir::Place;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Used {
     /// The registers that its instructions name, by number.
-    named: u16,
+    named: u32,
     /// It calls helpers or functions.
     calls: bool,
 }
 
 impl Used {
-    /// Adds what an instruction uses; the registers that it names.
-    #[inline]
-    pub(super) fn add(&mut self, insn: &Insn) -> u16 {
-        let bit = |register: Reg| 1u16 << register as u8;
+    /// Adds what an instruction uses; the registers that it names. Inlined, so that who looks at
+    /// the instruction too does it at once.
+    #[inline(always)]
+    pub(super) fn add(&mut self, insn: &Insn) -> u32 {
+        let bit = |register: Reg| 1u32 << register as u8;
         let operand = |operand: Operand| match operand {
             Operand::Reg(register) => bit(register),
             Operand::Imm(_) => 0,
