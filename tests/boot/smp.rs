@@ -71,12 +71,34 @@ fn starts_and_stops(options: Options) {
     let stat = guest.succeed("cat /proc/stat");
     let count = stat.lines().filter(|line| line.starts_with("cpu")).count();
     assert_eq!(count as u32, cpus + 1, "{stat}");
+    devices_interrupt_different_cpus(&mut guest, cpus);
     ticks_only_for_programs(&mut guest, cpus);
     if old {
         // They keep the registers of a handler's caller in another form.
         usertests::pass_all(&mut guest, "frames_");
     }
     guest.shut_down(0);
+}
+
+/// Every device has one CPU for all of its interrupts, and the serial port and the disk, which have
+/// had some, not the same.
+fn devices_interrupt_different_cpus(guest: &mut Boot, cpus: u32) {
+    let report = guest.succeed("cat /proc/interrupts");
+    let mut places = Vec::new();
+    for device in ["serial", "virtio-block"] {
+        let row = report.lines().find(|row| row.contains(device)).unwrap();
+        let counts = counts(row, cpus);
+        let taken: Vec<_> = (0..counts.len()).filter(|&cpu| counts[cpu] != 0).collect();
+        assert_eq!(taken.len(), 1, "{report}");
+        places.extend(taken);
+    }
+    assert_ne!(places[0], places[1], "{report}");
+}
+
+/// How often each CPU was interrupted, by a row of `/proc/interrupts`.
+fn counts(row: &str, cpus: u32) -> Vec<u64> {
+    let (_, counts) = row.split_once(':').unwrap();
+    counts.split_whitespace().take(cpus as usize).map(|count| count.parse().unwrap()).collect()
 }
 
 /// Each CPU's timer ticks while a program is attached to it, and not at all when nothing is left
@@ -97,11 +119,7 @@ fn timer_interrupts(guest: &mut Boot, cpus: u32) -> Vec<u64> {
     const TIMERS: [&str; 3] = ["Local timer interrupts", "arch_timer", "riscv-timer"];
     let report = guest.succeed("cat /proc/interrupts && sleep 2 && cat /proc/interrupts");
     let rows = report.lines().filter(|row| TIMERS.iter().any(|timer| row.contains(timer)));
-    let counts = |row: &str| -> Vec<u64> {
-        let (_, counts) = row.split_once(':').unwrap();
-        counts.split_whitespace().take(cpus as usize).map(|count| count.parse().unwrap()).collect()
-    };
-    let [before, after] = rows.map(counts).collect::<Vec<_>>().try_into().unwrap();
+    let [before, after] = rows.map(|row| counts(row, cpus)).collect::<Vec<_>>().try_into().unwrap();
     after.iter().zip(&before).map(|(after, before)| after - before).collect()
 }
 

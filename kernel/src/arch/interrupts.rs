@@ -76,22 +76,23 @@ impl<const COUNT: usize> Devices<COUNT> {
     }
 
     /// Puts a handler into the first free slot of an interrupt, which comes from `source` if it
-    /// has none yet.
+    /// has none yet: whether it had none.
     pub(super) fn add(
         &self,
         number: u32,
         source: Source,
         handler: IrqHandler,
-    ) -> Result<(), IrqError> {
+    ) -> Result<bool, IrqError> {
         let place = self.0.get(number as usize).ok_or(IrqError::NoSuchLine)?;
-        if place.get().is_none() {
+        let first = place.get().is_none();
+        if first {
             let handlers = [const { OnceCell::new() }; SHARED];
             // Who is first makes it.
             let _ = place.set(Box::new(Device { source, handlers, counts: Counts::new() }));
         }
         let device = place.get().ok_or(IrqError::Exhausted)?;
         if device.handlers.iter().any(|slot| slot.set(handler).is_ok()) {
-            Ok(())
+            Ok(first)
         } else {
             Err(IrqError::Exhausted)
         }

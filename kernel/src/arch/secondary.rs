@@ -26,6 +26,12 @@ pub(super) fn online() -> usize {
     ONLINE.load(Ordering::Relaxed)
 }
 
+/// The CPU that the next device interrupts: each in turn of those that run the kernel now.
+pub(super) fn next_for_device() -> usize {
+    static DEVICES: AtomicUsize = AtomicUsize::new(0);
+    DEVICES.fetch_add(1, Ordering::Relaxed) % online()
+}
+
 /// Has `kick` start the CPU with this index in firmware's list, and waits until it has arrived;
 /// `false` if `kick` says that it cannot be started, or it does not come. `kick` is called again
 /// with the number of calls so far, while the CPU does not come, at intervals of `retry_ns`.

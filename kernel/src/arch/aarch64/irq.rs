@@ -13,7 +13,7 @@ use super::platform::platform;
 use super::{power, smp, timer};
 use crate::arch::interrupts::{Counts, Devices, EachInterrupt, Source};
 use crate::arch::traits::{IrqError, IrqHandler, IrqLine, MessageInterrupt};
-use crate::arch::up;
+use crate::arch::{secondary, up};
 
 /// Another CPU wants this one to look at its run queue and timer, and to fetch its instructions
 /// anew.
@@ -65,10 +65,12 @@ pub(in crate::arch) fn message(handler: IrqHandler) -> Result<MessageInterrupt, 
     Ok(message)
 }
 
-/// Gives an interrupt a handler and lets it through.
+/// Gives an interrupt a handler; lets one that had none through, to the next CPU.
 fn add(number: u32, level: bool, handler: IrqHandler) -> Result<(), IrqError> {
-    DEVICES.add(number, Source { controller: gic::name(), number, level }, handler)?;
-    gic::enable(number, level);
+    if DEVICES.add(number, Source { controller: gic::name(), number, level }, handler)? {
+        gic::route(number, secondary::next_for_device());
+        gic::enable(number, level);
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use super::frame::Frame;
 use super::{plic, smp, timer};
 use crate::arch::interrupts::{Counts, Devices, EachInterrupt, Source};
 use crate::arch::traits::{IrqError, IrqHandler, IrqLine, MessageInterrupt};
-use crate::arch::up;
+use crate::arch::{secondary, up};
 
 // Causes (`scause`), and bits of `sie` and `sip`.
 const SOFTWARE: usize = 1;
@@ -28,10 +28,11 @@ pub(super) fn init() {
     unsafe { write_csr!("sie", 1usize << SOFTWARE | 1 << TIMER | 1 << EXTERNAL) };
 }
 
-/// What a further CPU, on which this runs, takes: devices' interrupts are the boot CPU's.
+/// What a further CPU, on which this runs, takes; devices' interrupts if the controller knows it.
 pub(super) fn init_cpu() {
+    plic::init_cpu();
     // SAFETY: the trap code is ready for each.
-    unsafe { write_csr!("sie", 1usize << SOFTWARE | 1 << TIMER) };
+    unsafe { write_csr!("sie", 1usize << SOFTWARE | 1 << TIMER | 1 << EXTERNAL) };
 }
 
 /// See [`crate::arch::Architecture::irq_line`].
@@ -40,8 +41,9 @@ pub(in crate::arch) fn line(line: IrqLine, handler: IrqHandler) -> Result<(), Ir
         return Err(IrqError::NoSuchLine);
     }
     let IrqLine { number, level, .. } = line;
-    DEVICES.add(number, Source { controller: "RISC-V PLIC", number, level }, handler)?;
-    plic::enable(line.number);
+    if DEVICES.add(number, Source { controller: "RISC-V PLIC", number, level }, handler)? {
+        plic::enable(number, secondary::next_for_device());
+    }
     Ok(())
 }
 

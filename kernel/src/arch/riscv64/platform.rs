@@ -16,13 +16,14 @@ use crate::arch::traits::{PhysAddr, VirtioRegisters};
 pub(super) type Registers = (u64, u64);
 
 /// The interrupt controller of devices.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Controller {
     pub(super) registers: Registers,
     /// One more than the highest line.
     pub(super) lines: u32,
-    /// Which of its contexts interrupts the boot CPU in supervisor mode.
-    pub(super) context: usize,
+    /// Which of its contexts interrupts a hart in supervisor mode: the hart's number and the
+    /// context's. The boot hart has one.
+    pub(super) contexts: Vec<(u64, usize)>,
 }
 
 /// Everything that the kernel takes from the tree after start-up.
@@ -72,10 +73,14 @@ fn controller<'a>(tree: &DeviceTree<'a>, hart: u64) -> Option<(Controller, Devic
     let device = tree.find(&["sifive,plic-1.0.0", "riscv,plic0", "thead,c900-plic"])?;
     let registers = device.registers().next()?;
     let highest = device.property("riscv,ndev")?.first_chunk().copied().map(u32::from_be_bytes)?;
-    let context = context(tree, &device, hart)?;
+    context(tree, &device, hart)?;
+    let contexts = tree
+        .harts()
+        .filter_map(|hart| Some((hart.number, context(tree, &device, hart.number)?)))
+        .collect();
     // A line has a word of priority in the first page, and a bit for each context.
     let lines = highest.min(1023) + 1;
-    Some((Controller { registers, lines, context }, device))
+    Some((Controller { registers, lines, contexts }, device))
 }
 
 /// Reads the tree.

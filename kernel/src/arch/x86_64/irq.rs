@@ -8,7 +8,7 @@
 //! | 0xf1, 0xf2 | other CPUs: look again, forget translations |
 //! | 0xfe, 0xff | the local APIC's error and spurious interrupts |
 
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use kernel_acpi::{Polarity, Trigger};
 use kernel_sync::SpinLock;
@@ -23,7 +23,7 @@ use super::trap::SYSCALL_VECTOR;
 use crate::arch::interrupts::{Counts, Devices, EachInterrupt, Source};
 use crate::arch::paging::map_device;
 use crate::arch::traits::{IrqError, IrqHandler, IrqLine, MessageInterrupt, PhysAddr};
-use crate::arch::up;
+use crate::arch::{secondary, up};
 
 const LEGACY_BASE: u8 = 0x20;
 const FIRST_DEVICE: u8 = 0x30;
@@ -62,8 +62,6 @@ const DEFAULT_LOCAL_APIC: u64 = 0xfee0_0000;
 
 /// Where the local APIC is mapped; 0 in x2APIC mode.
 static LOCAL_APIC: AtomicUsize = AtomicUsize::new(0);
-/// The boot CPU's APIC identifier: where device interrupts go.
-static BOOT_APIC_ID: AtomicU32 = AtomicU32::new(0);
 /// The next vector to give out.
 static NEXT_VECTOR: AtomicU8 = AtomicU8::new(FIRST_DEVICE);
 
@@ -213,7 +211,6 @@ pub(super) fn init() {
     mask_legacy();
     map_local_apic();
     enable_local_apic(LVT_NMI);
-    BOOT_APIC_ID.store(apic_id(), Ordering::Relaxed);
     let mut list = IO_APICS.lock();
     for info in &acpi::platform().io_apics {
         let Ok(base) = map_device(PhysAddr(u64::from(info.address)), 0x20) else {
@@ -258,6 +255,13 @@ fn new_vector() -> Result<u8, IrqError> {
         .map_err(|_| IrqError::Exhausted)
 }
 
+/// The APIC identifier of the CPU that the next device interrupts; of the boot CPU, if it has more
+/// than the eight bits that lines and messages have for it.
+fn next_destination() -> u32 {
+    let id = smp::apic_id(secondary::next_for_device()).filter(|&id| id < 0xff);
+    id.or_else(|| smp::apic_id(0)).unwrap_or(0) & 0xff
+}
+
 /// See [`crate::arch::Architecture::irq_line`].
 pub(in crate::arch) fn line(line: IrqLine, handler: IrqHandler) -> Result<(), IrqError> {
     let list = IO_APICS.lock();
@@ -270,12 +274,12 @@ pub(in crate::arch) fn line(line: IrqLine, handler: IrqHandler) -> Result<(), Ir
     let current = io_apic.read(0x10 + 2 * pin);
     if current & LVT_MASKED == 0 {
         // In use: share its vector.
-        return DEVICES.add(current & 0xff, source, handler);
+        return DEVICES.add(current & 0xff, source, handler).map(drop);
     }
     let vector = new_vector()?;
     DEVICES.add(u32::from(vector), source, handler)?;
     let low = u32::from(vector) | u32::from(line.active_low) << 13 | u32::from(line.level) << 15;
-    io_apic.set(pin, low, BOOT_APIC_ID.load(Ordering::Relaxed));
+    io_apic.set(pin, low, next_destination());
     Ok(())
 }
 
@@ -285,7 +289,7 @@ pub(in crate::arch) fn message(handler: IrqHandler) -> Result<MessageInterrupt, 
     // The vectors of devices begin behind the numbers of lines that machines have.
     let source = Source { controller: "PCI-MSI", number: u32::from(vector), level: false };
     DEVICES.add(u32::from(vector), source, handler)?;
-    let destination = u64::from(BOOT_APIC_ID.load(Ordering::Relaxed) & 0xff) << 12;
+    let destination = u64::from(next_destination()) << 12;
     Ok(MessageInterrupt { address: DEFAULT_LOCAL_APIC | destination, data: u32::from(vector) })
 }
 

@@ -256,7 +256,7 @@ extern "C" fn further_cpu(further: &'static Further) -> ! {
     (further.start.entry)(further.start.argument)
 }
 
-fn apic_id(number: usize) -> Option<u32> {
+pub(super) fn apic_id(number: usize) -> Option<u32> {
     APIC_IDS.get(number).map(|id| id.load(Ordering::Relaxed))
 }
 

@@ -7,7 +7,7 @@
 //! | [`v3`] | GICv3: CPUs have their interface in system registers, and a redistributor each |
 //! | [`messages`] | GICv2m: devices interrupt by writing |
 //!
-//! Devices interrupt the boot CPU, at one priority. What a CPU has of its own is set up on it
+//! Each device interrupts one CPU ([`route`]), all at one priority. What a CPU has of its own is set up on it
 //! ([`init_cpu`]): its interface, and interrupts 0 to 31, of which the first 16 are those that
 //! CPUs send each other ([`send`]).
 
@@ -111,6 +111,15 @@ pub(super) fn send_to_others(number: u32) {
     match version() {
         V2 => v2::send_to_others(number),
         V3 => v3::send_to_others(number),
+        _ => {}
+    }
+}
+
+/// Has the interrupt of a device interrupt this CPU, which has set itself up.
+pub(super) fn route(number: u32, cpu: usize) {
+    match version() {
+        V2 => v2::route(number as usize, cpu),
+        V3 => v3::route(number as usize, cpu),
         _ => {}
     }
 }

@@ -60,6 +60,14 @@ pub(super) fn init_cpu() {
     distributor::enable_sent(base);
 }
 
+/// Has the interrupt of a device interrupt this CPU.
+pub(super) fn route(number: usize, cpu: usize) {
+    let Some(bit) = BITS.get(cpu) else { return };
+    let (base, register, shift) = (distributor::base(), TARGETS + number / 4 * 4, number % 4 * 8);
+    let others = get(base, register) & !(0xff << shift);
+    set(base, register, others | bit.load(Ordering::Relaxed) << shift);
+}
+
 /// Sends interrupt `number`, below 16, to the CPU.
 pub(super) fn send(cpu: usize, number: u32) {
     let Some(bit) = BITS.get(cpu) else { return };

@@ -69,7 +69,7 @@ fn redistributor(affinity: Affinity) -> Option<&'static Redistributor> {
     REDISTRIBUTORS.get()?.iter().find(|redistributor| redistributor.affinity == affinity)
 }
 
-/// Sets distributor and boot CPU up. Devices interrupt the boot CPU.
+/// Sets distributor and boot CPU up, which devices interrupt for the time being.
 pub(super) fn init(
     distributor: Registers,
     regions: &[Registers],
@@ -86,14 +86,25 @@ pub(super) fn init(
     }
     distributor::reset(base, true);
     wait_for_clear(base, CONTROL, WRITE_PENDING);
-    for line in distributor::device_lines() {
-        let router = (base + ROUTER + line * 8) as *mut u64;
-        // SAFETY: as in `distributor::set`; these registers have 64 bits.
-        unsafe { router.write_volatile(own_affinity().register()) };
+    for number in distributor::device_lines() {
+        set_router(base, number, own_affinity().register());
     }
     set(base, CONTROL, AFFINITY_ROUTING | GROUP_1);
     distributor::set_base(base);
     init_cpu()
+}
+
+fn set_router(base: usize, number: usize, affinity: u64) {
+    let router = (base + ROUTER + number * 8) as *mut u64;
+    // SAFETY: as in `distributor::set`; these registers have 64 bits.
+    unsafe { router.write_volatile(affinity) };
+}
+
+/// Has the interrupt of a device interrupt this CPU.
+pub(super) fn route(number: usize, cpu: usize) {
+    if let Some(affinity) = AFFINITIES.get(cpu) {
+        set_router(distributor::base(), number, affinity.load(Ordering::Relaxed));
+    }
 }
 
 /// Sets up what this CPU has of its own; `None` if it has not what it needs.
