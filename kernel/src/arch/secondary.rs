@@ -1,8 +1,9 @@
 //! Starting the CPUs beside the boot CPU: what all machines do alike.
 //!
-//! The boot CPU calls one, by whatever firmware offers for it ([`call`]), and waits until it has
-//! set itself up and says so ([`arrive`]). One that comes too late finds that nobody waits for it
-//! any more, and has to stop: its number may be another's.
+//! The boot CPU calls one, by whatever firmware offers for it ([`call`]). One that comes asks whether
+//! it is still awaited ([`come`]), sets up what the machine has for its number, and says that it is
+//! ready ([`arrive`]). One that comes too late has to stop before it touches any of that: its number
+//! may be another's.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,6 +14,10 @@ use super::{Arch, Architecture};
 const PATIENCE_NS: u64 = 10_000_000_000;
 
 const NOBODY: usize = 0;
+/// The CPU that was waited for has come, and sets itself up.
+const COMING: usize = usize::MAX;
+/// It cannot set itself up.
+const FAILED: usize = usize::MAX - 1;
 
 /// One more than the index of the CPU that is being waited for.
 static AWAITED: AtomicUsize = AtomicUsize::new(NOBODY);
@@ -42,31 +47,51 @@ pub(super) fn call(index: usize, retry_ns: u64, mut kick: impl FnMut(usize) -> b
     let mut kicks = 0;
     loop {
         let passed = Arch::now_ns().saturating_sub(start);
-        if AWAITED.load(Ordering::Acquire) == NOBODY {
-            return true;
+        match AWAITED.load(Ordering::Acquire) {
+            NOBODY => return true,
+            FAILED => {
+                AWAITED.store(NOBODY, Ordering::Relaxed);
+                return false;
+            }
+            // It does not take long now, and is not called again.
+            COMING => {
+                Arch::relax();
+                continue;
+            }
+            _ => {}
         }
         let late = passed > PATIENCE_NS;
         if late || (passed >= kicks as u64 * retry_ns && !kick(kicks)) {
             let given_up =
                 AWAITED.compare_exchange(awaited, NOBODY, Ordering::AcqRel, Ordering::Acquire);
-            // It may have come at the last moment.
-            return given_up.is_err();
+            if given_up.is_ok() {
+                return false;
+            }
+            // It has come at the last moment.
+            continue;
         }
         kicks = (passed / retry_ns.max(1)) as usize + 1;
         Arch::relax();
     }
 }
 
-/// Called by a further CPU when it is ready to run the kernel: whether it may. It counts as
-/// online from then on.
-pub(super) fn arrive(index: usize) -> bool {
+/// Called by a further CPU when it has come, before it sets up anything that goes by its number:
+/// whether it may, and is waited for until it calls [`arrive`] or [`fail`].
+pub(super) fn come(index: usize) -> bool {
+    AWAITED.compare_exchange(index + 1, COMING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+}
+
+/// Called by a further CPU that has come, when it is ready to run the kernel. It counts as online
+/// from then on.
+pub(super) fn arrive() {
     ONLINE.fetch_add(1, Ordering::Relaxed);
-    let arrived =
-        AWAITED.compare_exchange(index + 1, NOBODY, Ordering::AcqRel, Ordering::Acquire).is_ok();
-    if !arrived {
-        ONLINE.fetch_sub(1, Ordering::Relaxed);
-    }
-    arrived
+    AWAITED.store(NOBODY, Ordering::Release);
+}
+
+/// Called by a further CPU that has come: it cannot run the kernel.
+#[cfg(target_arch = "aarch64")]
+pub(super) fn fail() {
+    AWAITED.store(FAILED, Ordering::Release);
 }
 
 /// Called by the boot CPU: the CPU that has just arrived does not run the kernel after all.

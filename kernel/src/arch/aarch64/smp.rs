@@ -94,7 +94,7 @@ linker_symbols! {
 fn further_affinity(index: usize) -> Option<Affinity> {
     let own = Affinity::of(read_register!("mpidr_el1"));
     let others = platform().cpus.iter().copied().filter(|&cpu| cpu != own && gic::reaches(cpu));
-    others.take(MAX_CPUS - 1).nth(index.checked_sub(1)?)
+    others.take(gic::most_cpus() - 1).nth(index.checked_sub(1)?)
 }
 
 /// See [`crate::arch::Architecture::cpus_named`]; 0 if firmware names none.
@@ -150,14 +150,19 @@ pub(in crate::arch) fn start(index: usize, start: CpuStart) -> bool {
 /// The first code of a further CPU that is not assembly: on its own stack, under the kernel's
 /// page tables, with the boot code's beside them.
 extern "C" fn further_cpu(further: &'static Further) -> ! {
+    if !secondary::come(further.index) {
+        power::halt();
+    }
     // SAFETY: `start` made the block for this CPU.
     unsafe { cpu::init_further(further.block) };
     trap::init();
     mmu::install_on_further_cpu();
     timer::stop();
-    if !irq::init_cpu() || !secondary::arrive(further.index) {
+    if !irq::init_cpu() {
+        secondary::fail();
         power::halt();
     }
+    secondary::arrive();
     (further.start.entry)(further.start.argument)
 }
 

@@ -16,7 +16,7 @@ use kernel_fdt::DeviceTree;
 
 use super::entry::{Entry, Flags};
 use super::layout::{DEVICE_START, DIRECT_MAP, DIRECT_MAP_END};
-use super::{console, cpu, mmu};
+use super::{console, cpu, mmu, smp};
 use crate::arch::image::linker_symbols;
 use crate::arch::paging::{ROOT_LEVEL, index, span};
 use crate::arch::traits::BootInfo;
@@ -63,11 +63,18 @@ image_size:
     .section .boot.text, "ax"
     .option push
     .option norelax
+    .option arch, +a
+    .global boot_entry
 boot_entry:
     csrw sie, zero
     csrw sip, zero
     li t0, {status}                     // interrupts and floating point off
     csrc sstatus, t0
+    // Only the first hart starts the kernel.
+    lla t0, boot_turns
+    li t1, 1
+    amoadd.w.aqrl t1, t1, (t0)
+    bnez t1, boot_further
     mv s0, a0                           // this hart
     mv s1, a1                           // the device tree
     lla s2, image_header                // where the image was loaded
@@ -154,6 +161,18 @@ boot_entry:
     mv ra, zero
     call {boot}
     ebreak
+
+    // A hart that comes here after the first goes on in smp.rs, if it is the one that is expected.
+boot_further:
+    fence rw, rw
+    lla t0, boot_expected
+    ld a1, 0(t0)
+    beqz a1, 6f
+    ld t1, {expected_hart}(a1)
+    bne t1, a0, 6f
+    j further_cpu_entry
+6:  wfi
+    j 6b
     .option pop
 
     .section .bss.stacks, "aw", @nobits
@@ -167,6 +186,10 @@ boot_stack_top:
 
     // Not in `.bss`, which is cleared while they are in use.
     .section .data.boot_tables, "aw"
+    .balign 8
+    .global boot_expected
+boot_expected: .quad 0
+boot_turns: .word 0
     .balign 4096
     .global boot_root
 boot_root: .skip 4096
@@ -176,6 +199,7 @@ boot_device_l2: .skip 4096
     .text
     "#,
     boot = sym riscv_boot,
+    expected_hart = const smp::FURTHER_HART,
     stack_size = const BOOT_STACK_SIZE,
     table = const TABLE,
     memory = const MEMORY,

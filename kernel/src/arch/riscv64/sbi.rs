@@ -38,10 +38,9 @@ pub(super) fn set_timer(ticks: u64) {
     let _ = call(Extension::Time, 0, [ticks as usize, 0, 0, 0]);
 }
 
-/// Starts a stopped hart at a physical address, address translation off, its number in a0 and
-/// `argument` in a1.
-pub(super) fn start_hart(hart: u64, entry: u64, argument: u64) -> Result<(), Error> {
-    call(Extension::Harts, 0, [hart as usize, entry as usize, argument as usize, 0]).map(drop)
+/// Starts a stopped hart at a physical address, address translation off, its number in a0.
+pub(super) fn start_hart(hart: u64, entry: u64) -> Result<(), Error> {
+    call(Extension::Harts, 0, [hart as usize, entry as usize, 0, 0]).map(drop)
 }
 
 /// A software interrupt for a hart.

@@ -1,13 +1,16 @@
-//! The other CPUs: firmware (SBI) starts them at [`start`]'s word, they come through the boot page
-//! tables to [`further_cpu`]; firmware's software interrupts carry what CPUs have to tell each
-//! other, and firmware makes them forget translations (mmu.rs).
+//! The other CPUs: firmware (SBI) starts them at [`start`]'s word, where it started the first one; if
+//! they are expected ([`expect`]), they come through the boot page tables to [`further_cpu`]. Not at an
+//! entry of their own: OpenSBI before 1.3 tells a hart to start before it has noted where, and one
+//! that looks just then goes where the first one went.
+//!
+//! Firmware's software interrupts carry what CPUs have to tell each other, and firmware makes them
+//! forget translations (mmu.rs).
 
 use alloc::boxed::Box;
 use core::arch::global_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
-use super::asm::status;
 use super::cpu::{self, CpuBlock};
 pub(in crate::arch) use super::mmu::flush_all as flush_kernel;
 use super::platform::platform;
@@ -30,10 +33,14 @@ struct Further {
     stack_top: usize,
     /// This object's own address.
     this: usize,
+    hart: u64,
     index: usize,
     block: *mut CpuBlock,
     start: CpuStart,
 }
+
+/// Where a [`Further`] has the hart that it is for.
+pub(super) const FURTHER_HART: usize = offset_of!(Further, hart);
 
 // a0: the hart; a1: the physical address of a `Further`.
 global_asm!(
@@ -44,9 +51,6 @@ global_asm!(
     .balign 4
     .global further_cpu_entry
 further_cpu_entry:
-    csrw sie, zero
-    li t0, {status}
-    csrc sstatus, t0
     ld t0, {boot_tables}(a1)
     ld t1, {kernel_tables}(a1)
     ld sp, {stack_top}(a1)
@@ -68,7 +72,6 @@ further_cpu_entry:
     .option pop
     .text
     "#,
-    status = const status::INTERRUPTS | status::FLOATING,
     boot_tables = const offset_of!(Further, boot_tables),
     kernel_tables = const offset_of!(Further, kernel_tables),
     stack_top = const offset_of!(Further, stack_top),
@@ -77,8 +80,17 @@ further_cpu_entry:
 );
 
 linker_symbols! {
-    entry = further_cpu_entry;
+    entry = boot_entry;
     boot_root = boot_root;
+    expected = boot_expected;
+}
+
+/// Says which hart is being started, by the physical address of its [`Further`]; 0 for none. The boot
+/// code looks.
+fn expect(further: u64) {
+    // SAFETY: a word of the boot code's, which is only accessed here and read there.
+    let word = unsafe { AtomicU64::from_ptr(expected() as *mut u64) };
+    word.store(further, Ordering::SeqCst);
 }
 
 /// The hart of each CPU that is online, but the boot CPU's.
@@ -122,6 +134,7 @@ pub(in crate::arch) fn start(index: usize, start: CpuStart) -> bool {
         kernel_tables: mmu::kernel_tables(),
         stack_top: start.stack_top,
         this: 0,
+        hart,
         index,
         block: cpu::new_block(start.number),
         start,
@@ -129,22 +142,25 @@ pub(in crate::arch) fn start(index: usize, start: CpuStart) -> bool {
     let address = core::ptr::from_ref(further) as usize;
     further.this = address;
     let Some(argument) = dma_address(address) else { return false };
-    secondary::call(index, NEVER_NS, |_| {
-        sbi::start_hart(hart, image_to_phys(entry()), argument.0).is_ok()
-    })
+    expect(argument.0);
+    let came =
+        secondary::call(index, NEVER_NS, |_| sbi::start_hart(hart, image_to_phys(entry())).is_ok());
+    expect(0);
+    came
 }
 
 /// The first code of a further CPU that is not assembly: on its own stack, under the kernel's
 /// page tables.
 extern "C" fn further_cpu(further: &'static Further) -> ! {
+    if !secondary::come(further.index) {
+        power::halt();
+    }
     // SAFETY: `start` made the block for this CPU.
     unsafe { cpu::set_up(further.block) };
     trap::init();
     timer::stop();
     irq::init_cpu();
-    if !secondary::arrive(further.index) {
-        power::halt();
-    }
+    secondary::arrive();
     (further.start.entry)(further.start.argument)
 }
 

@@ -245,12 +245,16 @@ pub(in crate::arch) fn start(index: usize, start: CpuStart) -> bool {
 /// The first code of a further CPU that is not assembly: on its own stack, under the kernel's
 /// page tables.
 extern "C" fn further_cpu(further: &'static Further) -> ! {
+    if !secondary::come(further.index) {
+        power::halt();
+    }
     // SAFETY: `start` made both for this CPU.
     unsafe { cpu::init_further(further.block, further.interrupt_stack_top) };
     trap::load_idt();
     irq::enable_local_apic(irq::LVT_MASKED);
     timer::init_this_cpu();
-    if !secondary::arrive(further.index) || !tsc_sync::check_this_cpu() {
+    secondary::arrive();
+    if !tsc_sync::check_this_cpu() {
         power::halt();
     }
     (further.start.entry)(further.start.argument)

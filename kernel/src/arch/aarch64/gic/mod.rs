@@ -7,9 +7,9 @@
 //! | [`v3`] | GICv3: CPUs have their interface in system registers, and a redistributor each |
 //! | [`messages`] | GICv2m: devices interrupt by writing |
 //!
-//! Each device interrupts one CPU ([`route`]), all at one priority. What a CPU has of its own is set up on it
-//! ([`init_cpu`]): its interface, and interrupts 0 to 31, of which the first 16 are those that
-//! CPUs send each other ([`send`]).
+//! Each device interrupts one CPU ([`route`]), all at one priority. What a CPU has of its own is set
+//! up on it ([`init_cpu`]): its interface, and interrupts 0 to 31, of which the first 16 are those
+//! that CPUs send each other ([`send`]).
 
 mod distributor;
 mod messages;
@@ -25,6 +25,7 @@ pub(super) use self::distributor::lines;
 use self::distributor::{OWN, SPECIAL};
 pub(super) use self::messages::Messages;
 use super::platform::{Controller, platform};
+use crate::arch::traits::MAX_CPUS;
 
 /// The version that is set up.
 static VERSION: AtomicU8 = AtomicU8::new(NONE);
@@ -89,6 +90,11 @@ pub(super) fn reaches(affinity: Affinity) -> bool {
     }
 }
 
+/// How many CPUs can be interrupted.
+pub(super) fn most_cpus() -> usize {
+    if version() == V2 { v2::MOST_CPUS } else { MAX_CPUS }
+}
+
 /// Who is interrupted sees what this CPU wrote before.
 fn publish() {
     // SAFETY: a barrier.
@@ -115,7 +121,7 @@ pub(super) fn send_to_others(number: u32) {
     }
 }
 
-/// Has the interrupt of a device interrupt this CPU, which has set itself up.
+/// Has the interrupt of a device interrupt this CPU, which has set itself up. By one CPU at a time.
 pub(super) fn route(number: u32, cpu: usize) {
     match version() {
         V2 => v2::route(number as usize, cpu),

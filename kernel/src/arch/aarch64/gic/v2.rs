@@ -18,6 +18,9 @@ const CPU_PRIORITY_MASK: usize = 0x04;
 const CPU_ACKNOWLEDGE: usize = 0x0c;
 const CPU_END: usize = 0x10;
 
+/// The distributor has a bit for each.
+pub(super) const MOST_CPUS: usize = 8;
+
 static INTERFACE: AtomicUsize = AtomicUsize::new(0);
 /// The bit of each CPU. 0 for one that has not set itself up.
 static BITS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
