@@ -72,7 +72,8 @@ pub fn futex([address, operation, value, timeout, second, third]: [usize; 6]) ->
             }
             let woken = wake(&from, ALL_BITS, to_wake);
             let moved = requeue(&from, &to, to_move);
-            Ok(if command == CMP_REQUEUE { woken + moved } else { woken })
+            // Of both commands, though `futex(2)` says otherwise (Linux, `futex_requeue`).
+            Ok(woken + moved)
         }
         _ => Err(Errno::ENOSYS),
     }

@@ -204,66 +204,71 @@ pub fn wake(key: &Key, bits: u32, count: usize) -> usize {
     woken
 }
 
+/// Waiters that are moved at a time.
+const BATCH: usize = 16;
+
 /// Has up to `count` waiters with `from` wait with `to` instead, or wakes them where there is no
-/// memory for that; how many it was.
+/// memory for that; how many it was. Those that come meanwhile keep nobody here.
 pub fn requeue(from: &Key, to: &Key, count: usize) -> usize {
     let (first, second) = (place(from), place(to));
+    let is_one = |waiter: &&Waiter| waiter.key == *from;
+    let waiting = queue(first).lock().iter().filter(is_one).take(count).count();
     if from == to {
-        let waiters = queue(first).lock();
-        return waiters.iter().filter(|waiter| waiter.key == *from).take(count).count();
+        return waiting;
     }
     let mut moved = 0;
-    while moved < count {
-        match move_one(first, second, from, to) {
-            Moved::One(old) => {
-                // Without the locks: as in `wake`.
-                drop(old);
-                moved += 1;
-            }
-            // Room for one is made without the locks, twice as much as there was.
-            Moved::Full if queue(second).lock_with_room().is_some() => {}
-            Moved::Full => return moved + wake(from, u32::MAX, count - moved),
-            Moved::None => break,
+    while moved < waiting {
+        let mut old = [const { None }; BATCH];
+        let batch = old.get_mut(..BATCH.min(waiting - moved)).unwrap_or_default();
+        let full = move_some(first, second, (from, to), batch);
+        let some = old.iter().flatten().count();
+        // Their keys are dropped without the locks: as in `wake`.
+        drop(old);
+        moved += some;
+        // Room for one is made without the locks, twice as much as there was.
+        if full && queue(second).lock_with_room().is_none() {
+            return moved + wake(from, u32::MAX, waiting - moved);
+        }
+        if some == 0 && !full {
+            break;
         }
     }
     moved
 }
 
-/// What [`move_one`] has done.
-enum Moved {
-    /// Moved one, which had this key.
-    One(Key),
-    /// The other queue has no room.
-    Full,
-    /// There is none to be moved.
-    None,
-}
-
-/// Moves a waiter with the first key, which is another than the second, to the other queue.
-fn move_one(first: usize, second: usize, from: &Key, to: &Key) -> Moved {
+/// Moves waiters with the first key, which is another than the second, to the other queue, and puts
+/// the keys that they had into `old`, one after the other, until it is full. Says whether that queue
+/// has no room for more.
+fn move_some(
+    first: usize,
+    second: usize,
+    (from, to): (&Key, &Key),
+    old: &mut [Option<Key>],
+) -> bool {
     if first == second {
         let mut waiters = queue(first).lock();
-        let found = waiters.iter_mut().find(|waiter| waiter.key == *from);
-        return found.map_or(Moved::None, |waiter| {
-            Moved::One(core::mem::replace(&mut waiter.key, to.clone()))
-        });
+        let those = waiters.iter_mut().filter(|waiter| waiter.key == *from);
+        for (slot, waiter) in old.iter_mut().zip(those) {
+            *slot = Some(core::mem::replace(&mut waiter.key, to.clone()));
+        }
+        return false;
     }
     // A waiter is in one of the two at any moment, so both are locked, the lower one first.
     let mut lower = queue(first.min(second)).lock();
     let mut upper = queue(first.max(second)).lock();
     let (source, target) =
         if first < second { (&mut *lower, &mut *upper) } else { (&mut *upper, &mut *lower) };
-    let Some(at) = source.iter().position(|waiter| waiter.key == *from) else {
-        return Moved::None;
-    };
-    if target.len() == target.capacity() {
-        return Moved::Full;
+    for slot in old {
+        let Some(at) = source.iter().position(|waiter| waiter.key == *from) else { break };
+        if target.len() == target.capacity() {
+            return true;
+        }
+        let Some(mut waiter) = source.remove(at) else { break };
+        *slot = Some(core::mem::replace(&mut waiter.key, to.clone()));
+        set_place(&waiter.task, Some(second));
+        target.push_back(waiter);
     }
-    let Some(waiter) = source.remove(at) else { return Moved::None };
-    set_place(&waiter.task, Some(second));
-    let Waiter { key, bits, task } = waiter;
-    target.push_back(Waiter { key: to.clone(), bits, task });
-    Moved::One(key)
+    false
 }
 
 fn platform_wait(word: &AtomicU32, expected: u32) {

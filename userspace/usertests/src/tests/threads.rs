@@ -349,25 +349,28 @@ extern "C" fn wait_for_reply(milliseconds: usize) {
 }
 
 fn requeued() -> Outcome {
+    const REQUEUE: usize = 3 | 128;
     const CMP_REQUEUE: usize = 4 | 128;
     COUNTER.store(usize::MAX, Ordering::Relaxed);
-    let requeue = |most: usize| {
+    let requeue = |command: usize| {
         // SAFETY: the kernel reads a word; the other is only named.
-        unsafe { syscall!(__NR_futex, &raw const REPLY, CMP_REQUEUE, 0, most, &raw const WORD, 0) }
+        unsafe { syscall!(__NR_futex, &raw const REPLY, command, 0, 1, &raw const WORD, 0) }
     };
     // Who has been moved to another word still runs out of time.
     let thread = ok!(spawn(wait_for_reply, 500));
     // On a slow machine its time may be over before it is found.
-    while ok!(requeue(1)) == 0 && COUNTER.load(Ordering::Acquire) == usize::MAX {
+    while ok!(requeue(CMP_REQUEUE)) == 0 && COUNTER.load(Ordering::Acquire) == usize::MAX {
         calls::pause_for(1);
     }
     thread.join();
     equal!(COUNTER.load(Ordering::Acquire), Errno::TIMEDOUT.raw_os_error() as usize);
     // It has left the other word: a wake-up there finds nobody.
     equal!(futex_wake(&WORD, 1), 0);
-    // And who is woken at the word that it was moved to, wakes.
+    // And who is woken at the word that it was moved to, wakes. Who is moved counts, though
+    // `futex(2)` says otherwise of this command.
     let thread = ok!(spawn(wait_for_reply, 60_000));
-    while ok!(requeue(1)) == 0 {
+    while ok!(requeue(REQUEUE)) == 0 {
+        equal!(futex_wake(&WORD, 1), 0);
         calls::pause_for(1);
     }
     equal!(futex_wake(&REPLY, 1), 0);
