@@ -14,7 +14,8 @@ pub mod virtio;
 use crate::arch::BootInfo;
 
 /// Finds and starts the devices. After the heap, `Arch::init_devices` and `mcore::init`, before
-/// the first task runs: drivers poll until interrupts are on.
+/// the first task runs: the boot CPU's interrupts are off, so drivers poll here. Those of the other
+/// CPUs are on, and a device may interrupt one as soon as its driver has asked for that.
 pub fn init(boot: &BootInfo) {
     if let Some(loaded) = boot.ram_disk {
         ram_disk::start(loaded);

@@ -10,7 +10,7 @@
 //! Which device that is and how its registers work, the architecture knows (`Arch::serial_*`).
 //!
 //! Locking: `PORT` guards the device's registers and the output buffer. Receivers are called
-//! without it.
+//! without it, and take input under `INPUT`, which comes before all other locks.
 
 use alloc::collections::VecDeque;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +44,9 @@ struct Port {
 static PORT: SpinLock<Port> =
     SpinLock::new(Port { output: VecDeque::new(), input: false, room: false });
 static RECEIVER: OnceCell<Receiver> = OnceCell::new();
+/// Held from where input is taken until the receiver has it: CPUs that did that at the same time
+/// would change its order, or both fill the last place.
+static INPUT: SpinLock<()> = SpinLock::new(());
 /// There is a device, and interrupts of it arrive.
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
@@ -117,10 +120,7 @@ pub fn set_receiver(receiver: Receiver) {
 /// The receiver has room again: reads what the device holds, and listens again.
 pub fn resume_input() {
     if RUNNING.load(Ordering::Relaxed) {
-        // The interrupt, coming between taking a byte and handing it over, would overtake it.
-        let irq = Arch::irq_save();
         receive();
-        Arch::irq_restore(irq);
     }
 }
 
@@ -128,6 +128,7 @@ pub fn resume_input() {
 /// interrupt.
 pub(super) fn type_in(bytes: &[u8]) {
     let Some(receiver) = RECEIVER.get() else { return };
+    let _one = INPUT.lock();
     for &byte in bytes {
         if (receiver.ready)() {
             (receiver.receive)(byte);
@@ -135,9 +136,10 @@ pub(super) fn type_in(bytes: &[u8]) {
     }
 }
 
-/// Hands the device's input to the receiver until one of them has no more. Interrupts are off.
+/// Hands the device's input to the receiver until one of them has no more.
 fn receive() {
     let Some(receiver) = RECEIVER.get() else { return };
+    let _one = INPUT.lock();
     loop {
         let mut port = PORT.lock();
         if !(receiver.ready)() {
