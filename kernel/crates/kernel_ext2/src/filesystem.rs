@@ -35,6 +35,24 @@ pub struct Ext2<D: BlockDevice + 'static> {
     root: Arc<Ext2Inode<D>>,
 }
 
+/// How often pages that no mapping shows any more are tried to be written. What cannot be written
+/// then is lost, so that it does not fail every `sync` of other files for ever.
+const MOST_FAILURES: u32 = 8;
+
+/// An inode with pages that mappings have changed.
+struct Dirty<D: BlockDevice + 'static> {
+    /// The inode, if they could not be written.
+    kept: Option<Arc<Ext2Inode<D>>>,
+    /// How often that was tried.
+    failures: u32,
+}
+
+impl<D: BlockDevice + 'static> Default for Dirty<D> {
+    fn default() -> Self {
+        Self { kept: None, failures: 0 }
+    }
+}
+
 /// What the inodes of a file system share.
 pub(crate) struct Volume<D: BlockDevice + 'static> {
     pub(crate) cache: BlockCache<D>,
@@ -49,7 +67,7 @@ pub(crate) struct Volume<D: BlockDevice + 'static> {
     doomed_count: AtomicUsize,
     /// Inodes with pages that mappings have changed. Those that could not be written are kept, for
     /// nobody else may hold the inode.
-    dirty: TaskLock<BTreeMap<u32, Option<Arc<Ext2Inode<D>>>>>,
+    dirty: TaskLock<BTreeMap<u32, Dirty<D>>>,
     /// Held while they are written back, so that who finds none knows them written.
     writing_back: Mutex<()>,
     /// When the disk may be changed; see `writing`.
@@ -197,7 +215,8 @@ impl<D: BlockDevice + 'static> FileSystem for Ext2<D> {
     fn unmount(&self) -> Result<(), FsError> {
         let ended = self.volume.end_writing(End::ForGood);
         // What cannot be written even now is lost: an inode that is kept keeps the volume.
-        drop(core::mem::take(&mut *self.volume.dirty.lock()));
+        let kept = core::mem::take(&mut *self.volume.dirty.lock());
+        drop(kept);
         ended
     }
 
@@ -317,15 +336,17 @@ impl<D: BlockDevice + 'static> Volume<D> {
 
     /// Notes that an inode has pages that a mapping may have changed.
     pub(crate) fn note_dirty(&self, number: u32) {
-        self.dirty.lock().entry(number).or_insert(None);
+        self.dirty.lock().entry(number).or_default();
     }
 
-    /// Notes that an inode has such pages, which could not be written, and keeps it until they are:
-    /// unless it has no name, and nobody could read them.
-    pub(crate) fn keep_dirty(&self, inode: Arc<Ext2Inode<D>>) {
+    /// Notes that an inode has such pages, which could not be written `failures` times, and keeps it
+    /// until they are: unless it has no name, and nobody could read them.
+    pub(crate) fn keep_dirty(&self, inode: Arc<Ext2Inode<D>>, failures: u32) {
         let number = inode.number();
         let kept = (inode.meta().links > 0).then_some(inode);
-        self.dirty.lock().insert(number, kept);
+        let before = self.dirty.lock().insert(number, Dirty { kept, failures });
+        // Not under the lock: an inode may end here.
+        drop(before);
     }
 
     /// The object of an inode, if there is one.
@@ -336,16 +357,23 @@ impl<D: BlockDevice + 'static> Volume<D> {
     /// Writes all such pages back to their blocks. The caller may change the disk.
     ///
     /// # Errors
-    /// The first, after all were tried; what could not be written is tried again the next time.
+    /// The first, after all were tried; what could not be written is tried again the next time,
+    /// [`MOST_FAILURES`] times once no mapping shows it.
     pub(crate) fn write_dirty_pages(&self) -> Result<(), FsError> {
         let _one = self.writing_back.lock();
         let dirty = core::mem::take(&mut *self.dirty.lock());
         let mut result = Ok(());
-        for (number, kept) in dirty {
+        for (number, Dirty { kept, failures }) in dirty {
             let Some(inode) = kept.or_else(|| self.known(number)) else { continue };
             let written = inode.write_dirty_pages();
             if written.is_err() {
-                self.keep_dirty(inode);
+                let failures = failures + 1;
+                if failures >= MOST_FAILURES && inode.lose_dirty_pages() {
+                    // The disk is not what it should be; e2fsck is to look at it.
+                    self.errors.store(true, Ordering::Relaxed);
+                } else {
+                    self.keep_dirty(inode, failures);
+                }
             }
             result = result.and(written);
         }

@@ -104,7 +104,25 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
         let mut body = self.body();
         // What cannot be written keeps nothing else from the disk.
         let each = dirty.iter().map(|&index| self.write_page(&mut body, index));
-        each.fold(Ok(()), Result::and)
+        let written = each.fold(Ok(()), Result::and);
+        if !self.mapped.is_mapped() {
+            body.shared.forget_clean();
+        }
+        written
+    }
+
+    /// Gives up the dirty pages, so that the file is again what the disk holds; `false` if a mapping
+    /// shows them.
+    pub(crate) fn lose_dirty_pages(&self) -> bool {
+        let mut body = self.body();
+        if self.mapped.is_mapped() {
+            return false;
+        }
+        for index in body.shared.all_dirty() {
+            body.shared.set_dirty(index, false);
+        }
+        body.shared.forget_clean();
+        true
     }
 
     /// Takes pages away from all mappings. The lock is given back first.
@@ -153,8 +171,9 @@ impl<D: BlockDevice + 'static> Mappable for Ext2Inode<D> {
         if write { self.page_to_write(index) } else { self.page_to_read(index) }
     }
 
-    /// Takes no lock but that of the body, and does not wait for the gate: an address space may be
-    /// locked. What cannot be written now stays, and is written with the rest.
+    /// Does not wait for the gate, and takes no lock that somebody holds while waiting for a user's
+    /// memory, but for that of the body: an address space may be locked. What cannot be written now
+    /// stays, and is written with the rest.
     fn unmapped(&self) {
         let pass = self.volume.try_change();
         let mut body = self.body();
@@ -170,7 +189,7 @@ impl<D: BlockDevice + 'static> Mappable for Ext2Inode<D> {
         let left = !body.shared.all_dirty().is_empty();
         drop(body);
         if left && let Some(inode) = self.volume.known(self.number()) {
-            self.volume.keep_dirty(inode);
+            self.volume.keep_dirty(inode, 0);
         }
     }
 }

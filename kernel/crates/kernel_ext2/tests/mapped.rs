@@ -187,6 +187,49 @@ fn what_the_last_mapping_could_not_write_is_written_later() {
     }
 }
 
+/// What cannot be written is tried some times, and then fails nothing else any more.
+#[test]
+fn what_can_never_be_written_is_given_up() {
+    let _machine = machine();
+    let world = World::new(make(8192, &["-b", "1024"]));
+    let at = 64 * PAGE as u64;
+    world.write_at("/f", at, &[1; PAGE]).unwrap();
+    world.write_at("/large", 0, &[3; 512 * 4096]).unwrap();
+    world.fs.sync().unwrap();
+    // Dirty, and where it belongs is not in memory and cannot be read.
+    let unwritable = |value: u8| {
+        let mapping = mapping(&world, "/f");
+        mapping.page(64, true).unwrap().page.write(0, &[value]);
+        world.read("/large").unwrap();
+        world.disk.fail_reads(true);
+        mapping
+    };
+    let first = unwritable(2);
+    // As long as it is mapped, everybody is told.
+    for _ in 0..20 {
+        assert_eq!(world.fs.sync(), Err(FsError::Io));
+    }
+    drop(first);
+    let mut failures = 0;
+    while PAGES.load(Ordering::Relaxed) != 0 && failures < 20 {
+        assert_eq!(world.fs.sync(), Err(FsError::Io));
+        failures += 1;
+    }
+    assert!((2..20).contains(&failures), "{failures}");
+    assert!(world.fs.has_errors());
+    world.disk.fail_reads(false);
+    world.fs.sync().unwrap();
+    // The file is what the disk has.
+    assert_eq!(world.read("/f").unwrap()[at as usize], 1);
+
+    // An unmount does not keep what it cannot write.
+    drop(unwritable(4));
+    assert_eq!(PAGES.load(Ordering::Relaxed), 1);
+    assert_eq!(world.fs.unmount(), Err(FsError::Io));
+    drop(world);
+    assert_eq!(PAGES.load(Ordering::Relaxed), 0);
+}
+
 #[test]
 fn holes_get_their_blocks_by_the_first_write() {
     let _machine = machine();
