@@ -180,7 +180,7 @@ pub(super) fn assemble<E: Emitter>(
                 }
                 _ => {
                     if out.again.is_empty() {
-                        // What is repeated is long.
+                        // Most loops that are repeated have no more instructions.
                         out.again.reserve(32);
                     }
                     out.again.push((here, slot as u32));

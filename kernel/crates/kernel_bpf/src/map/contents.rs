@@ -157,7 +157,7 @@ impl Map {
         }
         for index in 0..self.def.max_entries {
             if events.get(index).is_some_and(|sink| sink.origin() == origin) {
-                // One that cannot be retired for want of memory stays.
+                // Fails for no index that there is.
                 let _ = events.set(index, None);
             }
         }

@@ -177,7 +177,7 @@ impl MapDef {
     pub const fn completed(self, cpus: u32) -> Self {
         let max_entries = match (self.map_type, self.max_entries) {
             (MapType::PerfEventArray, 0) => cpus,
-            (MapType::Ringbuf, size @ 1..=0x8000_0000) => {
+            (MapType::Ringbuf | MapType::UserRingbuf, size @ 1..=0x8000_0000) => {
                 let size = size.next_power_of_two();
                 if size < PAGE_SIZE as u32 { PAGE_SIZE as u32 } else { size }
             }

@@ -55,6 +55,27 @@ impl<T: ?Sized> Retired<T> {
         if make_room_in_queue(&mut self.0, more) { Ok(()) } else { Err(MapError::OutOfMemory) }
     }
 
+    /// Empty, with room for so many objects.
+    fn with_room(objects: usize) -> Result<Self, MapError> {
+        let mut empty = Self::new();
+        empty.reserve(objects)?;
+        Ok(empty)
+    }
+
+    /// Whether so many more objects can be kept.
+    fn has_room(&self, more: usize) -> bool {
+        self.0.capacity() - self.0.len() >= more
+    }
+
+    /// Moves into `other`, which is empty, if that has more room; gives back the smaller one.
+    fn move_into(&mut self, mut other: Self) -> Self {
+        if other.0.capacity() > self.0.capacity() {
+            other.0.append(&mut self.0);
+            core::mem::swap(self, &mut other);
+        }
+        other
+    }
+
     /// Keeps an object that nobody finds any more. There is room ([`Self::reserve`]).
     pub(super) fn keep(&mut self, object: Arc<T>, epoch: &Epoch) {
         self.0.push_back((epoch.retire(), object));
@@ -123,21 +144,34 @@ impl<T: ?Sized> Slots<T> {
         address: usize,
     ) -> Result<bool, MapError> {
         let word = self.words.words().get(index as usize).ok_or(MapError::Full)?;
-        let mut held = self.held.lock();
-        let Held { kept, count, retired } = &mut *held;
-        let slot = kept.get_mut(index as usize).ok_or(MapError::Full)?;
-        if object.is_some() {
-            retired.reserve(*count + 1)?;
-            *count += 1;
+        loop {
+            let mut held = self.held.lock();
+            let Held { kept, count, retired } = &mut *held;
+            let slot = kept.get_mut(index as usize).ok_or(MapError::Full)?;
+            if object.is_some() && !retired.has_room(*count + 1) {
+                let room = 2 * (retired.0.len() + *count + 1);
+                drop(held);
+                self.enlarge(room)?;
+                continue;
+            }
+            *count += usize::from(object.is_some());
+            let old = core::mem::replace(slot, object);
+            word.store(address as u64, Ordering::Release);
+            let existed = old.is_some();
+            if let Some(old) = old {
+                *count -= 1;
+                retired.keep(old, self.epoch);
+            }
+            return Ok(existed);
         }
-        let old = core::mem::replace(slot, object);
-        word.store(address as u64, Ordering::Release);
-        let existed = old.is_some();
-        if let Some(old) = old {
-            *count -= 1;
-            retired.keep(old, self.epoch);
-        }
-        Ok(existed)
+    }
+
+    /// Makes room for so many objects that were taken out. The heap is not asked under the lock.
+    fn enlarge(&self, room: usize) -> Result<(), MapError> {
+        let larger = Retired::with_room(room)?;
+        let smaller = self.held.lock().retired.move_into(larger);
+        drop(smaller);
+        Ok(())
     }
 
     /// Whether anything that was taken out is still kept.
