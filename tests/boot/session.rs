@@ -12,8 +12,9 @@ use lemma::qemu::Outcome;
 use lemma::setup;
 use lemma::workspace::Workspace;
 
-/// `cargo run` with these arguments and this standard input. Where they do not say it: with a time
-/// limit, and with a disk of its own, which is checked.
+/// `cargo run` with these arguments and this standard input. Where they say neither: with a time
+/// limit, and with a disk of its own, which is checked. With a time limit of theirs it is the disk
+/// that everybody gets.
 pub(crate) fn orchestrator(arguments: &[&str], input: &str) -> Output {
     let limited = arguments.contains(&"--timeout");
     let folder = tempfile::tempdir().unwrap();
@@ -46,7 +47,7 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn piped_commands_run_and_the_status_is_the_shell_s() {
-    let output = orchestrator(&[], "echo one two | cat\nexit 3\n");
+    let output = orchestrator(&["--timeout", "120"], "echo one two | cat\nexit 3\n");
     let console = text(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{console}{}", text(&output.stderr));
     assert!(console.lines().any(|line| line == "one two"), "{console}");
