@@ -140,8 +140,9 @@ fn plan(def: &MapDef, extras: &MapExtras, cpus: usize) -> Result<Plan, MapError>
         }
         MapType::ProgArray | MapType::PerfEventArray | MapType::ArrayOfMaps => {
             invalid_unless(key == 4 && value == 4)?;
-            // A word for programs, an owner, which is two at most, and three to take that out.
-            bytes(Slots::<nested::Inner>::words(def.max_entries).checked_mul(6))
+            // A word for programs, an owner, which is two at most, and three to take that out, for
+            // which twice the room is made.
+            bytes(Slots::<nested::Inner>::words(def.max_entries).checked_mul(9))
         }
         MapType::Ringbuf => {
             let size = def.max_entries as usize;
