@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -36,9 +35,6 @@ const ELSEWHERE: [&str; 4] =
     ["kernel_image_size", "boot_to_init", "memory_at_init", "getppid_without_hooks"];
 /// Rows that wait for the disk: two runs may differ.
 const DISK_ROWS: [&str; 1] = ["file_create_unlink_ext2"];
-
-/// A hung guest ends after this.
-const PATIENCE: Duration = Duration::from_secs(600);
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,8 +177,7 @@ fn guest(
 ) -> Result<Vec<Row>> {
     let program = ["bench", rows].into_iter().chain(arguments.iter().copied());
     let options = Options { program: program.map(str::to_owned).collect(), ..options };
-    let mut session = Session::boot(workspace, &options)?;
-    session.set_patience(PATIENCE);
+    let session = Session::boot(workspace, &options)?;
     let (outcome, console) = session.finish()?;
     if outcome != Outcome::Exited(0) {
         let reason = outcome.explanation().unwrap_or_else(|| format!("{outcome:?}"));

@@ -24,8 +24,11 @@ const CONTROL_D: u8 = 0x04;
 /// How often `^D` is repeated after the end of input.
 const END_OF_INPUT_PERIOD: Duration = Duration::from_secs(1);
 
-/// When the guest has said nothing for so long, it is taken to wait for input.
+/// When the guest has said nothing for so long, it is taken to wait for what a person types.
 const SILENCE: Duration = Duration::from_secs(3);
+
+/// The same for piped input, which can wait for a guest on a slow host.
+const PIPED_SILENCE: Duration = Duration::from_secs(30);
 
 /// When nothing has been printed for so long after a line of input, a program reads it.
 const LINE_SILENCE: Duration = Duration::from_millis(700);
@@ -217,7 +220,7 @@ impl LineEnds {
 }
 
 fn forward_input(mut input: ChildStdin, ready: &Ready, quit: &AtomicBool, escape: bool, pid: u32) {
-    ready.wait(SILENCE);
+    ready.wait(if escape { SILENCE } else { PIPED_SILENCE });
     let mut keys = Keys::default();
     let mut pace = Pace { ready, waits: !escape, in_line: false };
     let mut buffer = [0; 1024];

@@ -125,7 +125,7 @@ fn machine(kernel: &Path, disk: &Path, icount: bool) -> Machine {
     }
 }
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(600);
 
 #[test]
 fn a_guest_s_status_is_ours() {

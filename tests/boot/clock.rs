@@ -16,7 +16,6 @@ fn keeps_time(options: &Options, words: &str) {
         let mut append = options.append.clone();
         append.push("loglevel=3".to_owned());
         let mut guest = boot_with(Options { cpus, append, ..options.clone() });
-        guest.session.set_patience(Duration::from_secs(300));
         let log = guest.prompt();
         assert!(log.contains(words), "no {words:?} in:\n{log}");
         let tests = "time_ events_ epoll_ threads_ cpus_";

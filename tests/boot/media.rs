@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 use lemma::build::Options;
 use lemma::display::Graphics;
@@ -39,7 +38,6 @@ fn boot_medium(arch: Arch, firmware: Firmware, attached: Attached, options: Opti
     let firmware = Some((firmware, attached));
     let mut guest = boot_with(Options { arch, firmware, append, ..options });
     // The firmware alone takes its time.
-    guest.session.set_patience(Duration::from_secs(300));
     guest.prompt();
     let mounts = guest.succeed("mount");
     assert!(mounts.starts_with("/dev/ram0 on / type ext2 (rw)"), "{mounts}");

@@ -11,7 +11,6 @@ on_each_architecture!(memory_that_is_used_up_hurts_nobody_else);
 fn memory_that_is_used_up_hurts_nobody_else(arch: Arch) {
     for cpus in [1, 2] {
         let mut guest = boot_with(Options { arch, cpus, memory_mib: 64, ..Options::default() });
-        guest.session.set_patience(std::time::Duration::from_secs(300));
         guest.prompt();
         let report = guest.succeed("usertests exhaust");
         assert!(report.contains("out of memory: killed process"), "{report}");

@@ -21,7 +21,7 @@ pub(crate) fn orchestrator(arguments: &[&str], input: &str) -> Output {
     let disk = folder.path().join("disk");
     let mut command = Command::new(env!("CARGO_BIN_EXE_lemma"));
     if !limited {
-        command.args(["--timeout", "120"]);
+        command.args(["--timeout", "600"]);
     }
     if !limited && !arguments.contains(&"--disk") {
         command.arg("--disk").arg(&disk);
@@ -47,7 +47,7 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn piped_commands_run_and_the_status_is_the_shell_s() {
-    let output = orchestrator(&["--timeout", "120"], "echo one two | cat\nexit 3\n");
+    let output = orchestrator(&["--timeout", "600"], "echo one two | cat\nexit 3\n");
     let console = text(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{console}{}", text(&output.stderr));
     assert!(console.lines().any(|line| line == "one two"), "{console}");

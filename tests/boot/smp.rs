@@ -47,7 +47,6 @@ fn programs_are_replaced_under_load_and_no_event_is_lost(arch: Arch) {
 
 fn programs_are_replaced_under_load(options: Options) {
     let mut guest = boot_with(options);
-    guest.session.set_patience(std::time::Duration::from_secs(300));
     guest.prompt();
     let report = guest.succeed("usertests stress --seconds 5");
     assert!(report.contains("calls counted over"), "{report}");

@@ -39,7 +39,7 @@ impl Terminal {
         let flags = OFlags::RDWR | OFlags::NOCTTY;
         let screen = File::from(open(name, flags, Mode::empty()).unwrap());
         let mut child = Command::new(env!("CARGO_BIN_EXE_lemma"))
-            .args(["--timeout", "120"])
+            .args(["--timeout", "600"])
             .stdin(screen.try_clone().unwrap())
             .stdout(Stdio::piped())
             .spawn()
@@ -135,14 +135,23 @@ fn keys_are_read_as_on_linux() {
 fn check_background(typist: &mut impl Typist, usertests: &str) {
     typist.press(&format!("{usertests} keys 1 0 &\r"));
     typist.shows("# ");
-    // The shell may have told of it before its prompt, or not yet.
-    typist.press("sleep 1; jobs\r");
-    typist.shows("[1] stopped ");
+    until_stopped(typist);
     typist.press("fg\r");
     typist.shows("type\n");
     typist.press("a");
     typist.shows("read a.\n");
     typist.shows("# ");
+}
+
+/// Asks for the jobs until the first is stopped. The shell may have told of it before its prompt.
+fn until_stopped(typist: &mut impl Typist) {
+    loop {
+        typist.press("jobs\r");
+        if typist.shows("# ").contains("[1] stopped ") {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
 }
 
 #[test]
@@ -217,9 +226,7 @@ fn what_runs_is_stopped_goes_on_and_cannot_read_in_the_background() {
     terminal.press("cat &\r");
     terminal.wait_for("[1] ");
     terminal.wait_for("lemma:/# ");
-    // The shell may have told of it before its prompt, or not yet.
-    terminal.press("sleep 1; jobs\r");
-    terminal.wait_for("[1] stopped ");
+    until_stopped(&mut terminal);
     terminal.press("fg\r");
     terminal.wait_for("[1] continued ");
     terminal.press("ty''ped\r");

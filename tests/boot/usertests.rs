@@ -32,7 +32,6 @@ const OF_CPUS: [&str; 1] = ["cpus_hogs_share_where_they_may"];
 /// Runs `usertests` with these arguments, in a guest without a display: all tests must pass but
 /// those that cannot run there.
 pub(crate) fn pass(guest: &mut Boot, arch: Arch, cpus: u32, arguments: &str) {
-    guest.session.set_patience(std::time::Duration::from_secs(300));
     let report = guest.succeed(&format!("usertests {arguments}"));
     let of_cpus: &[_] = if cpus < 3 { &OF_CPUS } else { &[] };
     check(&report, &[of_machine(arch), &DISPLAY[..], of_cpus].concat());

@@ -74,11 +74,13 @@ fn world_for_changes() -> Arc<World> {
 
 #[test]
 fn a_remount_waits_for_running_changes_and_refuses_new_ones() {
-    const ROUNDS: usize = 150;
+    /// So many remounts that find no file without a name.
+    const CLEAN: usize = 40;
     let world = world_for_changes();
     among_changes(&world, |done| {
-        let mut clean = 0;
-        for round in 0..ROUNDS {
+        let (mut clean, mut round) = (0, 0);
+        while clean < CLEAN {
+            round += 1;
             let before = done.load(Ordering::Relaxed);
             while done.load(Ordering::Relaxed) < before + 20 {
                 assert!(!marked_clean(&world.disk.snapshot()), "in use, round {round}");
@@ -104,7 +106,6 @@ fn a_remount_waits_for_running_changes_and_refuses_new_ones() {
             }
             assert!(!marked_clean(&world.disk.snapshot()), "writable again, round {round}");
         }
-        assert!(clean > ROUNDS / 4, "{clean} of {ROUNDS}");
     });
     let world = Arc::into_inner(world).unwrap();
     drop(world.checked());

@@ -78,19 +78,19 @@ mod tests {
         let gate = Arc::new(Gate::new(true));
         let inside = Arc::new(AtomicU32::new(0));
         let stop = Arc::new(AtomicBool::new(false));
-        let threads: std::vec::Vec<_> = (0..3)
-            .map(|_| {
+        let passed = Arc::new([const { AtomicU32::new(0) }; 3]);
+        let threads: std::vec::Vec<_> = (0..passed.len())
+            .map(|index| {
                 let (gate, inside, stop) = (gate.clone(), inside.clone(), stop.clone());
+                let passed = passed.clone();
                 thread::spawn(move || {
-                    let mut passed = 0_u32;
                     while !stop.load(Ordering::Relaxed) {
                         let Some(_pass) = gate.enter() else { continue };
                         inside.fetch_add(1, Ordering::Relaxed);
                         thread::yield_now();
                         inside.fetch_sub(1, Ordering::Relaxed);
-                        passed += 1;
+                        passed[index].fetch_add(1, Ordering::Relaxed);
                     }
-                    passed
                 })
             })
             .collect();
@@ -104,11 +104,11 @@ mod tests {
             gate.open();
             thread::yield_now();
         }
-        // Until each has passed, however late it was started.
-        thread::sleep(std::time::Duration::from_millis(20));
-        stop.store(true, Ordering::Relaxed);
-        for thread in threads {
-            assert!(thread.join().unwrap() > 0);
+        // Each passes, however late it was started.
+        while passed.iter().any(|passed| passed.load(Ordering::Relaxed) == 0) {
+            thread::yield_now();
         }
+        stop.store(true, Ordering::Relaxed);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
 }

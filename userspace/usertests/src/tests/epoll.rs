@@ -1,8 +1,10 @@
 //! Event polls: what is told of when, level- and edge-triggered and once.
 
 use super::family;
+use super::proc::sleeps;
 use crate::calls::{self, in_child, monotonic, raw};
 use crate::check::{Outcome, check, equal, fails, ok};
+use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use lemma_rt::general::{
@@ -331,12 +333,21 @@ fn masked() -> Outcome {
     equal!(status.exited(), Some(0));
     equal!(SIGNALS.load(Ordering::Relaxed), 1);
     let Some(pid) = ok!(sys::fork()) else {
-        calls::pause_for(20);
-        sys::exit(i32::from(sys::kill(own, SIGALRM as i32).is_err()))
+        let waits = sleeps(&format!("{own}"));
+        sys::exit(i32::from(waits.is_err() || sys::kill(own, SIGUSR1 as i32).is_err()))
     };
     fails!(wait_for(poll, 8, -1), INTR);
     equal!(SIGNALS.load(Ordering::Relaxed), 2);
     equal!(ok!(sys::wait_for(pid)).exited(), Some(0));
+    // Blocked but for the wait.
+    ok!(signal::set_mask(0, 1 << (SIGALRM - 1)));
+    ok!(sys::kill(own, SIGALRM as i32));
+    equal!(SIGNALS.load(Ordering::Relaxed), 2);
+    let (mut event, mask) = (epoll_event { events: 0, data: 0 }, 0u64);
+    let (event, mask) = ((&raw mut event) as usize, (&raw const mask) as usize);
+    let forever = -1i32 as usize;
+    fails!(raw(__NR_epoll_pwait as usize, [poll as usize, event, 1, forever, mask, 8]), INTR);
+    equal!(SIGNALS.load(Ordering::Relaxed), 3);
     Ok(())
 }
 

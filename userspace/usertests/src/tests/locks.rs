@@ -1,8 +1,10 @@
 //! Advisory locks: `flock`, and `fcntl` on ranges, of processes and of descriptions.
 
 use super::family;
+use super::proc::sleeps;
 use crate::calls::{self, close, dup, fcntl, in_child, make, open};
 use crate::check::{Outcome, check, equal, fails, ok};
+use alloc::format;
 use lemma_rt::general::{
     __NR_flock, F_GETLK, F_OFD_SETLK, F_SETLK, F_SETLKW, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN,
     O_RDONLY, O_RDWR, O_WRONLY,
@@ -152,18 +154,22 @@ fn range_waits() -> Outcome {
     let fd = ok!(open(c"a", O_RDWR, 0));
     let mut ends = [0; 2];
     ok!(calls::pipe2(&mut ends, 0));
+    let (parent, mut refused) = (calls::getpid(), [0; 2]);
+    ok!(calls::pipe2(&mut refused, 0));
     let child = match ok!(sys::fork()) {
         Some(pid) => pid,
         None => {
             let locked = set(fd, F_SETLK, range(EXCLUSIVE, 0, 0));
             let _ = calls::write(ends[1], b"x");
-            calls::pause_for(20);
+            let told = calls::read(refused[0], &mut [0]);
+            let waits = sleeps(&format!("{parent}"));
             // The end releases it.
-            sys::exit(i32::from(locked.is_err()));
+            sys::exit(i32::from(locked.is_err() || told != Ok(1) || waits.is_err()));
         }
     };
     equal!(calls::read(ends[0], &mut [0]), Ok(1));
     fails!(set(fd, F_SETLK, range(SHARED, 0, 0)), AGAIN);
+    equal!(calls::write(refused[1], b"x"), Ok(1));
     ok!(set(fd, F_SETLKW, range(SHARED, 0, 0)));
     equal!(ok!(sys::wait_for(child)).exited(), Some(0));
     Ok(())

@@ -107,7 +107,15 @@ fn broken_halfway() -> Outcome {
     let (reader, writer) = ok!(pipe());
     let Some(pid) = ok!(lemma_rt::sys::fork()) else {
         let _ = close(writer);
-        calls::pause_for(50);
+        // Not before the writer waits for room.
+        let mut filled = 0u32;
+        while filled < 65_536 {
+            let place = (&raw mut filled) as usize;
+            if calls::ioctl(reader, lemma_rt::ioctl::FIONREAD, place).is_err() {
+                lemma_rt::sys::exit(2);
+            }
+            calls::pause_for(1);
+        }
         lemma_rt::sys::exit(i32::from(read(reader, &mut [0; 4096]) != Ok(4096)))
     };
     ok!(close(reader));

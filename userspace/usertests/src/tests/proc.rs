@@ -49,9 +49,14 @@ fn state(who: &str) -> lemma_rt::Result<(String, String)> {
     Ok((letter.into(), line.into()))
 }
 
-/// Waits until the state is this.
+/// Waits until a process or a thread sleeps, and so is where it waits for what comes next.
+pub(super) fn sleeps(who: &str) -> Outcome {
+    becomes(who, "S", "S (sleeping)")
+}
+
+/// Waits until the state is this, for almost as long as a test may take.
 pub(super) fn becomes(who: &str, letter: &str, words: &str) -> Outcome {
-    for _ in 0..1000 {
+    for _ in 0..20_000 {
         if ok!(state(who)) == (letter.into(), words.into()) {
             return Ok(());
         }
@@ -143,10 +148,7 @@ fn threads() -> Outcome {
     END.store(1, Ordering::Release);
     futex_wake(&END, 1);
     other.join();
-    for _ in 0..1000 {
-        if stat_of(&path(&directory)).is_err() {
-            break;
-        }
+    while stat_of(&path(&directory)).is_ok() {
         calls::pause_for(5);
     }
     fails!(stat_of(&path(&directory)), NOENT);

@@ -3,6 +3,8 @@
 use super::family;
 use crate::calls::{self, in_child, wait4};
 use crate::check::{Outcome, check, equal, fails, ok, skip};
+use crate::shared::Shared;
+use core::sync::atomic::{AtomicU32, Ordering};
 use lemma_rt::general::{CLONE_VFORK, CLONE_VM, SIGCHLD, SIGKILL, WNOHANG};
 use lemma_rt::{arch, sys};
 
@@ -70,9 +72,15 @@ fn wait_for_one() -> Outcome {
 }
 
 fn wait_nohang() -> Outcome {
-    let pid = ok!(start(5, 100));
+    let mut ends = [0; 2];
+    ok!(calls::pipe2(&mut ends, 0));
+    let Some(pid) = ok!(sys::fork()) else {
+        let _ = calls::read(ends[0], &mut [0]);
+        sys::exit(5)
+    };
     let mut status = 99;
     equal!(wait4(pid, &mut status, WNOHANG), Ok(0));
+    equal!(calls::write(ends[1], b"x"), Ok(1));
     equal!(wait4(pid, &mut status, 0), Ok(pid));
     equal!(status, 5 << 8);
     Ok(())
@@ -303,12 +311,24 @@ fn trap(run: fn()) -> lemma_rt::Result<Option<i32>> {
     Ok(status.signaled())
 }
 
-extern "C" fn sleep_long(_: usize) {
-    calls::pause_for(3000);
+/// What the child of a `vfork` has done.
+const STARTED: u32 = 1;
+const ENDED: u32 = 2;
+
+/// Says who runs and that it does, sleeps long, and says that it has.
+extern "C" fn sleep_long(shared: usize) {
+    // SAFETY: memory that is shared with the test, which holds it until all have ended.
+    let [number, state] = unsafe { &*(shared as *const [AtomicU32; 2]) };
+    number.store(calls::gettid().unwrap_or(0) as u32, Ordering::Relaxed);
+    state.store(STARTED, Ordering::Release);
+    calls::pause_for(60_000);
+    state.store(ENDED, Ordering::Release);
 }
 
-/// A process that waits for the child of its `vfork` can be killed at once.
+/// A process that waits for the child of its `vfork` can be killed while that goes on.
 fn killed_in_vfork() -> Outcome {
+    let shared: Shared<[AtomicU32; 2]> = ok!(Shared::new());
+    let [number, state] = shared.get();
     let pid = match ok!(sys::fork()) {
         Some(pid) => pid,
         None => {
@@ -316,16 +336,19 @@ fn killed_in_vfork() -> Outcome {
             let top = stack.as_mut_ptr_range().end as usize;
             let flags = (CLONE_VM | CLONE_VFORK | SIGCHLD) as usize;
             let mut tid = 0;
+            let address = core::ptr::from_ref(shared.get()) as usize;
             // SAFETY: this process waits until the child, which uses the stack, has ended.
-            unsafe { arch::clone_thread(flags, top, &raw mut tid, sleep_long, 0) };
+            unsafe { arch::clone_thread(flags, top, &raw mut tid, sleep_long, address) };
             sys::exit(1);
         }
     };
-    calls::pause_for(100);
-    let start = calls::monotonic();
+    while state.load(Ordering::Acquire) == 0 {
+        calls::pause_for(1);
+    }
     ok!(sys::kill(pid, SIGKILL as i32));
     equal!(ok!(sys::wait_for(pid)).signaled(), Some(SIGKILL as i32));
-    check!(calls::monotonic() - start < 1_500_000_000);
+    equal!(state.load(Ordering::Acquire), STARTED);
+    ok!(sys::kill(number.load(Ordering::Relaxed) as i32, SIGKILL as i32));
     Ok(())
 }
 

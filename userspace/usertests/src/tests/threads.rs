@@ -18,6 +18,8 @@ family!("threads":
 static COUNTER: AtomicUsize = AtomicUsize::new(0);
 static WORD: AtomicU32 = AtomicU32::new(0);
 static REPLY: AtomicU32 = AtomicU32::new(0);
+/// The threads that wait, by their numbers.
+static WAITERS: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
 
 extern "C" fn add(amount: usize) {
     for _ in 0..1000 {
@@ -118,21 +120,23 @@ fn futex_timeout() -> Outcome {
     Ok(())
 }
 
-extern "C" fn sleeper(_: usize) {
-    COUNTER.fetch_add(1, Ordering::Relaxed);
+extern "C" fn sleeper(index: usize) {
+    WAITERS[index].store(calls::gettid().unwrap_or(0) as u32, Ordering::Release);
     while futex(&WORD, 128, 0, 0) == Err(Errno::INTR) {}
     REPLY.fetch_add(1, Ordering::Relaxed);
 }
 
 fn futex_wakes_counted() -> Outcome {
     let mut threads = alloc::vec::Vec::new();
-    for _ in 0..4 {
-        threads.push(ok!(spawn(sleeper, 0)));
+    for index in 0..WAITERS.len() {
+        threads.push(ok!(spawn(sleeper, index)));
     }
-    while COUNTER.load(Ordering::Relaxed) < 4 {
-        ok!(calls::sched_yield());
+    for waiter in &WAITERS {
+        while waiter.load(Ordering::Acquire) == 0 {
+            ok!(calls::sched_yield());
+        }
+        proc::sleeps(&format!("self/task/{}", waiter.load(Ordering::Acquire)))?;
     }
-    calls::pause_for(100);
     equal!(futex_wake(&WORD, 1), 1);
     equal!(futex_wake(&WORD, 2), 2);
     equal!(futex_wake(&WORD, 10), 1);
@@ -214,7 +218,7 @@ fn other_memory() -> Outcome {
                 calls::pause_for(1);
             }
             let waiter = format!("self/task/{}", WAITER.swap(0, Ordering::Relaxed));
-            if proc::becomes(&waiter, "S", "S (sleeping)").is_err() {
+            if proc::sleeps(&waiter).is_err() {
                 return 6;
             }
             if calls::munmap(page, 4096).is_err() {
@@ -265,10 +269,8 @@ fn signals_passed_on() -> Outcome {
         futex_wake(&WORD, 1);
         ok!(sys::kill(calls::getpid(), SIGUSR1 as i32));
         first.join();
-        let mut left = 2000;
-        while COUNTER.load(Ordering::Acquire) == round && left > 0 {
+        while COUNTER.load(Ordering::Acquire) == round {
             calls::pause_for(1);
-            left -= 1;
         }
         equal!(COUNTER.load(Ordering::Acquire), round + 1);
         REPLY.store(1, Ordering::Release);
@@ -397,9 +399,8 @@ fn timed_wait_interrupted() -> Outcome {
     for (round, (operation, seconds)) in [(0, 60), (WAIT_BITSET, absolute)].into_iter().enumerate()
     {
         let Some(pid) = ok!(sys::fork()) else {
-            calls::pause_for(50);
-            let _ = sys::kill(me, 10);
-            sys::exit(0)
+            let waits = proc::sleeps(&format!("{me}"));
+            sys::exit(i32::from(waits.is_err() || sys::kill(me, 10).is_err()))
         };
         let time = timespec { tv_sec: seconds, tv_nsec: 0 };
         let word = WORD.as_ptr() as usize;
@@ -407,7 +408,7 @@ fn timed_wait_interrupted() -> Outcome {
         let arguments = [word, operation, 0, time, 0, u32::MAX as usize];
         fails!(calls::raw(__NR_futex as usize, arguments), INTR);
         equal!(COUNTER.load(Ordering::Relaxed), round + 1);
-        ok!(sys::wait_for(pid));
+        equal!(ok!(sys::wait_for(pid)).exited(), Some(0));
     }
     Ok(())
 }
