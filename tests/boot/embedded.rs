@@ -12,7 +12,7 @@ use object::elf::PT_LOAD;
 use object::read::elf::{ElfFile64, ProgramHeader};
 
 use crate::guest::{boot_with, on_each_architecture};
-use crate::{bpf, usertests};
+use crate::{bpf, smp, usertests};
 
 on_each_architecture!(
     the_kernel_is_below_2_mib,
@@ -70,7 +70,10 @@ fn does_what_the_other_does(arch: Arch, cpus: u32) {
     // Once with the least that a RISC-V machine has for users: the addresses of Sv39.
     let narrow = arch == Arch::Riscv64 && cpus > 1;
     let append = narrow.then(|| "no4lvl".to_owned()).into_iter().collect();
-    let options = Options { arch, kernel: kernel(), cpus, append, ..Options::default() };
+    // And once with the other of Arm's interrupt controllers.
+    let gicv3 = arch == Arch::Aarch64 && cpus > 1;
+    let machine = gicv3.then(|| smp::GICV3.to_owned()).into_iter().collect();
+    let options = Options { arch, kernel: kernel(), cpus, append, machine, ..Options::default() };
     let mut guest = boot_with(options);
     guest.prompt();
     if arch == Arch::Riscv64 {

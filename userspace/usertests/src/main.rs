@@ -1,9 +1,8 @@
 //! Exercises every system call and compares with what Linux does. It must pass on Linux too:
 //! that is how we know that the tests test Linux's behaviour and not ours.
 //!
-//! `usertests [-v] [-k] [--dir DIRECTORY] [--files] [--without NAME]... [NAME...]` runs the tests whose
-//! names begin with one of the words, or all (`--files`: all that make files), but none whose name
-//! begins with what follows `--without`;
+//! `usertests [-v] [-k] [--dir DIRECTORY] [--without NAME]... [NAME...]` runs the tests whose names
+//! begin with one of the words, or all, but none whose name begins with what follows `--without`;
 //! `usertests hostile` makes calls with hostile arguments; `usertests stress` does much at once;
 //! `usertests exhaust` uses memory up; `usertests keys` reads from a terminal; `usertests list`
 //! names the tests. Ends with 0 if everything is as it should be, and else stops at the first
@@ -38,7 +37,6 @@ mod store;
 mod stress;
 mod tests;
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use harness::Settings;
 use lemma_rt::{arguments, eprintln, println, show};
@@ -46,9 +44,7 @@ use lemma_rt::{arguments, eprintln, println, show};
 lemma_rt::entry!(main);
 
 fn usage() -> i32 {
-    eprintln!(
-        "usage: usertests [-v] [-k] [--dir DIRECTORY] [--files] [--without NAME]... [NAME...]"
-    );
+    eprintln!("usage: usertests [-v] [-k] [--dir DIRECTORY] [--without NAME]... [NAME...]");
     eprintln!("       usertests hostile [--calls N] [--seed N]");
     eprintln!("       usertests stress [--seconds N] [--workers N] [--replacements N]");
     eprintln!("       usertests exhaust");
@@ -81,7 +77,6 @@ fn main() -> i32 {
                 match word {
                     b"-v" => settings.verbose = true,
                     b"-k" => settings.keep_going = true,
-                    b"--files" => settings.names.extend(tests::ON_FILES.map(String::from)),
                     b"--dir" => match words.next() {
                         Some(directory) => settings.directory = directory.to_vec(),
                         None => return usage(),

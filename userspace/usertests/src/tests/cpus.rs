@@ -103,7 +103,7 @@ fn nice_hogs_give_way() -> Outcome {
     let mut measured = Vec::new();
     while measured.len() < MEASUREMENTS {
         let before = counts();
-        calls::pause_for(500);
+        calls::pause_for(300);
         // Little is not nothing, though it may be a while until its next turn.
         for _ in 0..500 {
             if counts()[1] != before[1] {
@@ -346,7 +346,7 @@ fn hogs_share() -> Outcome {
     let cpus = ok!(allowed()).len().min(MOST_HOGS / 2);
     for hogs in [cpus, 2 * cpus] {
         let places = alloc::vec![None; hogs];
-        share(|| run_hogs(&places, 500), &format!("{hogs} processes on {cpus} CPUs"))?;
+        share(|| run_hogs(&places, 300), &format!("{hogs} processes on {cpus} CPUs"))?;
     }
     Ok(())
 }
@@ -366,6 +366,6 @@ fn hogs_share_where_they_may() -> Outcome {
     // One each for the others, the last of which is the other of the two.
     let places = cpus[1..].iter().map(|&cpu| Some((cpu, only(cpu))));
     let places: Vec<_> = places.chain([Some((one, both)); FREE]).collect();
-    let those_of_both = || Ok(run_hogs(&places, 1500)?.split_off(cpus.len() - 2));
+    let those_of_both = || Ok(run_hogs(&places, 800)?.split_off(cpus.len() - 2));
     share(those_of_both, &format!("on two of {} CPUs", cpus.len()))
 }

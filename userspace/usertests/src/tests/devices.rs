@@ -59,7 +59,7 @@ fn zeros_without_end() -> Outcome {
 /// Others run while one reads very much at once: they see the beginning of what it reads before
 /// the end.
 fn zeros_and_others() -> Outcome {
-    const LENGTH: usize = 64 << 20;
+    const LENGTH: usize = 16 << 20;
     let fd = ok!(open(c"/dev/zero", O_RDONLY, 0));
     let buffer = ok!(calls::map_shared(LENGTH));
     let last = buffer + LENGTH - 1;

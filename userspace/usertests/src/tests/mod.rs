@@ -101,30 +101,6 @@ const FAMILIES: &[&[(&str, Test)]] = &[
     bpf::TESTS,
 ];
 
-/// How the names of tests begin that make files in their directories: what they find may be another
-/// thing on another file system.
-pub(crate) const ON_FILES: [&str; 19] = [
-    "attributes_",
-    "bpf_hook_",
-    "descriptors_",
-    "devices_",
-    "directories_",
-    "exec_",
-    "fifos_",
-    "files_",
-    "identity_",
-    "links_",
-    "locks_",
-    "memory_",
-    "mounts_",
-    "older_",
-    "paths_",
-    "roots_",
-    "shared_files_",
-    "sockets_",
-    "system_",
-];
-
 /// All tests, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = (&'static str, Test)> {
     FAMILIES.iter().copied().flatten().copied()

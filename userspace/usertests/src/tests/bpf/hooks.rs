@@ -273,13 +273,8 @@ pub(super) fn hook_errors() -> Outcome {
         .with(prog_attach::ATTACH_FLAGS, 1 << 20);
     fails!(command_with(command::PROG_ATTACH, attributes, prog_attach::END), INVAL);
     // A worst case over the hook's budget is refused when it is attached.
-    let long = [
-        set(0, 0),
-        set(1, 200_000),
-        instruction(0x07, 1, 0, -1),
-        instruction(0x55, 1, -2, 0),
-        EXIT,
-    ];
+    let long =
+        [set(0, 0), set(1, 40_000), instruction(0x07, 1, 0, -1), instruction(0x55, 1, -2, 0), EXIT];
     if let Ok(long) = load_hook(&long) {
         fails!(attach(&long), TOOBIG);
     }
