@@ -103,7 +103,7 @@ fn counts(row: &str, cpus: u32) -> Vec<u64> {
 /// to be done: a CPU is interrupted for what sleeps there, and on RISC-V once in a second because
 /// its timer cannot be turned off. The ticks show that the count would tell.
 fn ticks_only_for_programs(guest: &mut Boot, cpus: u32) {
-    /// Of two seconds; the slowest tick that kernels are known for is a hundred in a second.
+    /// In a second; the slowest tick that kernels are known for is a hundred in a second.
     const FEW: u64 = 10;
     let ticking = timer_interrupts(guest, cpus);
     assert!(ticking.iter().all(|&count| count > FEW), "no ticks: {ticking:?}");
@@ -112,10 +112,10 @@ fn ticks_only_for_programs(guest: &mut Boot, cpus: u32) {
     assert!(idle.iter().all(|&count| count <= FEW), "ticks: {idle:?}, with programs {ticking:?}");
 }
 
-/// How often each CPU's timer interrupts in two seconds.
+/// How often each CPU's timer interrupts in a second.
 fn timer_interrupts(guest: &mut Boot, cpus: u32) -> Vec<u64> {
     const TIMERS: [&str; 3] = ["Local timer interrupts", "arch_timer", "riscv-timer"];
-    let report = guest.succeed("cat /proc/interrupts && sleep 2 && cat /proc/interrupts");
+    let report = guest.succeed("cat /proc/interrupts && sleep 1 && cat /proc/interrupts");
     let rows = report.lines().filter(|row| TIMERS.iter().any(|timer| row.contains(timer)));
     let [before, after] = rows.map(|row| counts(row, cpus)).collect::<Vec<_>>().try_into().unwrap();
     after.iter().zip(&before).map(|(after, before)| after - before).collect()
@@ -137,9 +137,9 @@ fn a_panic_stops_all_cpus(arch: Arch) {
     panics_once(four(arch));
 }
 
-/// The others write to the console all the time, and could go on for two seconds.
+/// The others write to the console all the time, and could go on for a second.
 fn panics_once(options: Options) {
-    let append = ["selftest=panic-among-others", "panic=2"].map(str::to_owned).into();
+    let append = ["selftest=panic-among-others", "panic=1"].map(str::to_owned).into();
     let console = boot_with(Options { append, ..options }).finish(&Outcome::Panicked);
     assert_eq!(console.matches("KERNEL PANIC").count(), 1, "{console}");
     let (before, _) = console.split_once("KERNEL PANIC").unwrap();
