@@ -12,6 +12,7 @@ mod embedded;
 mod emulated;
 mod files;
 mod guest;
+mod hostile;
 mod kernel;
 mod linux;
 mod media;

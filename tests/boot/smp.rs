@@ -47,7 +47,7 @@ fn programs_are_replaced_under_load_and_no_event_is_lost(arch: Arch) {
 fn programs_are_replaced_under_load(options: Options) {
     let mut guest = boot_with(options);
     guest.prompt();
-    let report = guest.succeed("usertests stress --seconds 5");
+    let report = guest.succeed("usertests stress --seconds 3");
     assert!(report.contains("calls counted over"), "{report}");
     guest.shut_down(0);
 }
