@@ -45,6 +45,20 @@ pub(crate) fn rbpf_jit(source: &Source) -> Result<Contender> {
     }))
 }
 
+/// rbpf's compiler, code installed.
+pub(crate) fn rbpf_compiler(source: &Source) -> Result<Contender> {
+    let program: &'static [u8] = leaked(source.plain.insns.clone());
+    let compile = move || -> Result<u64> {
+        let machine = rbpf::EbpfVmRaw::new(Some(program));
+        machine
+            .and_then(|mut machine| machine.jit_compile())
+            .map_err(|error| anyhow!("{error}"))?;
+        Ok(0)
+    };
+    compile()?;
+    Ok(Contender::new("rbpf compiler", move || compile().unwrap_or(u64::MAX)))
+}
+
 /// What solana-sbpf asks of its user: a meter, which is off, and the memory.
 struct Context {
     mapping: MemoryMapping,
