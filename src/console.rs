@@ -27,7 +27,7 @@ const END_OF_INPUT_PERIOD: Duration = Duration::from_secs(1);
 /// When the guest has said nothing for so long, it is taken to wait for what a person types.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// The same for piped input, which can wait for a guest on a slow host.
+/// The same for piped input that is for a shell, which will ask: it can wait for a slow host.
 const PIPED_SILENCE: Duration = Duration::from_secs(30);
 
 /// When nothing has been printed for so long after a line of input, a program reads it.
@@ -220,7 +220,8 @@ impl LineEnds {
 }
 
 fn forward_input(mut input: ChildStdin, ready: &Ready, quit: &AtomicBool, escape: bool, pid: u32) {
-    ready.wait(if escape { SILENCE } else { PIPED_SILENCE });
+    let for_shell = !escape && ready.starts == InputStarts::AtPrompt;
+    ready.wait(if for_shell { PIPED_SILENCE } else { SILENCE });
     let mut keys = Keys::default();
     let mut pace = Pace { ready, waits: !escape, in_line: false };
     let mut buffer = [0; 1024];

@@ -18,7 +18,7 @@ fn keeps_time(options: &Options, words: &str) {
         let mut guest = boot_with(Options { cpus, append, ..options.clone() });
         let log = guest.prompt();
         assert!(log.contains(words), "no {words:?} in:\n{log}");
-        let tests = "time_ events_ epoll_ cpus_";
+        let tests = "time_ events_ epoll_ cpus_ threads_futex_t threads_timed";
         usertests::pass(&mut guest, options.arch, cpus, tests);
         // An emulated machine may be slow, but its clock is never ahead of this one.
         let start = Instant::now();

@@ -84,7 +84,7 @@ pub(crate) fn boot_machine(mut options: Options, change: impl FnOnce(&mut Machin
     Boot { session, disk, workspace, _folder: folder, _slot: slot }
 }
 
-/// At most three guests at once, however many CPUs the host has: on the two that tests are made for
+/// At most three guests at once, however many CPUs the host has: on the two that tests are made for,
 /// one more uses the time in which the others wait.
 fn slot(workspace: &Workspace) -> Lock {
     loop {

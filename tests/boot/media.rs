@@ -37,7 +37,6 @@ fn boot_medium(arch: Arch, firmware: Firmware, attached: Attached, options: Opti
     let append = vec!["loglevel=3".to_owned()];
     let firmware = Some((firmware, attached));
     let mut guest = boot_with(Options { arch, firmware, append, ..options });
-    // The firmware alone takes its time.
     guest.prompt();
     let mounts = guest.succeed("mount");
     assert!(mounts.starts_with("/dev/ram0 on / type ext2 (rw)"), "{mounts}");

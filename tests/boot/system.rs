@@ -9,7 +9,7 @@ use crate::{linux, usertests};
 
 on_each_architecture!(system_calls_behave_as_linux_s);
 
-/// With the tests' files in memory; those of several CPUs have them on the disk.
+/// With the tests' files in memory; on four CPUs (`smp`) they are on the disk.
 fn system_calls_behave_as_linux_s(arch: Arch) {
     let mut guest = boot_on(arch);
     guest.prompt();

@@ -145,13 +145,14 @@ fn check_background(typist: &mut impl Typist, usertests: &str) {
 
 /// Asks for the jobs until the first is stopped. The shell may have told of it before its prompt.
 fn until_stopped(typist: &mut impl Typist) {
-    loop {
+    for _ in 0..300 {
         typist.press("jobs\r");
         if typist.shows("# ").contains("[1] stopped ") {
             return;
         }
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
+    panic!("it is not stopped");
 }
 
 #[test]

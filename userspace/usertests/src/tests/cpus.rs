@@ -3,7 +3,7 @@
 
 use super::family;
 use crate::calls;
-use crate::check::{Failure, Outcome, check, equal, fails, ok, skip};
+use crate::check::{Failure, Outcome, check, equal, fails, mostly, ok, skip};
 use crate::shared::Shared;
 use alloc::format;
 use alloc::vec::Vec;
@@ -74,10 +74,6 @@ fn nice_values() -> Outcome {
     Ok(())
 }
 
-/// How often shares of time are measured: the machine may be emulated by one that has other things to
-/// do, and what a kernel gives by chance is not what it gives again and again.
-const MEASUREMENTS: usize = 5;
-
 /// Of two that only run, on one CPU, the nice one gets little.
 fn nice_hogs_give_way() -> Outcome {
     let cpu = ok!(allowed())[0];
@@ -100,8 +96,7 @@ fn nice_hogs_give_way() -> Outcome {
         calls::pause_for(1);
     }
     let counts = || [normal, nice].map(|rounds| rounds.load(Ordering::Relaxed));
-    let mut measured = Vec::new();
-    while measured.len() < MEASUREMENTS {
+    let outcome = mostly(|| {
         let before = counts();
         calls::pause_for(300);
         // Little is not nothing, though it may be a while until its next turn.
@@ -113,18 +108,14 @@ fn nice_hogs_give_way() -> Outcome {
         }
         let after = counts();
         let [normal, nice] = [0, 1].map(|index| after[index] - before[index]);
-        measured.push((normal, nice));
-        if nice == 0 || normal > 8 * nice {
-            break;
-        }
-    }
+        let little = nice > 0 && normal > 8 * nice;
+        Ok(if little { Ok(()) } else { Err(format!("{normal} and {nice}")) })
+    });
     for pid in children {
         ok!(sys::kill(pid, SIGKILL as i32));
         ok!(sys::wait_for(pid));
     }
-    let last = measured.last();
-    check!(last.is_some_and(|&(normal, nice)| nice > 0 && normal > 8 * nice), " {measured:?}");
-    Ok(())
+    outcome
 }
 
 /// The CPUs that this process may run on.
@@ -286,31 +277,36 @@ const MOST_HOGS: usize = 16;
 const RUN: u64 = 1;
 const END: u64 = 2;
 
-/// Runs for so many milliseconds as many processes as there are places, all from when all are there:
-/// each was put on one CPU, and may go to those of a mask. The CPU time of each, in nanoseconds, by
-/// the system's own account.
-fn run_hogs(places: &[Option<(u32, [u64; 16])>], milliseconds: i64) -> lemma_rt::Result<Vec<u64>> {
-    let shared: Shared<[AtomicU64; MOST_HOGS + 2]> = Shared::new()?;
+/// Where a process begins, and the CPUs to which it may go from there.
+#[derive(Clone, Copy)]
+struct Place {
+    begins: [u64; 16],
+    may_go: [u64; 16],
+}
+
+/// Runs a process in each place for so many milliseconds, from when all are there. The CPU time of
+/// each, in nanoseconds, by the system's own account.
+fn run_hogs(places: &[Place], milliseconds: i64) -> Result<Vec<u64>, Failure> {
+    let shared: Shared<[AtomicU64; MOST_HOGS + 2]> = ok!(Shared::new());
     let [order, ready, times @ ..] = shared.get();
     let mut children = Vec::new();
     for (place, time) in places.iter().zip(times) {
-        match sys::fork()? {
+        match ok!(sys::fork()) {
             Some(pid) => children.push(pid),
             None => {
-                let set = place.is_none_or(|(cpu, mask)| {
-                    calls::sched_setaffinity(0, 128, &only(cpu)).is_ok()
-                        && calls::sched_setaffinity(0, 128, &mask).is_ok()
-                });
+                let begins = calls::sched_setaffinity(0, 128, &place.begins);
                 ready.fetch_add(1, Ordering::Release);
                 while order.load(Ordering::Acquire) == 0 {
                     calls::pause_for(1);
                 }
+                // Not before, so that nobody is put elsewhere by waking up.
+                let may_go = calls::sched_setaffinity(0, 128, &place.may_go);
                 let before = used();
-                while set && order.load(Ordering::Relaxed) == RUN {
+                while order.load(Ordering::Relaxed) == RUN {
                     core::hint::black_box(order);
                 }
                 time.store(used() - before, Ordering::Release);
-                sys::exit(0)
+                sys::exit(i32::from(begins.is_err() || may_go.is_err()))
             }
         }
     }
@@ -321,32 +317,29 @@ fn run_hogs(places: &[Option<(u32, [u64; 16])>], milliseconds: i64) -> lemma_rt:
     calls::pause_for(milliseconds);
     order.store(END, Ordering::Release);
     for pid in children {
-        sys::wait_for(pid)?;
+        equal!(ok!(sys::wait_for(pid)).exited(), Some(0));
     }
     Ok(times.iter().take(places.len()).map(|time| time.load(Ordering::Acquire)).collect())
 }
 
-/// Whether nobody got twice as much as anybody else, in one of some measurements.
-fn share(mut measure: impl FnMut() -> lemma_rt::Result<Vec<u64>>, what: &str) -> Outcome {
-    let mut measured = Vec::new();
-    for _ in 0..MEASUREMENTS {
-        let times = ok!(measure());
+/// Nobody gets twice as much as anybody else.
+fn all_get_alike(measure: impl Fn() -> Result<Vec<u64>, Failure>, who: &str) -> Outcome {
+    mostly(|| {
+        let times = measure()?;
         let most = times.iter().copied().max().unwrap_or(0);
         let least = times.iter().copied().min().unwrap_or(0);
-        if least * 2 > most {
-            return Ok(());
-        }
-        measured.push(times);
-    }
-    Err(Failure::Differs(format!("{what}: {measured:?} ns")))
+        Ok(if least * 2 > most { Ok(()) } else { Err(format!("{who}: {times:?} ns")) })
+    })
 }
 
 /// Processes that do nothing but run get as much time as each other.
 fn hogs_share() -> Outcome {
     let cpus = ok!(allowed()).len().min(MOST_HOGS / 2);
+    let mut all = [0; 16];
+    ok!(calls::sched_getaffinity(0, size_of_val(&all), &mut all));
     for hogs in [cpus, 2 * cpus] {
-        let places = alloc::vec![None; hogs];
-        share(|| run_hogs(&places, 300), &format!("{hogs} processes on {cpus} CPUs"))?;
+        let places = alloc::vec![Place { begins: all, may_go: all }; hogs];
+        all_get_alike(|| run_hogs(&places, 300), &format!("{hogs} processes on {cpus} CPUs"))?;
     }
     Ok(())
 }
@@ -364,8 +357,9 @@ fn hogs_share_where_they_may() -> Outcome {
     let mut both = only(one);
     both[other as usize / 64] |= 1 << (other % 64);
     // One each for the others, the last of which is the other of the two.
-    let places = cpus[1..].iter().map(|&cpu| Some((cpu, only(cpu))));
-    let places: Vec<_> = places.chain([Some((one, both)); FREE]).collect();
+    let places = cpus[1..].iter().map(|&cpu| Place { begins: only(cpu), may_go: only(cpu) });
+    let free = [Place { begins: only(one), may_go: both }; FREE];
+    let places: Vec<_> = places.chain(free).collect();
     let those_of_both = || Ok(run_hogs(&places, 800)?.split_off(cpus.len() - 2));
-    share(those_of_both, &format!("on two of {} CPUs", cpus.len()))
+    all_get_alike(those_of_both, &format!("on two of {} CPUs", cpus.len()))
 }

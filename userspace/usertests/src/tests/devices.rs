@@ -44,7 +44,7 @@ fn zeros_without_end() -> Outcome {
     ok!(unsafe { signal::set_handler(SIGALRM as i32, nothing as *const () as usize, 0, 0) });
     let vector = [[buffer, LENGTH]; TIMES];
     let arguments = [fd as usize, vector.as_ptr() as usize, TIMES, 0, 0, 0];
-    // In 20 ms, and again as often: the first may come before the read.
+    // In 20 ms, and then every 20 ms: the first may come before the read.
     let timer = [0u64, 20_000, 0, 20_000];
     ok!(calls::raw(__NR_setitimer as usize, [0, timer.as_ptr() as usize, 0, 0, 0, 0]));
     let count = calls::raw(__NR_readv as usize, arguments);
@@ -72,7 +72,7 @@ fn zeros_and_others() -> Outcome {
     mask[word] = first;
     ok!(calls::sched_setaffinity(0, 128, &mask));
     let mut seen = false;
-    for _ in 0..20 {
+    for _ in 0..500 {
         for page in (0..LENGTH).step_by(4096) {
             calls::poke(buffer + page, 1);
         }

@@ -293,9 +293,10 @@ fn waits() -> Outcome {
     // What is added while it waits counts, too.
     let late = ok!(counter());
     ok!(calls::write(late, &1u64.to_ne_bytes()));
+    let own = calls::getpid();
     let Some(pid) = ok!(sys::fork()) else {
-        calls::pause_for(5);
-        sys::exit(i32::from(add(poll, late, IN).is_err()))
+        let waits = sleeps(&format!("{own}"));
+        sys::exit(i32::from(waits.is_err() || add(poll, late, IN).is_err()))
     };
     equal!(ok!(wait_for(poll, 8, -1)), [(IN, late as u64)]);
     equal!(ok!(sys::wait_for(pid)).exited(), Some(0));

@@ -159,6 +159,7 @@ fn range_waits() -> Outcome {
     let child = match ok!(sys::fork()) {
         Some(pid) => pid,
         None => {
+            let _ = close(refused[1]);
             let locked = set(fd, F_SETLK, range(EXCLUSIVE, 0, 0));
             let _ = calls::write(ends[1], b"x");
             let told = calls::read(refused[0], &mut [0]);

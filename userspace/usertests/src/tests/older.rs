@@ -153,7 +153,10 @@ fn alarms() -> Outcome {
     let before = calls::monotonic();
     let left = ok!(call(__NR_alarm, 1, 0, 0)) as u64 * 1_000_000_000;
     let elapsed = calls::monotonic() - start;
-    check!((100_000_000_000 - elapsed..=100_500_000_000).contains(&(left + 500_000_000)), "{left}");
+    check!(
+        (100_000_000_000 - elapsed..=100_500_000_000).contains(&(left + 500_000_000)),
+        " {left}"
+    );
     while ALARMS.load(Ordering::Relaxed) == 0 {
         calls::pause_for(10);
     }
@@ -161,8 +164,10 @@ fn alarms() -> Outcome {
     equal!(call(__NR_alarm, 0, 0, 0), Ok(0));
     // Taken back.
     ok!(call(__NR_alarm, 1, 0, 0));
-    ok!(call(__NR_alarm, 0, 0, 0));
+    let left = ok!(call(__NR_alarm, 0, 0, 0));
+    // Unless it has come before, on a slow machine.
     let before = ALARMS.load(Ordering::Relaxed);
+    check!(left == 1 || before == 2, " {left}");
     calls::pause_for(1100);
     equal!(ALARMS.load(Ordering::Relaxed), before);
     Ok(())

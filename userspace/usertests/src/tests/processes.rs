@@ -75,6 +75,7 @@ fn wait_nohang() -> Outcome {
     let mut ends = [0; 2];
     ok!(calls::pipe2(&mut ends, 0));
     let Some(pid) = ok!(sys::fork()) else {
+        let _ = calls::close(ends[1]);
         let _ = calls::read(ends[0], &mut [0]);
         sys::exit(5)
     };
@@ -348,6 +349,7 @@ fn killed_in_vfork() -> Outcome {
     ok!(sys::kill(pid, SIGKILL as i32));
     equal!(ok!(sys::wait_for(pid)).signaled(), Some(SIGKILL as i32));
     equal!(state.load(Ordering::Acquire), STARTED);
+    check!(number.load(Ordering::Relaxed) > 0);
     ok!(sys::kill(number.load(Ordering::Relaxed) as i32, SIGKILL as i32));
     Ok(())
 }

@@ -5,7 +5,7 @@
 use super::bpf::{ARRAY, SOCKET_FILTER, available, create, instruction, load, number, set};
 use super::family;
 use crate::calls;
-use crate::check::{Failure, Outcome, check, equal, ok};
+use crate::check::{Failure, Outcome, check, equal, mostly, ok};
 use crate::shared::Shared;
 use ::bpf::calls as commands;
 use ::bpf::calls::Map;
@@ -24,10 +24,6 @@ const MOST: usize = 8;
 /// How long one of them is watched alone, several times, and all together, in milliseconds.
 const ALONE: i64 = 60;
 const TOGETHER: i64 = 600;
-
-/// How often it is measured, until the machine, which may be emulated by one that has other things to
-/// do, lets it be seen.
-const MEASUREMENTS: usize = 5;
 
 /// Processes that only run: some in user mode, and perhaps one whose program runs in the kernel.
 struct Hogs {
@@ -67,10 +63,14 @@ impl Hogs {
             }
         }
         let counters = if with_program { spinning + 1 } else { spinning };
-        while self.work(spinning)?.iter().zip(&before).take(counters).any(|(now, old)| now == old) {
+        for _ in 0..30_000 {
+            let now = self.work(spinning)?;
+            if now.iter().zip(&before).take(counters).all(|(now, old)| now != old) {
+                return Ok(());
+            }
             calls::pause_for(1);
         }
-        Ok(())
+        Err(lemma_rt::Errno::TIMEDOUT)
     }
 
     /// What the first `spinning` processes and the program have done so far.
@@ -132,18 +132,13 @@ fn spinners() -> Result<usize> {
 /// mode, and no more: of what each does alone, each does about the same part.
 fn program_and_processes() -> Outcome {
     available()?;
-    let mut measured = Vec::new();
-    for _ in 0..MEASUREMENTS {
+    mostly(|| {
         let parts = parts_of_each()?;
         let most = parts.iter().copied().max().unwrap_or(0);
         let least = parts.iter().copied().min().unwrap_or(0);
-        if least * 8 > most {
-            return Ok(());
-        }
-        measured.push(parts);
-    }
-    let parts = format!("thousandths of processes, last of the program: {measured:?}");
-    Err(Failure::Differs(parts))
+        let text = || format!("thousandths of processes, last of the program: {parts:?}");
+        Ok(if least * 8 > most { Ok(()) } else { Err(text()) })
+    })
 }
 
 /// What each does beside the others, in thousandths of what it does alone, in less time.
@@ -192,8 +187,7 @@ fn answers_come_in_order() -> Outcome {
     ok!(calls::close(back[1]));
     ok!(hogs.start(spinning, true));
     let of_all = |work: &[u64]| work.iter().take(spinning).sum::<u64>();
-    let mut measured = Vec::new();
-    let answered = loop {
+    let outcome = mostly(|| {
         let before = ok!(hogs.work(spinning));
         for question in 0..QUESTIONS {
             equal!(calls::write(there[1], &question.to_ne_bytes()), Ok(8));
@@ -203,14 +197,11 @@ fn answers_come_in_order() -> Outcome {
         }
         let meanwhile = of_all(&ok!(hogs.work(spinning))) - of_all(&before);
         let while_watched = of_all(&ok!(hogs.watch(spinning, TOGETHER)));
-        measured.push((meanwhile, while_watched));
-        if meanwhile < while_watched || measured.len() == MEASUREMENTS {
-            break meanwhile < while_watched;
-        }
-    };
+        let text = || format!("{meanwhile} rounds meanwhile, {while_watched} while watched");
+        Ok(if meanwhile < while_watched { Ok(()) } else { Err(text()) })
+    });
     hogs.stop();
     ok!(calls::close(there[1]));
     equal!(ok!(sys::wait_for(pid)).exited(), Some(0));
-    check!(answered, " rounds meanwhile, and in a while: {measured:?}");
-    Ok(())
+    outcome
 }

@@ -153,10 +153,11 @@ fn shared_futex() -> Outcome {
     let page = ok!(calls::map_shared(4096));
     // SAFETY: mapped for as long as the process lives.
     let word = unsafe { &*(page as *const AtomicU32) };
+    let me = calls::getpid();
     let Some(pid) = ok!(sys::fork()) else {
-        calls::pause_for(50);
+        let waits = proc::sleeps(&format!("{me}"));
         word.store(1, Ordering::Release);
-        sys::exit(i32::from(futex(word, 1, 1, 0).is_err()))
+        sys::exit(i32::from(waits.is_err() || futex(word, 1, 1, 0).is_err()))
     };
     while word.load(Ordering::Acquire) == 0 {
         let _ = futex(word, 0, 0, 0);
