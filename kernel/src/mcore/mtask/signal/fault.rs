@@ -54,7 +54,6 @@ pub(in crate::mcore) fn out_of_memory() -> bool {
     if make_room() {
         return true;
     }
-    LAST_KILL.store(timer::now_ns(), Ordering::Relaxed);
     log::warn!("out of memory: killed process {} ({})", task.pid(), task.name());
     force(SIGKILL, SignalInfo::KERNEL);
     false
@@ -93,13 +92,13 @@ fn make_room() -> bool {
         let first = process.pid() == family::INIT_PID;
         !first && process.exit_status().is_none() && size(process) >= least
     });
-    let Some(victim) = others.max_by_key(size) else { return false };
-    if victim.pid() == own {
-        return false;
-    }
+    let victim = others.max_by_key(size);
+    // Another CPU may have ended one meanwhile, who is no candidate any more: this one waits for its
+    // memory, whoever would be next.
     if LAST_KILL.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
         return true;
     }
+    let Some(victim) = victim.filter(|victim| victim.pid() != own) else { return false };
     let name = victim.first_thread().map_or_else(String::new, |thread| thread.name());
     log::warn!("out of memory: killed process {} ({name}) for {own}", victim.pid());
     end_process(&victim, SIGKILL);
