@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -20,7 +21,7 @@ use crate::prog_type::context::{Context, ContextRule, FieldKind};
 use crate::prog_type::{self, ProgType};
 use crate::program::Program;
 use crate::trusted::Trust;
-use crate::verifier::{InsnFacts, Proof, Region};
+use crate::verifier::{InsnFacts, Proof, RegSet, Region, live_registers, uses};
 
 /// Why a program cannot be prepared to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -147,6 +148,22 @@ impl<'a> Resolver<'a> {
     #[inline]
     pub(crate) fn facts(&self, slot: usize) -> Option<&InsnFacts> {
         self.proof.and_then(|proof| proof.facts.get(slot))
+    }
+
+    /// For each slot, the registers that may be read from there on before they are written.
+    pub(crate) fn live(&self) -> Cow<'a, [RegSet]> {
+        if let Some(proof) = self.proof {
+            return Cow::Borrowed(&proof.live);
+        }
+        // Helpers on trust read what any function may.
+        let any_call = Insn::CallLocal { offset: 0 };
+        let uses = |insn: &Insn| match insn {
+            Insn::CallHelper { .. } => uses(&any_call),
+            _ => uses(insn),
+        };
+        let mut live = vec![0; self.program.insns.len()];
+        live_registers(&self.program.insns, uses, &mut live);
+        Cow::Owned(live)
     }
 
     /// What a load accesses: for a pointer field of a packet's context, the whole pointer, which

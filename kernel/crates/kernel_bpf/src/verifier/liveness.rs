@@ -4,14 +4,11 @@
 //! are: it is the same whatever it holds. The analysis is the usual backward one over
 //! each function's flow graph.
 
-use alloc::vec::Vec;
-
-use super::refusal::{Refusal, filled};
 use crate::helper;
 use crate::insn::{AtomicOp, Insn, Operand, Reg};
 
 /// One bit per register.
-pub(super) type RegSet = u16;
+pub(crate) type RegSet = u16;
 
 const fn bit(reg: Reg) -> RegSet {
     1 << reg as u8
@@ -34,7 +31,7 @@ fn operand(src: Operand) -> RegSet {
 }
 
 /// Registers that an instruction reads, and those that it overwrites.
-pub(super) fn uses(insn: &Insn) -> (RegSet, RegSet) {
+pub(crate) fn uses(insn: &Insn) -> (RegSet, RegSet) {
     match *insn {
         Insn::Alu { dst, src, .. } => (bit(dst) | operand(src), bit(dst)),
         Insn::Neg { dst, .. } | Insn::ByteOrder { dst, .. } => (bit(dst), bit(dst)),
@@ -66,13 +63,36 @@ pub(super) fn uses(insn: &Insn) -> (RegSet, RegSet) {
     }
 }
 
+/// The registers that instructions read or write; and whether they use the frame pointer for
+/// more than as the base of an access.
+pub(crate) fn named(insns: &[Insn]) -> (RegSet, bool) {
+    let (mut registers, mut frame_address) = (0, false);
+    for insn in insns {
+        let (read, written) = uses(insn);
+        registers |= read | written;
+        if (read | written) & bit(Reg::FP) != 0 {
+            frame_address |= match *insn {
+                Insn::Load { .. } | Insn::LoadSx { .. } | Insn::LoadAcquire { .. } => false,
+                Insn::Store { src, .. } => src == Operand::Reg(Reg::FP),
+                Insn::StoreRelease { src, .. } | Insn::Atomic { src, .. } => src == Reg::FP,
+                _ => true,
+            };
+        }
+    }
+    (registers, frame_address)
+}
+
 /// Rounds of the analysis: as many as loops are nested, and a few. A program whose jumps
 /// lead back without end gets no better answer than that every register is live.
 const MOST_ROUNDS: usize = 64;
 
-/// For each slot, the registers of its own frame that are live before it.
-pub(super) fn live_registers(insns: &[Insn]) -> Result<Vec<RegSet>, Refusal> {
-    let mut live = filled(0 as RegSet, insns.len())?;
+/// Writes for each slot the registers of its own frame that are live before it to `live`, which
+/// has a zero for each. `uses` says what an instruction reads and overwrites.
+pub(crate) fn live_registers(
+    insns: &[Insn],
+    uses: impl Fn(&Insn) -> (RegSet, RegSet),
+    live: &mut [RegSet],
+) {
     for _ in 0..MOST_ROUNDS {
         let mut stale = false;
         // What is live where the walk has just been.
@@ -85,8 +105,8 @@ pub(super) fn live_registers(insns: &[Insn]) -> Result<Vec<RegSet>, Refusal> {
             let out = match insn {
                 Insn::WideTail => continue,
                 Insn::Exit => 0,
-                Insn::Jump { .. } => target(&live),
-                Insn::Branch { .. } | Insn::MayGoto { .. } => after | target(&live),
+                Insn::Jump { .. } => target(live),
+                Insn::Branch { .. } | Insn::MayGoto { .. } => after | target(live),
                 _ => after,
             };
             let (read, written) = uses(insn);
@@ -104,15 +124,58 @@ pub(super) fn live_registers(insns: &[Insn]) -> Result<Vec<RegSet>, Refusal> {
             }
         }
         if !stale {
-            return Ok(live);
+            return;
         }
     }
     live.fill(EVERY);
-    Ok(live)
 }
 
 /// What stays live in a frame while a function that it called runs.
 pub(super) fn live_over_call(live: &[RegSet], insns: &[Insn], call_site: usize) -> RegSet {
     let next = call_site + insns.get(call_site).map_or(1, Insn::slots);
     live.get(next).copied().unwrap_or(KEPT) & KEPT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::asm::assemble;
+
+    fn insns(text: &str) -> alloc::vec::Vec<Insn> {
+        assemble(text).expect("text that assembles")
+    }
+
+    #[test]
+    fn what_a_later_round_reads_is_live_in_the_one_before() {
+        let insns = insns(
+            "r2 = 1
+             r3 = 9
+             again: r2 += 1
+             r4 = r2
+             r3 += -1
+             if r3 != 0 goto again
+             r0 = 0
+             exit",
+        );
+        let mut live = [0; 8];
+        live_registers(&insns, uses, &mut live);
+        let round = bit(Reg::R2) | bit(Reg::R3);
+        assert_eq!(live, [0, bit(Reg::R2), round, round, round, round, 0, bit(Reg::R0)]);
+    }
+
+    #[test]
+    fn the_base_of_an_access_does_not_take_the_frames_address() {
+        let accesses = insns(
+            "*(u64 *)(r10 - 8) = r1
+             *(u32 *)(r10 - 16) = 7
+             r2 = *(u8 *)(r10 - 8)
+             r3 = *(s16 *)(r10 - 8)
+             lock *(u64 *)(r10 - 8) += r4",
+        );
+        let registers = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R10].map(bit);
+        assert_eq!(named(&accesses), (registers.iter().sum(), false));
+        for taken in ["r2 = r10", "r2 += r10", "if r2 > r10 goto +0", "*(u64 *)(r10 - 8) = r10"] {
+            assert!(named(&insns(taken)).1, "{taken}");
+        }
+    }
 }

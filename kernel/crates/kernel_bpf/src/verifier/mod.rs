@@ -92,6 +92,8 @@ pub use options::{VerifyOptions, load_flags};
 pub use proof::{BranchFact, Claim, InsnFacts, Proof, Region, Subprogram, Verified};
 pub use rejection::{Cause, PathStep, Rejection, SourceLine};
 
+pub(crate) use liveness::{RegSet, live_registers, named, uses};
+
 use crate::insn::{Imm64, Insn};
 use crate::map::MapRef;
 use crate::prog_type::{self, ProgType, Sleepable, TypeDecl};
@@ -99,7 +101,7 @@ use crate::program::Program;
 use cfg::Cfg;
 use explore::{Env, MapInfo, Verifier};
 use objects::Attached;
-use refusal::Refusal;
+use refusal::{Refusal, filled};
 
 /// Verifies a program.
 ///
@@ -148,7 +150,10 @@ pub fn verify_with_log<M: MapRef>(
                 return Err(Box::new(message::undressed(&program, refusal, Vec::new())));
             }
         };
-        let live = liveness::live_registers(&program.insns);
+        let live = filled(0 as RegSet, program.insns.len()).map(|mut live| {
+            live_registers(&program.insns, uses, &mut live);
+            live
+        });
         let budget = decl
             .hook
             .map(|hook| if options.embedded { hook.budget_embedded } else { hook.budget_cloud });
@@ -194,6 +199,7 @@ pub fn verify_with_log<M: MapRef>(
         if let Err(refusal) = outcome {
             return Err(Box::new(verifier.dress(&program, refusal)));
         }
+        verifier.proof.live = core::mem::take(&mut verifier.env.live);
         verifier.proof
     };
     Ok(Verified::new(program, proof))

@@ -36,6 +36,9 @@ pub struct Proof {
     pub deferred: Vec<(u32, u64)>,
     /// What is proved about each slot.
     pub facts: Vec<InsnFacts>,
+    /// For each slot, one bit for each register of the frame that may be read from there on
+    /// before it is written.
+    pub live: Vec<u16>,
     /// Loads whose result is the same number on all paths, because they are from a map that
     /// can never change: slot and what the register holds then; sorted by slot.
     pub constants: Vec<(u32, u64)>,
@@ -82,6 +85,10 @@ pub struct Subprogram {
     pub end: u32,
     /// Bytes of its own stack frame that it uses, a multiple of 8.
     pub stack: u32,
+    /// The registers that its instructions read or write, one bit each.
+    pub registers: u16,
+    /// They use the frame pointer for more than as the base of an access.
+    pub frame_address: bool,
 }
 
 /// Which kind of memory an instruction accesses, when it is the same on all paths.

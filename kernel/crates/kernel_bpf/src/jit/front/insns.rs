@@ -1,7 +1,7 @@
 //! What each instruction becomes.
 
 use super::Front;
-use super::simplify::{Alu, invert};
+use super::simplify::invert;
 use crate::helper::{self, proto::id};
 use crate::insn::{
     AluOp, AtomicOp, ByteOrder, Imm64, Insn, Operand, Reg, SignedSize, Size, SwapWidth, Width,
@@ -10,17 +10,22 @@ use crate::jit::calls;
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::{Mem, Op, Place, Source};
 use crate::resolve::{Call, LoadError};
+use crate::verifier::BranchFact;
 
 impl<E: Emitter> Front<'_, E> {
     /// Lowers one instruction; `main`: of the main function.
-    #[inline]
+    #[inline(always)]
     pub(super) fn insn(&mut self, insn: &Insn, main: bool) -> Result<(), LoadError> {
         match *insn {
             Insn::Alu { width, op, dst, src } => {
-                let divides = matches!(op, AluOp::Div | AluOp::Mod);
-                let nonzero = divides && self.divisor_is_nonzero();
-                let b = self.alu_source(op, width, Place::of(dst), src);
-                self.alu(&Alu { width, op, dst: Place::of(dst), b, nonzero });
+                let dst = Place::of(dst);
+                match self.alu_source(op, width, dst, src) {
+                    Source::Imm(imm) => {
+                        let a = self.known.operand(dst, width);
+                        self.alu_constant(width, op, dst, a, imm);
+                    }
+                    Source::Place(b) => self.alu_places(width, op, dst, b),
+                }
             }
             Insn::Neg { width, dst } => {
                 let dst = Place::of(dst);
@@ -104,26 +109,7 @@ impl<E: Emitter> Front<'_, E> {
             }
             Insn::WideTail => {}
             Insn::Jump { offset, .. } => self.jump(i64::from(offset))?,
-            Insn::Branch { width, cond, dst, src, offset } => {
-                if offset != 0 && !(self.may_select() && self.select(insn)?) {
-                    let target = self.target(i64::from(offset))?;
-                    let a = self.place(Place::of(dst), width);
-                    let held = match src {
-                        Operand::Imm(imm) if E::COMPARES_PLACES && width == Width::W64 => {
-                            self.promoted.holds(i64::from(imm) as u64)
-                        }
-                        _ => None,
-                    };
-                    let b = match held {
-                        Some(place) => Source::Place(place),
-                        None => self.source(src, width),
-                    };
-                    self.push(Op::Branch { width, cond, a, b, target });
-                    if offset < 0 {
-                        self.unroll(target);
-                    }
-                }
-            }
+            Insn::Branch { .. } => self.branch(insn)?,
             Insn::MayGoto { offset } => {
                 let target = self.target(i64::from(offset))?;
                 self.push(Op::MayGoto { target });
@@ -145,9 +131,46 @@ impl<E: Emitter> Front<'_, E> {
         Ok(())
     }
 
+    fn branch(&mut self, insn: &Insn) -> Result<(), LoadError> {
+        let Insn::Branch { width, cond, dst, src, offset } = *insn else { return Ok(()) };
+        match self.resolver.facts(self.slot).map(|facts| facts.branch) {
+            Some(BranchFact::Never) => return Ok(()),
+            Some(BranchFact::Always) => return self.branch_always(i64::from(offset)),
+            _ => {}
+        }
+        if offset == 0 || self.may_select() && self.select(insn)? {
+            return Ok(());
+        }
+        let target = self.target(i64::from(offset))?;
+        let a = self.place(Place::of(dst), width);
+        let held = match src {
+            Operand::Imm(imm) if E::COMPARES_PLACES && width == Width::W64 => {
+                self.promoted.holds(i64::from(imm) as u64)
+            }
+            _ => None,
+        };
+        let b = match held {
+            Some(place) => Source::Place(place),
+            None => self.source(src, width),
+        };
+        self.push(Op::Branch { width, cond, a, b, target });
+        if offset < 0 {
+            self.unroll(target);
+        }
+        Ok(())
+    }
+
+    /// A branch that always jumps; not over what is left out.
+    fn branch_always(&mut self, offset: i64) -> Result<(), LoadError> {
+        let proved = self.resolver.proof.map_or(&[][..], |proof| &proof.facts);
+        let over = proved.get(self.slot + 1..).unwrap_or_default();
+        let mut over = over.iter().take(usize::try_from(offset).unwrap_or(0));
+        if offset < 0 || over.any(|facts| facts.reached) { self.jump(offset) } else { Ok(()) }
+    }
+
     /// Whether the divisor of the instruction is proved not to be zero.
     #[inline(never)]
-    fn divisor_is_nonzero(&self) -> bool {
+    pub(super) fn divisor_is_nonzero(&self) -> bool {
         self.resolver.facts(self.slot).is_some_and(|facts| facts.divisor_nonzero)
     }
 
@@ -264,16 +287,12 @@ impl<E: Emitter> Front<'_, E> {
                     return Ok(());
                 }
                 let function = helper::implementation(number);
-                function.ok_or(LoadError::NoSuchHelper { slot: self.slot, id: number })?
+                function.ok_or(LoadError::NoSuchHelper { slot: self.slot, id: number })? as *const ()
             }
-            Call::Helper(function) => function,
+            Call::Helper(function) => function as *const (),
             Call::Callback(helper) => {
                 self.note(0, helper as *const ());
-                self.push(Op::Call {
-                    function: calls::call_back as *const () as usize,
-                    arguments: 5,
-                });
-                return Ok(());
+                calls::call_back as *const ()
             }
             Call::Tail => {
                 self.push(Op::TailCall { function: calls::tail_call as *const () as usize });
@@ -282,7 +301,7 @@ impl<E: Emitter> Front<'_, E> {
         };
         let declared = if trusted { None } else { helper::by_id(number) };
         let arguments = declared.map_or(5, |proto| proto.args.len() as u8);
-        self.push(Op::Call { function: function as *const () as usize, arguments });
+        self.push(Op::Call { function: function as usize, arguments });
         Ok(())
     }
 

@@ -1,9 +1,9 @@
 //! Which places are read after each operation; operations whose results nobody reads become
 //! [`Op::Nop`], and sums that only the address of the next access reads become part of it.
 //!
-//! The usual backward analysis. The sets at the targets of jumps grow from nothing until they
-//! stay the same; an operation that only writes what is not read counts as absent, so that a
-//! chain of needless operations goes as a whole.
+//! The usual backward analysis, in one pass: what may be read behind a jump that leads backwards
+//! is known before, from the verifier. An operation that only writes what is not read counts as
+//! absent, so that a chain of needless operations goes as a whole.
 
 use super::Function;
 use super::scan::Slot;
@@ -18,114 +18,55 @@ pub(super) struct Needs {
     pub(super) trampoline: bool,
 }
 
-/// Fills in [`Node::live`], and what each function uses of what is left. `loops`: something jumps
-/// backwards.
+/// What is read after a node, when `live` is read before the next one.
+#[inline(always)]
+fn after(node: &Node, live: u32, slots: &[Slot]) -> u32 {
+    let entry = |target: u32| slots.get(target as usize).map_or(0, |entry| entry.live);
+    match node.op {
+        Op::Jump { target } => entry(target),
+        Op::Branch { target, .. } | Op::MayGoto { target } => live | entry(target),
+        Op::Exit | Op::Enter { .. } => 0,
+        _ => live,
+    }
+}
+
+/// Fills in [`Node::live`], and what each function uses of what is left.
 pub(super) fn analyse<E: Emitter>(
     nodes: &mut [Node],
     functions: &mut [Function],
     slots: &mut [Slot],
-    loops: bool,
 ) -> Needs {
-    if loops {
-        grow(nodes, slots);
-    }
-    finish::<E>(nodes, functions, slots)
-}
-
-/// What is read after a node, when `live` is read before the next one; and whether it jumps
-/// backwards.
-#[inline(always)]
-fn after(node: &Node, live: u32, slots: &mut [Slot]) -> (u32, bool) {
-    let mut entry = |target: u32| {
-        let back = target <= node.slot;
-        let Some(entry) = slots.get_mut(target as usize) else { return (0, back) };
-        entry.backward |= back;
-        (entry.live, back)
-    };
-    match node.op {
-        Op::Jump { target } => entry(target),
-        Op::Branch { target, .. } | Op::MayGoto { target } => {
-            let (there, back) = entry(target);
-            (live | there, back)
-        }
-        Op::Exit | Op::Enter { .. } => (0, false),
-        _ => (live, false),
-    }
-}
-
-/// Notes what is read from a label on. If something jumps there backwards, says so, and whether it
-/// is more than that jump knew of.
-#[inline(always)]
-fn enter(node: &Node, live: u32, slots: &mut [Slot]) -> (bool, bool) {
-    let Some(entry) = slots.get_mut(node.slot as usize) else { return (false, false) };
-    let grew = entry.live | live != entry.live;
-    entry.live |= live;
-    (entry.backward, grew && entry.backward)
-}
-
-/// Lets the sets grow until they stay the same. The first pass goes over everything. After it only
-/// what lies between the first label that something jumps back to and the last such jump may still
-/// grow: what is read behind that is known, and what is before it waits for the last pass.
-fn grow(nodes: &[Node], slots: &mut [Slot]) {
-    let (mut start, mut end, mut behind) = (0, nodes.len(), 0);
-    loop {
-        let (mut again, mut live, mut last) = (false, behind, None);
-        let first = start;
-        let mut part = nodes.get(first..end).unwrap_or_default();
-        while let Some((node, before)) = part.split_last() {
-            part = before;
-            if node.flow {
-                let index = first + before.len();
-                let (read, back) = after(node, live, slots);
-                if back && last.is_none() {
-                    (last, behind) = (Some(index + 1), live);
-                }
-                live = read | node.reads;
-                if matches!(node.op, Op::Label) {
-                    let (head, grew) = enter(node, live, slots);
-                    if head {
-                        start = index;
-                    }
-                    again |= grew;
-                }
-            } else if live & node.writes != 0 || !node.pure {
-                live = live & !node.writes | node.reads;
-            }
-        }
-        if !again {
-            break;
-        }
-        end = last.unwrap_or(end);
-    }
-}
-
-/// The last pass, which leaves only what is needed.
-fn finish<E: Emitter>(nodes: &mut [Node], functions: &mut [Function], slots: &mut [Slot]) -> Needs {
     let (mut needs, mut current, mut live) = (Needs::default(), Function::default(), 0);
     for index in (0..nodes.len()).rev() {
-        let rest = nodes.get_mut(index..).unwrap_or_default();
-        let Some((node, behind)) = rest.split_first_mut() else { break };
-        if node.flow {
-            (live, _) = after(node, live, slots);
-        }
-        node.live = live;
+        let Some(node) = nodes.get_mut(index) else { break };
+        let (reads, writes) = (node.reads, node.writes);
         if node.pure {
-            let dead = live & node.writes == 0;
-            let before = if dead { Some(live) } else { into_address::<E>(&node.op, behind) };
-            if let Some(before) = before {
-                live = before;
+            node.live = live;
+            if live & writes == 0 {
                 *node = Node::new(Op::Nop, node.slot);
-                continue;
+            } else if may_be_address(&node.op)
+                && let Some(before) = into_address::<E>(nodes, index)
+            {
+                live = before;
+            } else {
+                live = live & !writes | reads;
+                current.places |= reads | writes;
             }
-        }
-        live = live & !node.writes | node.reads;
-        current.places |= node.reads | node.writes;
-        if node.pure {
             continue;
         }
+        if node.flow {
+            live = after(node, live, slots);
+        }
+        node.live = live;
+        live = live & !writes | reads;
+        current.places |= reads | writes;
         match node.op {
             Op::Label => {
-                enter(node, live, slots);
+                if let Some(entry) = slots.get_mut(node.slot as usize) {
+                    let jumps_knew = entry.live == 0 || live & !entry.live == 0;
+                    debug_assert!(jumps_knew, "more is read at {} than jumps there know", node.slot);
+                    entry.live |= live;
+                }
             }
             Op::Call { .. } | Op::TailCall { .. } => {
                 needs.run = true;
@@ -151,14 +92,20 @@ fn finish<E: Emitter>(nodes: &mut [Node], functions: &mut [Function], slots: &mu
     needs
 }
 
+/// Whether an operation is a sum or shift in place.
+#[inline(always)]
+fn may_be_address(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Alu { width: Width::W64, op: AluOp::Add | AluOp::Lsh, dst, a, .. } if dst == a
+    )
+}
+
 /// Makes a sum or shift in place, that only the address of the access behind it reads, part of
 /// that access. Returns what is read before the access then.
-#[inline(always)]
-fn into_address<E: Emitter>(op: &Op, behind: &mut [Node]) -> Option<u32> {
-    let Op::Alu { width: Width::W64, op, dst, a, b, .. } = *op else { return None };
-    if dst != a || !matches!(op, AluOp::Add | AluOp::Lsh) {
-        return None;
-    }
+fn into_address<E: Emitter>(nodes: &mut [Node], index: usize) -> Option<u32> {
+    let [node, behind @ ..] = nodes.get_mut(index..)? else { return None };
+    let Op::Alu { op, dst, b, .. } = node.op else { return None };
     let next = behind.iter_mut().find(|node| !matches!(node.op, Op::Nop))?;
     if next.live & !next.writes & dst.bit() != 0 {
         return None;
@@ -186,5 +133,6 @@ fn into_address<E: Emitter>(op: &Op, behind: &mut [Node]) -> Option<u32> {
     }
     *mem = folded;
     (next.reads, _) = next.op.effects();
+    *node = Node::new(Op::Nop, node.slot);
     Some(next.live & !next.writes | next.reads)
 }

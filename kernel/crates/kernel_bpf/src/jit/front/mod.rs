@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod blind;
+mod free;
 mod insns;
 mod known;
 mod live;
@@ -17,23 +18,21 @@ mod scan;
 mod select;
 mod simplify;
 mod unroll;
-mod used;
 mod wide;
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use super::Intrinsics;
 use super::emitter::Emitter;
 use super::ir::{Node, Op};
-use crate::insn::Insn;
 use crate::map::ArrayLookup;
 use crate::resolve::{LoadError, MapTracker, Resolver};
-use crate::verifier::BranchFact;
+use crate::verifier::RegSet;
 use blind::Keys;
 use known::Known;
 use promote::Promoted;
 use scan::Scan;
-use used::Used;
 
 /// A function of the program, as emitters see it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,7 +47,10 @@ pub struct Function {
     pub places: u32,
     /// It calls helpers or functions.
     pub calls: bool,
-    used: Used,
+    /// The registers of BPF that its instructions name.
+    registers: u16,
+    /// They use the frame pointer for more than as the base of an access.
+    frame_address: bool,
     /// It accesses its stack, or loads constants in loops.
     promotes: bool,
 }
@@ -76,6 +78,8 @@ struct Front<'a, E> {
     intrinsics: &'a Intrinsics,
     scan: Scan,
     nodes: Vec<Node>,
+    /// The place that the last operation has copied to or given a constant, if it was such a one.
+    copied: u32,
     known: Known,
     maps: MapTracker,
     promoted: Promoted,
@@ -83,8 +87,8 @@ struct Front<'a, E> {
     blind: Option<Keys>,
     /// The slot whose instruction is being lowered.
     slot: usize,
-    /// Something jumps backwards.
-    loops: bool,
+    /// For each slot, the registers that may be read from there on.
+    live: Cow<'a, [RegSet]>,
     /// Operations that may still be repeated (`unroll`).
     repeats: usize,
     /// The next instruction is part of the one that has been lowered.
@@ -109,20 +113,20 @@ pub(super) fn lower<'a, E: Emitter>(
         intrinsics,
         scan,
         nodes,
+        copied: 0,
         known: Known::new(),
         maps: MapTracker::default(),
         promoted: Promoted::default(),
         blind: blind.map(Keys::new),
         slot: 0,
-        loops: false,
+        live: resolver.live(),
         repeats: unroll::room(slots),
         selected: false,
         emitter: core::marker::PhantomData,
     };
     front.program()?;
-    let Front { mut nodes, loops, scan: Scan { slots: mut marks, mut functions, jumps }, .. } =
-        front;
-    let needs = live::analyse::<E>(&mut nodes, &mut functions, &mut marks, loops);
+    let Front { mut nodes, scan: Scan { slots: mut marks, mut functions, jumps }, .. } = front;
+    let needs = live::analyse::<E>(&mut nodes, &mut functions, &mut marks);
     if E::WANTS_WIDE {
         range::analyse(&mut nodes, slots);
         wide::analyse(&mut nodes, slots);
@@ -176,8 +180,9 @@ impl<E: Emitter> Front<'_, E> {
         let proved = self.resolver.proof.map_or(&[][..], |proof| &proof.facts);
         for (slot, insn) in (start..).zip(insns) {
             self.slot = slot;
-            if core::mem::take(&mut self.selected) {
+            if self.selected {
                 // Done with the branch over it.
+                self.selected = false;
                 continue;
             }
             if self.is_target(slot) {
@@ -185,22 +190,10 @@ impl<E: Emitter> Front<'_, E> {
                 self.maps.forget();
                 self.append(Op::Label);
             }
-            let facts = proved.get(slot);
-            if facts.is_some_and(|facts| !facts.reached) {
+            if proved.get(slot).is_some_and(|facts| !facts.reached) {
                 continue;
             }
-            match (insn, facts.map(|facts| facts.branch)) {
-                (Insn::Branch { .. }, Some(BranchFact::Never)) => continue,
-                (Insn::Branch { offset, .. }, Some(BranchFact::Always)) => {
-                    // Not over what is left out.
-                    let over = proved.get(slot + 1..).unwrap_or_default();
-                    let mut over = over.iter().take(usize::try_from(*offset).unwrap_or(0));
-                    if *offset < 0 || over.any(|facts| facts.reached) {
-                        self.jump(i64::from(*offset))?;
-                    }
-                }
-                _ => self.insn(insn, start == 0)?,
-            }
+            self.insn(insn, start == 0)?;
             self.maps.follow(insn);
         }
         Ok(())
@@ -209,6 +202,7 @@ impl<E: Emitter> Front<'_, E> {
     /// Appends an operation as it is.
     #[inline(always)]
     fn append(&mut self, op: Op) {
+        self.copied = 0;
         self.nodes.push(Node::new(op, self.slot as u32));
     }
 
@@ -220,15 +214,16 @@ impl<E: Emitter> Front<'_, E> {
         self.known.follow(&op, (node.reads, node.writes));
         // What nobody has read and is overwritten is nothing: mostly a copy whose reader reads
         // what was copied.
-        if let Some(last) = self.nodes.last_mut()
-            && last.writes == node.writes
-            && last.writes & node.reads == 0
-            && matches!(last.op, Op::Move { .. } | Op::Constant { .. })
+        if self.copied == node.writes
+            && self.copied & !node.reads != 0
+            && let Some(last) = self.nodes.last_mut()
         {
             *last = node;
         } else {
             self.nodes.push(node);
         }
+        let copies = matches!(op, Op::Move { .. } | Op::Constant { .. });
+        self.copied = if copies { node.writes } else { 0 };
     }
 
     /// The last operation, if it is of this basic block.
@@ -250,7 +245,13 @@ impl<E: Emitter> Front<'_, E> {
     /// The slot that a jump goes to.
     fn target(&mut self, offset: i64) -> Result<u32, LoadError> {
         let target = self.resolver.target(self.slot, offset)?;
-        self.loops |= target <= self.slot;
+        if target <= self.slot
+            && let Some(mark) = self.scan.slots.get_mut(target)
+        {
+            // `live` comes by the jump before it knows what is read there.
+            let registers = self.live.get(target).map_or(u32::MAX, |&live| u32::from(live));
+            mark.live = registers | self.promoted.places();
+        }
         u32::try_from(target).map_err(|_| LoadError::TooLarge)
     }
 

@@ -4,11 +4,11 @@
 //! slot with the same size. A constant can always; it is one that no instruction has room for,
 //! such as the address of a map's value, and that a loop loads or, where comparisons take none,
 //! compares with. Those that are used most, loops
-//! counted, get the registers that the function has no other use for (`used`).
+//! counted, get the registers that the function has no other use for (`free`).
 
 use super::Function;
 use super::scan::Slot;
-use crate::insn::{Insn, Operand, Reg, Size};
+use crate::insn::{Imm64, Insn, Operand, Reg, Size, Width};
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::Place;
 use crate::resolve::Resolver;
@@ -47,6 +47,11 @@ impl Promoted {
     fn place(&self, is: impl Fn(What) -> bool) -> Option<Place> {
         let mut all = self.0.iter().map_while(|one| *one);
         all.find(|&(what, _)| is(what)).map(|(_, place)| place)
+    }
+
+    /// The set of the places that it has given away.
+    pub(super) fn places(&self) -> u32 {
+        self.0.iter().map_while(|one| *one).fold(0, |places, (_, place)| places | place.bit())
     }
 
     /// A constant, with the place that is to hold it; the last number is one that is too great.
@@ -96,37 +101,40 @@ pub(super) fn choose<E: Emitter>(
     function: &Function,
     slots: &[Slot],
 ) -> Promoted {
+    let room = function.free::<E>().count();
+    if room == 0 {
+        return Promoted::default();
+    }
     let mut uses = Uses { pieces: None, constants: [None; MOST_CONSTANTS] };
-    let (mut depth, mut plain) = (0i32, true);
+    let mut depth = 0i32;
     let range = function.start as usize..function.end as usize;
     let body = resolver.program.insns.get(range.clone()).unwrap_or_default();
     let marks = slots.get(range.clone()).unwrap_or_default();
     for ((slot, insn), mark) in range.zip(body).zip(marks) {
         depth += i32::from(mark.deeper);
-        if !mark.candidate {
-            continue;
-        }
-        let weight = 1 << (LOOP_BITS * depth.clamp(0, DEEPEST) as u32);
+        let weight = || 1 << (LOOP_BITS * depth.clamp(0, DEEPEST) as u32);
         match *insn {
+            // The address of a map itself is for calls, which emitters shorten.
+            Insn::LoadImm64 { value: Imm64::MapIndex(_) | Imm64::Func { .. }, .. } => {}
             Insn::LoadImm64 { value, .. } if depth > 0 => {
                 let value = resolver.constant(slot, value).unwrap_or(0);
                 if i32::try_from(value as i64).is_err() {
-                    uses.constant(value, weight);
+                    uses.constant(value, weight());
                 }
             }
-            Insn::Branch { dst, src: Operand::Imm(imm), .. } if dst != Reg::R10 && depth > 0 => {
-                uses.constant(i64::from(imm) as u64, weight);
+            Insn::Branch { width: Width::W64, dst, src: Operand::Imm(imm), .. }
+                if E::COMPARES_PLACES && dst != Reg::R10 && imm != 0 && depth > 0 =>
+            {
+                uses.constant(i64::from(imm) as u64, weight());
             }
-            Insn::LoadImm64 { .. } | Insn::Branch { src: Operand::Imm(_), .. } => {}
-            _ => plain &= uses.access(insn, weight),
+            _ => uses.access(insn, weight),
         }
     }
     // The best so far, in order, no more than there is room for.
     let mut best = [None; MOST];
-    let room = function.used.free::<E>().count();
     let best = best.get_mut(..room).unwrap_or_default();
     if let Some(pieces) = uses.pieces
-        && plain
+        && !function.frame_address
     {
         for (index, piece) in pieces.iter().enumerate() {
             if piece.size.is_some() && !piece.spoiled && piece.weight >= LEAST {
@@ -138,7 +146,7 @@ pub(super) fn choose<E: Emitter>(
         offer(best, weight, What::Constant(value));
     }
     let mut promoted = Promoted::default();
-    let free = function.used.free::<E>();
+    let free = function.free::<E>();
     for ((to, candidate), place) in promoted.0.iter_mut().zip(best.iter()).zip(free) {
         *to = candidate.map(|candidate: Candidate| (candidate.what, place));
     }
@@ -159,27 +167,20 @@ fn offer(best: &mut [Option<Candidate>], weight: u32, what: What) {
 }
 
 impl Uses {
-    /// Counts what an instruction does that names the frame pointer; says whether it leaves slots
-    /// that may live in registers.
-    fn access(&mut self, insn: &Insn, weight: u32) -> bool {
+    /// Counts what an instruction does with the stack, if it does anything.
+    #[inline(always)]
+    fn access(&mut self, insn: &Insn, weight: impl Fn() -> u32) {
         let (size, offset, plain) = match *insn {
-            Insn::Load { size, base: Reg::R10, offset, .. } => (size, offset, true),
-            Insn::Store { size, base: Reg::R10, offset, src } => {
-                if src == Operand::Reg(Reg::R10) {
-                    return false;
-                }
-                (size, offset, true)
-            }
+            Insn::Load { size, base: Reg::R10, offset, .. }
+            | Insn::Store { size, base: Reg::R10, offset, .. } => (size, offset, true),
             Insn::LoadSx { size, base: Reg::R10, offset, .. } => (size.size(), offset, false),
             Insn::LoadAcquire { size, base: Reg::R10, offset, .. }
             | Insn::StoreRelease { size, base: Reg::R10, offset, .. } => (size, offset, false),
             Insn::Atomic { base: Reg::R10, offset, .. } => (Size::DW, offset, false),
-            // Its address, or something that is not there in programs that were verified.
-            _ => return false,
+            _ => return,
         };
         let pieces = self.pieces.get_or_insert_with(|| [Piece::default(); PIECES]);
-        access(pieces, i32::from(offset), size, plain, weight);
-        true
+        access(pieces, i32::from(offset), size, plain, weight());
     }
 
     /// Counts a constant.

@@ -1,30 +1,27 @@
-//! The first look at a program: its functions and what each uses, where jumps lead, where loops
-//! begin and end, and which instructions `promote` has to look at.
+//! The first look at a program: its functions, where jumps lead, where loops begin and end, and
+//! whether `promote` has to look at it.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Function;
-use super::used::Used;
-use crate::insn::{Imm64, Insn, Operand, Reg, Width};
+use crate::insn::{Imm64, Insn, Reg};
 use crate::jit::emitter::Emitter;
 use crate::resolve::{LoadError, Resolver};
+use crate::verifier::{Subprogram, named};
 
 /// What the passes note about a slot: one table for all of them, because short programs take as
 /// long to make tables for as to compile.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Slot {
-    /// The places that are read from here on, if something jumps here (`live`).
+    /// The places that are read from here on, if something jumps here (`live`); before it is
+    /// known, those that may be, if something jumps here backwards.
     pub(super) live: u32,
     /// How many more loops it lies in than the one before (jumps backwards lead over it): a
     /// negative number behind a loop.
     pub(super) deeper: i8,
     /// How many jumps lead here; 255 stands for more.
     pub(super) targets: u8,
-    /// Something jumps here backwards (`live`).
-    pub(super) backward: bool,
-    /// What it accesses or loads may be put in a register (`promote`).
-    pub(super) candidate: bool,
 }
 
 /// What the first look found.
@@ -50,18 +47,20 @@ pub(super) fn scan<E: Emitter>(resolver: &Resolver<'_>) -> Result<Scan, LoadErro
 fn functions(resolver: &Resolver<'_>) -> Result<Vec<Function>, LoadError> {
     let insns = &resolver.program.insns;
     let mut functions = Vec::new();
+    if let Some(proof) = resolver.proof {
+        functions.extend(proof.subprograms.iter().map(|subprogram| {
+            let Subprogram { start, end, registers, frame_address, .. } = *subprogram;
+            Function { start, end, registers, frame_address, ..Function::default() }
+        }));
+        return Ok(functions);
+    }
     let mut add = |start: u32| functions.push(Function { start, ..Function::default() });
-    match resolver.proof {
-        Some(proof) => proof.subprograms.iter().for_each(|subprogram| add(subprogram.start)),
-        None => {
-            add(0);
-            for (slot, insn) in insns.iter().enumerate() {
-                if let Insn::CallLocal { offset }
-                | Insn::LoadImm64 { value: Imm64::Func { offset }, .. } = *insn
-                {
-                    add(resolver.target(slot, i64::from(offset))? as u32);
-                }
-            }
+    add(0);
+    for (slot, insn) in insns.iter().enumerate() {
+        if let Insn::CallLocal { offset }
+        | Insn::LoadImm64 { value: Imm64::Func { offset }, .. } = *insn
+        {
+            add(resolver.target(slot, i64::from(offset))? as u32);
         }
     }
     functions.sort_unstable_by_key(|function| function.start);
@@ -69,6 +68,8 @@ fn functions(resolver: &Resolver<'_>) -> Result<Vec<Function>, LoadError> {
     let mut end = insns.len() as u32;
     for function in functions.iter_mut().rev() {
         (function.end, end) = (end, function.start);
+        let body = insns.get(function.start as usize..function.end as usize);
+        (function.registers, function.frame_address) = named(body.unwrap_or_default());
     }
     Ok(functions)
 }
@@ -81,16 +82,10 @@ fn body<E: Emitter>(
 ) -> Result<usize, LoadError> {
     let (start, end) = (function.start as usize, function.end as usize);
     let insns = resolver.program.insns.get(start..end).unwrap_or_default();
-    let (mut used, mut promotes, mut jumps) = (Used::default(), false, 0);
-    let mut last_constant = None;
+    let (mut last_constant, mut jumps) = (None, 0);
     for (slot, insn) in (start..).zip(insns) {
-        let mut candidate = used.add(insn) & 1 << Reg::R10 as u8 != 0;
         match *insn {
-            Insn::LoadImm64 { value, .. } => {
-                // The address of a map itself is for calls, which emitters shorten.
-                candidate = !matches!(value, Imm64::MapIndex(_) | Imm64::Func { .. });
-                last_constant = Some(slot);
-            }
+            Insn::LoadImm64 { .. } => last_constant = Some(slot),
             Insn::Jump { .. } | Insn::Branch { .. } | Insn::MayGoto { .. } => {
                 let target = insn.jump_target(slot).unwrap_or_default();
                 let target = resolver.target(slot, target - slot as i64 - 1)?;
@@ -99,27 +94,23 @@ fn body<E: Emitter>(
                 }
                 jumps += 1;
                 if target <= slot {
-                    promotes |= E::COMPARES_PLACES;
-                    promotes |= last_constant.is_some_and(|at| at >= target);
+                    function.promotes |= E::COMPARES_PLACES;
+                    function.promotes |= last_constant.is_some_and(|at| at >= target);
                     deepen(slots, target, 1);
                     deepen(slots, slot + 1, -1);
                 }
-                if E::COMPARES_PLACES
-                    && let Insn::Branch { width: Width::W64, src: Operand::Imm(imm), .. } = *insn
-                {
-                    candidate |= imm != 0;
-                }
             }
             Insn::Load { base: Reg::R10, .. } | Insn::Store { base: Reg::R10, .. } => {
-                promotes = true;
+                function.promotes = true;
             }
+            Insn::CallHelper { .. }
+            | Insn::CallLocal { .. }
+            | Insn::CallRegister { .. }
+            | Insn::LoadAbs { .. }
+            | Insn::LoadInd { .. } => function.calls = true,
             _ => {}
         }
-        if candidate && let Some(mark) = slots.get_mut(slot) {
-            mark.candidate = true;
-        }
     }
-    (function.used, function.promotes) = (used, promotes);
     Ok(jumps)
 }
 

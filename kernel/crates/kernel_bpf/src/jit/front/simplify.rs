@@ -6,15 +6,6 @@ use crate::insn::{AluOp, Cond, SignedSize, Width};
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::{Node, Op, Place, Source};
 
-/// An instruction `dst op= b`, `b` already as simple as can be.
-pub(super) struct Alu {
-    pub(super) width: Width,
-    pub(super) op: AluOp,
-    pub(super) dst: Place,
-    pub(super) b: Source,
-    pub(super) nonzero: bool,
-}
-
 /// The condition that holds when `cond` does not.
 pub(super) const fn invert(cond: Cond) -> Option<Cond> {
     Some(match cond {
@@ -40,23 +31,26 @@ const fn bits(width: Width) -> u32 {
 }
 
 impl<E: Emitter> Front<'_, E> {
+    /// `dst op= b`
     #[inline]
-    pub(super) fn alu(&mut self, alu: &Alu) {
-        let Alu { width, op, dst, b, nonzero } = *alu;
+    pub(super) fn alu_places(&mut self, width: Width, op: AluOp, dst: Place, b: Place) {
         let a = self.known.operand(dst, width);
-        match b {
-            Source::Imm(imm) => self.alu_constant(alu, a, imm),
-            Source::Place(b) => {
-                if op == AluOp::Or && self.rotate(width, dst, a, b) {
-                    return;
-                }
-                self.push(Op::Alu { width, op, dst, a, b: Source::Place(b), nonzero });
-            }
+        if op == AluOp::Or && self.rotate(width, dst, a, b) {
+            return;
         }
+        let nonzero = matches!(op, AluOp::Div | AluOp::Mod) && self.divisor_is_nonzero();
+        self.push(Op::Alu { width, op, dst, a, b: Source::Place(b), nonzero });
     }
 
-    fn alu_constant(&mut self, alu: &Alu, a: Place, imm: i32) {
-        let Alu { width, op, dst, .. } = *alu;
+    /// `dst = a op imm`, where `a` is `dst` or what that is a copy of.
+    pub(super) fn alu_constant(
+        &mut self,
+        width: Width,
+        op: AluOp,
+        dst: Place,
+        a: Place,
+        imm: i32,
+    ) {
         let plain = |op, a, imm| Op::Alu { width, op, dst, a, b: Source::Imm(imm), nonzero: true };
         // As an unsigned divisor.
         let divisor = match width {
@@ -64,7 +58,7 @@ impl<E: Emitter> Front<'_, E> {
             Width::W64 => i64::from(imm) as u64,
         };
         match op {
-            AluOp::Add | AluOp::Sub => self.add_constant(alu, a, imm),
+            AluOp::Add | AluOp::Sub => self.add_constant(width, op, dst, a, imm),
             AluOp::Or | AluOp::Xor if imm == 0 => self.copy(width, dst, dst),
             AluOp::And if imm == -1 => self.copy(width, dst, dst),
             AluOp::And if imm == 0xff => {
@@ -88,7 +82,7 @@ impl<E: Emitter> Front<'_, E> {
             AluOp::Mod | AluOp::SMod if imm == 0 => self.copy(width, dst, dst),
             AluOp::Mod if divisor.is_power_of_two() && divisor <= 1 << 31 => {
                 let mask = (divisor - 1) as i32;
-                self.alu_constant(&Alu { op: AluOp::And, ..*alu }, a, mask);
+                self.alu_constant(width, AluOp::And, dst, a, mask);
             }
             AluOp::SDiv if imm == 0 => self.constant(dst, 0),
             AluOp::SDiv if imm == 1 => self.copy(width, dst, dst),
@@ -99,8 +93,7 @@ impl<E: Emitter> Front<'_, E> {
     }
 
     /// Additions and subtractions of constants add up, also those to the frame pointer.
-    fn add_constant(&mut self, alu: &Alu, a: Place, imm: i32) {
-        let Alu { width, op, dst, .. } = *alu;
+    fn add_constant(&mut self, width: Width, op: AluOp, dst: Place, a: Place, imm: i32) {
         let negative = op == AluOp::Sub;
         let sum = match width {
             Width::W32 => Some((a, if negative { imm.wrapping_neg() } else { imm })),
