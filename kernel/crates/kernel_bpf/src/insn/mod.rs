@@ -322,7 +322,10 @@ pub enum Imm64 {
 
 /// One decoded instruction. Jump offsets count slots from the one after the
 /// instruction (for `ld_imm64` none jumps).
+///
+/// Its tag is a byte of its own, so that every pass over a program finds it without arithmetic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(u8)]
 pub enum Insn {
     /// `dst op= src`
     Alu { width: Width, op: AluOp, dst: Reg, src: Operand },

@@ -66,6 +66,15 @@ impl Emission {
         self.bytes.len() as u32
     }
 
+    /// The code of a slot begins here once more.
+    fn begin_again(&mut self, slot: usize) {
+        if self.again.is_empty() {
+            // Most loops that are repeated have no more instructions.
+            self.again.reserve(32);
+        }
+        self.again.push((self.here(), slot as u32));
+    }
+
     /// Where a jump leads, once everything is written.
     #[inline]
     #[must_use]
@@ -169,43 +178,42 @@ pub(super) fn assemble<E: Emitter>(
     let (mut next_slot, mut current) = (0, usize::MAX);
     let mut nodes = lowered.nodes.as_slice();
     while let Some((node, rest)) = nodes.split_first() {
-        let (slot, here) = (node.slot as usize, out.bytes.len() as u32);
-        if slot != current && !matches!(node.op, Op::Enter { .. } | Op::Nop) {
-            current = slot;
-            match out.positions.get_mut(next_slot..slot + 1) {
-                Some(positions) if !positions.is_empty() => {
-                    // Mostly one.
-                    positions.iter_mut().for_each(|position| *position = here);
-                    next_slot = slot + 1;
-                }
-                _ => {
-                    if out.again.is_empty() {
-                        // Most loops that are repeated have no more instructions.
-                        out.again.reserve(32);
-                    }
-                    out.again.push((here, slot as u32));
-                }
-            }
-        }
-        let mut left = rest;
+        let (slot, here) = (node.slot as usize, out.here());
+        let behind = nodes;
+        nodes = rest;
         match node.op {
-            Op::Nop => {}
-            Op::Label => emitter.label(node),
+            Op::Nop => continue,
             Op::Enter { function } => {
                 if let Some(entry) = out.entries.get_mut(function as usize) {
                     *entry = here;
                 }
                 emitter.enter(context, function, &mut out);
+                continue;
             }
-            _ => {
-                let emitted = emitter.emit(context, nodes, &mut out);
-                let count = emitted.map_err(|what| LoadError::Unsupported { slot, what })?;
-                if count > 1 {
-                    left = nodes.get(count..).unwrap_or_default();
-                }
+            _ => {}
+        }
+        if slot != current {
+            current = slot;
+            if slot < next_slot {
+                out.begin_again(slot);
+            }
+            // Mostly one.
+            while next_slot <= slot
+                && let Some(position) = out.positions.get_mut(next_slot)
+            {
+                *position = here;
+                next_slot += 1;
             }
         }
-        nodes = left;
+        if matches!(node.op, Op::Label) {
+            emitter.label(node);
+            continue;
+        }
+        let emitted = emitter.emit(context, behind, &mut out);
+        let count = emitted.map_err(|what| LoadError::Unsupported { slot, what })?;
+        if count != 1 {
+            nodes = behind.get(count..).unwrap_or_default();
+        }
     }
     let end = out.bytes.len() as u32;
     if let Some(rest) = out.positions.get_mut(next_slot..) {

@@ -125,7 +125,10 @@ impl Mem {
 }
 
 /// An operation. 32-bit results clear the upper half of their place.
+///
+/// Its tag is a byte of its own, so that every pass finds it without arithmetic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub enum Op {
     /// Nothing: an operation whose result nobody reads.
     Nop,

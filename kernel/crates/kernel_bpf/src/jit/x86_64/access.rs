@@ -2,7 +2,7 @@
 
 use super::super::emitter::Emission;
 use super::super::ir::{Mem, Node, Op, Place, Source};
-use super::X86_64;
+use super::{X86_64, ZeroFlag};
 use super::asm::{Address, Asm, D, RAX, RCX, RDX, Reg, W, home, op};
 use super::flow::code;
 use crate::insn::{AluOp, AtomicOp, Cond, Size, Width};
@@ -100,7 +100,7 @@ impl X86_64 {
             out.mov(W, RCX, RAX);
         }
         let moved = |reg: Reg| if reg == RAX { RCX } else { reg };
-        let at = Address { base: moved(at.base), ..at };
+        let at = at.based_on(moved(at.base));
         out.rm(op::MOV_LOAD, wide, RAX, at);
         let again = out.bytes.len();
         out.mov(wide, RDX, RAX);
@@ -137,7 +137,6 @@ impl X86_64 {
                 let code = self.compare_memory((*size, *loaded, mem), (width, cond, a, b), out)?;
                 self.slot = next.slot;
                 self.branch_if(code, target, out);
-                self.flags = None;
                 Some(2)
             }
             _ => None,
@@ -174,7 +173,9 @@ impl X86_64 {
         let wide = width == Width::W64;
         out.mov_if(wide, home(dst), home(other));
         out.rm(opcode, wide, home(dst), Address::of(mem, self.frame));
-        self.flags = (operation != AluOp::Mul).then_some((dst, width));
+        if operation != AluOp::Mul {
+            self.flags = ZeroFlag::of(dst, width);
+        }
         Some(2)
     }
 

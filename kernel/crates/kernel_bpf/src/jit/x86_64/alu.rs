@@ -2,7 +2,7 @@
 
 use super::super::emitter::Emission;
 use super::super::ir::{Place, Source};
-use super::X86_64;
+use super::{X86_64, ZeroFlag};
 use super::asm::{Address, Asm, D, RCX, RORX, Reg, SARX, SHLX, SHRX, W, home, op};
 use crate::insn::{AluOp, SignedSize, SwapWidth, Width};
 
@@ -59,7 +59,9 @@ impl X86_64 {
             // Those have their own way.
             (AluOp::Div | AluOp::Mod | AluOp::SDiv | AluOp::SMod, _) => false,
         };
-        self.flags = flags.then_some((dst, width));
+        if flags {
+            self.flags = ZeroFlag::of(dst, width);
+        }
     }
 
     /// And, or, exclusive or; returns whether the zero flag tells of the result.
@@ -106,8 +108,7 @@ impl X86_64 {
         match b {
             Source::Imm(amount) => {
                 if extension == 4 && amount == 1 && to != from {
-                    let sum = Address { base: from, index: Some(from), shift: 0, offset: 0 };
-                    out.rm(op::LEA, wide, to, sum);
+                    out.rm(op::LEA, wide, to, Address::sum(from, from, 0));
                     return false;
                 }
                 out.mov_if(wide, to, from);
@@ -137,7 +138,7 @@ impl X86_64 {
         let wide = width == Width::W64;
         out.mov_if(wide, home(dst), home(src));
         out.rr(0xf7, wide, 3, home(dst));
-        self.flags = Some((dst, width));
+        self.flags = ZeroFlag::of(dst, width);
     }
 
     pub(super) fn sign_extend(
@@ -240,7 +241,7 @@ fn add(wide: bool, to: Reg, a: Reg, b: Reg, out: &mut Emission) -> bool {
     } else {
         // rbp and r13 as a base need a displacement.
         let (base, index) = if a & 7 == 5 { (b, a) } else { (a, b) };
-        out.rm(op::LEA, wide, to, Address { base, index: Some(index), shift: 0, offset: 0 });
+        out.rm(op::LEA, wide, to, Address::sum(base, index, 0));
         return false;
     }
     true
@@ -273,5 +274,5 @@ fn multiply_by(wide: bool, to: Reg, from: Reg, imm: i32, out: &mut Emission) {
             return;
         }
     };
-    out.rm(op::LEA, wide, to, Address { base: from, index: Some(from), shift, offset: 0 });
+    out.rm(op::LEA, wide, to, Address::sum(from, from, shift));
 }

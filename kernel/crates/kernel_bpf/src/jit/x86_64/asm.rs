@@ -1,7 +1,7 @@
 //! Encodings of the instructions that the emitter uses (Intel SDM, volume 2).
 
 use super::super::emitter::Emission;
-use super::super::ir::{Mem, Place};
+use super::super::ir::{Mem, PLACES, Place};
 
 /// A machine register, by its number.
 pub(super) type Reg = u8;
@@ -25,11 +25,21 @@ pub(super) const R15: Reg = 15;
 
 /// The register of each place; rcx and rdx are the emitter's own. The stack pointer stands for
 /// the frame pointer.
-const HOME: [Reg; 14] = [RAX, RDI, RSI, R10, R9, R8, RBX, R13, R14, R15, RSP, R11, RBP, R12];
+const HOME: [Reg; PLACES] = {
+    let of = [RAX, RDI, RSI, R10, R9, R8, RBX, R13, R14, R15, RSP, R11, RBP, R12];
+    // A table for every number that there can be needs no check.
+    let mut all = [R11; PLACES];
+    let mut place = 0;
+    while place < of.len() {
+        all[place] = of[place];
+        place += 1;
+    }
+    all
+};
 
 #[inline(always)]
 pub(super) fn home(place: Place) -> Reg {
-    HOME.get(place.index()).copied().unwrap_or(R11)
+    HOME[place.index()]
 }
 
 /// The places whose registers a function must save, with the registers in the order in which
@@ -91,14 +101,25 @@ pub(super) const SARX: Vex = Vex { map: 2, prefix: 2, opcode: 0xf7 };
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Address {
     pub(super) base: Reg,
-    pub(super) index: Option<Reg>,
-    pub(super) shift: u8,
-    pub(super) offset: i32,
+    /// The machine has none in the stack pointer's place.
+    index: Reg,
+    shift: u8,
+    offset: i32,
 }
 
 impl Address {
     pub(super) const fn at(base: Reg, offset: i32) -> Self {
-        Self { base, index: None, shift: 0, offset }
+        Self { base, index: RSP, shift: 0, offset }
+    }
+
+    /// `base + (index << shift)`
+    pub(super) const fn sum(base: Reg, index: Reg, shift: u8) -> Self {
+        Self { base, index, shift, offset: 0 }
+    }
+
+    /// The same with another base.
+    pub(super) const fn based_on(self, base: Reg) -> Self {
+        Self { base, ..self }
     }
 
     /// The operand of an operation's memory; the frame lies `frame` bytes above the stack pointer.
@@ -106,19 +127,18 @@ impl Address {
     pub(super) fn of(mem: &Mem, frame: i32) -> Self {
         let offset =
             if mem.base == Place::FRAME { mem.offset.wrapping_add(frame) } else { mem.offset };
-        Self { base: home(mem.base), index: mem.index.map(home), shift: mem.shift, offset }
+        let index = mem.index.map_or(RSP, home);
+        Self { base: home(mem.base), index, shift: mem.shift, offset }
     }
 }
 
-/// The prefix, where it is needed, and the opcode, of one byte or two.
+/// The prefix, where it is needed, and the opcode, of one byte or two. Which registers a program
+/// uses cannot be foreseen, so this has no branches, as what follows has few.
 #[inline(always)]
 fn opcode(op: u32, rex: u64, force: bool) -> (u64, usize) {
     let count = 1 + usize::from(op > 0xff);
-    if rex != 0x40 || force {
-        (rex | u64::from(op) << 8, count + 1)
-    } else {
-        (u64::from(op), count)
-    }
+    let prefix = usize::from(rex != 0x40 || force);
+    ((rex | u64::from(op) << 8) >> (8 * (1 - prefix)), count + prefix)
 }
 
 /// An instruction between two registers.
@@ -166,48 +186,31 @@ pub(super) trait Asm {
 
     #[inline]
     fn rm_rex(&mut self, op: u32, wide: bool, reg: Reg, at: Address, force: bool) {
-        let x = at.index.map_or(0, |index| index >> 3);
         let rex = 0x40
             | u64::from(wide) << 3
             | u64::from(reg >> 3) << 2
-            | u64::from(x) << 1
+            | u64::from(at.index >> 3) << 1
             | u64::from(at.base >> 3);
         let (mut bytes, mut count) = opcode(op, rex, force);
         // rbp and r13 as a base always have a displacement.
+        let none = at.offset == 0 && at.base & 7 != RBP;
         let short = i8::try_from(at.offset).is_ok();
-        let mode = if at.offset == 0 && at.base & 7 != RBP {
-            0x00
-        } else if short {
-            0x40
-        } else {
-            0x80
+        let (mode, displacement) = match (none, short) {
+            (true, _) => (0x00, 0),
+            (_, true) => (0x40, 1),
+            _ => (0x80, 4),
         };
-        let reg = u64::from(reg & 7) << 3;
+        // rsp and r12 as a base need the SIB byte too.
+        let sib = at.index != RSP || at.base & 7 == RSP;
         let base = u64::from(at.base & 7);
-        match at.index {
-            Some(index) => {
-                let sib = u64::from(at.shift) << 6 | u64::from(index & 7) << 3 | base;
-                bytes |= (mode | reg | 4) << (8 * count) | sib << (8 * count + 8);
-                count += 2;
-            }
-            // rsp and r12 as a base need the SIB byte.
-            None if base == 4 => {
-                bytes |= (mode | reg | 4) << (8 * count) | 0x24 << (8 * count + 8);
-                count += 2;
-            }
-            None => {
-                bytes |= (mode | reg | base) << (8 * count);
-                count += 1;
-            }
-        }
-        if mode == 0x40 {
-            bytes |= u64::from(at.offset as u8) << (8 * count);
-            count += 1;
-        }
+        let rm = if sib { u64::from(RSP) } else { base };
+        let modrm = mode | u64::from(reg & 7) << 3 | rm;
+        let scaled = u64::from(at.shift) << 6 | u64::from(at.index & 7) << 3 | base;
+        bytes |= (modrm | scaled << 8) << (8 * count);
+        count += 1 + usize::from(sib);
+        // What stands behind the bytes that count is overwritten by the next instruction.
         self.put(bytes, count);
-        if mode == 0x80 {
-            self.put32(at.offset);
-        }
+        self.put(u64::from(at.offset as u32), displacement);
     }
 
     /// One of the eight operations of group 1 with a constant; `extension` is its number.

@@ -3,7 +3,7 @@
 use super::super::emitter::{Context, Emission, Jump, Outside, Target};
 use super::super::ir::{Node, Op, Place, Source};
 use super::super::run::Run;
-use super::X86_64;
+use super::{X86_64, ZeroFlag};
 use super::asm::{Address, Asm, D, R8, R9, R10, RAX, RCX, RDI, RDX, RSI, RSP, SAVED, W, home, op};
 use crate::insn::{Cond, Width};
 
@@ -85,16 +85,18 @@ impl X86_64 {
 
     pub(super) fn branch(
         &self,
+        flags: ZeroFlag,
         (width, cond, a, b, target): (Width, Cond, Place, Source, u32),
         out: &mut Emission,
     ) {
-        self.compare((width, cond, a, b), out);
+        Self::compare(flags, (width, cond, a, b), out);
         self.branch_if(code(cond), target, out);
     }
 
     /// `dst = value` unless the condition holds.
     pub(super) fn select(
         &self,
+        flags: ZeroFlag,
         comparison: (Width, Cond, Place, Source),
         (dst, moved, value): (Place, Width, Source),
         out: &mut Emission,
@@ -108,20 +110,24 @@ impl X86_64 {
                 RCX
             }
         };
-        self.compare(comparison, out);
+        Self::compare(flags, comparison, out);
         // The opposite condition has the opposite lowest bit.
         let (_, cond, ..) = comparison;
         out.rr(op::CMOV | u32::from(code(cond) ^ 1) << 8, wide, home(dst), from);
     }
 
-    /// Compares, or uses the flags that the last operation left.
-    fn compare(&self, (width, cond, a, b): (Width, Cond, Place, Source), out: &mut Emission) {
+    /// Compares, or relies on the flags as the last operation left them.
+    fn compare(
+        flags: ZeroFlag,
+        (width, cond, a, b): (Width, Cond, Place, Source),
+        out: &mut Emission,
+    ) {
         let wide = width == Width::W64;
         let reg = home(a);
         match b {
             Source::Imm(0) if cond != Cond::Set => {
                 let equality = matches!(cond, Cond::Eq | Cond::Ne);
-                if !(equality && self.flags == Some((a, width))) {
+                if !(equality && flags == ZeroFlag::of(a, width)) {
                     out.rr(op::TEST, wide, reg, reg);
                 }
             }
@@ -176,7 +182,7 @@ impl X86_64 {
             let run = if self.main { RSI } else { RAX };
             out.rm(op::MOV, W, run, Address::at(RSP, 0));
         }
-        self.flags = None;
+        self.flags = ZeroFlag::NOTHING;
     }
 
     /// Returns from the function.
@@ -336,8 +342,7 @@ impl X86_64 {
             }
         };
         out.constant(RAX, array.base as u64, true);
-        let at = Address { base: RAX, index: Some(RCX), shift: scale, offset: 0 };
-        out.rm(op::LEA, W, RAX, at);
+        out.rm(op::LEA, W, RAX, Address::sum(RAX, RCX, scale));
         if array.cpu_stride != 0 {
             self.cpu_id(context.intrinsics.cpu_id?, RCX, out);
             if let Ok(stride) = i32::try_from(array.cpu_stride) {

@@ -35,8 +35,7 @@ pub struct X86_64 {
     main: bool,
     /// The slot being emitted.
     slot: u32,
-    /// The zero flag says whether this place, in this width, is zero.
-    flags: Option<(Place, Width)>,
+    flags: ZeroFlag,
 }
 
 impl Emitter for X86_64 {
@@ -58,7 +57,7 @@ impl Emitter for X86_64 {
             saved: 0,
             main: true,
             slot: 0,
-            flags: None,
+            flags: ZeroFlag::NOTHING,
         }
     }
 
@@ -66,6 +65,8 @@ impl Emitter for X86_64 {
         self.begin(context, index, out);
     }
 
+    // It is called in one place.
+    #[inline(always)]
     fn emit(
         &mut self,
         context: &Context<'_>,
@@ -74,21 +75,20 @@ impl Emitter for X86_64 {
     ) -> Result<usize, &'static str> {
         let Some(node) = nodes.first() else { return Ok(0) };
         self.slot = node.slot;
-        if let Some(count) = self.with_memory(nodes, out) {
-            return Ok(count);
-        }
         // What leaves the zero flag as its result says sets this again.
-        let before = self.flags.take();
+        let before = core::mem::replace(&mut self.flags, ZeroFlag::NOTHING);
         match node.op {
             Op::Nop | Op::Label | Op::Enter { .. } => self.flags = before,
             Op::Move { width, dst, src } => {
                 self.copy(width, dst, src, out);
-                self.flags = before.filter(|&(place, _)| place != dst);
+                self.flags = before.without(dst);
             }
             Op::Constant { dst, value } => {
                 out.constant(asm::home(dst), value, true);
                 // The short way to zero changes them.
-                self.flags = before.filter(|&(place, _)| value != 0 && place != dst);
+                if value != 0 {
+                    self.flags = before.without(dst);
+                }
             }
             Op::Alu { width, op, dst, a, b, nonzero } => match op {
                 AluOp::Div | AluOp::Mod | AluOp::SDiv | AluOp::SMod => {
@@ -100,17 +100,20 @@ impl Emitter for X86_64 {
             Op::Negate { width, dst, src } => self.negate(width, dst, src, out),
             Op::SignExtend { width, dst, src, from } => {
                 self.sign_extend(width, dst, src, from, out);
-                self.flags = before.filter(|&(place, _)| place != dst);
+                self.flags = before.without(dst);
             }
             Op::Truncate { dst, src, size } => {
                 self.truncate(dst, src, size, out);
-                self.flags = before.filter(|&(place, _)| place != dst);
+                self.flags = before.without(dst);
             }
             Op::Swap { dst, src, bits } => self.swap(dst, src, bits, out),
             Op::Rotate { width, dst, src, left } => self.rotate(width, dst, src, left, out),
             Op::Load { size, signed, dst, mem, .. } => {
+                if let Some(count) = self.with_memory(nodes, out) {
+                    return Ok(count);
+                }
                 self.load(size, signed, dst, &mem, out);
-                self.flags = before.filter(|&(place, _)| place != dst);
+                self.flags = before.without(dst);
             }
             Op::Store { size, mem, src, .. } => {
                 self.store(size, &mem, src, out);
@@ -122,14 +125,16 @@ impl Emitter for X86_64 {
             }
             Op::Jump { target } => self.goto(target, out),
             Op::Branch { width, cond, a, b, target } => {
-                self.flags = before;
-                self.branch((width, cond, a, b, target), out);
-                self.flags = compared_with_zero(cond, b).then_some((a, width));
+                self.branch(before, (width, cond, a, b, target), out);
+                if compared_with_zero(cond, b) {
+                    self.flags = ZeroFlag::of(a, width);
+                }
             }
             Op::Select { width, cond, a, b, dst, moved, value } => {
-                self.flags = before;
-                self.select((width, cond, a, b), (dst, moved, value), out);
-                self.flags = (compared_with_zero(cond, b) && a != dst).then_some((a, width));
+                self.select(before, (width, cond, a, b), (dst, moved, value), out);
+                if compared_with_zero(cond, b) {
+                    self.flags = ZeroFlag::of(a, width).without(dst);
+                }
             }
             Op::MayGoto { target } => self.may_goto(target, out),
             Op::Call { function, arguments } => self.call(context, function, arguments, out),
@@ -155,7 +160,7 @@ impl Emitter for X86_64 {
     }
 
     fn label(&mut self, _: &Node) {
-        self.flags = None;
+        self.flags = ZeroFlag::NOTHING;
     }
 
     fn finish(&mut self, out: &mut Emission) -> Result<(), &'static str> {
@@ -171,6 +176,26 @@ impl Emitter for X86_64 {
                 field.copy_from_slice(&distance.to_le_bytes());
             }
         }
+    }
+}
+
+/// What the zero flag tells of: that a place, in some width, is zero; or nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct ZeroFlag(u8);
+
+impl ZeroFlag {
+    const NOTHING: ZeroFlag = ZeroFlag(0);
+
+    #[inline]
+    const fn of(place: Place, width: Width) -> ZeroFlag {
+        let wide = if matches!(width, Width::W64) { 0x40 } else { 0 };
+        ZeroFlag(0x80 | wide | place.index() as u8)
+    }
+
+    /// The same, when the place is written without a change of the flag.
+    #[inline]
+    const fn without(self, written: Place) -> ZeroFlag {
+        if self.0 & 0x1f == written.index() as u8 { ZeroFlag::NOTHING } else { self }
     }
 }
 
