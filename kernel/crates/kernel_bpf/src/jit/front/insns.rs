@@ -176,12 +176,20 @@ impl<E: Emitter> Front<'_, E> {
 
     /// A place as an operand: what it is a copy of; the frame pointer, which operations do not
     /// take, by way of the temporary place.
+    #[inline]
     fn place(&mut self, place: Place, width: Width) -> Place {
         if place == Place::FRAME {
-            self.push(Op::Move { width: Width::W64, dst: Place::TEMPORARY, src: place });
-            return Place::TEMPORARY;
+            return self.frame_address();
         }
         self.known.operand(place, width)
+    }
+
+    /// The frame pointer in the temporary place.
+    #[inline(never)]
+    fn frame_address(&mut self) -> Place {
+        let (dst, src) = (Place::TEMPORARY, Place::FRAME);
+        self.push(Op::Move { width: Width::W64, dst, src });
+        dst
     }
 
     pub(super) fn source(&mut self, operand: Operand, width: Width) -> Source {
@@ -193,6 +201,11 @@ impl<E: Emitter> Front<'_, E> {
 
     /// `dst = src`, if that changes anything.
     pub(super) fn copy(&mut self, width: Width, dst: Place, src: Place) {
+        if width == Width::W32 && src == Place::FRAME {
+            // Operations take half of an address from a register only.
+            let src = self.frame_address();
+            return self.push(Op::Move { width, dst, src });
+        }
         let narrow = self.known.is_narrow(src);
         let (width, src) = match width {
             Width::W32 if !narrow => (Width::W32, self.known.low(src)),

@@ -57,3 +57,18 @@ fn upper_halves_are_what_they_should_be() {
         }
     }
 }
+
+/// Half of the frame pointer is a number like any other, the rest of its register is zero.
+#[test]
+fn half_of_the_frame_pointer_is_a_number() {
+    for text in [
+        "w2 = w10\n r0 = r2\n r0 >>= 32\n exit",
+        "w2 = w10\n w3 = w2\n r0 = r3\n r0 >>= 32\n exit",
+        "w2 = w10\n r3 = r10\n w3 ^= w2\n r0 = r3\n exit",
+        "w2 = w10\n w3 = 5\n w3 += w2\n w3 -= w2\n r0 = r3\n exit",
+        "w2 = w10\n w3 = 5\n w3 &= w2\n w3 &= 3\n r0 = r3\n exit",
+        "w2 = w10\n if w2 == w10 goto +2\n r0 = 1\n exit\n r0 = 2\n exit",
+    ] {
+        agree(text);
+    }
+}
