@@ -38,7 +38,7 @@ pub(super) fn analyse<E: Emitter>(
 ) -> Needs {
     let (mut needs, mut current, mut live) = (Needs::default(), Function::default(), 0);
     for index in (0..nodes.len()).rev() {
-        let Some(node) = nodes.get_mut(index) else { break };
+        let node = &mut nodes[index];
         let (reads, writes) = (node.reads, node.writes);
         if node.pure {
             node.live = live;

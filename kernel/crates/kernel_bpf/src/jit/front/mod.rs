@@ -1,6 +1,6 @@
 //! The front end: from verified instructions to operations on places.
 //!
-//! `lower` goes over the program once (`scan` and `promote` have looked at it before), puts
+//! `lower` goes over the program once (`scan` has looked at it before), puts
 //! every instruction into [`Op`]s, and simplifies as it goes with what is `known` in the basic
 //! block; `live` then finds what each operation leaves to be read. What the proof shows never to
 //! run is left out.
@@ -51,8 +51,6 @@ pub struct Function {
     registers: u16,
     /// They use the frame pointer for more than as the base of an access.
     frame_address: bool,
-    /// It accesses its stack, or loads constants in loops.
-    promotes: bool,
 }
 
 /// A program as operations.
@@ -125,7 +123,8 @@ pub(super) fn lower<'a, E: Emitter>(
         emitter: core::marker::PhantomData,
     };
     front.program()?;
-    let Front { mut nodes, scan: Scan { slots: mut marks, mut functions, jumps }, .. } = front;
+    let Front { mut nodes, scan, .. } = front;
+    let Scan { slots: mut marks, mut functions, jumps, .. } = scan;
     let needs = live::analyse::<E>(&mut nodes, &mut functions, &mut marks);
     if E::WANTS_WIDE {
         range::analyse(&mut nodes, slots);
@@ -155,11 +154,7 @@ impl<E: Emitter> Front<'_, E> {
                 continue;
             }
             let function = *function;
-            if function.promotes {
-                self.promoted = promote::choose::<E>(self.resolver, &function, &self.scan.slots);
-            } else if index != 0 {
-                self.promoted = Promoted::default();
-            }
+            self.promoted = self.scan.promoted(index);
             self.known.forget();
             self.maps.forget();
             self.slot = start;

@@ -7,18 +7,16 @@
 //! counted, get the registers that the function has no other use for (`free`).
 
 use super::Function;
-use super::scan::Slot;
-use crate::insn::{Imm64, Insn, Operand, Reg, Size, Width};
+use crate::insn::Size;
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::Place;
-use crate::resolve::Resolver;
 
 /// 4-byte pieces of a function's stack.
 const PIECES: usize = 128;
 /// What an access counts in each further loop, as a power of two.
 const LOOP_BITS: u32 = 3;
 /// Loops deeper than this count as this.
-const DEEPEST: i32 = 4;
+const DEEPEST: u32 = 4;
 /// A slot must be worth saving and restoring a register.
 const LEAST: u32 = 3;
 /// Different constants that are looked at: functions that have more use none of them often.
@@ -27,7 +25,7 @@ const MOST_CONSTANTS: usize = 8;
 const MOST: usize = 16;
 
 /// What of one function lives in registers.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Promoted([Option<(What, Place)>; MOST]);
 
 impl Promoted {
@@ -87,70 +85,13 @@ enum What {
     Constant(u64),
 }
 
-/// What a function does with its stack and with constants.
-struct Uses {
+/// What a function does with its stack and with constants, as `scan` finds it.
+#[derive(Default)]
+pub(super) struct Uses {
     /// Nothing while it does not access its stack.
     pieces: Option<[Piece; PIECES]>,
     /// With what their uses count.
     constants: [Option<(u64, u32)>; MOST_CONSTANTS],
-}
-
-/// Chooses what of a function gets a register.
-pub(super) fn choose<E: Emitter>(
-    resolver: &Resolver<'_>,
-    function: &Function,
-    slots: &[Slot],
-) -> Promoted {
-    let room = function.free::<E>().count();
-    if room == 0 {
-        return Promoted::default();
-    }
-    let mut uses = Uses { pieces: None, constants: [None; MOST_CONSTANTS] };
-    let mut depth = 0i32;
-    let range = function.start as usize..function.end as usize;
-    let body = resolver.program.insns.get(range.clone()).unwrap_or_default();
-    let marks = slots.get(range.clone()).unwrap_or_default();
-    for ((slot, insn), mark) in range.zip(body).zip(marks) {
-        depth += i32::from(mark.deeper);
-        let weight = || 1 << (LOOP_BITS * depth.clamp(0, DEEPEST) as u32);
-        match *insn {
-            // The address of a map itself is for calls, which emitters shorten.
-            Insn::LoadImm64 { value: Imm64::MapIndex(_) | Imm64::Func { .. }, .. } => {}
-            Insn::LoadImm64 { value, .. } if depth > 0 => {
-                let value = resolver.constant(slot, value).unwrap_or(0);
-                if i32::try_from(value as i64).is_err() {
-                    uses.constant(value, weight());
-                }
-            }
-            Insn::Branch { width: Width::W64, dst, src: Operand::Imm(imm), .. }
-                if E::COMPARES_PLACES && dst != Reg::R10 && imm != 0 && depth > 0 =>
-            {
-                uses.constant(i64::from(imm) as u64, weight());
-            }
-            _ => uses.access(insn, weight),
-        }
-    }
-    // The best so far, in order, no more than there is room for.
-    let mut best = [None; MOST];
-    let best = best.get_mut(..room).unwrap_or_default();
-    if let Some(pieces) = uses.pieces
-        && !function.frame_address
-    {
-        for (index, piece) in pieces.iter().enumerate() {
-            if piece.size.is_some() && !piece.spoiled && piece.weight >= LEAST {
-                offer(best, piece.weight, What::Slot(index as i32 * 4 - 512));
-            }
-        }
-    }
-    for (value, weight) in uses.constants.into_iter().flatten() {
-        offer(best, weight, What::Constant(value));
-    }
-    let mut promoted = Promoted::default();
-    let free = function.free::<E>();
-    for ((to, candidate), place) in promoted.0.iter_mut().zip(best.iter()).zip(free) {
-        *to = candidate.map(|candidate: Candidate| (candidate.what, place));
-    }
-    promoted
 }
 
 /// Puts a candidate in its place among the best.
@@ -167,24 +108,15 @@ fn offer(best: &mut [Option<Candidate>], weight: u32, what: What) {
 }
 
 impl Uses {
-    /// Counts what an instruction does with the stack, if it does anything.
-    #[inline(always)]
-    fn access(&mut self, insn: &Insn, weight: impl Fn() -> u32) {
-        let (size, offset, plain) = match *insn {
-            Insn::Load { size, base: Reg::R10, offset, .. }
-            | Insn::Store { size, base: Reg::R10, offset, .. } => (size, offset, true),
-            Insn::LoadSx { size, base: Reg::R10, offset, .. } => (size.size(), offset, false),
-            Insn::LoadAcquire { size, base: Reg::R10, offset, .. }
-            | Insn::StoreRelease { size, base: Reg::R10, offset, .. } => (size, offset, false),
-            Insn::Atomic { base: Reg::R10, offset, .. } => (Size::DW, offset, false),
-            _ => return,
-        };
+    /// Counts an access to the stack, in so many loops. `plain`: one that copies whole registers.
+    pub(super) fn access(&mut self, offset: i16, size: Size, plain: bool, depth: u32) {
         let pieces = self.pieces.get_or_insert_with(|| [Piece::default(); PIECES]);
-        access(pieces, i32::from(offset), size, plain, weight());
+        access(pieces, i32::from(offset), size, plain, weight(depth));
     }
 
-    /// Counts a constant.
-    fn constant(&mut self, value: u64, weight: u32) {
+    /// Counts a use of a constant, in so many loops.
+    pub(super) fn constant(&mut self, value: u64, depth: u32) {
+        let weight = weight(depth);
         for place in &mut self.constants {
             match place {
                 Some((known, sum)) if *known == value => *sum = sum.saturating_add(weight),
@@ -194,6 +126,41 @@ impl Uses {
             break;
         }
     }
+
+    /// Chooses what of the function gets a register; nothing if there is nothing to choose.
+    pub(super) fn choose<E: Emitter>(&self, function: &Function) -> Option<Promoted> {
+        if self.pieces.is_none() && self.constants[0].is_none() {
+            return None;
+        }
+        let room = function.free::<E>().count();
+        // The best so far, in order, no more than there is room for.
+        let mut best = [None; MOST];
+        let best = best.get_mut(..room).unwrap_or_default();
+        if let Some(pieces) = &self.pieces
+            && !function.frame_address
+        {
+            for (index, piece) in pieces.iter().enumerate() {
+                if piece.size.is_some() && !piece.spoiled && piece.weight >= LEAST {
+                    offer(best, piece.weight, What::Slot(index as i32 * 4 - 512));
+                }
+            }
+        }
+        for (value, weight) in self.constants.into_iter().flatten() {
+            offer(best, weight, What::Constant(value));
+        }
+        best.first()?.as_ref()?;
+        let mut promoted = Promoted::default();
+        let free = function.free::<E>();
+        for ((to, candidate), place) in promoted.0.iter_mut().zip(best.iter()).zip(free) {
+            *to = candidate.map(|candidate: Candidate| (candidate.what, place));
+        }
+        Some(promoted)
+    }
+}
+
+/// What a use counts in so many loops.
+const fn weight(depth: u32) -> u32 {
+    1 << (LOOP_BITS * if depth < DEEPEST { depth } else { DEEPEST })
 }
 
 fn access(pieces: &mut [Piece; PIECES], offset: i32, size: Size, plain: bool, weight: u32) {

@@ -1,11 +1,12 @@
-//! The first look at a program: its functions, where jumps lead, where loops begin and end, and
-//! whether `promote` has to look at it.
+//! The first look at a program: its functions, where jumps lead, and what `promote` wants to know
+//! of its stack and of the constants in its loops.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Function;
-use crate::insn::{Imm64, Insn, Reg};
+use super::promote::{Promoted, Uses};
+use crate::insn::{Imm64, Insn, Operand, Reg, Size, Width};
 use crate::jit::emitter::Emitter;
 use crate::resolve::{LoadError, Resolver};
 use crate::verifier::{Subprogram, named};
@@ -17,9 +18,8 @@ pub(super) struct Slot {
     /// The places that are read from here on, if something jumps here (`live`); before it is
     /// known, those that may be, if something jumps here backwards.
     pub(super) live: u32,
-    /// How many more loops it lies in than the one before (jumps backwards lead over it): a
-    /// negative number behind a loop.
-    pub(super) deeper: i8,
+    /// How many jumps lead here from here or from behind: of how many loops it is the head.
+    loops: u8,
     /// How many jumps lead here; 255 stands for more.
     pub(super) targets: u8,
 }
@@ -29,18 +29,30 @@ pub(super) struct Scan {
     pub(super) slots: Vec<Slot>,
     /// Sorted; the main function is the first.
     pub(super) functions: Vec<Function>,
+    /// What lives in registers: of the functions where anything does, by their index, sorted.
+    promoted: Vec<(usize, Promoted)>,
     /// The number of jumps.
     pub(super) jumps: usize,
+}
+
+impl Scan {
+    /// What of a function lives in registers.
+    pub(super) fn promoted(&self, function: usize) -> Promoted {
+        let at = self.promoted.binary_search_by_key(&function, |&(function, _)| function);
+        let found = at.ok().and_then(|at| self.promoted.get(at));
+        found.map(|&(_, promoted)| promoted).unwrap_or_default()
+    }
 }
 
 pub(super) fn scan<E: Emitter>(resolver: &Resolver<'_>) -> Result<Scan, LoadError> {
     let mut slots = vec![Slot::default(); resolver.program.insns.len()];
     let mut functions = functions(resolver)?;
-    let mut jumps = 0;
-    for function in &mut functions {
-        jumps += body::<E>(resolver, function, &mut slots)?;
+    let (mut promoted, mut jumps) = (Vec::new(), 0);
+    for (index, function) in functions.iter_mut().enumerate() {
+        let of_function = body::<E>(resolver, function, &mut slots, &mut jumps)?;
+        promoted.extend(of_function.map(|of_function| (index, of_function)));
     }
-    Ok(Scan { slots, functions, jumps })
+    Ok(Scan { slots, functions, promoted, jumps })
 }
 
 /// The program's functions: the verifier has found them, or else the calls tell.
@@ -74,34 +86,57 @@ fn functions(resolver: &Resolver<'_>) -> Result<Vec<Function>, LoadError> {
     Ok(functions)
 }
 
-/// Looks at one function; returns how many jumps it has.
+/// Looks at one function, from its end to its start: jumps that lead back come before the loops
+/// that they close, so that it is known for each instruction in how many it lies.
 fn body<E: Emitter>(
     resolver: &Resolver<'_>,
     function: &mut Function,
     slots: &mut [Slot],
-) -> Result<usize, LoadError> {
+    jumps: &mut usize,
+) -> Result<Option<Promoted>, LoadError> {
     let (start, end) = (function.start as usize, function.end as usize);
     let insns = resolver.program.insns.get(start..end).unwrap_or_default();
-    let (mut last_constant, mut jumps) = (None, 0);
-    for (slot, insn) in (start..).zip(insns) {
+    let (mut uses, mut depth, mut slot) = (Uses::default(), 0u32, end);
+    for insn in insns.iter().rev() {
+        slot -= 1;
         match *insn {
-            Insn::LoadImm64 { .. } => last_constant = Some(slot),
             Insn::Jump { .. } | Insn::Branch { .. } | Insn::MayGoto { .. } => {
                 let target = insn.jump_target(slot).unwrap_or_default();
                 let target = resolver.target(slot, target - slot as i64 - 1)?;
+                *jumps += 1;
                 if let Some(mark) = slots.get_mut(target) {
                     mark.targets = mark.targets.saturating_add(1);
+                    // Loops beyond those that can be counted count as none.
+                    if target <= slot && mark.loops < u8::MAX {
+                        mark.loops += 1;
+                        depth += 1;
+                    }
                 }
-                jumps += 1;
-                if target <= slot {
-                    function.promotes |= E::COMPARES_PLACES;
-                    function.promotes |= last_constant.is_some_and(|at| at >= target);
-                    deepen(slots, target, 1);
-                    deepen(slots, slot + 1, -1);
+                if E::COMPARES_PLACES && depth > 0 {
+                    compared(insn, depth, &mut uses);
                 }
             }
-            Insn::Load { base: Reg::R10, .. } | Insn::Store { base: Reg::R10, .. } => {
-                function.promotes = true;
+            // The address of a map itself is for calls, which emitters shorten.
+            Insn::LoadImm64 { value: Imm64::MapIndex(_) | Imm64::Func { .. }, .. } => {}
+            Insn::LoadImm64 { value, .. } if depth > 0 => {
+                let value = resolver.constant(slot, value).unwrap_or(0);
+                if i32::try_from(value as i64).is_err() {
+                    uses.constant(value, depth);
+                }
+            }
+            Insn::Load { size, base: Reg::R10, offset, .. }
+            | Insn::Store { size, base: Reg::R10, offset, .. } => {
+                uses.access(offset, size, true, depth);
+            }
+            Insn::LoadSx { size, base: Reg::R10, offset, .. } => {
+                uses.access(offset, size.size(), false, depth);
+            }
+            Insn::LoadAcquire { size, base: Reg::R10, offset, .. }
+            | Insn::StoreRelease { size, base: Reg::R10, offset, .. } => {
+                uses.access(offset, size, false, depth);
+            }
+            Insn::Atomic { base: Reg::R10, offset, .. } => {
+                uses.access(offset, Size::DW, false, depth);
             }
             Insn::CallHelper { .. }
             | Insn::CallLocal { .. }
@@ -110,13 +145,19 @@ fn body<E: Emitter>(
             | Insn::LoadInd { .. } => function.calls = true,
             _ => {}
         }
+        if let Some(mark) = slots.get(slot) {
+            depth = depth.wrapping_sub(u32::from(mark.loops));
+        }
     }
-    Ok(jumps)
+    Ok(uses.choose::<E>(function))
 }
 
-/// One more or one fewer loop from a slot on.
-fn deepen(slots: &mut [Slot], slot: usize, by: i8) {
-    if let Some(mark) = slots.get_mut(slot) {
-        mark.deeper = mark.deeper.saturating_add(by);
+/// Counts the constant that a branch compares with.
+fn compared(insn: &Insn, depth: u32, uses: &mut Uses) {
+    if let Insn::Branch { width: Width::W64, dst, src: Operand::Imm(imm), .. } = *insn
+        && dst != Reg::R10
+        && imm != 0
+    {
+        uses.constant(i64::from(imm) as u64, depth);
     }
 }
