@@ -86,7 +86,7 @@ impl Aarch64 {
             (
                 Op::Alu { width, op: AluOp::Rsh, dst, a, b: Source::Imm(by), .. },
                 Op::Alu { op: AluOp::And, dst: to, a: masked, b: Source::Imm(mask), .. },
-            ) if masked == dst && mask > 0 && mask & (mask + 1) == 0 => {
+            ) if masked == dst && mask > 0 && mask & mask.wrapping_add(1) == 0 => {
                 extract(width, home(to), home(a), (by as u8, mask.trailing_ones() as u8), out)
             }
             (

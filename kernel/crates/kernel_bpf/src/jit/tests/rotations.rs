@@ -51,3 +51,23 @@ fn shifts_that_are_a_rotation() {
         }
     }
 }
+
+/// A shift and a mask, in either order, which some machines do at once: with every mask of low bits.
+#[test]
+fn shifts_and_masks_of_low_bits() {
+    for bits in 1..=31 {
+        let mask = (1u64 << bits) - 1;
+        for by in [1, 7, 31] {
+            for r in ["r", "w"] {
+                let value = if r == "r" { VALUE } else { VALUE & 0xffff_ffff };
+                let begin = format!("r0 = {VALUE:#x} ll\n");
+                let down = format!("{begin} {r}0 >>= {by}\n {r}0 &= {mask}\n exit");
+                assert_eq!(agree(&down), value >> by & mask, "{down}");
+                let up = format!("{begin} {r}0 &= {mask}\n {r}0 <<= {by}\n exit");
+                let whole = (value & mask) << by;
+                let whole = if r == "r" { whole } else { whole & 0xffff_ffff };
+                assert_eq!(agree(&up), whole, "{up}");
+            }
+        }
+    }
+}
