@@ -116,7 +116,7 @@ impl Generator<'_> {
     }
 
     fn piece(&mut self, depth: u64) {
-        match self.random.below(32) {
+        match self.random.below(34) {
             0..6 => self.arithmetic(),
             6 | 7 => self.context_load(),
             8 | 9 => self.bound(),
@@ -131,6 +131,8 @@ impl Generator<'_> {
             28 => self.unary(),
             29 => self.choice(),
             30 => self.wide_constant(),
+            31 if depth < 2 => self.shared_tail(depth),
+            32 => self.half(),
             _ => {
                 let register = self.any();
                 let imm = self.immediate();
@@ -369,6 +371,71 @@ impl Generator<'_> {
             src: Operand::Imm(rounds),
             offset: offset as i16,
         });
+    }
+
+    /// A loop whose ways round lead to one tail, by jumps back: what it does, and the branch that
+    /// goes on to the next round.
+    fn shared_tail(&mut self, depth: u64) {
+        let counter = self.random.pick(&[Reg::R6, Reg::R7, Reg::R8]);
+        let rounds = 1 + self.random.below(9) as i32;
+        self.mov_imm(counter, 0);
+        let before = self.kinds;
+        let entry = self.hole();
+        let tail = self.insns.len();
+        for _ in 0..self.random.below(4) {
+            self.arithmetic();
+        }
+        self.alu(AluOp::Add, counter, 1);
+        let (next, out) = (self.hole(), self.hole());
+        self.fill(entry, |offset| Insn::Jump { offset, long: false });
+        let (width, cond) = (self.width(), self.random.pick(&[Cond::Lt, Cond::Ne, Cond::Slt]));
+        let src = Operand::Imm(rounds);
+        self.fill(next, |offset| Insn::Branch {
+            width,
+            cond,
+            dst: counter,
+            src,
+            offset: offset as i16,
+        });
+        for _ in 0..self.random.below(4) {
+            let Some(dst) = self.number() else { continue };
+            let (width, cond) = (self.width(), self.random.pick(&[Cond::Gt, Cond::Eq, Cond::Sle]));
+            let (src, test) = (Operand::Imm(self.immediate()), self.hole());
+            let kinds = self.kinds;
+            self.pieces(1, depth + 1);
+            self.back_to(tail);
+            self.kinds = kinds;
+            self.fill(test, |offset| Insn::Branch { width, cond, dst, src, offset: offset as i16 });
+        }
+        self.pieces(1, depth + 1);
+        self.back_to(tail);
+        self.fill(out, |offset| Insn::Jump { offset, long: false });
+        self.join(before);
+        self.set(counter, Kind::Number);
+    }
+
+    /// A slot for an instruction that is still to be made.
+    fn hole(&mut self) -> usize {
+        self.insns.push(Insn::Exit);
+        self.insns.len() - 1
+    }
+
+    /// Makes the instruction at a slot one that leads to here.
+    fn fill(&mut self, at: usize, insn: impl FnOnce(i32) -> Insn) {
+        self.insns[at] = insn((self.insns.len() - at - 1) as i32);
+    }
+
+    fn back_to(&mut self, start: usize) {
+        let offset = start as i32 - self.insns.len() as i32 - 1;
+        self.insns.push(Insn::Jump { offset, long: false });
+    }
+
+    /// A number out of half of whatever a register holds, or of the frame pointer.
+    fn half(&mut self) {
+        let src = if self.random.one_in(2) { Reg::R10 } else { self.any() };
+        let dst = self.any();
+        self.insns.push(Insn::Mov { width: Width::W32, dst, src: Operand::Reg(src) });
+        self.set(dst, Kind::Number);
     }
 
     fn call_local(&mut self) {

@@ -20,6 +20,8 @@ pub struct Emission {
     pub bytes: Vec<u8>,
     /// For each slot, where its code begins.
     pub positions: Vec<u32>,
+    /// The slots before this one have begun.
+    pub begun: usize,
     /// Where the code of a slot begins once more, and the slot, sorted: in loops whose rounds the
     /// front end repeats.
     pub again: Vec<(u32, u32)>,
@@ -167,6 +169,7 @@ pub(super) fn assemble<E: Emitter>(
     let mut out = Emission {
         bytes: Vec::new(),
         positions: vec![0; lowered.slots + 1],
+        begun: 0,
         again: Vec::new(),
         entries: vec![0; lowered.functions.len() + 1],
         jumps: Vec::with_capacity(lowered.jumps),
@@ -175,7 +178,7 @@ pub(super) fn assemble<E: Emitter>(
     let room = lowered.nodes.len().saturating_mul(6).saturating_add(64);
     out.bytes.try_reserve(room).map_err(|_| LoadError::OutOfMemory)?;
     let mut emitter = E::new(context);
-    let (mut next_slot, mut current) = (0, usize::MAX);
+    let mut current = usize::MAX;
     let mut nodes = lowered.nodes.as_slice();
     while let Some((node, rest)) = nodes.split_first() {
         let (slot, here) = (node.slot as usize, out.here());
@@ -194,15 +197,15 @@ pub(super) fn assemble<E: Emitter>(
         }
         if slot != current {
             current = slot;
-            if slot < next_slot {
+            if slot < out.begun {
                 out.begin_again(slot);
             }
             // Mostly one.
-            while next_slot <= slot
-                && let Some(position) = out.positions.get_mut(next_slot)
+            while out.begun <= slot
+                && let Some(position) = out.positions.get_mut(out.begun)
             {
                 *position = here;
-                next_slot += 1;
+                out.begun += 1;
             }
         }
         if matches!(node.op, Op::Label) {
@@ -216,7 +219,7 @@ pub(super) fn assemble<E: Emitter>(
         }
     }
     let end = out.bytes.len() as u32;
-    if let Some(rest) = out.positions.get_mut(next_slot..) {
+    if let Some(rest) = out.positions.get_mut(out.begun..) {
         rest.fill(end);
     }
     if lowered.needs_trampoline {

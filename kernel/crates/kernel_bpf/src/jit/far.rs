@@ -93,6 +93,6 @@ fn insert(out: &mut Emission, extra: &[u8]) {
         reference.at = moved.position(out, reference.at);
     }
     let jumps = out.jumps.iter().map(|jump| Jump { at: moved.position(out, jump.at), ..*jump });
-    let jumps = jumps.collect();
-    *out = Emission { bytes, positions, again, entries, outside, jumps };
+    let (jumps, begun) = (jumps.collect(), out.begun);
+    *out = Emission { bytes, positions, begun, again, entries, outside, jumps };
 }

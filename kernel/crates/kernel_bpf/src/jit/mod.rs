@@ -7,9 +7,10 @@
 //! `front` makes three-operand operations ([`ir::Op`]) of the instructions, without what the
 //! proof shows to be dead or needless: it removes copies, adds up offsets, recognises rotations
 //! and extensions, puts stack slots and the constants of loops into spare registers, makes moves
-//! under a condition of branches over moves, and says for each operation which places are read
-//! later. [`Compiled`] is the result, with the position of each instruction, so that an
-//! address in the code leads back to an instruction and its source line.
+//! under a condition of branches over moves, repeats short loops and the tails that the ways
+//! round a loop share, and says for each operation which places are read later. [`Compiled`] is
+//! the result, with the position of each instruction, so that an address in the code leads back to
+//! an instruction and its source line.
 //!
 //! # How an emitter is written
 //!

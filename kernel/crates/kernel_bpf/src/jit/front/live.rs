@@ -64,7 +64,11 @@ pub(super) fn analyse<E: Emitter>(
             Op::Label => {
                 if let Some(entry) = slots.get_mut(node.slot as usize) {
                     let jumps_knew = entry.live == 0 || live & !entry.live == 0;
-                    debug_assert!(jumps_knew, "more is read at {} than jumps there know", node.slot);
+                    debug_assert!(
+                        jumps_knew,
+                        "more is read at {} than jumps there know",
+                        node.slot
+                    );
                     entry.live |= live;
                 }
             }

@@ -17,6 +17,7 @@ mod range;
 mod scan;
 mod select;
 mod simplify;
+mod tails;
 mod unroll;
 mod wide;
 
@@ -240,14 +241,19 @@ impl<E: Emitter> Front<'_, E> {
     /// The slot that a jump goes to.
     fn target(&mut self, offset: i64) -> Result<u32, LoadError> {
         let target = self.resolver.target(self.slot, offset)?;
-        if target <= self.slot
-            && let Some(mark) = self.scan.slots.get_mut(target)
-        {
-            // `live` comes by the jump before it knows what is read there.
+        if target <= self.slot {
+            self.leads_back(target);
+        }
+        u32::try_from(target).map_err(|_| LoadError::TooLarge)
+    }
+
+    /// A jump leads to a slot that has been lowered: `live` comes by the jump before it knows what
+    /// is read there.
+    fn leads_back(&mut self, target: usize) {
+        if let Some(mark) = self.scan.slots.get_mut(target) {
             let registers = self.live.get(target).map_or(u32::MAX, |&live| u32::from(live));
             mark.live = registers | self.promoted.places();
         }
-        u32::try_from(target).map_err(|_| LoadError::TooLarge)
     }
 
     /// The function that a call goes to, by its index.

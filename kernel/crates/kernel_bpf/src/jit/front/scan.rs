@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::Function;
 use super::promote::{Promoted, Uses};
+use super::tails;
 use crate::insn::{Imm64, Insn, Operand, Reg, Size, Width};
 use crate::jit::emitter::Emitter;
 use crate::resolve::{LoadError, Resolver};
@@ -69,8 +70,8 @@ fn functions(resolver: &Resolver<'_>) -> Result<Vec<Function>, LoadError> {
     let mut add = |start: u32| functions.push(Function { start, ..Function::default() });
     add(0);
     for (slot, insn) in insns.iter().enumerate() {
-        if let Insn::CallLocal { offset }
-        | Insn::LoadImm64 { value: Imm64::Func { offset }, .. } = *insn
+        if let Insn::CallLocal { offset } | Insn::LoadImm64 { value: Imm64::Func { offset }, .. } =
+            *insn
         {
             add(resolver.target(slot, i64::from(offset))? as u32);
         }
@@ -111,6 +112,13 @@ fn body<E: Emitter>(
                         mark.loops += 1;
                         depth += 1;
                     }
+                }
+                if target <= slot
+                    && matches!(insn, Insn::Jump { .. })
+                    && let Some(end) = tails::end(&resolver.program.insns, target, slot)
+                    && let Some(mark) = slots.get_mut(end + 1)
+                {
+                    mark.targets = mark.targets.saturating_add(1);
                 }
                 if E::COMPARES_PLACES && depth > 0 {
                     compared(insn, depth, &mut uses);

@@ -43,14 +43,7 @@ impl<E: Emitter> Front<'_, E> {
     }
 
     /// `dst = a op imm`, where `a` is `dst` or what that is a copy of.
-    pub(super) fn alu_constant(
-        &mut self,
-        width: Width,
-        op: AluOp,
-        dst: Place,
-        a: Place,
-        imm: i32,
-    ) {
+    pub(super) fn alu_constant(&mut self, width: Width, op: AluOp, dst: Place, a: Place, imm: i32) {
         let plain = |op, a, imm| Op::Alu { width, op, dst, a, b: Source::Imm(imm), nonzero: true };
         // As an unsigned divisor.
         let divisor = match width {

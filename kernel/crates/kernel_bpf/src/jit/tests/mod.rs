@@ -7,6 +7,7 @@ mod intrinsics;
 mod operations;
 mod rotations;
 mod selections;
+mod tails;
 pub(crate) mod tools;
 mod unrolling;
 
@@ -71,6 +72,23 @@ fn agree(text: &str) -> u64 {
         assert_eq!(memory, expected, "{machine}: {text}");
     }
     result
+}
+
+/// How often the code of each of some slots stands in a program, where its constants are not
+/// blinded; the address of each leads back to it.
+fn times(text: &str, slots: &[usize]) -> Vec<usize> {
+    let program = Program::new(assemble(text).unwrap(), ProgType::RawTracepoint, Vec::new());
+    let compiled = compile_trusted(&program, &Trust::default());
+    let pieces = compiled[0].positions().pieces();
+    for (slot, code) in &pieces {
+        for offset in code.clone() {
+            let found = compiled[0].slot_at(compiled[0].address() + offset);
+            assert_eq!(found, Some(*slot), "{offset}: {text}");
+        }
+    }
+    let count = |slot: &usize| pieces.iter().filter(|(of, _)| of == slot).count();
+    assert!(compiled[0].run(&mut [0; 64], &Mock::default()).is_some());
+    slots.iter().map(count).collect()
 }
 
 /// On every machine the code of each constant depends on the key, which its author does not know.

@@ -4,29 +4,7 @@
 use std::format;
 use std::vec::Vec;
 
-use super::{agree, compile_trusted};
-use crate::asm::assemble;
-use crate::helper::mock::Mock;
-use crate::prog_type::ProgType;
-use crate::program::Program;
-use crate::trusted::Trust;
-
-/// How often the code of each of some slots stands in a program, where its constants are not
-/// blinded; the address of each leads back to it.
-fn times(text: &str, slots: &[usize]) -> Vec<usize> {
-    let program = Program::new(assemble(text).unwrap(), ProgType::RawTracepoint, Vec::new());
-    let compiled = compile_trusted(&program, &Trust::default());
-    let pieces = compiled[0].positions().pieces();
-    for (slot, code) in &pieces {
-        for offset in code.clone() {
-            let found = compiled[0].slot_at(compiled[0].address() + offset);
-            assert_eq!(found, Some(*slot), "{offset}: {text}");
-        }
-    }
-    let count = |slot: &usize| pieces.iter().filter(|(of, _)| of == slot).count();
-    assert!(compiled[0].run(&mut [0; 64], &Mock::default()).is_some());
-    slots.iter().map(count).collect()
-}
+use super::{agree, times};
 
 #[test]
 fn every_number_of_rounds() {

@@ -2,9 +2,9 @@
 
 use super::super::emitter::Emission;
 use super::super::ir::{Mem, Node, Op, Place, Source};
-use super::{X86_64, ZeroFlag};
 use super::asm::{Address, Asm, D, RAX, RCX, RDX, Reg, W, home, op};
 use super::flow::code;
+use super::{X86_64, ZeroFlag};
 use crate::insn::{AluOp, AtomicOp, Cond, Size, Width};
 
 impl X86_64 {
@@ -135,7 +135,6 @@ impl X86_64 {
             }
             Op::Branch { width, cond, a, b, target } if gone => {
                 let code = self.compare_memory((*size, *loaded, mem), (width, cond, a, b), out)?;
-                self.slot = next.slot;
                 self.branch_if(code, target, out);
                 Some(2)
             }

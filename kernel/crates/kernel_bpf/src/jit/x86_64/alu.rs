@@ -2,8 +2,8 @@
 
 use super::super::emitter::Emission;
 use super::super::ir::{Place, Source};
-use super::{X86_64, ZeroFlag};
 use super::asm::{Address, Asm, D, RCX, RORX, Reg, SARX, SHLX, SHRX, W, home, op};
+use super::{X86_64, ZeroFlag};
 use crate::insn::{AluOp, SignedSize, SwapWidth, Width};
 
 impl X86_64 {

@@ -3,8 +3,8 @@
 use super::super::emitter::{Context, Emission, Jump, Outside, Target};
 use super::super::ir::{Node, Op, Place, Source};
 use super::super::run::Run;
-use super::{X86_64, ZeroFlag};
 use super::asm::{Address, Asm, D, R8, R9, R10, RAX, RCX, RDI, RDX, RSI, RSP, SAVED, W, home, op};
+use super::{X86_64, ZeroFlag};
 use crate::insn::{Cond, Width};
 
 /// The kinds of [`Jump`]: a condition code, or one of these.
@@ -58,7 +58,7 @@ impl X86_64 {
     pub(super) fn jump(&self, kind: u16, to: Target, out: &mut Emission) {
         let at = out.here();
         if let Target::Slot(slot) = to
-            && slot <= self.slot
+            && (slot as usize) < out.begun
             && i64::from(out.position(to)) - i64::from(at) - 2 >= i64::from(i8::MIN)
         {
             let opcode = if kind == ALWAYS { 0xeb } else { 0x70 | u64::from(kind) };

@@ -33,8 +33,6 @@ pub struct X86_64 {
     saved: u8,
     /// In the main function.
     main: bool,
-    /// The slot being emitted.
-    slot: u32,
     flags: ZeroFlag,
 }
 
@@ -56,7 +54,6 @@ impl Emitter for X86_64 {
             room: 0,
             saved: 0,
             main: true,
-            slot: 0,
             flags: ZeroFlag::NOTHING,
         }
     }
@@ -74,7 +71,6 @@ impl Emitter for X86_64 {
         out: &mut Emission,
     ) -> Result<usize, &'static str> {
         let Some(node) = nodes.first() else { return Ok(0) };
-        self.slot = node.slot;
         // What leaves the zero flag as its result says sets this again.
         let before = core::mem::replace(&mut self.flags, ZeroFlag::NOTHING);
         match node.op {
