@@ -17,10 +17,29 @@ impl<E: Emitter> Front<'_, E> {
     #[inline(always)]
     pub(super) fn insn(&mut self, insn: &Insn, main: bool) -> Result<(), LoadError> {
         match *insn {
-            Insn::Alu { .. } | Insn::Mov { .. } => self.arithmetic(insn),
+            Insn::Alu { width, op, dst, src } => {
+                let dst = Place::of(dst);
+                match self.alu_source(op, width, dst, src) {
+                    Source::Imm(imm) => {
+                        let a = self.known.operand(dst, width);
+                        self.alu_constant(width, op, dst, a, imm);
+                    }
+                    Source::Place(b) => self.alu_places(width, op, dst, b),
+                }
+            }
             Insn::Neg { width, dst } => {
                 let dst = Place::of(dst);
                 self.push(Op::Negate { width, dst, src: self.known.operand(dst, width) });
+            }
+            Insn::Mov { width, dst, src: Operand::Imm(imm) } => {
+                let value = match width {
+                    Width::W64 => i64::from(imm) as u64,
+                    Width::W32 => u64::from(imm as u32),
+                };
+                self.constant(Place::of(dst), value);
+            }
+            Insn::Mov { width, dst, src: Operand::Reg(src) } => {
+                self.copy(width, Place::of(dst), Place::of(src));
             }
             Insn::MovSx { width, dst, src, from } => {
                 let src = self.place(Place::of(src), Width::W32);
@@ -112,36 +131,8 @@ impl<E: Emitter> Front<'_, E> {
         Ok(())
     }
 
-    /// Lowers a move or an instruction of arithmetic with two operands.
-    #[inline(always)]
-    pub(super) fn arithmetic(&mut self, insn: &Insn) {
-        match *insn {
-            Insn::Alu { width, op, dst, src } => {
-                let dst = Place::of(dst);
-                match self.alu_source(op, width, dst, src) {
-                    Source::Imm(imm) => {
-                        let a = self.known.operand(dst, width);
-                        self.alu_constant(width, op, dst, a, imm);
-                    }
-                    Source::Place(b) => self.alu_places(width, op, dst, b),
-                }
-            }
-            Insn::Mov { width, dst, src: Operand::Imm(imm) } => {
-                let value = match width {
-                    Width::W64 => i64::from(imm) as u64,
-                    Width::W32 => u64::from(imm as u32),
-                };
-                self.constant(Place::of(dst), value);
-            }
-            Insn::Mov { width, dst, src: Operand::Reg(src) } => {
-                self.copy(width, Place::of(dst), Place::of(src));
-            }
-            _ => {}
-        }
-    }
-
     fn branch(&mut self, insn: &Insn) -> Result<(), LoadError> {
-        let Insn::Branch { offset, .. } = *insn else { return Ok(()) };
+        let Insn::Branch { width, cond, dst, src, offset } = *insn else { return Ok(()) };
         match self.resolver.facts(self.slot).map(|facts| facts.branch) {
             Some(BranchFact::Never) => return Ok(()),
             Some(BranchFact::Always) => return self.branch_always(i64::from(offset)),
@@ -150,16 +141,6 @@ impl<E: Emitter> Front<'_, E> {
         if offset == 0 || self.may_select() && self.select(insn)? {
             return Ok(());
         }
-        let target = self.branch_to(insn)?;
-        if offset < 0 {
-            self.unroll(target as u32);
-        }
-        Ok(())
-    }
-
-    /// Lowers a branch as it is; returns where it leads.
-    pub(super) fn branch_to(&mut self, insn: &Insn) -> Result<usize, LoadError> {
-        let Insn::Branch { width, cond, dst, src, offset } = *insn else { return Ok(self.slot) };
         let target = self.target(i64::from(offset))?;
         let a = self.place(Place::of(dst), width);
         let held = match src {
@@ -173,7 +154,10 @@ impl<E: Emitter> Front<'_, E> {
             None => self.source(src, width),
         };
         self.push(Op::Branch { width, cond, a, b, target });
-        Ok(target as usize)
+        if offset < 0 {
+            self.unroll(target);
+        }
+        Ok(())
     }
 
     /// A branch that always jumps; not over what is left out.

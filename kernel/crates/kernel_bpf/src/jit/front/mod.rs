@@ -185,6 +185,9 @@ impl<E: Emitter> Front<'_, E> {
                 self.known.forget();
                 self.maps.forget();
                 self.append(Op::Label);
+                if let Some(mark) = self.scan.slots.get_mut(slot) {
+                    mark.label = self.nodes.len() as u32 - 1;
+                }
             }
             if proved.get(slot).is_some_and(|facts| !facts.reached) {
                 continue;

@@ -19,6 +19,8 @@ pub(super) struct Slot {
     /// The places that are read from here on, if something jumps here (`live`); before it is
     /// known, those that may be, if something jumps here backwards.
     pub(super) live: u32,
+    /// Where its label is among the operations, if something jumps here.
+    pub(super) label: u32,
     /// How many jumps lead here from here or from behind: of how many loops it is the head.
     loops: u8,
     /// How many jumps lead here; 255 stands for more.
@@ -51,7 +53,11 @@ pub(super) fn scan<E: Emitter>(resolver: &Resolver<'_>) -> Result<Scan, LoadErro
     let (mut promoted, mut jumps) = (Vec::new(), 0);
     for (index, function) in functions.iter_mut().enumerate() {
         let of_function = body::<E>(resolver, function, &mut slots, &mut jumps)?;
-        promoted.extend(of_function.map(|of_function| (index, of_function)));
+        if let Some(of_function) = of_function {
+            // Programs with more than one such function are few, and it is large.
+            promoted.reserve_exact(1);
+            promoted.push((index, of_function));
+        }
     }
     Ok(Scan { slots, functions, promoted, jumps })
 }

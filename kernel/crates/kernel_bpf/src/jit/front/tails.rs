@@ -7,9 +7,8 @@
 use super::Front;
 use crate::insn::{Insn, Operand, Reg};
 use crate::jit::emitter::Emitter;
-use crate::jit::ir::Op;
+use crate::jit::ir::{Node, Op};
 use crate::resolve::LoadError;
-use crate::verifier::BranchFact;
 
 /// Operations of a tail besides its branch.
 const LONGEST: usize = 4;
@@ -36,50 +35,47 @@ pub(super) fn end(insns: &[Insn], start: usize, from: usize) -> Option<usize> {
 impl<E: Emitter> Front<'_, E> {
     /// Lowers a jump: as a copy of the tail that it leads back to, if it does.
     pub(super) fn goto(&mut self, offset: i64) -> Result<(), LoadError> {
-        if offset < 0 {
-            let start = self.resolver.target(self.slot, offset)?;
-            let end = end(&self.resolver.program.insns, start, self.slot);
-            let over = Some(self.slot as u32 + 1);
-            let turned =
-                matches!(self.last(), Some(&Op::Branch { target, .. }) if Some(target) == over);
-            if let Some(end) = end
-                && !turned
-                && let Some(left) = self.repeats.checked_sub(end + 1 - start)
-            {
-                self.repeats = left;
-                return self.copy_tail(start, end);
-            }
+        let nodes = self.nodes.len();
+        self.jump(offset)?;
+        if offset < 0
+            && nodes < self.nodes.len()
+            && let Some(&Op::Jump { target }) = self.last()
+            && let Some(end) = end(&self.resolver.program.insns, target as usize, self.slot)
+        {
+            self.copy_tail(target as usize, end);
         }
-        self.jump(offset)
+        Ok(())
     }
 
-    /// Lowers the instructions of a tail once more, and goes on behind it.
+    /// Puts the operations of a tail in the place of the jump to it, which was lowered last, and
+    /// goes on behind it. What is known at its labels, nothing, is known anywhere.
     #[inline(never)]
-    fn copy_tail(&mut self, start: usize, end: usize) -> Result<(), LoadError> {
-        let program = self.resolver.program;
-        let from = self.slot;
-        for (slot, insn) in program.insns.iter().enumerate().take(end).skip(start) {
-            self.slot = slot;
-            self.arithmetic(insn);
+    fn copy_tail(&mut self, start: usize, end: usize) {
+        let label = self.scan.slots.get(start).map_or(0, |mark| mark.label as usize);
+        let is_label = |node: &Node| matches!(node.op, Op::Label);
+        let tail = self.nodes.get(label + 1..).unwrap_or_default();
+        let Some(length) = tail.iter().position(|node| node.flow && !is_label(node)) else {
+            return;
+        };
+        // One that was proved to jump, or not to, is no branch any more.
+        let Some(Node { op: Op::Branch { target, .. }, slot, .. }) = tail.get(length) else {
+            return;
+        };
+        let (target, most) = (*target as usize, length + 1);
+        if *slot as usize != end || most > self.repeats || self.nodes.try_reserve(most).is_err() {
+            return;
         }
-        self.slot = end;
-        let fact = self.resolver.facts(end).map(|facts| facts.branch);
-        if let Some(branch @ Insn::Branch { offset, .. }) = program.insns.get(end) {
-            if fact == Some(BranchFact::Always) {
-                let target = self.target(i64::from(*offset))?;
-                self.leads_back(target as usize);
-                self.slot = from;
-                self.push(Op::Jump { target });
-                return Ok(());
-            }
-            if fact != Some(BranchFact::Never) {
-                let target = self.branch_to(branch)?;
-                self.leads_back(target);
+        self.nodes.pop();
+        for index in label + 1..label + 1 + most {
+            if let Some(&node) = self.nodes.get(index)
+                && !is_label(&node)
+            {
+                self.nodes.push(node);
+                self.repeats -= 1;
             }
         }
-        self.slot = from;
+        self.leads_back(target);
         self.leads_back(end + 1);
-        self.push(Op::Jump { target: end as u32 + 1 });
-        Ok(())
+        self.append(Op::Jump { target: end as u32 + 1 });
     }
 }
