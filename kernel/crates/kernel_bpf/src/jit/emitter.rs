@@ -22,8 +22,8 @@ pub struct Emission {
     pub positions: Vec<u32>,
     /// The slots before this one have begun.
     pub begun: usize,
-    /// Where the code of a slot begins once more, and the slot, sorted: in loops whose rounds the
-    /// front end repeats.
+    /// Where the code of a slot begins once more, and the slot, sorted by position: in loops whose
+    /// rounds the front end repeats, and in copies of their tails.
     pub again: Vec<(u32, u32)>,
     /// For each function, where it begins; then where the trampoline does, if there is one.
     pub entries: Vec<u32>,

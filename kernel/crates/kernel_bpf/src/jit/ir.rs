@@ -30,7 +30,8 @@ impl Place {
     /// The frame pointer. It occurs as the base of memory, and as the first operand of a move or
     /// of an addition of a constant, nowhere else.
     pub const FRAME: Place = Place(10);
-    /// What the front end needs for itself. No emitter uses its register for anything else.
+    /// What the front end needs for itself, within one instruction: emitters may use its register
+    /// where the operation at hand does not.
     pub const TEMPORARY: Place = Place(11);
     /// The first of the machine's further registers.
     pub const FIRST_EXTRA: u8 = 12;

@@ -13,7 +13,8 @@ use super::emitter::Emission;
 pub struct Positions {
     /// For each slot, where its code begins; one more for the end.
     first: Box<[u32]>,
-    /// Where the code of a slot begins once more, in a loop whose rounds are repeated; sorted.
+    /// Where the code of a slot begins once more, in a round of a loop that is repeated or a copy of
+    /// its tail; sorted by position.
     again: Box<[(u32, u32)]>,
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A register that no path reads before writing it need not be compared when states
 //! are: it is the same whatever it holds. The analysis is the usual backward one over
-//! each function's flow graph.
+//! each function's flow graph. Compilers go by it too ([`super::Proof::live`]), and by which
+//! registers a function names at all.
 
 use crate::helper;
 use crate::insn::{AtomicOp, Insn, Operand, Reg};

@@ -149,9 +149,11 @@ impl<E: Emitter> Front<'_, E> {
             }
             _ => None,
         };
-        let b = match held {
-            Some(place) => Source::Place(place),
-            None => self.source(src, width),
+        let b = match (held, src) {
+            (Some(place), _) => Source::Place(place),
+            // The frame pointer is in the temporary place, which blinding would want.
+            (None, Operand::Imm(imm)) if dst == Reg::R10 => Source::Imm(imm),
+            (None, src) => self.source(src, width),
         };
         self.push(Op::Branch { width, cond, a, b, target });
         if offset < 0 {

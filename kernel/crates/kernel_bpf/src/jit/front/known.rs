@@ -157,9 +157,10 @@ impl Known {
         if narrow {
             self.narrow |= written;
         }
-        // A fact in terms of what has just been overwritten would say nothing.
+        // A fact in terms of what has just been overwritten would say nothing; and the temporary
+        // place holds what it does within one instruction only.
         if let Some((dst, fact)) = fact
-            && read & written == 0
+            && read & (written | Place::TEMPORARY.bit()) == 0
         {
             self.learn(dst, fact);
         }

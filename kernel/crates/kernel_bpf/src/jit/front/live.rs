@@ -63,10 +63,10 @@ pub(super) fn analyse<E: Emitter>(
         match node.op {
             Op::Label => {
                 if let Some(entry) = slots.get_mut(node.slot as usize) {
-                    let jumps_knew = entry.live == 0 || live & !entry.live == 0;
-                    debug_assert!(
-                        jumps_knew,
-                        "more is read at {} than jumps there know",
+                    #[cfg(test)]
+                    assert!(
+                        !entry.led_back || live & !entry.live == 0,
+                        "more is read at {} than jumps back to it know",
                         node.slot
                     );
                     entry.live |= live;

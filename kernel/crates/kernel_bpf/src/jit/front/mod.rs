@@ -1,9 +1,8 @@
 //! The front end: from verified instructions to operations on places.
 //!
-//! `lower` goes over the program once (`scan` has looked at it before), puts
-//! every instruction into [`Op`]s, and simplifies as it goes with what is `known` in the basic
-//! block; `live` then finds what each operation leaves to be read. What the proof shows never to
-//! run is left out.
+//! `lower` goes over the program once (`scan` has looked at it before), puts every instruction
+//! into [`Op`]s, and simplifies as it goes with what is `known` in the basic block; `live` then
+//! finds what each operation leaves to be read. What the proof shows never to run is left out.
 
 #![forbid(unsafe_code)]
 
@@ -77,7 +76,8 @@ struct Front<'a, E> {
     intrinsics: &'a Intrinsics,
     scan: Scan,
     nodes: Vec<Node>,
-    /// The place that the last operation has copied to or given a constant, if it was such a one.
+    /// The set of the place that the last operation has copied to or given a constant; empty if
+    /// it was no such operation. What is taken away from the end of `nodes` never is one.
     copied: u32,
     known: Known,
     maps: MapTracker,
@@ -88,7 +88,7 @@ struct Front<'a, E> {
     slot: usize,
     /// For each slot, the registers that may be read from there on.
     live: Cow<'a, [RegSet]>,
-    /// Operations that may still be repeated (`unroll`).
+    /// Operations that may still be repeated (`unroll`, `tails`).
     repeats: usize,
     /// The next instruction is part of the one that has been lowered.
     selected: bool,
@@ -104,8 +104,8 @@ pub(super) fn lower<'a, E: Emitter>(
     let slots = resolver.program.insns.len();
     let scan = scan::scan::<E>(resolver)?;
     let mut nodes = Vec::new();
-    let repeats = if scan.jumps == 0 { 0 } else { unroll::LONGEST };
-    let room = slots + slots / 8 + 8 + repeats;
+    let repeated = if scan.jumps == 0 { 0 } else { unroll::LONGEST };
+    let room = slots + slots / 8 + 8 + repeated;
     nodes.try_reserve_exact(room).map_err(|_| LoadError::OutOfMemory)?;
     let mut front = Front::<E> {
         resolver,
@@ -256,6 +256,7 @@ impl<E: Emitter> Front<'_, E> {
         if let Some(mark) = self.scan.slots.get_mut(target) {
             let registers = self.live.get(target).map_or(u32::MAX, |&live| u32::from(live));
             mark.live = registers | self.promoted.places();
+            mark.led_back = true;
         }
     }
 

@@ -3,8 +3,8 @@
 //! A slot can, when the function never computes an address in its stack and always accesses the
 //! slot with the same size. A constant can always; it is one that no instruction has room for,
 //! such as the address of a map's value, and that a loop loads or, where comparisons take none,
-//! compares with. Those that are used most, loops
-//! counted, get the registers that the function has no other use for (`free`).
+//! compares with. Those that are used most, loops counted, get the registers that the function has
+//! no other use for (`free`).
 
 use super::Function;
 use crate::insn::Size;

@@ -23,8 +23,11 @@ pub(super) struct Slot {
     pub(super) label: u32,
     /// How many jumps lead here from here or from behind: of how many loops it is the head.
     loops: u8,
-    /// How many jumps lead here; 255 stands for more.
+    /// How many jumps lead here; 255 stands for more. Behind a tail one for each copy that there
+    /// may be (`tails`).
     pub(super) targets: u8,
+    /// A jump that is lowered leads back here: `live` holds what may be read.
+    pub(super) led_back: bool,
 }
 
 /// What the first look found.
@@ -54,8 +57,11 @@ pub(super) fn scan<E: Emitter>(resolver: &Resolver<'_>) -> Result<Scan, LoadErro
     for (index, function) in functions.iter_mut().enumerate() {
         let of_function = body::<E>(resolver, function, &mut slots, &mut jumps)?;
         if let Some(of_function) = of_function {
-            // Programs with more than one such function are few, and it is large.
-            promoted.reserve_exact(1);
+            // It is large, and most programs have one such function.
+            if promoted.len() == promoted.capacity() {
+                let more = promoted.len().max(1);
+                promoted.try_reserve_exact(more).map_err(|_| LoadError::OutOfMemory)?;
+            }
             promoted.push((index, of_function));
         }
     }
@@ -121,7 +127,7 @@ fn body<E: Emitter>(
                 }
                 if target <= slot
                     && matches!(insn, Insn::Jump { .. })
-                    && let Some(end) = tails::end(&resolver.program.insns, target, slot)
+                    && let Some(end) = tails::end(resolver, target, slot)
                     && let Some(mark) = slots.get_mut(end + 1)
                 {
                     mark.targets = mark.targets.saturating_add(1);

@@ -8,28 +8,35 @@ use super::Front;
 use crate::insn::{Insn, Operand, Reg};
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::{Node, Op};
-use crate::resolve::LoadError;
+use crate::resolve::{LoadError, Resolver};
+use crate::verifier::BranchFact;
 
-/// Operations of a tail besides its branch.
+/// Instructions of a tail besides its branch.
 const LONGEST: usize = 4;
 
 /// The branch that ends the tail at the slot `start`, where a jump at the slot `from` behind it
-/// leads to one. None whose branch may become a move under a condition (`select`).
-pub(super) fn end(insns: &[Insn], start: usize, from: usize) -> Option<usize> {
-    let tail = insns.get(start..from)?;
+/// leads to one.
+pub(super) fn end(resolver: &Resolver<'_>, start: usize, from: usize) -> Option<usize> {
+    let tail = resolver.program.insns.get(start..from)?;
     let plain = |insn: &&Insn| match insn {
         Insn::Alu { dst, .. } | Insn::Mov { dst, src: Operand::Imm(_), .. } => *dst != Reg::R10,
         Insn::Mov { dst, src: Operand::Reg(src), .. } => ![*dst, *src].contains(&Reg::R10),
         _ => false,
     };
     let length = tail.iter().take(LONGEST).take_while(plain).count();
-    let Some(Insn::Branch { offset, .. }) = tail.get(length) else { return None };
-    let selects = match tail.get(length + 1..) {
-        Some([Insn::Mov { .. }, behind, ..]) => matches!(behind, Insn::Jump { .. }) || *offset == 1,
-        Some([]) | None => return None,
-        _ => false,
-    };
-    (!selects).then_some(start + length)
+    let [Insn::Branch { offset, .. }, next, behind @ ..] = tail.get(length..)? else { return None };
+    // What may become a move under a condition (`select`), or a branch turned round (`jump`).
+    let combines = *offset == 0
+        || match next {
+            Insn::Mov { .. } => *offset == 1 || matches!(behind, [Insn::Jump { .. }, ..]),
+            Insn::Jump { .. } => *offset == 1,
+            _ => false,
+        };
+    // On the way to the tail, and one that was proved neither to jump always nor never.
+    let reached = resolver.facts(from).is_none_or(|facts| facts.reached);
+    let end = start + length;
+    let decides = resolver.facts(end).is_none_or(|facts| facts.branch == BranchFact::Both);
+    (reached && decides && !combines).then_some(end)
 }
 
 impl<E: Emitter> Front<'_, E> {
@@ -40,7 +47,7 @@ impl<E: Emitter> Front<'_, E> {
         if offset < 0
             && nodes < self.nodes.len()
             && let Some(&Op::Jump { target }) = self.last()
-            && let Some(end) = end(&self.resolver.program.insns, target as usize, self.slot)
+            && let Some(end) = end(self.resolver, target as usize, self.slot)
         {
             self.copy_tail(target as usize, end);
         }
@@ -74,7 +81,9 @@ impl<E: Emitter> Front<'_, E> {
                 self.repeats -= 1;
             }
         }
-        self.leads_back(target);
+        if target <= self.slot {
+            self.leads_back(target);
+        }
         self.leads_back(end + 1);
         self.append(Op::Jump { target: end as u32 + 1 });
     }

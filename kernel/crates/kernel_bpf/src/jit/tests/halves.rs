@@ -68,6 +68,10 @@ fn half_of_the_frame_pointer_is_a_number() {
         "w2 = w10\n w3 = 5\n w3 += w2\n w3 -= w2\n r0 = r3\n exit",
         "w2 = w10\n w3 = 5\n w3 &= w2\n w3 &= 3\n r0 = r3\n exit",
         "w2 = w10\n if w2 == w10 goto +2\n r0 = 1\n exit\n r0 = 2\n exit",
+        "w2 = w10\n if w2 == 5 goto +2\n r0 = 1\n exit\n r0 = 2\n exit",
+        "if r10 == 5 goto +2\n r0 = 1\n exit\n r0 = 2\n exit",
+        // A division needs registers of its own.
+        "r0 = 7\n w2 = w10\n r3 = 100\n r3 /= 7\n w4 = w2\n w5 = w10\n w4 ^= w5\n r0 += r4\n exit",
     ] {
         agree(text);
     }

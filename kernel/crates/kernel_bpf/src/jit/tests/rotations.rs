@@ -52,7 +52,7 @@ fn shifts_that_are_a_rotation() {
     }
 }
 
-/// A shift and a mask, in either order, which some machines do at once: with every mask of low bits.
+/// A shift and a mask, in either order, which some machines do at once: every mask of low bits.
 #[test]
 fn shifts_and_masks_of_low_bits() {
     for bits in 1..=31 {

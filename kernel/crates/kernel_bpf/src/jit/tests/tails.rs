@@ -61,7 +61,7 @@ fn a_tail_stands_where_ways_lead_to_it() {
 #[test]
 fn what_is_no_tail_stands_once() {
     for (tail, branch, behind) in [
-        // Too long, access, call of nothing, and a branch over one move.
+        // Too long, an access, and a branch over one move.
         ("r0 += 1\n r0 *= 3\n r0 += 2\n r0 *= 5\n r2 += 1", "if r2 != 40 goto head", "exit"),
         ("r5 = *(u8 *)(r1 + 0)\n r0 += r5\n r2 += 1", "if r2 != 40 goto head", "exit"),
         ("r2 += 1", "if r2 != 40 goto +1", "r0 = 3\n if r2 != 40 goto head\n exit"),
@@ -69,6 +69,24 @@ fn what_is_no_tail_stands_once() {
         let text = ways(tail, branch, behind);
         agree(&text);
         assert_eq!(times(&text, &[8]), [1], "{text}");
+    }
+}
+
+/// Ways that skip a tail's first part, in a function with arguments, and branches that are proved
+/// to jump always or never.
+#[test]
+fn parts_of_tails_and_decided_branches() {
+    let ways = "head: r3 = r2\n r3 &= 3\n if r3 == 1 goto one\n if r3 == 2 goto two
+        r0 += 5\n goto tail\n one: r4 += r0\n goto part\n two: r0 ^= 77\n r5 = r4\n goto last";
+    for branch in ["if r2 != 40 goto head", "if w2 < 3 goto head", "if w2 s> 60 goto head"] {
+        let begin = "r0 = r1\n r2 = 0\n r3 = 0\n r4 = 1\n r5 = 9\n goto head";
+        let tail = "tail: r0 *= 3\n part: r4 += r5\n last: r2 += 1";
+        let sum = "r0 += r4\n r0 ^= r5\n exit";
+        agree(&format!("r1 = 6\n {begin}\n {tail}\n {branch}\n {sum}\n {ways}"));
+        agree(&format!(
+            "r1 = 5\n call function\n r0 += 3\n exit
+             function: {begin}\n {tail}\n {branch}\n {sum}\n {ways}"
+        ));
     }
 }
 
