@@ -23,6 +23,8 @@ mod test_run;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Who reads only the first lines of a listing ends it, as any filter, without a panic.
+    sigpipe::reset();
     match cli::run(std::env::args_os()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -297,3 +297,20 @@ fn profiles_have_their_own_limits() {
     assert_eq!(lab(&["verify", &path], "").status, 0);
     fails(&lab(&["verify", &path, "--profile", "embedded"], ""), 1, "5002 instructions");
 }
+
+/// `bpf-lab disasm FILE | head -1` says nothing on standard error.
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let (_folder, path) = file("long.s", "r0 = 1\n".repeat(100_000) + "exit\n");
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_bpf-lab"))
+        .args(["disasm", &path])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    assert_eq!(said, "");
+    assert!(!child.wait().unwrap().success());
+}
