@@ -387,16 +387,10 @@ impl Generator<'_> {
         }
         self.alu(AluOp::Add, counter, 1);
         let (next, out) = (self.hole(), self.hole());
-        self.fill(entry, |offset| Insn::Jump { offset, long: false });
+        self.jump_here(entry);
         let (width, cond) = (self.width(), self.random.pick(&[Cond::Lt, Cond::Ne, Cond::Slt]));
         let src = Operand::Imm(rounds);
-        self.fill(next, |offset| Insn::Branch {
-            width,
-            cond,
-            dst: counter,
-            src,
-            offset: offset as i16,
-        });
+        self.close(next, cond, counter, src, width);
         for _ in 0..self.random.below(4) {
             let Some(dst) = self.number() else { continue };
             let (width, cond) = (self.width(), self.random.pick(&[Cond::Gt, Cond::Eq, Cond::Sle]));
@@ -405,11 +399,11 @@ impl Generator<'_> {
             self.pieces(1, depth + 1);
             self.back_to(tail);
             self.kinds = kinds;
-            self.fill(test, |offset| Insn::Branch { width, cond, dst, src, offset: offset as i16 });
+            self.close(test, cond, dst, src, width);
         }
         self.pieces(1, depth + 1);
         self.back_to(tail);
-        self.fill(out, |offset| Insn::Jump { offset, long: false });
+        self.jump_here(out);
         self.join(before);
         self.set(counter, Kind::Number);
     }
@@ -420,9 +414,10 @@ impl Generator<'_> {
         self.insns.len() - 1
     }
 
-    /// Makes the instruction at a slot one that leads to here.
-    fn fill(&mut self, at: usize, insn: impl FnOnce(i32) -> Insn) {
-        self.insns[at] = insn((self.insns.len() - at - 1) as i32);
+    /// Makes the instruction at a slot a jump to here.
+    fn jump_here(&mut self, at: usize) {
+        let offset = (self.insns.len() - at - 1) as i32;
+        self.insns[at] = Insn::Jump { offset, long: false };
     }
 
     fn back_to(&mut self, start: usize) {

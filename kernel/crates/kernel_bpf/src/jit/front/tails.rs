@@ -61,10 +61,11 @@ impl<E: Emitter> Front<'_, E> {
         let label = self.scan.slots.get(start).map_or(0, |mark| mark.label as usize);
         let is_label = |node: &Node| matches!(node.op, Op::Label);
         let tail = self.nodes.get(label + 1..).unwrap_or_default();
-        let Some(length) = tail.iter().position(|node| node.flow && !is_label(node)) else {
+        // No further than the tail goes: the search is made for every jump.
+        let mut tail_only = tail.iter().take_while(|node| node.slot as usize <= end);
+        let Some(length) = tail_only.position(|node| node.flow && !is_label(node)) else {
             return;
         };
-        // One that was proved to jump, or not to, is no branch any more.
         let Some(Node { op: Op::Branch { target, .. }, slot, .. }) = tail.get(length) else {
             return;
         };
