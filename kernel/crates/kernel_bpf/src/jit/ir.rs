@@ -254,6 +254,25 @@ impl Op {
         }
     }
 
+    /// The place that the operation writes, if it is of a kind that writes one and nothing else.
+    #[inline(always)]
+    #[must_use]
+    pub const fn destination(&self) -> Option<Place> {
+        match *self {
+            Op::Move { dst, .. }
+            | Op::Negate { dst, .. }
+            | Op::SignExtend { dst, .. }
+            | Op::Truncate { dst, .. }
+            | Op::Swap { dst, .. }
+            | Op::Rotate { dst, .. }
+            | Op::Constant { dst, .. }
+            | Op::Alu { dst, .. }
+            | Op::Load { dst, .. }
+            | Op::Select { dst, .. } => Some(dst),
+            _ => None,
+        }
+    }
+
     /// Whether a path through the program begins, ends, branches or joins another here. Besides
     /// the results of [`Op::Exit`] and [`Op::Branch`] such operations read and write nothing.
     #[inline(always)]

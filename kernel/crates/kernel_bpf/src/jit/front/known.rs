@@ -120,17 +120,11 @@ impl Known {
         mem
     }
 
-    /// Places are written: what was known of them, or by them, is not so any more.
+    /// A place is written: what was known of it, or by it, is not so any more.
     #[inline(always)]
-    fn written(&mut self, places: u32) {
-        let mut left = places;
-        while left != 0 {
-            let place = left.trailing_zeros() as usize % PLACES;
-            left &= left - 1;
-            self.any &= !(self.mentioned[place] | 1 << place);
-            self.mentioned[place] = 0;
-        }
-        self.narrow &= !places;
+    fn written(&mut self, place: usize) {
+        self.any &= !(self.mentioned[place] | 1 << place);
+        self.mentioned[place] = 0;
     }
 
     fn learn(&mut self, dst: Place, fact: Fact) {
@@ -153,10 +147,17 @@ impl Known {
     pub(super) fn follow(&mut self, op: &Op, (read, written): (u32, u32)) {
         let narrow = self.makes_narrow(op);
         let fact = self.fact_of(op);
-        self.written(written);
-        if narrow {
-            self.narrow |= written;
+        match op.destination() {
+            Some(dst) => self.written(dst.index()),
+            None => {
+                let mut left = written;
+                while left != 0 {
+                    self.written(left.trailing_zeros() as usize % PLACES);
+                    left &= left - 1;
+                }
+            }
         }
+        self.narrow = if narrow { self.narrow | written } else { self.narrow & !written };
         // A fact in terms of what has just been overwritten would say nothing; and the temporary
         // place holds what it does within one instruction only.
         if let Some((dst, fact)) = fact

@@ -148,6 +148,7 @@ impl<E: Emitter> Front<'_, E> {
     /// `dst = a | b`, where `a` and `b` have just been shifted from one value in opposite
     /// directions by amounts that add up to the width: a rotation. The shift whose result `dst`
     /// overwrites goes; `live` removes the other one if nobody reads it.
+    #[inline(never)]
     fn rotate(&mut self, width: Width, dst: Place, a: Place, b: Place) -> bool {
         let shift = |node: &Node| match node.op {
             Op::Alu { width: w, op, dst, a, b: Source::Imm(by), .. } if w == width => {
@@ -156,9 +157,8 @@ impl<E: Emitter> Front<'_, E> {
             _ => None,
         };
         let [.., one, two] = self.nodes.as_slice() else { return false };
-        let (one_node, two_node) = (*one, *two);
-        let Some((first_op, first, source, first_by)) = shift(one) else { return false };
         let Some((second_op, second, again, second_by)) = shift(two) else { return false };
+        let Some((first_op, first, source, first_by)) = shift(one) else { return false };
         if first_op == second_op
             || source != again
             || first == source
@@ -168,6 +168,7 @@ impl<E: Emitter> Front<'_, E> {
         {
             return false;
         }
+        let (one_node, two_node) = (*one, *two);
         let left = if first_op == AluOp::Lsh { first_by } else { second_by } as u8;
         let rotation = Op::Rotate { width, dst, src: source, left };
         if dst == second {
