@@ -265,6 +265,12 @@ impl MapTracker {
     }
 
     /// The index of the map whose address a register holds.
+    /// Whether a register holds a map.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        self.any
+    }
+
     #[inline]
     pub(crate) fn get(&self, register: Reg) -> Option<u32> {
         self.maps.get(register.index()).copied().flatten()

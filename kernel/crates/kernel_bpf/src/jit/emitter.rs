@@ -25,7 +25,8 @@ pub struct Emission {
     /// Where the code of a slot begins once more, and the slot, sorted by position: in loops whose
     /// rounds the front end repeats, and in copies of their tails.
     pub again: Vec<(u32, u32)>,
-    /// For each function, where it begins; then where the trampoline does, if there is one.
+    /// For each function, where it begins; then where the trampoline does, if there is one. Nothing
+    /// for a main function alone.
     pub entries: Vec<u32>,
     /// Instructions whose distance to a slot or a function is still to be written.
     pub jumps: Vec<Jump>,
@@ -68,7 +69,21 @@ impl Emission {
         self.bytes.len() as u32
     }
 
+    /// The code of a slot begins here, and that of those before it that have none.
+    #[inline(always)]
+    fn begin(&mut self, slot: usize) {
+        let here = self.bytes.len() as u32;
+        match self.positions.get_mut(self.begun..=slot) {
+            // Mostly one.
+            Some([position]) => *position = here,
+            Some(positions @ [_, ..]) => positions.fill(here),
+            _ => return self.begin_again(slot),
+        }
+        self.begun = slot + 1;
+    }
+
     /// The code of a slot begins here once more.
+    #[cold]
     fn begin_again(&mut self, slot: usize) {
         if self.again.is_empty() {
             // Most loops that are repeated have no more instructions.
@@ -141,6 +156,22 @@ pub trait Emitter: Sized {
         out: &mut Emission,
     ) -> Result<usize, &'static str>;
 
+    /// Emits a jump to a slot.
+    fn goto(&mut self, target: u32, out: &mut Emission);
+
+    /// The bytes of a jump or branch to a slot as it was emitted.
+    #[must_use]
+    fn jump_bytes(_kind: u16) -> u32 {
+        4
+    }
+
+    /// Emits a jump or branch to a slot once more, here.
+    fn jump_again(&mut self, jump: &Jump, out: &mut Emission) {
+        let (at, from) = (out.here(), jump.at as usize);
+        out.bytes.extend_from_within(from..from + Self::jump_bytes(jump.kind) as usize);
+        out.jumps.push(Jump { at, ..*jump });
+    }
+
     /// Emits the code that enters callbacks: a function that takes, as the machine's convention
     /// has it, the address of the values of r1 to r5, that of the run, and that of a function of
     /// the program other than the main one. It calls the function, which finds the run's address
@@ -166,12 +197,15 @@ pub(super) fn assemble<E: Emitter>(
     lowered: &Lowered<'_>,
     context: &Context<'_>,
 ) -> Result<Emission, LoadError> {
+    // The main function begins where the code does.
+    let alone = lowered.functions.len() == 1 && !lowered.needs_trampoline;
+    let entries = if alone { 0 } else { lowered.functions.len() + 1 };
     let mut out = Emission {
         bytes: Vec::new(),
         positions: vec![0; lowered.slots + 1],
         begun: 0,
         again: Vec::new(),
-        entries: vec![0; lowered.functions.len() + 1],
+        entries: vec![0; entries],
         jumps: Vec::with_capacity(lowered.jumps),
         outside: Vec::new(),
     };
@@ -181,32 +215,23 @@ pub(super) fn assemble<E: Emitter>(
     let mut current = usize::MAX;
     let mut nodes = lowered.nodes.as_slice();
     while let Some((node, rest)) = nodes.split_first() {
-        let (slot, here) = (node.slot as usize, out.here());
         let behind = nodes;
         nodes = rest;
         match node.op {
             Op::Nop => continue,
             Op::Enter { function } => {
                 if let Some(entry) = out.entries.get_mut(function as usize) {
-                    *entry = here;
+                    *entry = out.bytes.len() as u32;
                 }
                 emitter.enter(context, function, &mut out);
                 continue;
             }
             _ => {}
         }
+        let slot = node.slot as usize;
         if slot != current {
             current = slot;
-            if slot < out.begun {
-                out.begin_again(slot);
-            }
-            // Mostly one.
-            while out.begun <= slot
-                && let Some(position) = out.positions.get_mut(out.begun)
-            {
-                *position = here;
-                out.begun += 1;
-            }
+            out.begin(slot);
         }
         if matches!(node.op, Op::Label) {
             emitter.label(node);

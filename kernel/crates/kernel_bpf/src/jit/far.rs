@@ -1,19 +1,22 @@
-//! Room for branches that do not reach: machines whose conditional branches are short replace
-//! them by the opposite branch over a jump, which takes more bytes.
+//! Room for jumps that do not reach: they are written in a form that is short, and those whose
+//! target turns out to be too far take more bytes, for a longer form or for the opposite branch
+//! over a jump.
 
 #![forbid(unsafe_code)]
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::mem;
 
 use super::emitter::{Emission, Jump};
 
-/// Finds which jumps need more bytes, and puts that many zeros behind their 4-byte instructions.
-/// `more` gives the bytes that a kind of jump needs in addition to go that far. Code shorter than
-/// `reach`, which every jump can cross, stays as it is. Returns the bytes for each jump, or
-/// nothing where no jump needs any.
-pub(super) fn widen(out: &mut Emission, reach: usize, more: impl Fn(u16, i64) -> u8) -> Vec<u8> {
-    if out.bytes.len() < reach {
+/// Finds which jumps need more bytes, and puts that many zeros behind the first `size` bytes of
+/// each. `more` gives the bytes that a kind of jump needs in addition to go that far. Returns the
+/// bytes for each jump, or nothing where no jump needs any.
+pub(super) fn widen(out: &mut Emission, size: u32, more: impl Fn(u16, i64) -> u8) -> Vec<u8> {
+    let distance =
+        |out: &Emission, jump: &Jump| i64::from(out.position(jump.to)) - i64::from(jump.at);
+    if out.jumps.iter().all(|jump| more(jump.kind, distance(out, jump)) == 0) {
         return Vec::new();
     }
     let mut extra: Vec<u8> = vec![0; out.jumps.len()];
@@ -22,6 +25,11 @@ pub(super) fn widen(out: &mut Emission, reach: usize, more: impl Fn(u16, i64) ->
         let moved = Moved::new(out, &extra);
         let mut changed = false;
         for (jump, extra) in out.jumps.iter().zip(&mut extra) {
+            let before = distance(out, jump);
+            // Most reach even if all of it comes between them and their targets.
+            if more(jump.kind, before + before.signum() * i64::from(moved.all)) <= *extra {
+                continue;
+            }
             let to = moved.position(out, out.position(jump.to));
             let from = moved.position(out, jump.at);
             let needed = more(jump.kind, i64::from(to) - i64::from(from));
@@ -34,10 +42,7 @@ pub(super) fn widen(out: &mut Emission, reach: usize, more: impl Fn(u16, i64) ->
             break;
         }
     }
-    if extra.iter().all(|&bytes| bytes == 0) {
-        return Vec::new();
-    }
-    insert(out, &extra);
+    insert(out, size, &extra);
     extra
 }
 
@@ -66,33 +71,41 @@ impl Moved {
     }
 }
 
-fn insert(out: &mut Emission, extra: &[u8]) {
-    let moved = Moved::new(out, extra);
-    let mut bytes = Vec::with_capacity(out.bytes.len() + moved.all as usize);
-    let mut from = 0;
-    for (jump, &extra) in out.jumps.iter().zip(extra) {
+/// Moves the code apart, and everything that names a position with it: all of it is sorted.
+fn insert(out: &mut Emission, size: u32, extra: &[u8]) {
+    let room = extra.iter().map(|&bytes| usize::from(bytes)).sum::<usize>();
+    let more = Vec::with_capacity(out.bytes.len() + room);
+    let old = mem::replace(&mut out.bytes, more);
+    let mut slots = out.positions.iter_mut().peekable();
+    let mut again = out.again.iter_mut().peekable();
+    let mut entries = out.entries.iter_mut().peekable();
+    let mut outside = out.outside.iter_mut().peekable();
+    let mut shift = |until: u32, by: u32| {
+        while let Some(position) = slots.next_if(|position| **position <= until) {
+            *position += by;
+        }
+        while let Some((position, _)) = again.next_if(|(position, _)| *position <= until) {
+            *position += by;
+        }
+        while let Some(position) = entries.next_if(|position| **position <= until) {
+            *position += by;
+        }
+        while let Some(reference) = outside.next_if(|reference| reference.at <= until) {
+            reference.at += by;
+        }
+    };
+    let (mut from, mut by) = (0, 0);
+    for (jump, &extra) in out.jumps.iter_mut().zip(extra) {
         if extra != 0 {
-            let end = jump.at as usize + 4;
-            bytes.extend_from_slice(out.bytes.get(from..end).unwrap_or_default());
-            bytes.resize(bytes.len() + usize::from(extra), 0);
+            shift(jump.at, by);
+            let end = (jump.at + size) as usize;
+            out.bytes.extend_from_slice(old.get(from..end).unwrap_or_default());
+            out.bytes.resize(out.bytes.len() + usize::from(extra), 0);
             from = end;
         }
+        jump.at += by;
+        by += u32::from(extra);
     }
-    bytes.extend_from_slice(out.bytes.get(from..).unwrap_or_default());
-    let mut positions = core::mem::take(&mut out.positions);
-    let mut entries = core::mem::take(&mut out.entries);
-    let mut outside = core::mem::take(&mut out.outside);
-    for position in positions.iter_mut().chain(&mut entries) {
-        *position = moved.position(out, *position);
-    }
-    let mut again = core::mem::take(&mut out.again);
-    for (position, _) in &mut again {
-        *position = moved.position(out, *position);
-    }
-    for reference in &mut outside {
-        reference.at = moved.position(out, reference.at);
-    }
-    let jumps = out.jumps.iter().map(|jump| Jump { at: moved.position(out, jump.at), ..*jump });
-    let (jumps, begun) = (jumps.collect(), out.begun);
-    *out = Emission { bytes, positions, begun, again, entries, outside, jumps };
+    shift(u32::MAX, by);
+    out.bytes.extend_from_slice(old.get(from..).unwrap_or_default());
 }

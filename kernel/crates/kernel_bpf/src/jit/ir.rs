@@ -161,8 +161,12 @@ pub enum Op {
     Store { size: Size, release: bool, mem: Mem, src: Source },
     /// Atomic read-modify-write.
     Atomic { op: AtomicOp, width: Width, mem: Mem, src: Place },
-    /// Goes to a slot.
-    Jump { target: u32 },
+    /// Goes to a slot. If nothing but plain operations stand between it and the branch of the slot
+    /// `tail`, behind it, then a copy of both does as well ([`super::repeat`]).
+    Jump { target: u32, tail: Option<u32> },
+    /// Does what has been done since the label of a slot, in the basic block that it begins, so
+    /// many times more ([`super::repeat`]).
+    Rounds { start: u32, more: u32 },
     /// Goes to a slot if `a cond b`.
     Branch { width: Width, cond: Cond, a: Place, b: Source, target: u32 },
     /// `dst = value` unless `a cond b`; only where [`super::emitter::Emitter::SELECTS`]. `moved` is
@@ -215,7 +219,12 @@ impl Op {
     #[must_use]
     pub fn effects(&self) -> (u32, u32) {
         match *self {
-            Op::Nop | Op::Label | Op::Enter { .. } | Op::Jump { .. } | Op::MayGoto { .. } => (0, 0),
+            Op::Nop
+            | Op::Label
+            | Op::Enter { .. }
+            | Op::Jump { .. }
+            | Op::Rounds { .. }
+            | Op::MayGoto { .. } => (0, 0),
             Op::Move { dst, src, .. }
             | Op::Negate { dst, src, .. }
             | Op::SignExtend { dst, src, .. }

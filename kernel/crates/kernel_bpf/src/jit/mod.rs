@@ -54,6 +54,7 @@ pub mod ir;
 pub mod magic;
 pub mod memory;
 pub mod positions;
+mod repeat;
 pub mod riscv64;
 pub mod run;
 #[cfg(test)]

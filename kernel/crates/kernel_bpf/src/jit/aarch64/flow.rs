@@ -58,7 +58,7 @@ impl Aarch64 {
         out.word(word);
     }
 
-    pub(super) fn goto(&self, target: u32, out: &mut Emission) {
+    pub(super) fn jump_to(&self, target: u32, out: &mut Emission) {
         Self::jump(B, FAR, Target::Slot(target), out);
     }
 
@@ -426,7 +426,7 @@ impl Aarch64 {
             let fine = kind == ADDRESS || field(kind).reaches(distance);
             if fine { 0 } else { 4 }
         };
-        let longer = far::widen(out, 1 << 15, more);
+        let longer = far::widen(out, 4, more);
         for index in 0..out.jumps.len() {
             let Some(&Jump { mut at, to, mut kind }) = out.jumps.get(index) else { break };
             let target = i64::from(out.position(to));

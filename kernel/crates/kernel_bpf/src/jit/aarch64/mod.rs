@@ -22,6 +22,7 @@ mod tests;
 
 use super::emitter::{Context, Emission, Emitter, Outside};
 use super::ir::{Mem, Node, Op, Place};
+use super::repeat;
 use crate::insn::Size;
 use asm::{R0, home};
 use constant::Constants;
@@ -91,7 +92,8 @@ impl Emitter for Aarch64 {
             }
             Op::Store { size, release, mem, src } => self.store(size, release, &mem, src, out),
             Op::Atomic { op, width, mem, src } => self.atomic((op, width, mem, src), out),
-            Op::Jump { target } => self.goto(target, out),
+            Op::Jump { target, tail } => repeat::goto(self, target, tail, node.slot, out),
+            Op::Rounds { start, more } => repeat::rounds(start, more, out),
             Op::Branch { width, cond, a, b, target } => {
                 self.branch((width, cond, a, b, target), out);
             }
@@ -122,6 +124,10 @@ impl Emitter for Aarch64 {
     }
 
     fn label(&mut self, _: &Node) {}
+
+    fn goto(&mut self, target: u32, out: &mut Emission) {
+        self.jump_to(target, out);
+    }
 
     fn finish(&mut self, out: &mut Emission) -> Result<(), &'static str> {
         Self::finish_jumps(out)

@@ -101,6 +101,9 @@ impl<E: Emitter> Front<'_, E> {
                 self.push(Op::FunctionAddress { dst: Place::of(dst), function });
             }
             Insn::LoadImm64 { dst, value } => {
+                if let Imm64::MapIndex(_) = value {
+                    self.maps.follow(insn);
+                }
                 let value = self.resolver.constant(self.slot, value)?;
                 match self.promoted.holds(value) {
                     Some(place) => self.copy(Width::W64, Place::of(dst), place),
@@ -277,7 +280,7 @@ impl<E: Emitter> Front<'_, E> {
             self.push(Op::Branch { width, cond, a, b, target });
             return Ok(());
         }
-        self.push(Op::Jump { target });
+        self.push(Op::Jump { target, tail: None });
         Ok(())
     }
 

@@ -23,7 +23,7 @@ pub(super) struct Needs {
 fn after(node: &Node, live: u32, slots: &[Slot]) -> u32 {
     let entry = |target: u32| slots.get(target as usize).map_or(0, |entry| entry.live);
     match node.op {
-        Op::Jump { target } => entry(target),
+        Op::Jump { target, .. } => entry(target),
         Op::Branch { target, .. } | Op::MayGoto { target } => live | entry(target),
         Op::Exit | Op::Enter { .. } => 0,
         _ => live,

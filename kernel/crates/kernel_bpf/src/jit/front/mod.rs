@@ -32,7 +32,7 @@ use crate::verifier::RegSet;
 use blind::Keys;
 use known::Known;
 use promote::Promoted;
-use scan::Scan;
+use scan::{SELECTED, Scan};
 
 /// A function of the program, as emitters see it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,8 +90,6 @@ struct Front<'a, E> {
     live: Cow<'a, [RegSet]>,
     /// Operations that may still be repeated (`unroll`, `tails`).
     repeats: usize,
-    /// The next instruction is part of the one that has been lowered.
-    selected: bool,
     emitter: core::marker::PhantomData<E>,
 }
 
@@ -104,8 +102,7 @@ pub(super) fn lower<'a, E: Emitter>(
     let slots = resolver.program.insns.len();
     let scan = scan::scan::<E>(resolver)?;
     let mut nodes = Vec::new();
-    let repeated = if scan.jumps == 0 { 0 } else { unroll::LONGEST };
-    let room = slots + slots / 8 + 8 + repeated;
+    let room = slots + slots / 8 + 8;
     nodes.try_reserve_exact(room).map_err(|_| LoadError::OutOfMemory)?;
     let mut front = Front::<E> {
         resolver,
@@ -120,7 +117,6 @@ pub(super) fn lower<'a, E: Emitter>(
         slot: 0,
         live: resolver.live(),
         repeats: unroll::room(slots),
-        selected: false,
         emitter: core::marker::PhantomData,
     };
     front.program()?;
@@ -155,7 +151,7 @@ impl<E: Emitter> Front<'_, E> {
                 continue;
             }
             let function = *function;
-            self.promoted = self.scan.promoted(index);
+            self.scan.enter(index, &mut self.promoted);
             self.known.forget();
             self.maps.forget();
             self.slot = start;
@@ -176,24 +172,22 @@ impl<E: Emitter> Front<'_, E> {
         let proved = self.resolver.proof.map_or(&[][..], |proof| &proof.facts);
         for (slot, insn) in (start..).zip(insns) {
             self.slot = slot;
-            if self.selected {
-                // Done with the branch over it.
-                self.selected = false;
-                continue;
-            }
-            if self.is_target(slot) {
-                self.known.forget();
-                self.maps.forget();
-                self.append(Op::Label);
-                if let Some(mark) = self.scan.slots.get_mut(slot) {
-                    mark.label = self.nodes.len() as u32 - 1;
+            match self.scan.slots.get(slot).map_or(0, |mark| mark.targets) {
+                0 => {}
+                SELECTED => continue,
+                _ => {
+                    self.known.forget();
+                    self.maps.forget();
+                    self.append(Op::Label);
                 }
             }
             if proved.get(slot).is_some_and(|facts| !facts.reached) {
                 continue;
             }
             self.insn(insn, start == 0)?;
-            self.maps.follow(insn);
+            if self.maps.any() {
+                self.maps.follow(insn);
+            }
         }
         Ok(())
     }

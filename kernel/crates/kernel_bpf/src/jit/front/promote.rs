@@ -164,17 +164,18 @@ const fn weight(depth: u32) -> u32 {
 }
 
 fn access(pieces: &mut [Piece; PIECES], offset: i32, size: Size, plain: bool, weight: u32) {
-    let plain = plain && matches!(size, Size::W | Size::DW) && offset % 4 == 0;
     // Slots that an access touches besides the one that starts where it does.
     let first = (offset + 512) >> 2;
-    let last = (offset + 512 + size.bytes() as i32 - 1) >> 2;
     let piece = |index: i32| usize::try_from(index).ok().filter(|&index| index < PIECES);
     let Some(start) = piece(first) else { return };
+    let plain = plain && offset % 4 == 0;
     // As the accesses before, which is how most are.
     if plain && pieces[start].size == Some(size) && !pieces[start].spoiled {
         pieces[start].weight = pieces[start].weight.saturating_add(weight);
         return;
     }
+    let plain = plain && matches!(size, Size::W | Size::DW);
+    let last = (offset + 512 + size.bytes() as i32 - 1) >> 2;
     if !plain || pieces[start].size.is_some_and(|known| known != size) {
         pieces[start].spoiled = true;
     }

@@ -104,7 +104,7 @@ fn pass(nodes: &mut [Node], entries: &mut [Option<Bits>], last: bool) -> bool {
             (Op::Branch { target, .. } | Op::MayGoto { target }, Some(bits)) => {
                 goes_to(target, bits);
             }
-            (Op::Jump { target }, Some(bits)) => {
+            (Op::Jump { target, .. }, Some(bits)) => {
                 goes_to(target, bits);
                 here = None;
             }

@@ -19,16 +19,18 @@ pub(super) struct Slot {
     /// The places that are read from here on, if something jumps here (`live`); before it is
     /// known, those that may be, if something jumps here backwards.
     pub(super) live: u32,
-    /// Where its label is among the operations, if something jumps here.
-    pub(super) label: u32,
     /// How many jumps lead here from here or from behind: of how many loops it is the head.
     loops: u8,
-    /// How many jumps lead here; 255 stands for more. Behind a tail one for each copy that there
-    /// may be (`tails`).
+    /// How many jumps lead here; [`MOST_TARGETS`] stands for more. Behind a tail one for each copy
+    /// that there may be (`tails`). Or [`SELECTED`].
     pub(super) targets: u8,
     /// A jump that is lowered leads back here: `live` holds what may be read.
     pub(super) led_back: bool,
 }
+
+pub(super) const MOST_TARGETS: u8 = SELECTED - 1;
+/// The instruction has been lowered with the branch over it.
+pub(super) const SELECTED: u8 = u8::MAX;
 
 /// What the first look found.
 pub(super) struct Scan {
@@ -42,11 +44,15 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// What of a function lives in registers.
-    pub(super) fn promoted(&self, function: usize) -> Promoted {
+    /// Puts into `promoted` what of a function lives in registers.
+    pub(super) fn enter(&self, function: usize, promoted: &mut Promoted) {
+        // It is large, and in most programs nothing.
+        if self.promoted.is_empty() {
+            return;
+        }
         let at = self.promoted.binary_search_by_key(&function, |&(function, _)| function);
         let found = at.ok().and_then(|at| self.promoted.get(at));
-        found.map(|&(_, promoted)| promoted).unwrap_or_default()
+        *promoted = found.map(|&(_, promoted)| promoted).unwrap_or_default();
     }
 }
 
@@ -118,7 +124,7 @@ fn body<E: Emitter>(
                 let target = resolver.target(slot, target - slot as i64 - 1)?;
                 *jumps += 1;
                 if let Some(mark) = slots.get_mut(target) {
-                    mark.targets = mark.targets.saturating_add(1);
+                    mark.targets = MOST_TARGETS.min(mark.targets + 1);
                     // Loops beyond those that can be counted count as none.
                     if target <= slot && mark.loops < u8::MAX {
                         mark.loops += 1;
@@ -130,7 +136,7 @@ fn body<E: Emitter>(
                     && let Some(end) = tails::end(resolver, target, slot)
                     && let Some(mark) = slots.get_mut(end + 1)
                 {
-                    mark.targets = mark.targets.saturating_add(1);
+                    mark.targets = MOST_TARGETS.min(mark.targets + 1);
                 }
                 if E::COMPARES_PLACES && depth > 0 {
                     compared(insn, depth, &mut uses);

@@ -2,6 +2,7 @@
 //! condition, where the machine has one.
 
 use super::Front;
+use super::scan::{MOST_TARGETS, SELECTED};
 use crate::insn::{Insn, Operand, Reg, Width};
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::{Op, Place, Source};
@@ -59,10 +60,12 @@ impl<E: Emitter> Front<'_, E> {
         self.push(Op::Select { width, cond, a, b, dst, moved, value });
         // The register holds a map's address no more, or not always.
         self.maps.follow(&Insn::Mov { width: moved, dst: register, src: Operand::Imm(0) });
-        self.selected = true;
+        if let Some(mark) = self.scan.slots.get_mut(slot + 1) {
+            mark.targets = SELECTED;
+        }
         // This branch does not lead there any more.
         if let Some(mark) = self.scan.slots.get_mut(target)
-            && mark.targets < u8::MAX
+            && mark.targets < MOST_TARGETS
         {
             mark.targets -= 1;
         }

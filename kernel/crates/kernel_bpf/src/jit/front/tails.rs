@@ -1,8 +1,8 @@
 //! Ends of loops that several ways share: `goto` a few operations and the branch behind them.
 //!
-//! A jump back to such a tail gets a copy of it instead. That saves a jump in each round, and the
-//! machine foresees the branch for each way on its own. Where the branch does not jump, the copy
-//! leads to what is behind the tail; `scan` counts that as a target.
+//! A jump back to such a tail becomes a copy of it ([`crate::jit::repeat`]). That saves a jump in
+//! each round, and the machine foresees the branch for each way on its own. Where the branch does
+//! not jump, the copy leads to what is behind the tail; `scan` counts that as a target.
 
 use super::Front;
 use crate::insn::{Insn, Operand, Reg};
@@ -40,52 +40,20 @@ pub(super) fn end(resolver: &Resolver<'_>, start: usize, from: usize) -> Option<
 }
 
 impl<E: Emitter> Front<'_, E> {
-    /// Lowers a jump: as a copy of the tail that it leads back to, if it does.
+    /// Lowers a jump: as one that a copy of the tail can stand for that it leads back to, if it
+    /// does.
     pub(super) fn goto(&mut self, offset: i64) -> Result<(), LoadError> {
         let nodes = self.nodes.len();
         self.jump(offset)?;
         if offset < 0
             && nodes < self.nodes.len()
-            && let Some(&Op::Jump { target }) = self.last()
-            && let Some(end) = end(self.resolver, target as usize, self.slot)
+            && let Some(Node { op: Op::Jump { target, tail }, .. }) = self.nodes.last_mut()
+            && let Some(end) = end(self.resolver, *target as usize, self.slot)
+            && let Some(left) = self.repeats.checked_sub(end + 1 - *target as usize)
         {
-            self.copy_tail(target as usize, end);
+            self.repeats = left;
+            *tail = Some(end as u32);
         }
         Ok(())
-    }
-
-    /// Puts the operations of a tail in the place of the jump to it, which was lowered last, and
-    /// goes on behind it. What is known at its labels, nothing, is known anywhere.
-    #[inline(never)]
-    fn copy_tail(&mut self, start: usize, end: usize) {
-        let label = self.scan.slots.get(start).map_or(0, |mark| mark.label as usize);
-        let is_label = |node: &Node| matches!(node.op, Op::Label);
-        let tail = self.nodes.get(label + 1..).unwrap_or_default();
-        // No further than the tail goes: the search is made for every jump.
-        let mut tail_only = tail.iter().take_while(|node| node.slot as usize <= end);
-        let Some(length) = tail_only.position(|node| node.flow && !is_label(node)) else {
-            return;
-        };
-        let Some(Node { op: Op::Branch { target, .. }, slot, .. }) = tail.get(length) else {
-            return;
-        };
-        let (target, most) = (*target as usize, length + 1);
-        if *slot as usize != end || most > self.repeats || self.nodes.try_reserve(most).is_err() {
-            return;
-        }
-        self.nodes.pop();
-        for index in label + 1..label + 1 + most {
-            if let Some(&node) = self.nodes.get(index)
-                && !is_label(&node)
-            {
-                self.nodes.push(node);
-                self.repeats -= 1;
-            }
-        }
-        if target <= self.slot {
-            self.leads_back(target);
-        }
-        self.leads_back(end + 1);
-        self.append(Op::Jump { target: end as u32 + 1 });
     }
 }

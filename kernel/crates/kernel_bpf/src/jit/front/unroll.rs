@@ -16,7 +16,7 @@ use crate::jit::ir::{Node, Op, Place, Source};
 /// Rounds for one jump, the best first.
 const ROUNDS: [usize; 3] = [8, 4, 2];
 /// Operations that a loop may have with all its repetitions, so that its code stays small.
-pub(super) const LONGEST: usize = 32;
+const LONGEST: usize = 32;
 /// How far before the loop its counter may get its constant.
 const BEFORE: usize = 16;
 
@@ -44,17 +44,12 @@ impl<E: Emitter> Front<'_, E> {
                 && length * (**times - 1) <= self.repeats
         };
         let Some(times) = ROUNDS.iter().find(fits) else { return };
-        let (branch, more) = (*branch, length * (times - 1));
-        if self.nodes.try_reserve(more).is_err() {
-            return;
-        }
-        self.repeats -= more;
+        let (branch, more) = (*branch, times - 1);
+        self.repeats -= length * more;
+        let end = body.last().map_or(head, |node| node.slot);
         self.nodes.pop();
-        let start = self.nodes.len() - length;
-        for _ in 1..*times {
-            self.nodes.extend_from_within(start..start + length);
-        }
-        self.nodes.push(branch);
+        let rounds = Op::Rounds { start: head, more: more as u32 };
+        self.nodes.extend([Node::new(rounds, end), branch]);
     }
 }
 

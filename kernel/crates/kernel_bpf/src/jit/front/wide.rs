@@ -26,7 +26,7 @@ fn pass(nodes: &mut [Node], entries: &mut [u32], last: bool) -> bool {
     for node in nodes.iter_mut().rev() {
         let entry = |target: u32| entries.get(target as usize).copied().unwrap_or(0);
         wide = match node.op {
-            Op::Jump { target } => entry(target),
+            Op::Jump { target, .. } => entry(target),
             Op::Branch { target, .. } | Op::MayGoto { target } => wide | entry(target),
             Op::Exit | Op::Enter { .. } => 0,
             _ => wide,

@@ -42,7 +42,7 @@ impl Riscv64 {
         out.word(word);
     }
 
-    pub(super) fn goto(&self, target: u32, out: &mut Emission) {
+    pub(super) fn jump_to(&self, target: u32, out: &mut Emission) {
         Self::jump(jal(ZERO, 0), ALWAYS, Target::Slot(target), out);
     }
 
@@ -140,7 +140,7 @@ impl Riscv64 {
     /// over a jump; one of 20 bits that does not, one of 32.
     pub(super) fn finish_jumps(out: &mut Emission) -> Result<(), &'static str> {
         const OUTSIDE: &str = "a jump outside of the code";
-        let longer = far::widen(out, 0x1000, more);
+        let longer = far::widen(out, 4, more);
         for index in 0..out.jumps.len() {
             let Some(&Jump { at, to, kind }) = out.jumps.get(index) else { break };
             let extra = longer.get(index).copied().unwrap_or(0);

@@ -26,6 +26,7 @@ mod tests;
 
 use super::emitter::{Context, Emission, Emitter, Outside};
 use super::ir::{Mem, Node, Op, Place};
+use super::repeat;
 use crate::insn::Size;
 use alu::Upper;
 use asm::{R0, fits};
@@ -119,7 +120,8 @@ impl Emitter for Riscv64 {
             }
             Op::Store { size, release, mem, src } => self.store(size, release, &mem, src, out),
             Op::Atomic { op, width, mem, src } => self.atomic((op, width, mem, src), out),
-            Op::Jump { target } => self.goto(target, out),
+            Op::Jump { target, tail } => repeat::goto(self, target, tail, node.slot, out),
+            Op::Rounds { start, more } => repeat::rounds(start, more, out),
             Op::Branch { width, cond, a, b, target } => {
                 self.branch((width, cond, a, b, target), out);
             }
@@ -152,6 +154,10 @@ impl Emitter for Riscv64 {
         self.forget();
         // What is read later has been made right on every way.
         self.zeros = node.wide;
+    }
+
+    fn goto(&mut self, target: u32, out: &mut Emission) {
+        self.jump_to(target, out);
     }
 
     fn finish(&mut self, out: &mut Emission) -> Result<(), &'static str> {

@@ -16,6 +16,8 @@ impl X86_64 {
         }
     }
 
+    // It is called in one place, as is what it calls.
+    #[inline(always)]
     pub(super) fn alu(
         &mut self,
         width: Width,
@@ -36,9 +38,14 @@ impl X86_64 {
                 true
             }
             (AluOp::Sub, Source::Place(b)) => subtract(wide, to, from, home(b), out),
-            (AluOp::And, b) => self.logic(4, op::AND, (wide, to, from), b, out),
-            (AluOp::Or, b) => self.logic(1, op::OR, (wide, to, from), b, out),
-            (AluOp::Xor, b) => self.logic(6, op::XOR, (wide, to, from), b, out),
+            (AluOp::And | AluOp::Or | AluOp::Xor, b) => {
+                let (extension, opcode) = match operation {
+                    AluOp::And => (4, op::AND),
+                    AluOp::Or => (1, op::OR),
+                    _ => (6, op::XOR),
+                };
+                self.logic(extension, opcode, (wide, to, from), b, out)
+            }
             (AluOp::Mul, Source::Imm(imm)) => {
                 multiply_by(wide, to, from, imm, out);
                 false
@@ -53,9 +60,14 @@ impl X86_64 {
                 }
                 false
             }
-            (AluOp::Lsh, b) => self.shift_by(4, (wide, to, from), b, out),
-            (AluOp::Rsh, b) => self.shift_by(5, (wide, to, from), b, out),
-            (AluOp::Arsh, b) => self.shift_by(7, (wide, to, from), b, out),
+            (AluOp::Lsh | AluOp::Rsh | AluOp::Arsh, b) => {
+                let extension = match operation {
+                    AluOp::Lsh => 4,
+                    AluOp::Rsh => 5,
+                    _ => 7,
+                };
+                self.shift_by(extension, (wide, to, from), b, out)
+            }
             // Those have their own way.
             (AluOp::Div | AluOp::Mod | AluOp::SDiv | AluOp::SMod, _) => false,
         };
@@ -65,6 +77,7 @@ impl X86_64 {
     }
 
     /// And, or, exclusive or; returns whether the zero flag tells of the result.
+    #[inline(always)]
     fn logic(
         &self,
         extension: u8,
@@ -98,6 +111,7 @@ impl X86_64 {
         true
     }
 
+    #[inline(always)]
     fn shift_by(
         &self,
         extension: u8,

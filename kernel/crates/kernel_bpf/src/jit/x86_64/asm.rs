@@ -132,22 +132,72 @@ impl Address {
     }
 }
 
-/// The prefix, where it is needed, and the opcode, of one byte or two. Which registers a program
-/// uses cannot be foreseen, so this has no branches, as what follows has few.
+/// What operands add to an instruction, in the bytes of a number: bits of the REX prefix, ModRM,
+/// SIB, and how many of the latter two there are; from bit 26 on whether a displacement must follow.
+type Operands = u32;
+
+/// One byte behind the opcode, or two.
+const ONE: Operands = 1 << 24;
+const TWO: Operands = 2 << 24;
+const LENGTH: Operands = 3 << 24;
+
+/// The operand that the opcode calls reg, or an extension of the opcode.
+const REG: [Operands; 16] = operands(2, 11, 0);
+/// The operand that it calls r/m, as a register.
+const RM: [Operands; 16] = operands(0, 8, ONE | 0xc0 << 8);
+/// An index.
+const INDEX: [Operands; 16] = operands(1, 19, 0);
+/// A base beside an index: r/m says that there is a SIB byte.
+const BASE_OF_SUM: [Operands; 16] = {
+    let mut all = operands(0, 16, TWO | 4 << 8);
+    // rbp and r13 as a base always have a displacement.
+    all[RBP as usize] |= 1 << 26;
+    all[R13 as usize] |= 1 << 26;
+    all
+};
+/// A base alone. rsp and r12 need the SIB byte too, with no index.
+const BASE: [Operands; 16] = {
+    let mut all = operands(0, 8, ONE);
+    all[RBP as usize] |= 1 << 26;
+    all[R13 as usize] |= 1 << 26;
+    all[RSP as usize] = TWO | 4 << 8 | 0x24 << 16;
+    all[R12 as usize] = TWO | 4 << 8 | 0x24 << 16 | 1;
+    all
+};
+
+/// For each register: its upper bit in the prefix, the others elsewhere, and `more`.
+const fn operands(prefix: u32, at: u32, more: Operands) -> [Operands; 16] {
+    let mut all = [more; 16];
+    let mut reg = 0;
+    while reg < all.len() {
+        all[reg] |= (reg as u32 >> 3) << prefix | (reg as u32 & 7) << at;
+        reg += 1;
+    }
+    all
+}
+
 #[inline(always)]
-fn opcode(op: u32, rex: u64, force: bool) -> (u64, usize) {
-    let count = 1 + usize::from(op > 0xff);
-    let prefix = usize::from(rex != 0x40 || force);
-    ((rex | u64::from(op) << 8) >> (8 * (1 - prefix)), count + prefix)
+fn part(of: &[Operands; 16], reg: Reg) -> Operands {
+    of[reg as usize % 16]
+}
+
+/// The prefix, where it is needed, the opcode, of one byte or two, and what follows it, with the
+/// number of bytes. Which registers a program uses cannot be foreseen, so this has no branches, as
+/// what it is used by has few.
+#[inline(always)]
+fn instruction(op: u32, wide: bool, operands: Operands, behind: u64, force: bool) -> (u64, usize) {
+    let rex = 0x40 | u64::from(wide) << 3 | u64::from(operands & 7);
+    let opcode = if op > 0xff { 2 } else { 1 };
+    let bytes = rex | u64::from(op) << 8 | behind << (8 + 8 * opcode);
+    let count = opcode + ((operands & LENGTH) >> 24) as usize;
+    if rex == 0x40 && !force { (bytes >> 8, count) } else { (bytes, count + 1) }
 }
 
 /// An instruction between two registers.
 #[inline(always)]
 fn rr_bytes(op: u32, wide: bool, reg: Reg, rm: Reg, force: bool) -> (u64, usize) {
-    let rex = 0x40 | u64::from(wide) << 3 | u64::from(reg >> 3) << 2 | u64::from(rm >> 3);
-    let modrm = 0xc0 | u64::from(reg & 7) << 3 | u64::from(rm & 7);
-    let (bytes, count) = opcode(op, rex, force);
-    (bytes | modrm << (8 * count), count + 1)
+    let operands = part(&REG, reg) | part(&RM, rm);
+    instruction(op, wide, operands, u64::from(operands >> 8 & 0xff), force)
 }
 
 /// Writes instructions.
@@ -186,31 +236,28 @@ pub(super) trait Asm {
 
     #[inline]
     fn rm_rex(&mut self, op: u32, wide: bool, reg: Reg, at: Address, force: bool) {
-        let rex = 0x40
-            | u64::from(wide) << 3
-            | u64::from(reg >> 3) << 2
-            | u64::from(at.index >> 3) << 1
-            | u64::from(at.base >> 3);
-        let (mut bytes, mut count) = opcode(op, rex, force);
-        // rbp and r13 as a base always have a displacement.
-        let none = at.offset == 0 && at.base & 7 != RBP;
-        let short = i8::try_from(at.offset).is_ok();
-        let (mode, displacement) = match (none, short) {
-            (true, _) => (0x00, 0),
-            (_, true) => (0x40, 1),
-            _ => (0x80, 4),
+        let memory = if at.index == RSP {
+            part(&BASE, at.base)
+        } else {
+            part(&BASE_OF_SUM, at.base) | part(&INDEX, at.index) | u32::from(at.shift) << 22
         };
-        // rsp and r12 as a base need the SIB byte too.
-        let sib = at.index != RSP || at.base & 7 == RSP;
-        let base = u64::from(at.base & 7);
-        let rm = if sib { u64::from(RSP) } else { base };
-        let modrm = mode | u64::from(reg & 7) << 3 | rm;
-        let scaled = u64::from(at.shift) << 6 | u64::from(at.index & 7) << 3 | base;
-        bytes |= (modrm | scaled << 8) << (8 * count);
-        count += 1 + usize::from(sib);
-        // What stands behind the bytes that count is overwritten by the next instruction.
-        self.put(bytes, count);
-        self.put(u64::from(at.offset as u32), displacement);
+        let operands = part(&REG, reg) | memory;
+        let behind = u64::from(operands >> 8 & 0xffff);
+        match i8::try_from(at.offset) {
+            Ok(offset) => {
+                let displaced = offset != 0 || operands >> 26 != 0;
+                let length = (operands & LENGTH) >> 21;
+                let behind = behind | u64::from(displaced) << 6 | u64::from(offset as u8) << length;
+                let (bytes, count) = instruction(op, wide, operands, behind, force);
+                // What stands behind the bytes that count is overwritten by the next instruction.
+                self.put(bytes, count + usize::from(displaced));
+            }
+            Err(_) => {
+                let (bytes, count) = instruction(op, wide, operands, behind | 0x80, force);
+                self.put(bytes, count);
+                self.put32(at.offset);
+            }
+        }
     }
 
     /// One of the eight operations of group 1 with a constant; `extension` is its number.

@@ -1,6 +1,7 @@
 //! Branches, calls, and how jumps get short.
 
 use super::super::emitter::{Context, Emission, Jump, Outside, Target};
+use super::super::far;
 use super::super::ir::{Node, Op, Place, Source};
 use super::super::run::Run;
 use super::asm::{Address, Asm, D, R8, R9, R10, RAX, RCX, RDI, RDX, RSI, RSP, SAVED, W, home, op};
@@ -10,29 +11,20 @@ use crate::insn::{Cond, Width};
 /// The kinds of [`Jump`]: a condition code, or one of these.
 const ALWAYS: u16 = 16;
 const CALL: u16 = 17;
+/// Added to the kind of a jump in its short form, whose distance has one byte.
+const SHORT: u16 = 32;
 /// The address of a function.
 const LEA: u16 = 64;
-/// Added to the kind of a jump that is short already.
-const SHORT: u16 = 32;
 
-/// Added to the kind of a jump that is long and gets short.
-const SHORTENED: u16 = 128;
-
-/// Bytes that a jump gets shorter.
-const fn saving(kind: u16) -> u32 {
-    match kind & !SHORTENED {
-        _ if kind & SHORTENED == 0 => 0,
-        ALWAYS => 3,
-        _ => 4,
-    }
-}
+/// Bytes of the short form.
+const SHORT_BYTES: u32 = 2;
 
 /// Bytes of the form that is emitted.
-const fn length(kind: u16) -> u32 {
+pub(super) const fn length(kind: u16) -> u32 {
     match kind {
         ..ALWAYS => 6,
         LEA.. => 7,
-        SHORT.. => 2,
+        SHORT.. => SHORT_BYTES,
         _ => 5,
     }
 }
@@ -54,28 +46,35 @@ pub(super) const fn code(cond: Cond) -> u8 {
 }
 
 impl X86_64 {
-    /// A jump, short if it goes backwards by little.
+    /// A jump, short if it goes backwards by little, or forwards by what is mostly little.
     pub(super) fn jump(&self, kind: u16, to: Target, out: &mut Emission) {
         let at = out.here();
-        if let Target::Slot(slot) = to
-            && (slot as usize) < out.begun
-            && i64::from(out.position(to)) - i64::from(at) - 2 >= i64::from(i8::MIN)
-        {
+        let short = match to {
+            Target::Slot(slot) if (slot as usize) < out.begun => {
+                let distance = i64::from(out.position(to)) - i64::from(at + SHORT_BYTES);
+                i8::try_from(distance).is_ok()
+            }
+            Target::Slot(slot) => is_near(slot as usize, out),
+            _ => false,
+        };
+        if short {
             let opcode = if kind == ALWAYS { 0xeb } else { 0x70 | u64::from(kind) };
             out.put(opcode, 2);
             out.jumps.push(Jump { at, to, kind: kind | SHORT });
             return;
         }
-        match kind {
-            ALWAYS => out.put(0xe9, 1),
-            CALL => out.put(0xe8, 1),
-            _ => out.put(0x0f | u64::from(0x80 | kind) << 8, 2),
-        }
+        let (opcode, count) = long_form(kind);
+        out.put(opcode, count);
         out.put32(0);
         out.jumps.push(Jump { at, to, kind });
     }
 
-    pub(super) fn goto(&self, target: u32, out: &mut Emission) {
+    /// A jump as one that was emitted before.
+    pub(super) fn jump_like(&self, jump: &Jump, out: &mut Emission) {
+        self.jump(jump.kind & !SHORT, jump.to, out);
+    }
+
+    pub(super) fn jump_to(&self, target: u32, out: &mut Emission) {
         self.jump(ALWAYS, Target::Slot(target), out);
     }
 
@@ -83,6 +82,7 @@ impl X86_64 {
         self.jump(u16::from(code), Target::Slot(target), out);
     }
 
+    #[inline(always)]
     pub(super) fn branch(
         &self,
         flags: ZeroFlag,
@@ -117,6 +117,7 @@ impl X86_64 {
     }
 
     /// Compares, or relies on the flags as the last operation left them.
+    #[inline]
     fn compare(
         flags: ZeroFlag,
         (width, cond, a, b): (Width, Cond, Place, Source),
@@ -360,31 +361,73 @@ impl X86_64 {
         Some(if test.is_some() { 2 } else { 1 })
     }
 
-    /// Writes the distances of jumps, and makes those that are short short.
+    /// Writes the distances of jumps. Those that do not reach in their short form get their long
+    /// one.
     pub(super) fn finish_jumps(out: &mut Emission) -> Result<(), &'static str> {
-        if choose_short(out) {
-            compact(out);
+        if write_distances(out)? {
+            return Ok(());
         }
-        for index in 0..out.jumps.len() {
-            let Some(&Jump { at, to, kind }) = out.jumps.get(index) else { break };
-            let is_short = (SHORT..LEA).contains(&kind);
-            let size = length(kind);
-            let distance = i64::from(out.position(to)) - i64::from(at) - i64::from(size);
-            let end = (at + size) as usize;
-            let field = if is_short {
-                let distance = i8::try_from(distance).map_err(|_| "a jump this far")?;
-                out.bytes
-                    .get_mut(end - 1..end)
-                    .map(|to| to.copy_from_slice(&distance.to_le_bytes()))
-            } else {
-                let distance = i32::try_from(distance).map_err(|_| "a jump this far")?;
-                out.bytes
-                    .get_mut(end - 4..end)
-                    .map(|to| to.copy_from_slice(&distance.to_le_bytes()))
+        let more = |kind: u16, distance: i64| {
+            let fine = !is_short(kind) || i8::try_from(distance - i64::from(SHORT_BYTES)).is_ok();
+            if fine { 0 } else { (length(kind & !SHORT) - SHORT_BYTES) as u8 }
+        };
+        let longer = far::widen(out, SHORT_BYTES, more);
+        for (jump, _) in out.jumps.iter_mut().zip(longer).filter(|(_, more)| *more != 0) {
+            jump.kind &= !SHORT;
+            let (opcode, count) = long_form(jump.kind);
+            let begin = out.bytes.get_mut(jump.at as usize..).ok_or(OUTSIDE)?;
+            let begin = begin.get_mut(..count).ok_or(OUTSIDE)?;
+            begin.copy_from_slice(opcode.to_le_bytes().get(..count).unwrap_or_default());
+        }
+        let all_reach = write_distances(out)?;
+        if all_reach { Ok(()) } else { Err("a jump this far") }
+    }
+}
+
+/// Writes the distances of jumps, up to the first that its form has no room for: says whether
+/// there is none.
+fn write_distances(out: &mut Emission) -> Result<bool, &'static str> {
+    for index in 0..out.jumps.len() {
+        let Some(&Jump { at, to, kind }) = out.jumps.get(index) else { break };
+        let end = at + length(kind);
+        let distance = i64::from(out.position(to)) - i64::from(end);
+        let code = out.bytes.get_mut(..end as usize).ok_or(OUTSIDE)?;
+        if is_short(kind) {
+            let (Ok(distance), Some(byte)) = (i8::try_from(distance), code.last_mut()) else {
+                return Ok(false);
             };
-            field.ok_or("a jump outside of the code")?;
+            *byte = distance as u8;
+        } else {
+            let distance = i32::try_from(distance).map_err(|_| "a jump this far")?;
+            *code.last_chunk_mut().ok_or(OUTSIDE)? = distance.to_le_bytes();
         }
-        Ok(())
+    }
+    Ok(true)
+}
+
+/// Whether a slot that is still to come is probably near enough for a short jump: if the code goes
+/// on as it has been so far, or as most does. Jumps that turn out longer are made so in the end.
+fn is_near(slot: usize, out: &Emission) -> bool {
+    /// Bytes for a slot, and to the target.
+    const DENSITY: usize = 4;
+    const REACH: usize = 60;
+    let (slots, bytes) = (out.begun, out.bytes.len());
+    (slot - slots) * bytes.max(slots * DENSITY) < slots * REACH
+}
+
+/// Where a jump begins that `finish_jumps` does not find.
+const OUTSIDE: &str = "a jump outside of the code";
+
+const fn is_short(kind: u16) -> bool {
+    kind & SHORT != 0 && kind < LEA
+}
+
+/// The opcode of a jump in its long form, before the distance of four bytes, and its bytes.
+const fn long_form(kind: u16) -> (u64, usize) {
+    match kind {
+        ALWAYS => (0xe9, 1),
+        CALL => (0xe8, 1),
+        _ => (0x0f | (0x80 | kind as u64) << 8, 2),
     }
 }
 
@@ -408,82 +451,4 @@ pub(super) fn multiply(dst: u8, src: u8, imm: i32, out: &mut Emission) {
         out.rr(0x69, W, dst, src);
         out.put32(imm);
     }
-}
-
-/// Which jumps can be short. Later jumps are decided first, since most jumps go forwards; what
-/// becomes shorter between a jump and its target brings the target nearer, never further away.
-///
-/// Marks them; says whether there are any.
-fn choose_short(out: &mut Emission) -> bool {
-    let mut any = false;
-    for index in (0..out.jumps.len()).rev() {
-        let Some(&Jump { at, to, kind }) = out.jumps.get(index) else { break };
-        if kind >= CALL {
-            continue;
-        }
-        let (target, end) = (out.position(to), at + length(kind));
-        let Some(distance) = target.checked_sub(end) else { continue };
-        // Nothing can save more than four bytes of every six.
-        if distance > 127 * 3 {
-            continue;
-        }
-        let later = out.jumps.get(index + 1..).unwrap_or_default().iter();
-        let saved: u32 =
-            later.take_while(|jump| jump.at < target).map(|jump| saving(jump.kind)).sum();
-        if distance - saved <= 127
-            && let Some(jump) = out.jumps.get_mut(index)
-        {
-            jump.kind |= SHORTENED;
-            any = true;
-        }
-    }
-    any
-}
-
-/// Moves the code together where jumps get short, and everything that names a position with it.
-fn compact(out: &mut Emission) {
-    let (mut from, mut to) = (0usize, 0usize);
-    let mut slots = out.positions.iter_mut().peekable();
-    let mut again = out.again.iter_mut().peekable();
-    let mut entries = out.entries.iter_mut().peekable();
-    let mut outside = out.outside.iter_mut().peekable();
-    let mut shift = |until: u32, by: u32| {
-        while let Some(position) = slots.next_if(|position| **position <= until) {
-            *position -= by;
-        }
-        while let Some((position, _)) = again.next_if(|(position, _)| *position <= until) {
-            *position -= by;
-        }
-        while let Some(position) = entries.next_if(|position| **position <= until) {
-            // A function that is never called was never emitted.
-            *position = position.saturating_sub(by);
-        }
-        while let Some(reference) = outside.next_if(|reference| reference.at <= until) {
-            reference.at -= by;
-        }
-    };
-    for jump in &mut out.jumps {
-        let gone = (from - to) as u32;
-        shift(jump.at, gone);
-        if jump.kind & SHORTENED == 0 {
-            jump.at -= gone;
-            continue;
-        }
-        let start = jump.at as usize;
-        out.bytes.copy_within(from..start, to);
-        to += start - from;
-        jump.at = to as u32;
-        let kind = jump.kind & !SHORTENED;
-        let opcode = if kind == ALWAYS { 0xeb } else { 0x70 | kind as u8 };
-        if let Some(byte) = out.bytes.get_mut(to) {
-            *byte = opcode;
-        }
-        to += 2;
-        from = start + length(kind) as usize;
-        jump.kind = kind | SHORT;
-    }
-    shift(u32::MAX, (from - to) as u32);
-    let end = out.bytes.len();
-    out.bytes.copy_within(from..end, to);
-    out.bytes.truncate(to + end - from);
 }

@@ -16,8 +16,9 @@ mod asm;
 mod divide;
 mod flow;
 
-use super::emitter::{Context, Emission, Emitter, Outside};
+use super::emitter::{Context, Emission, Emitter, Jump, Outside};
 use super::ir::{Mem, Node, Op, Place, Source};
+use super::repeat;
 use crate::insn::{AluOp, Cond, Size, Width};
 use asm::Asm;
 
@@ -119,7 +120,11 @@ impl Emitter for X86_64 {
                 let rax_live = node.live & Place::R0.bit() != 0;
                 self.atomic((op, width, mem, src), rax_live, out);
             }
-            Op::Jump { target } => self.goto(target, out),
+            Op::Jump { target, tail } => repeat::goto(self, target, tail, node.slot, out),
+            Op::Rounds { start, more } => {
+                repeat::rounds(start, more, out);
+                self.flags = before;
+            }
             Op::Branch { width, cond, a, b, target } => {
                 self.branch(before, (width, cond, a, b, target), out);
                 if compared_with_zero(cond, b) {
@@ -157,6 +162,18 @@ impl Emitter for X86_64 {
 
     fn label(&mut self, _: &Node) {
         self.flags = ZeroFlag::NOTHING;
+    }
+
+    fn goto(&mut self, target: u32, out: &mut Emission) {
+        self.jump_to(target, out);
+    }
+
+    fn jump_bytes(kind: u16) -> u32 {
+        flow::length(kind)
+    }
+
+    fn jump_again(&mut self, jump: &Jump, out: &mut Emission) {
+        self.jump_like(jump, out);
     }
 
     fn finish(&mut self, out: &mut Emission) -> Result<(), &'static str> {

@@ -1,0 +1,67 @@
+//! Jumps of every length about those where a machine's short forms end: forwards, backwards, over
+//! other jumps that get longer themselves.
+
+use std::format;
+
+use super::{agree, times};
+
+/// Instructions: usual ones, and some that take much more code.
+const FILLERS: [&str; 2] = ["r0 += 0x1234567\n ", "r0 %= 1000003\n "];
+
+#[test]
+fn forwards() {
+    for filler in FILLERS {
+        for count in 1..45 {
+            let filler = filler.repeat(count);
+            agree(&format!("r0 = 1\n r1 = 5\n if r1 > 4 goto l\n {filler} l: r0 ^= r1\n exit"));
+            agree(&format!("r0 = 1\n r1 = 5\n if r1 > 9 goto l\n {filler} l: r0 ^= r1\n exit"));
+            agree(&format!("r0 = 1\n goto l\n {filler} l: r0 ^= 3\n exit"));
+        }
+    }
+}
+
+#[test]
+fn backwards() {
+    for filler in FILLERS {
+        for count in 1..45 {
+            let filler = filler.repeat(count);
+            agree(&format!("r0 = 1\n r1 = 5\n l: {filler} r1 -= 1\n if r1 != 0 goto l\n exit"));
+            agree(&format!(
+                "r0 = 1\n r1 = 3\n goto m\n l: {filler} m: r1 -= 1\n if r1 == 0 goto n\n goto l
+                 n: exit"
+            ));
+        }
+    }
+}
+
+/// Jumps that reach only while those that they cross are short, in both directions, with code
+/// behind them whose place moves too.
+#[test]
+fn across_others() {
+    for filler in FILLERS {
+        for count in 1..30 {
+            let (one, two) = (filler.repeat(count), FILLERS[0].repeat(15 - count % 15));
+            agree(&format!(
+                "r0 = 1\n r1 = 4\n r2 = 0
+                 again: if r1 s> 3 goto far\n r0 += r1
+                 if r2 s> 7 goto further\n {one}
+                 far: r0 ^= r1\n {two}
+                 further: r2 += 3\n r1 -= 1\n if r1 != 0 goto again
+                 call function\n exit
+                 function: r0 = r1\n if r1 == 0 goto end\n {one} end: r0 += 7\n exit"
+            ));
+        }
+    }
+}
+
+/// Positions lead back to their instructions, also where code has been moved apart.
+#[test]
+fn positions_move_with_the_code() {
+    for (filler, count) in [(0, 10), (0, 18), (0, 30), (1, 3), (1, 4), (1, 5), (1, 9)] {
+        let filler = FILLERS[filler].repeat(count);
+        let text = format!(
+            "r0 = 1\n r1 = 5\n if r1 s> 4 goto l\n if r1 == 9 goto l\n {filler} l: r0 ^= r1\n exit"
+        );
+        assert_eq!(times(&text, &[2, 3, 4, 4 + count, 5 + count]), [1; 5]);
+    }
+}
