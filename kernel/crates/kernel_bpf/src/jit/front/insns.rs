@@ -211,13 +211,13 @@ impl<E: Emitter> Front<'_, E> {
             let src = self.frame_address();
             return self.push(Op::Move { width, dst, src });
         }
-        let narrow = self.known.is_narrow(src);
-        let (width, src) = match width {
-            Width::W32 if !narrow => (Width::W32, self.known.low(src)),
-            _ => (Width::W64, self.known.wide(src)),
-        };
-        if src != dst || width == Width::W32 {
-            self.push(Op::Move { width, dst, src });
+        if width == Width::W32 && !self.known.is_narrow(src) {
+            let src = self.known.low(src);
+            return self.push(Op::Move { width: Width::W32, dst, src });
+        }
+        let src = self.known.wide(src);
+        if src != dst {
+            self.push(Op::Move { width: Width::W64, dst, src });
         }
     }
 
