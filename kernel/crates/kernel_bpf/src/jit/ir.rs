@@ -335,8 +335,8 @@ pub struct Node {
     pub flow: bool,
     /// The places whose upper halves are read after it, where
     /// [`super::emitter::Emitter::WANTS_WIDE`]; otherwise all. Without the place of a 32-bit result
-    /// that is known to be below 2^31; and at a label only those whose upper halves are zero
-    /// whatever way led there.
+    /// that is known to be below 2^31. At a label it is a claim: those whose upper halves are zero
+    /// whatever way led there, none where that is not known.
     pub wide: u32,
 }
 

@@ -14,7 +14,7 @@ use crate::insn::{AluOp, SignedSize, Size, SwapWidth, Width};
 use crate::jit::ir::{Node, Op, PLACES, Place, Source};
 
 /// More passes than any usual program needs.
-const MOST_PASSES: usize = 24;
+pub(super) const MOST_PASSES: usize = 24;
 /// What grows on its way round a loop grows to these, so that it comes to an end.
 const STEPS: [u8; 6] = [8, 16, 24, 31, 32, 64];
 
@@ -70,10 +70,18 @@ pub(super) fn analyse(nodes: &mut [Node], slots: usize) {
     while pass(nodes, &mut entries, false) {
         passes += 1;
         if passes == MOST_PASSES {
-            return;
+            return claim_nothing(nodes);
         }
     }
     pass(nodes, &mut entries, true);
+}
+
+/// Leaves nothing known at labels, where [`Node::wide`] is a claim, when finding out takes too
+/// long.
+fn claim_nothing(nodes: &mut [Node]) {
+    for node in nodes.iter_mut().filter(|node| matches!(node.op, Op::Label)) {
+        node.wide = 0;
+    }
 }
 
 /// One pass; says whether something changed at a label. The last one writes what it knows.

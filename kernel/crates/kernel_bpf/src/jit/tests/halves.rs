@@ -2,6 +2,7 @@
 //! where ways meet.
 
 use std::format;
+use std::string::String;
 
 use super::agree;
 
@@ -54,6 +55,22 @@ fn upper_halves_are_what_they_should_be() {
                      r0 = r2\n exit"
                 ));
             }
+        }
+    }
+}
+
+/// Blocks in reverse, each of which leads to the one before it: more ways backwards than are
+/// followed to find out what is zero or read.
+#[test]
+fn many_ways_backwards() {
+    for blocks in [3, 22, 23, 24, 25, 26, 60] {
+        let ways: String = (1..=blocks).map(|n| format!("b{n}: goto b{}\n ", n - 1)).collect();
+        for first in ["w2 = w1", "r2 = r1\n w2 |= 1", "if w1 < 5 goto +1\n w2 = w1"] {
+            agree(&format!(
+                "r1 = 0x1122334455667788 ll\n r2 = r1\n goto b{blocks}
+                 b0: {first}\n r2 >>= 32\n r0 = r1\n r0 += r2\n exit
+                 {ways}"
+            ));
         }
     }
 }
