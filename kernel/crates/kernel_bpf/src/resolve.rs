@@ -264,13 +264,13 @@ impl MapTracker {
         }
     }
 
-    /// The index of the map whose address a register holds.
-    /// Whether a register holds a map.
+    /// Whether a register holds the address of a map.
     #[inline]
     pub(crate) fn any(&self) -> bool {
         self.any
     }
 
+    /// The index of the map whose address a register holds.
     #[inline]
     pub(crate) fn get(&self, register: Reg) -> Option<u32> {
         self.maps.get(register.index()).copied().flatten()

@@ -22,8 +22,7 @@ pub struct Emission {
     pub positions: Vec<u32>,
     /// The slots before this one have begun.
     pub begun: usize,
-    /// Where the code of a slot begins once more, and the slot, sorted by position: in loops whose
-    /// rounds the front end repeats, and in copies of their tails.
+    /// Where the code of a slot begins once more, and the slot, sorted by position ([`super::repeat`]).
     pub again: Vec<(u32, u32)>,
     /// For each function, where it begins; then where the trampoline does, if there is one. Nothing
     /// for a main function alone.
@@ -76,20 +75,10 @@ impl Emission {
         match self.positions.get_mut(self.begun..=slot) {
             // Mostly one.
             Some([position]) => *position = here,
-            Some(positions @ [_, ..]) => positions.fill(here),
-            _ => return self.begin_again(slot),
+            Some(positions) => positions.fill(here),
+            None => return,
         }
         self.begun = slot + 1;
-    }
-
-    /// The code of a slot begins here once more.
-    #[cold]
-    fn begin_again(&mut self, slot: usize) {
-        if self.again.is_empty() {
-            // Most loops that are repeated have no more instructions.
-            self.again.reserve(32);
-        }
-        self.again.push((self.here(), slot as u32));
     }
 
     /// Where a jump leads, once everything is written.
@@ -182,7 +171,7 @@ pub trait Emitter: Sized {
     /// is the label.
     fn label(&mut self, node: &Node);
 
-    /// Writes the distances of `out.jumps`, and may make the code shorter.
+    /// Writes the distances of `out.jumps`, and may make the code longer.
     ///
     /// # Errors
     /// A distance that the machine cannot jump.

@@ -10,6 +10,10 @@ use core::mem;
 
 use super::emitter::{Emission, Jump};
 
+/// Rounds of looking for jumps that need more bytes: a chain of jumps, each over the next one, may
+/// need as many as it has jumps.
+const MOST_ROUNDS: usize = 8;
+
 /// Finds which jumps need more bytes, and puts that many zeros behind the first `size` bytes of
 /// each. `more` gives the bytes that a kind of jump needs in addition to go that far. Returns the
 /// bytes for each jump, or nothing where no jump needs any.
@@ -20,8 +24,9 @@ pub(super) fn widen(out: &mut Emission, size: u32, more: impl Fn(u16, i64) -> u8
         return Vec::new();
     }
     let mut extra: Vec<u8> = vec![0; out.jumps.len()];
-    // What is put in makes other jumps longer: until none needs more.
-    loop {
+    // What is put in makes other jumps longer: until none needs more, or it has taken long.
+    let mut settled = false;
+    for _ in 0..MOST_ROUNDS {
         let moved = Moved::new(out, &extra);
         let mut changed = false;
         for (jump, extra) in out.jumps.iter().zip(&mut extra) {
@@ -39,7 +44,17 @@ pub(super) fn widen(out: &mut Emission, size: u32, more: impl Fn(u16, i64) -> u8
             }
         }
         if !changed {
+            settled = true;
             break;
+        }
+    }
+    if !settled {
+        // As if all of them needed all that any may: then none can need more.
+        let most = |jump: &Jump| i64::from(more(jump.kind, i64::from(i32::MAX)));
+        let all: i64 = out.jumps.iter().map(most).sum();
+        for (jump, extra) in out.jumps.iter().zip(&mut extra) {
+            let before = distance(out, jump);
+            *extra = more(jump.kind, before + before.signum() * all);
         }
     }
     insert(out, size, &extra);
@@ -71,7 +86,8 @@ impl Moved {
     }
 }
 
-/// Moves the code apart, and everything that names a position with it: all of it is sorted.
+/// Moves the code apart, and everything that names a position with it. All of it is sorted, but for
+/// the entries of functions that were never emitted, which nothing refers to.
 fn insert(out: &mut Emission, size: u32, extra: &[u8]) {
     let room = extra.iter().map(|&bytes| usize::from(bytes)).sum::<usize>();
     let more = Vec::with_capacity(out.bytes.len() + room);

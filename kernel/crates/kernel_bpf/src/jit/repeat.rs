@@ -15,9 +15,10 @@ use super::emitter::{Emission, Emitter};
 pub(super) fn rounds(start: u32, more: u32, out: &mut Emission) {
     let slots = start as usize..out.begun;
     let Some(&from) = out.positions.get(slots.start) else { return };
-    let code = from as usize..out.bytes.len();
+    let to = out.here();
+    let code = from as usize..to as usize;
     for _ in 0..more {
-        note(slots.clone(), from, out);
+        note(slots.clone(), from..to, out);
         out.bytes.extend_from_within(code.clone());
     }
 }
@@ -54,22 +55,26 @@ fn copy_tail<E: Emitter>(
     if tail + 1 >= out.begun || branch.at + E::jump_bytes(branch.kind) != to {
         return None;
     }
-    note(start..tail + 1, from, out);
+    // A loop whose rounds are repeated has more code than its slots tell.
+    let again = out.again.partition_point(|&(position, _)| position < from);
+    if out.again.get(again).is_some_and(|&(position, _)| position < to) {
+        return None;
+    }
+    note(start..tail + 1, from..to, out);
     out.bytes.extend_from_within(from as usize..branch.at as usize);
     emitter.jump_again(&branch, out);
     Some(tail as u32 + 1)
 }
 
-/// Notes that the code of some slots, which was written from the position `from` on, begins once
-/// more here.
-fn note(slots: Range<usize>, from: u32, out: &mut Emission) {
+/// Notes that the code of some slots, which was written at `code`, begins once more here.
+fn note(slots: Range<usize>, code: Range<u32>, out: &mut Emission) {
     let here = out.here();
-    for slot in slots {
+    for slot in slots.clone() {
         let Some(&position) = out.positions.get(slot) else { return };
-        // Slots before the next one that has code have none themselves.
-        let next = if slot + 1 < out.begun { out.positions.get(slot + 1) } else { None };
-        if next != Some(&position) {
-            out.again.push((here + position - from, slot as u32));
+        let next = if slot + 1 < slots.end { out.positions.get(slot + 1) } else { None };
+        // Not of slots without code.
+        if position != next.copied().unwrap_or(code.end) {
+            out.again.push((here + position - code.start, slot as u32));
         }
     }
 }

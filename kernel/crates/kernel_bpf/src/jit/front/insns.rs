@@ -101,6 +101,7 @@ impl<E: Emitter> Front<'_, E> {
                 self.push(Op::FunctionAddress { dst: Place::of(dst), function });
             }
             Insn::LoadImm64 { dst, value } => {
+                // The first one: `function` asks only while one is held.
                 if let Imm64::MapIndex(_) = value {
                     self.maps.follow(insn);
                 }

@@ -88,7 +88,7 @@ struct Front<'a, E> {
     slot: usize,
     /// For each slot, the registers that may be read from there on.
     live: Cow<'a, [RegSet]>,
-    /// Operations that may still be repeated (`unroll`, `tails`).
+    /// Operations and instructions that may still be repeated (`unroll`, `tails`).
     repeats: usize,
     emitter: core::marker::PhantomData<E>,
 }

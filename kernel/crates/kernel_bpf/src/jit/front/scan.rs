@@ -28,9 +28,10 @@ pub(super) struct Slot {
     pub(super) led_back: bool,
 }
 
-pub(super) const MOST_TARGETS: u8 = SELECTED - 1;
-/// The instruction has been lowered with the branch over it.
+/// The instruction has been lowered with the branch over it: not a number of jumps.
 pub(super) const SELECTED: u8 = u8::MAX;
+/// As many jumps as are counted, or more.
+pub(super) const MOST_TARGETS: u8 = SELECTED - 1;
 
 /// What the first look found.
 pub(super) struct Scan {

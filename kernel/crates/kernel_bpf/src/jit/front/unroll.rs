@@ -20,8 +20,8 @@ const LONGEST: usize = 32;
 /// How far before the loop its counter may get its constant.
 const BEFORE: usize = 16;
 
-/// What the repetitions of a program, and copies of tails, may come to, so that one that is nothing
-/// but short loops does not get several times as long.
+/// What the repetitions of a program may come to in operations, with the instructions of copies of
+/// tails, so that one that is nothing but short loops does not get several times as long.
 pub(super) const fn room(slots: usize) -> usize {
     slots / 2 + LONGEST
 }

@@ -1,5 +1,5 @@
-//! Jumps of every length about those where a machine's short forms end: forwards, backwards, over
-//! other jumps that get longer themselves.
+//! Jumps of every length about the one where x86_64's short forms end: forwards, backwards, over other
+//! jumps that get longer themselves. And so far that the other machines' branches do not reach.
 
 use std::format;
 
@@ -51,6 +51,36 @@ fn across_others() {
                  function: r0 = r1\n if r1 == 0 goto end\n {one} end: r0 += 7\n exit"
             ));
         }
+    }
+}
+
+/// Chains of jumps, each over the next two, where only the last is too far, and makes the one
+/// before it too far, and so on: for every number of rounds of looking for those.
+#[test]
+fn chains() {
+    // 12 bytes each on x86_64, and 9.
+    let (long, short) = ("*(u64 *)(r10 - 8) = 5\n ", "*(u64 *)(r10 - 504) = 6\n ");
+    let body = format!("{}{short}", long.repeat(4));
+    for links in [1, 2, 5, 14, 15, 16, 17, 18, 40, 1500] {
+        let chain = format!("if r3 == 0 goto +12\n {body}").repeat(links);
+        agree(&format!(
+            "r5 = r10\n r5 += -512\n *(u64 *)(r5 + 0) = 1\n r0 = 0\n r3 = 0
+             {} {chain} {long} r0 += 7\n {body} {body} r0 *= 3\n exit",
+            "r2 = 1\n ".repeat(300),
+        ));
+    }
+}
+
+/// Branches that only a jump can make reach on AArch64 and RISC-V.
+#[test]
+fn far_branches() {
+    for count in [1000, 9000] {
+        let filler = FILLERS[0].repeat(count);
+        agree(&format!(
+            "r0 = 1\n r1 = 3\n again: if r1 == 2 goto l\n {filler} l: r0 ^= r1\n r1 -= 1
+             if r1 != 0 goto again\n call function\n exit
+             function: if r0 == 7 goto end\n {filler} end: r0 += 7\n exit"
+        ));
     }
 }
 

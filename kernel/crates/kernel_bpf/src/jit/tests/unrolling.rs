@@ -62,6 +62,23 @@ fn memory_in_each_round() {
     assert_eq!(times(text, &[3, 5, 8]), [4, 4, 4]);
 }
 
+/// A body that ends with what has no code: the branch behind it keeps its place.
+#[test]
+fn a_last_operation_without_code() {
+    let text = "r0 = 0\n r2 = 8\n r0 += 1\n r2 -= 1\n r3 = 7\n if r2 != 0 goto -4\n exit";
+    agree(text);
+    assert_eq!(times(text, &[2, 3, 4, 5, 6]), [8, 8, 0, 1, 1]);
+}
+
+/// A tail that is a loop whose rounds are repeated is not copied.
+#[test]
+fn a_loop_in_a_tail() {
+    let text = "r0 = 0\n r6 = 3\n r1 = 0\n r0 += 2\n r1 += 1\n if r1 != 8 goto -3
+                r6 -= 1\n if r6 == 0 goto +1\n goto -7\n exit";
+    assert_eq!(agree(text), 48);
+    assert_eq!(times(text, &[2, 3, 5]), [1, 8, 1]);
+}
+
 /// Loops that look like one, and are not: another way in or out, an unknown beginning, a counter
 /// that is written twice, or by another operation, a call, a way that never meets the end.
 #[test]

@@ -1,4 +1,4 @@
-//! Branches, calls, and how jumps get short.
+//! Branches, calls, and which jumps are short.
 
 use super::super::emitter::{Context, Emission, Jump, Outside, Target};
 use super::super::far;
