@@ -22,7 +22,8 @@ pub struct Emission {
     pub positions: Vec<u32>,
     /// The slots before this one have begun.
     pub begun: usize,
-    /// Where the code of a slot begins once more, and the slot, sorted by position ([`super::repeat`]).
+    /// Where the code of a slot begins once more (`repeat`), and the slot, sorted by
+    /// position.
     pub again: Vec<(u32, u32)>,
     /// For each function, where it begins; then where the trampoline does, if there is one. Nothing
     /// for a main function alone.
@@ -48,8 +49,6 @@ pub struct Jump {
 pub enum Target {
     Slot(u32),
     Function(u32),
-    /// A position in the code.
-    Position(u32),
 }
 
 /// A reference to an address outside of the program.
@@ -88,7 +87,6 @@ impl Emission {
         let known = match target {
             Target::Slot(slot) => self.positions.get(slot as usize),
             Target::Function(function) => self.entries.get(function as usize),
-            Target::Position(position) => return position,
         };
         known.copied().unwrap_or(0)
     }

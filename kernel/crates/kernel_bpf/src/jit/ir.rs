@@ -162,10 +162,10 @@ pub enum Op {
     /// Atomic read-modify-write.
     Atomic { op: AtomicOp, width: Width, mem: Mem, src: Place },
     /// Goes to a slot. If nothing but plain operations stand between it and the branch of the slot
-    /// `tail`, behind it, then a copy of both does as well ([`super::repeat`]).
+    /// `tail`, behind it, then a copy of both does as well (`repeat`).
     Jump { target: u32, tail: Option<u32> },
     /// Does what has been done since the label of a slot, in the basic block that it begins, so
-    /// many times more ([`super::repeat`]).
+    /// many times more (`repeat`).
     Rounds { start: u32, more: u32 },
     /// Goes to a slot if `a cond b`.
     Branch { width: Width, cond: Cond, a: Place, b: Source, target: u32 },

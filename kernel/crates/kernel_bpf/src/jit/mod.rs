@@ -7,10 +7,10 @@
 //! `front` makes three-operand operations ([`ir::Op`]) of the instructions, without what the
 //! proof shows to be dead or needless: it removes copies, adds up offsets, recognises rotations
 //! and extensions, puts stack slots and the constants of loops into spare registers, makes moves
-//! under a condition of branches over moves, marks short loops and the tails that the ways round a
-//! loop share, whose code is then repeated (`repeat`), and says for each operation which places are
-//! read later. [`Compiled`] is the result, with the position of each instruction, so that an address
-//! in the code leads back to an instruction and its source line.
+//! under a condition of branches over moves, marks short loops and the tails that the ways round
+//! a loop share, whose code is then repeated (`repeat`), and says for each operation which places
+//! are read later. [`Compiled`] is the result, with the position of each instruction, so that an
+//! address in the code leads back to an instruction and its source line.
 //!
 //! # How an emitter is written
 //!
@@ -30,10 +30,10 @@
 //!   caller. [`ir::Op::Exit`] undoes this and returns.
 //! * `emit` gets the operation to be emitted first and all that follow: it may do several at
 //!   once, up to the next [`ir::Op::Label`] or [`ir::Op::Rounds`], when `Node::live` says that what
-//!   lies between is not read later. 32-bit results clear the upper half of a place, so on a machine whose 32-bit
-//!   operations extend the sign the emitter must clear it.
-//! * [`ir::Op::Rounds`] and [`ir::Op::Jump`] are for `repeat::rounds` and `repeat::goto`, which copy
-//!   code: that of plain operations must not depend on where it lies, nor need an entry in `jumps`
+//!   lies between is not read later. 32-bit results clear the upper half of a place, so on a
+//!   machine whose 32-bit operations extend the sign the emitter must clear it.
+//! * [`ir::Op::Rounds`] and [`ir::Op::Jump`] are for `repeat::rounds` and `repeat::goto`, which
+//!   copy code: that of plain operations must not depend on where it lies, nor need an entry in `jumps`
 //!   or `outside`; a branch ends with its only jump; and what the emitter remembers at the end of a
 //!   body of a loop must hold behind a copy of it.
 //! * Jumps go into `Emission::jumps` and get their distances in `finish`; references to addresses

@@ -132,8 +132,9 @@ impl Address {
     }
 }
 
-/// What operands add to an instruction, in the bytes of a number: bits of the REX prefix, ModRM, SIB,
-/// and how many of the latter two there are; from bit 26 on whether a displacement must follow.
+/// What operands add to an instruction, in the bytes of a number: bits of the REX prefix, ModRM,
+/// SIB, and how many of the latter two there are; from bit 26 on whether a displacement must
+/// follow.
 type Operands = u32;
 
 /// One byte behind the opcode, or two.
