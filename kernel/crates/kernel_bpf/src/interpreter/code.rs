@@ -7,25 +7,29 @@
 
 #![forbid(unsafe_code)]
 
-use crate::insn::{AluOp, Cond, Width};
-
 /// A pre-decoded instruction.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(super) struct Op {
     pub(super) code: Code,
-    /// Destination register, or the base of a store; always below 11.
+    /// Destination register, the left side of a comparison, or the base of a store; always
+    /// below 11.
     pub(super) dst: u8,
-    /// Source register, or the base of a load; always below 11.
+    /// First operand, the right side of a comparison, what is stored, or the base of a load;
+    /// always below 11.
     pub(super) src: u8,
-    /// Bytes from this op to the jump's target, or the displacement of a memory access.
+    /// Bytes from this op to the jump's target, the displacement of a memory access, or
+    /// arithmetic's second operand where that is a register.
     pub(super) offset: i32,
-    /// Immediate, sign-extended; an address; or two halves of a fused pair.
+    /// Immediate, sign-extended; an address; two halves of a fused pair, or a further register.
     pub(super) imm: u64,
 }
 
 /// What an [`Op`] does. `64` and `32` are widths, `Imm` and `Reg` kinds of second operand.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+///
+/// Arithmetic has three operands, as `dst = src + imm`, so that a move before it is part of it. The
+/// order matters: where ops of one kind begin and end is how they are told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
 #[repr(u16)]
 pub(super) enum Code {
     Add64Imm,
@@ -98,7 +102,6 @@ pub(super) enum Code {
     Swap64,
     Zext16,
     Zext32,
-    Nop,
     Load8,
     Load16,
     Load32,
@@ -216,19 +219,43 @@ pub(super) enum Code {
     PacketInd32,
 
     // Fused pairs.
-    /// `dst = src + imm`
-    Lea64,
     /// `r0 = imm; exit`
     ExitImm,
-    // `dst op= low half of imm; if dst cond high half of imm goto`
-    AddJEq,
-    AddJNe,
-    AddJGt,
-    AddJLt,
+    /// `dst = src; r = q`, r and q the registers whose numbers are in `offset` and `imm`.
+    Moves,
+    // `dst = src op low half of imm; if dst cond high half of imm goto`
+    AddJEq64,
+    AddJNe64,
+    AddJGt64,
+    AddJLt64,
+    AddJEq32,
+    AddJNe32,
+    AddJGt32,
+    AddJLt32,
     AndJEq,
     AndJNe,
     AndJGt,
     AndJLt,
+    // `dst += low half of imm; if src cond high half of imm goto`
+    StepJEq,
+    StepJNe,
+    StepJGt,
+    StepJLt,
+    // `dst = low half of imm; if src cond high half of imm goto`
+    SetJEq64,
+    SetJNe64,
+    SetJGt64,
+    SetJLt64,
+    SetJSgt64,
+    SetJSlt64,
+    SetJEq32,
+    SetJNe32,
+    SetJGt32,
+    SetJLt32,
+    SetJSgt32,
+    SetJSlt32,
+    /// `dst = imm; goto`
+    SetJump,
     // `dst = *(src + low half of imm); if dst cond high half of imm goto`
     Load8JEq,
     Load8JNe,
@@ -241,147 +268,53 @@ pub(super) enum Code {
     // `dst = (src << low half of imm) >> high half of imm`
     LshRsh64,
     LshArsh64,
-    // `dst = src op r`, r the register whose number is in `offset`.
-    Add64To,
-    Sub64To,
-    Or64To,
-    And64To,
-    Xor64To,
-    Add32To,
-    Sub32To,
-    Or32To,
-    And32To,
-    Xor32To,
-    // `dst = src shifted by imm`
-    Lsh64To,
-    Rsh64To,
-    Lsh32To,
-    Rsh32To,
-    // `r = src shifted by the low half of imm; dst = src shifted by the high half`, r as above: to
-    // the right and to the left (RL), or the other way round.
+    // `r = src shifted by the low half of imm; dst = src shifted by the high half`, r the register
+    // whose number is in `offset`: to the right and to the left (RL), or the other way round.
     ShiftsRL64,
     ShiftsLR64,
     ShiftsRL32,
     ShiftsLR32,
-    // The same, then `dst |= r`: most often a rotation.
-    RotateRL64,
-    RotateLR64,
-    RotateRL32,
-    RotateLR32,
-    // `r = src shifted by imm; dst ^= r`, r as above.
+    // `dst = src rotated to the left by imm`
+    Rotate64,
+    Rotate32,
+    // `dst = (src shifted by imm) op r`, r as above.
+    LshAdd64,
+    LshOr64,
     LshXor64,
     RshXor64,
+    LshOr32,
     // `dst = *(src + r + offset)`, r the register whose number is in `imm`.
     Load8At,
     Load16At,
     Load32At,
     Load64At,
-    // `r = *(src + offset); dst op= r`, r as above.
-    LoadAdd32,
-    LoadXor32,
-    LoadAdd64,
-    LoadXor64,
+    // `dst = *(src + imm)`, a displacement that has no room in `offset`.
+    Load8Far,
+    Load16Far,
+    Load32Far,
+    Load64Far,
+    // The same for `*(dst + r + offset) = src` and `*(dst + imm) = src`.
+    Store8At,
+    Store16At,
+    Store32At,
+    Store64At,
+    Store8Far,
+    Store16Far,
+    Store32Far,
+    Store64Far,
+    // `dst = r op *(src + imm)`, r the register whose number is in `offset`: what is loaded from so
+    // many bits, and what is computed from it.
+    Load8Add64,
+    Load16Add64,
+    Load32Add64,
+    Load64Add64,
+    Load32Add32,
+    Load8Xor64,
+    Load64Xor64,
+    Load8Xor32,
+    Load32Xor32,
     /// Array lookup, then `if r0 == 0 goto`.
     ArrayLookupJEq,
-}
-
-/// Makes [`Code::inverse`] from pairs.
-macro_rules! inverses {
-    ($($one:ident $other:ident),+ $(,)?) => {
-        impl Code {
-            /// The jump that is taken when this one is not, with the same operands.
-            pub(super) fn inverse(self) -> Option<Self> {
-                Some(match self {
-                    $(Self::$one => Self::$other, Self::$other => Self::$one,)+
-                    _ => return None,
-                })
-            }
-        }
-    };
-}
-
-inverses!(
-    JEq64Imm JNe64Imm, JGt64Imm JLe64Imm, JGe64Imm JLt64Imm,
-    JSgt64Imm JSle64Imm, JSge64Imm JSlt64Imm,
-    JEq64Reg JNe64Reg, JGt64Reg JLe64Reg, JGe64Reg JLt64Reg,
-    JSgt64Reg JSle64Reg, JSge64Reg JSlt64Reg,
-    JEq32Imm JNe32Imm, JGt32Imm JLe32Imm, JGe32Imm JLt32Imm,
-    JSgt32Imm JSle32Imm, JSge32Imm JSlt32Imm,
-    JEq32Reg JNe32Reg, JGt32Reg JLe32Reg, JGe32Reg JLt32Reg,
-    JSgt32Reg JSle32Reg, JSge32Reg JSlt32Reg,
-    AddJEq AddJNe, AndJEq AndJNe,
-    Load8JEq Load8JNe, Load16JEq Load16JNe, Load32JEq Load32JNe, Load64JEq Load64JNe,
-);
-
-impl Code {
-    /// A load of a number from memory, before it is fused with anything.
-    pub(super) const fn is_load(self) -> bool {
-        matches!(self, Self::Load8 | Self::Load16 | Self::Load32 | Self::Load64)
-    }
-}
-
-macro_rules! select {
-    ($operation:expr, $enum:ident, $($name:ident => $code:ident),+ $(,)?) => {
-        match $operation { $($enum::$name => Code::$code),+ }
-    };
-}
-
-impl Code {
-    /// The code of two-operand arithmetic.
-    pub(super) fn alu(op: AluOp, width: Width, immediate: bool) -> Self {
-        match (width, immediate) {
-            (Width::W64, true) => select!(op, AluOp,
-                Add => Add64Imm, Sub => Sub64Imm, Mul => Mul64Imm, Div => Div64Imm,
-                Or => Or64Imm, And => And64Imm, Lsh => Lsh64Imm, Rsh => Rsh64Imm,
-                Mod => Mod64Imm, Xor => Xor64Imm, Arsh => Arsh64Imm, SDiv => SDiv64Imm,
-                SMod => SMod64Imm,
-            ),
-            (Width::W64, false) => select!(op, AluOp,
-                Add => Add64Reg, Sub => Sub64Reg, Mul => Mul64Reg, Div => Div64Reg,
-                Or => Or64Reg, And => And64Reg, Lsh => Lsh64Reg, Rsh => Rsh64Reg,
-                Mod => Mod64Reg, Xor => Xor64Reg, Arsh => Arsh64Reg, SDiv => SDiv64Reg,
-                SMod => SMod64Reg,
-            ),
-            (Width::W32, true) => select!(op, AluOp,
-                Add => Add32Imm, Sub => Sub32Imm, Mul => Mul32Imm, Div => Div32Imm,
-                Or => Or32Imm, And => And32Imm, Lsh => Lsh32Imm, Rsh => Rsh32Imm,
-                Mod => Mod32Imm, Xor => Xor32Imm, Arsh => Arsh32Imm, SDiv => SDiv32Imm,
-                SMod => SMod32Imm,
-            ),
-            (Width::W32, false) => select!(op, AluOp,
-                Add => Add32Reg, Sub => Sub32Reg, Mul => Mul32Reg, Div => Div32Reg,
-                Or => Or32Reg, And => And32Reg, Lsh => Lsh32Reg, Rsh => Rsh32Reg,
-                Mod => Mod32Reg, Xor => Xor32Reg, Arsh => Arsh32Reg, SDiv => SDiv32Reg,
-                SMod => SMod32Reg,
-            ),
-        }
-    }
-
-    /// The code of a conditional jump.
-    pub(super) fn branch(cond: Cond, width: Width, immediate: bool) -> Self {
-        match (width, immediate) {
-            (Width::W64, true) => select!(cond, Cond,
-                Eq => JEq64Imm, Gt => JGt64Imm, Ge => JGe64Imm, Set => JSet64Imm, Ne => JNe64Imm,
-                Sgt => JSgt64Imm, Sge => JSge64Imm, Lt => JLt64Imm, Le => JLe64Imm,
-                Slt => JSlt64Imm, Sle => JSle64Imm,
-            ),
-            (Width::W64, false) => select!(cond, Cond,
-                Eq => JEq64Reg, Gt => JGt64Reg, Ge => JGe64Reg, Set => JSet64Reg, Ne => JNe64Reg,
-                Sgt => JSgt64Reg, Sge => JSge64Reg, Lt => JLt64Reg, Le => JLe64Reg,
-                Slt => JSlt64Reg, Sle => JSle64Reg,
-            ),
-            (Width::W32, true) => select!(cond, Cond,
-                Eq => JEq32Imm, Gt => JGt32Imm, Ge => JGe32Imm, Set => JSet32Imm, Ne => JNe32Imm,
-                Sgt => JSgt32Imm, Sge => JSge32Imm, Lt => JLt32Imm, Le => JLe32Imm,
-                Slt => JSlt32Imm, Sle => JSle32Imm,
-            ),
-            (Width::W32, false) => select!(cond, Cond,
-                Eq => JEq32Reg, Gt => JGt32Reg, Ge => JGe32Reg, Set => JSet32Reg, Ne => JNe32Reg,
-                Sgt => JSgt32Reg, Sge => JSge32Reg, Lt => JLt32Reg, Le => JLe32Reg,
-                Slt => JSlt32Reg, Sle => JSle32Reg,
-            ),
-        }
-    }
 }
 
 /// Two signed 32-bit numbers in one immediate: the lower and the upper half.

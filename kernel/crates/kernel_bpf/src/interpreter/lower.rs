@@ -4,21 +4,22 @@
 
 #![forbid(unsafe_code)]
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::code::{Code, Op};
-use super::fuse::fuse;
+use super::fuse::{fuse, moves};
 use crate::insn::{
-    AtomicOp, ByteOrder, Imm64, Insn, Operand, Reg, SignedSize, Size, SwapWidth, Width,
+    AluOp, AtomicOp, ByteOrder, Imm64, Insn, Operand, Reg, SignedSize, Size, SwapWidth, Width,
 };
 use crate::map::{ArrayLookup, Map};
 use crate::program::Program;
 use crate::resolve::{Call, LoadError, MapTracker, Resolver};
 use crate::trusted::Trust;
-use crate::verifier::{BranchFact, Proof};
+use crate::verifier::{BranchFact, Proof, RegSet};
 
 /// Lowered code: ops with relative jumps, and what they point to.
 pub(super) struct Lowered {
@@ -33,6 +34,8 @@ struct Lowering<'a> {
     resolver: Resolver<'a>,
     /// For each slot: something jumps or calls here.
     targets: Vec<bool>,
+    /// For each slot, the registers that may be read from there on before they are written.
+    live: Cow<'a, [RegSet]>,
     /// For each slot: the op that it starts with.
     positions: Vec<u32>,
     ops: Vec<Op>,
@@ -57,9 +60,11 @@ pub(super) fn lower(
     let count = program.insns.len();
     let resolver = Resolver::new(program, proof, trust);
     let targets = resolver.targets()?;
+    let live = resolver.live();
     let mut lowering = Lowering {
         resolver,
         targets,
+        live,
         positions: vec![0; count],
         ops: Vec::new(),
         slots: Vec::new(),
@@ -80,13 +85,12 @@ impl Lowering<'_> {
     fn emit_all(&mut self) -> Result<(), LoadError> {
         let program = self.resolver.program;
         for (slot, insn) in program.insns.iter().enumerate() {
-            let position = u32::try_from(self.ops.len()).map_err(|_| LoadError::TooLarge)?;
             self.slot = u32::try_from(slot).map_err(|_| LoadError::TooLarge)?;
-            if let Some(at) = self.positions.get_mut(slot) {
-                *at = position;
-            }
             if self.targets.get(slot).copied().unwrap_or(false) {
                 self.start_block();
+            }
+            if let Some(at) = self.positions.get_mut(slot) {
+                *at = u32::try_from(self.ops.len()).map_err(|_| LoadError::TooLarge)?;
             }
             let facts = self.resolver.facts(slot).copied();
             if matches!(insn, Insn::WideTail) || facts.is_some_and(|facts| !facts.reached) {
@@ -108,31 +112,48 @@ impl Lowering<'_> {
     }
 
     fn start_block(&mut self) {
+        self.join_moves();
         self.block = self.ops.len();
         self.maps.forget();
     }
 
-    /// Appends an op, fused with what precedes it in its block where that is possible.
-    fn push(&mut self, op: Op) -> usize {
+    /// Appends an op, fused with what precedes it in its block where that is possible; `live` are
+    /// the registers that may be read after it.
+    fn push(&mut self, op: Op, live: RegSet) -> usize {
         let (mut op, mut slot) = (op, self.slot);
         while self.ops.len() > self.block
-            && let Some(fused) = self.ops.last().and_then(|last| fuse(last, &op))
+            && let Some(fused) = self.ops.last().and_then(|last| fuse(last, &op, live))
         {
             self.ops.pop();
             // What can go wrong in the machine is the part that accesses memory.
             let before = self.slots.pop().unwrap_or(slot);
-            if !op.code.is_load() {
+            if !op.code.accesses_memory() {
                 slot = before;
             }
             op = fused;
         }
+        self.join_moves();
         self.ops.push(op);
         self.slots.push(slot);
         self.ops.len() - 1
     }
 
+    /// Makes one op of the last two, if both are moves: nothing else came of them.
+    fn join_moves(&mut self) {
+        if let Some([.., first, second]) = self.ops.get(self.block..)
+            && let Some(both) = moves(first, second)
+        {
+            self.ops.truncate(self.ops.len() - 2);
+            self.slots.pop();
+            self.ops.push(both);
+        }
+    }
+
     fn jump(&mut self, slot: usize, op: Op, offset: i64) -> Result<(), LoadError> {
         let target = self.resolver.target(slot, offset)?;
+        if op.code == Code::Jump && self.falls_through(slot, target) {
+            return Ok(());
+        }
         // A branch over this jump is turned round instead.
         if op.code == Code::Jump
             && !self.targets.get(slot).copied().unwrap_or(true)
@@ -146,9 +167,15 @@ impl Lowering<'_> {
             branch.1 = target;
             return Ok(());
         }
-        let at = self.push(op);
+        let at = self.push(op, RegSet::MAX);
         self.patches.push((at, target));
         Ok(())
+    }
+
+    /// Whether what is left of the code between a jump and its target is nothing.
+    fn falls_through(&self, slot: usize, target: usize) -> bool {
+        let dead = |between| self.resolver.facts(between).is_some_and(|facts| !facts.reached);
+        target > slot && (slot + 1..target).all(dead)
     }
 
     fn patch(&mut self) -> Result<(), LoadError> {
@@ -166,11 +193,18 @@ impl Lowering<'_> {
     fn emit(&mut self, slot: usize, insn: &Insn) -> Result<(), LoadError> {
         let op = match *insn {
             Insn::Alu { width, op: alu, dst, src } => match src {
-                Operand::Imm(imm) => op(Code::alu(alu, width, true), dst as u8, 0, imm),
-                Operand::Reg(src) => op(Code::alu(alu, width, false), dst as u8, src as u8, 0),
+                // The same in either width, and more can be fused with one of them.
+                Operand::Imm(imm) if alu == AluOp::And && imm >= 0 => {
+                    op(Code::And64Imm, dst as u8, dst as u8, imm)
+                }
+                Operand::Imm(imm) => op(Code::alu(alu, width, true), dst as u8, dst as u8, imm),
+                Operand::Reg(src) => {
+                    let offset = i32::from(src as u8);
+                    Op { offset, ..op(Code::alu(alu, width, false), dst as u8, dst as u8, 0) }
+                }
             },
-            Insn::Neg { width: Width::W64, dst } => op(Code::Neg64, dst as u8, 0, 0),
-            Insn::Neg { width: Width::W32, dst } => op(Code::Neg32, dst as u8, 0, 0),
+            Insn::Neg { width: Width::W64, dst } => op(Code::Neg64, dst as u8, dst as u8, 0),
+            Insn::Neg { width: Width::W32, dst } => op(Code::Neg32, dst as u8, dst as u8, 0),
             Insn::Mov { width, dst, src } => {
                 let (immediate, register) = match width {
                     Width::W64 => (Code::Mov64Imm, Code::Mov64Reg),
@@ -192,7 +226,10 @@ impl Lowering<'_> {
                 };
                 op(code, dst as u8, src as u8, 0)
             }
-            Insn::ByteOrder { kind, dst, bits } => op(byte_order(kind, bits), dst as u8, 0, 0),
+            Insn::ByteOrder { kind, dst, bits } => match byte_order(kind, bits) {
+                Some(code) => op(code, dst as u8, dst as u8, 0),
+                None => return Ok(()),
+            },
             Insn::Load { size, dst, base, offset } => self.load(slot, size, dst, base, offset),
             Insn::LoadSx { size, dst, base, offset } => {
                 let code = match size {
@@ -274,7 +311,8 @@ impl Lowering<'_> {
             }
             Insn::WideTail => return Ok(()),
         };
-        self.push(op);
+        let live = self.live.get(slot + insn.slots()).copied().unwrap_or(RegSet::MAX);
+        self.push(op, live);
         Ok(())
     }
 
@@ -355,20 +393,20 @@ fn by_size(size: Size, [b, h, w, dw]: [Code; 4]) -> Code {
     }
 }
 
-/// Byte orders, on this machine.
-fn byte_order(kind: ByteOrder, bits: SwapWidth) -> Code {
+/// Byte orders, on this machine; `None` where nothing is to do.
+fn byte_order(kind: ByteOrder, bits: SwapWidth) -> Option<Code> {
     let native = match kind {
         ByteOrder::ToLittle => cfg!(target_endian = "little"),
         ByteOrder::ToBig => cfg!(target_endian = "big"),
         ByteOrder::Swap => false,
     };
     match (bits, native) {
-        (SwapWidth::B16, true) => Code::Zext16,
-        (SwapWidth::B32, true) => Code::Zext32,
-        (SwapWidth::B64, true) => Code::Nop,
-        (SwapWidth::B16, false) => Code::Swap16,
-        (SwapWidth::B32, false) => Code::Swap32,
-        (SwapWidth::B64, false) => Code::Swap64,
+        (SwapWidth::B16, true) => Some(Code::Zext16),
+        (SwapWidth::B32, true) => Some(Code::Zext32),
+        (SwapWidth::B64, true) => None,
+        (SwapWidth::B16, false) => Some(Code::Swap16),
+        (SwapWidth::B32, false) => Some(Code::Swap32),
+        (SwapWidth::B64, false) => Some(Code::Swap64),
     }
 }
 

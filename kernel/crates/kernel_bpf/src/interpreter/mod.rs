@@ -9,6 +9,7 @@
 //! from a map, the CPU must not pass a quiescent state ([`crate::map::Epoch`]).
 
 mod code;
+mod dispatch;
 mod divide;
 mod execute;
 mod fuse;
@@ -16,6 +17,7 @@ mod lower;
 pub(crate) mod memory;
 mod operations;
 mod run;
+mod select;
 #[cfg(test)]
 mod tests;
 

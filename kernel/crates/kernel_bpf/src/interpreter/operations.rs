@@ -1,11 +1,41 @@
-//! What the ops of [`super::execute`] do, by kind, as macros: each takes what differs, as the operator
-//! or the type.
+//! What the ops of [`super::execute`] do, by kind, as macros: each takes what differs, as the
+//! operator or the type.
 //!
-//! They are written in terms of what `function` defines around its loop: `op!` (the op that is run),
-//! `reg!` and `set!` (registers), `next!`, `jump!` and `branch!` (where to go on). So there is one loop,
-//! and no call in it. Its contract is what makes the accesses sound.
+//! They are written in terms of what `function` defines around its loop: `op!` (the op that is
+//! run), `reg!` and `set!` (registers), `next!`, `jump!` and `branch!` (where to go on). So there
+//! is one loop, and no call in it. Its contract is what makes the accesses sound.
 
 macro_rules! second {
+    (imm) => {
+        op!().imm
+    };
+    (reg) => {
+        reg!(op!().offset)
+    };
+}
+
+macro_rules! alu {
+    (64, $kind:ident, |$a:ident, $b:ident| $result:expr) => {{
+        let ($a, $b) = (reg!(op!().src), second!($kind));
+        set!(op!().dst, $result);
+        next!();
+    }};
+    (32, $kind:ident, |$a:ident, $b:ident| $result:expr) => {{
+        let ($a, $b) = (reg!(op!().src) as u32, second!($kind) as u32);
+        set!(op!().dst, u64::from($result));
+        next!();
+    }};
+}
+
+macro_rules! unary {
+    (|$a:ident| $result:expr) => {{
+        let $a = reg!(op!().src);
+        set!(op!().dst, $result);
+        next!();
+    }};
+}
+
+macro_rules! right {
     (imm) => {
         op!().imm
     };
@@ -14,86 +44,66 @@ macro_rules! second {
     };
 }
 
-macro_rules! alu {
-    (64, $kind:ident, |$a:ident, $b:ident| $result:expr) => {{
-        let ($a, $b) = (reg!(op!().dst), second!($kind));
-        set!(op!().dst, $result);
-        next!();
-    }};
-    (32, $kind:ident, |$a:ident, $b:ident| $result:expr) => {{
-        let ($a, $b) = (reg!(op!().dst) as u32, second!($kind) as u32);
-        set!(op!().dst, u64::from($result));
-        next!();
-    }};
-}
-
-macro_rules! unary {
-    (|$a:ident| $result:expr) => {{
-        let $a = reg!(op!().dst);
-        set!(op!().dst, $result);
-        next!();
-    }};
-}
-
-macro_rules! extend {
-    (|$a:ident| $result:expr) => {{
-        let $a = reg!(op!().src);
-        set!(op!().dst, $result);
-        next!();
-    }};
-}
-
 macro_rules! compare {
     (64, $kind:ident, |$a:ident, $b:ident| $result:expr) => {{
-        let ($a, $b) = (reg!(op!().dst), second!($kind));
+        let ($a, $b) = (reg!(op!().dst), right!($kind));
         branch!($result)
     }};
     (32, $kind:ident, |$a:ident, $b:ident| $result:expr) => {{
-        let ($a, $b) = (reg!(op!().dst) as u32, second!($kind) as u32);
+        let ($a, $b) = (reg!(op!().dst) as u32, right!($kind) as u32);
         branch!($result)
     }};
 }
 
 macro_rules! fused_alu {
-    ($operation:tt, |$a:ident, $b:ident| $result:expr) => {{
-        let $a = reg!(op!().dst).$operation(low(op!().imm));
+    (64, $operation:tt, |$a:ident, $b:ident| $result:expr) => {{
+        let $a = reg!(op!().src).$operation(low(op!().imm));
         let $b = high(op!().imm);
         set!(op!().dst, $a);
         branch!($result)
     }};
+    (32, $operation:tt, |$a:ident, $b:ident| $result:expr) => {{
+        let $a = (reg!(op!().src) as u32).$operation(op!().imm as u32);
+        let $b = (op!().imm >> 32) as u32;
+        set!(op!().dst, u64::from($a));
+        branch!($result)
+    }};
 }
 
-// Fused ops name a third register in `offset` or `imm`, also below 11.
-macro_rules! to {
-    (64, |$a:ident, $b:ident| $result:expr) => {{
-        let ($a, $b) = (reg!(op!().src), reg!(op!().offset));
-        set!(op!().dst, $result);
-        next!();
+macro_rules! step {
+    (|$a:ident, $b:ident| $result:expr) => {{
+        let value = reg!(op!().dst).wrapping_add(low(op!().imm));
+        let ($a, $b) = (reg!(op!().src), high(op!().imm));
+        set!(op!().dst, value);
+        branch!($result)
     }};
-    (32, |$a:ident, $b:ident| $result:expr) => {{
-        let ($a, $b) = (reg!(op!().src) as u32, reg!(op!().offset) as u32);
-        set!(op!().dst, u64::from($result));
-        next!();
+}
+
+macro_rules! set_jump {
+    ($type:ty, |$a:ident, $b:ident| $result:expr) => {{
+        let ($a, $b) = (reg!(op!().src) as $type, high(op!().imm) as $type);
+        set!(op!().dst, low(op!().imm));
+        branch!($result)
     }};
 }
 
 macro_rules! shifts {
-    ($type:ty, $first:ident, $second:ident, |$a:ident, $b:ident| $result:expr) => {{
+    ($type:ty, $first:ident, $second:ident) => {{
         let value = reg!(op!().src) as $type;
-        let $a = value.$first(op!().imm as u32);
-        let $b = value.$second((op!().imm >> 32) as u32);
-        set!(op!().offset, u64::from($a));
-        set!(op!().dst, u64::from($result));
+        let first = value.$first(op!().imm as u32);
+        let second = value.$second((op!().imm >> 32) as u32);
+        set!(op!().offset, u64::from(first));
+        set!(op!().dst, u64::from(second));
         next!();
     }};
 }
 
-macro_rules! shift_xor {
-    ($shift:ident) => {{
-        let shifted = reg!(op!().src).$shift(op!().imm as u32);
-        let value = reg!(op!().dst) ^ shifted;
-        set!(op!().offset, shifted);
-        set!(op!().dst, value);
+// The second operand is a register.
+macro_rules! shifted {
+    ($type:ty, $shift:ident, |$a:ident, $b:ident| $result:expr) => {{
+        let $a = (reg!(op!().src) as $type).$shift(op!().imm as u32);
+        let $b = reg!(op!().offset) as $type;
+        set!(op!().dst, u64::from($result));
         next!();
     }};
 }
@@ -102,11 +112,17 @@ macro_rules! address {
     ($register:expr) => {
         reg!($register).wrapping_add_signed(i64::from(op!().offset))
     };
+    ($register:expr, at) => {
+        address!($register).wrapping_add(reg!(op!().imm))
+    };
+    ($register:expr, far) => {
+        reg!($register).wrapping_add(op!().imm)
+    };
 }
 
 macro_rules! load {
-    ($type:ty, $as:ty) => {{
-        let address = address!(op!().src);
+    ($type:ty, $as:ty $(, $place:ident)?) => {{
+        let address = address!(op!().src $(, $place)?);
         // SAFETY: the verifier proved that the access is to memory of the program.
         let value = unsafe { load::<$type>(address) };
         set!(op!().dst, value as $as as u64);
@@ -125,31 +141,20 @@ macro_rules! fused_load {
     }};
 }
 
-macro_rules! load_at {
-    ($type:ty) => {{
-        let address = address!(op!().src).wrapping_add(reg!(op!().imm));
-        // SAFETY: as in `load`.
-        let value = unsafe { load::<$type>(address) };
-        set!(op!().dst, u64::from(value));
-        next!();
-    }};
-}
-
 macro_rules! load_alu {
-    ($type:ty, |$a:ident, $b:ident| $result:expr) => {{
-        let address = address!(op!().src);
+    ($type:ty, $width:ty, |$a:ident, $b:ident| $result:expr) => {{
+        let address = address!(op!().src, far);
         // SAFETY: as in `load`.
-        let $b = unsafe { load::<$type>(address) };
-        set!(op!().imm, u64::from($b));
-        let $a = reg!(op!().dst) as $type;
+        let $b = <$width>::from(unsafe { load::<$type>(address) });
+        let $a = reg!(op!().offset) as $width;
         set!(op!().dst, u64::from($result));
         next!();
     }};
 }
 
 macro_rules! store {
-    ($type:ty, $value:expr) => {{
-        let (address, value) = (address!(op!().dst), $value as $type);
+    ($type:ty, $value:expr $(, $place:ident)?) => {{
+        let (address, value) = (address!(op!().dst $(, $place)?), $value as $type);
         // SAFETY: as in `load`.
         unsafe { store::<$type>(address, value) };
         next!();
@@ -232,6 +237,6 @@ macro_rules! array_lookup {
 }
 
 pub(super) use {
-    acquire, address, alu, array_lookup, atomic, compare, extend, fused_alu, fused_load, load,
-    load_alu, load_at, packet, release, second, shift_xor, shifts, store, to, unary,
+    acquire, address, alu, array_lookup, atomic, compare, fused_alu, fused_load, load, load_alu,
+    packet, release, right, second, set_jump, shifted, shifts, step, store, unary,
 };

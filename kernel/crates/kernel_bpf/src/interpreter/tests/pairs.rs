@@ -43,6 +43,8 @@ fn a_fused_pair_does_what_its_parts_do() {
             for width in WIDTHS {
                 pairs.push([alu(AluOp::Add, -1), branch(width, cond, imm)]);
                 pairs.push([alu(AluOp::And, 0x81), branch(width, cond, imm)]);
+                let mask = alu(AluOp::And, i32::MIN);
+                pairs.push([mask, branch(width, cond, imm)]);
                 for size in [Size::B, Size::H, Size::W, Size::DW] {
                     pairs.push([load(size, 4), branch(width, cond, imm)]);
                 }
