@@ -22,9 +22,8 @@ pub struct Emission {
     pub positions: Vec<u32>,
     /// The slots before this one have begun.
     pub begun: usize,
-    /// Where the code of a slot begins once more (`repeat`), and the slot, sorted by
-    /// position.
-    pub again: Vec<(u32, u32)>,
+    /// What stands several times, sorted by position.
+    pub copies: Vec<Copied>,
     /// For each function, where it begins; then where the trampoline does, if there is one. Nothing
     /// for a main function alone.
     pub entries: Vec<u32>,
@@ -32,6 +31,18 @@ pub struct Emission {
     pub jumps: Vec<Jump>,
     /// Instructions whose distance to an address outside depends on where the code will lie.
     pub outside: Vec<Outside>,
+}
+
+/// Code that stands once more (`repeat`), so many times one behind the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Copied {
+    /// Where it begins, and where it ends.
+    pub at: u32,
+    pub end: u32,
+    pub times: u32,
+    /// The slots whose code it is, from the first to the last.
+    pub first: u32,
+    pub last: u32,
 }
 
 /// A jump or call within the program.
@@ -191,7 +202,7 @@ pub(super) fn assemble<E: Emitter>(
         bytes: Vec::new(),
         positions: vec![0; lowered.slots + 1],
         begun: 0,
-        again: Vec::new(),
+        copies: Vec::new(),
         entries: vec![0; entries],
         jumps: Vec::with_capacity(lowered.jumps),
         outside: Vec::new(),

@@ -93,14 +93,15 @@ fn insert(out: &mut Emission, size: u32, extra: &[u8]) {
     let more = Vec::with_capacity(out.bytes.len() + room);
     let old = mem::replace(&mut out.bytes, more);
     let mut slots = out.positions.iter_mut().peekable();
-    let mut again = out.again.iter_mut().peekable();
+    let copies = out.copies.iter_mut().flat_map(|copy| [&mut copy.at, &mut copy.end]);
+    let mut copies = copies.peekable();
     let mut entries = out.entries.iter_mut().peekable();
     let mut outside = out.outside.iter_mut().peekable();
     let mut shift = |until: u32, by: u32| {
         while let Some(position) = slots.next_if(|position| **position <= until) {
             *position += by;
         }
-        while let Some((position, _)) = again.next_if(|(position, _)| *position <= until) {
+        while let Some(position) = copies.next_if(|position| **position <= until) {
             *position += by;
         }
         while let Some(position) = entries.next_if(|position| **position <= until) {

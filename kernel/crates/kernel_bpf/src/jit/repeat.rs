@@ -7,38 +7,29 @@
 
 #![forbid(unsafe_code)]
 
-use core::ops::Range;
+use super::emitter::{Copied, Emission, Emitter};
 
-use super::emitter::{Emission, Emitter};
-
-/// Repeats what was written for the slots from `start` on.
-pub(super) fn rounds(start: u32, more: u32, out: &mut Emission) {
-    let slots = start as usize..out.begun;
-    let Some(&from) = out.positions.get(slots.start) else { return };
-    let to = out.here();
-    let code = from as usize..to as usize;
-    for _ in 0..more {
-        note(slots.clone(), from..to, out);
+/// Repeats what was written for the slots from `start` on, `times` times.
+pub(super) fn rounds(start: u32, times: u32, out: &mut Emission) {
+    let (Some(&from), at) = (out.positions.get(start as usize), out.here()) else { return };
+    let code = from as usize..at as usize;
+    for _ in 0..times {
         out.bytes.extend_from_within(code.clone());
     }
+    let (end, last) = (out.here(), (out.begun as u32).saturating_sub(1));
+    out.copies.push(Copied { at, end, times, first: start, last });
 }
 
 /// Emits a jump: as a copy of the tail between `target` and the branch of the slot `tail`, if it
-/// leads back to one. `slot` is that of the jump.
+/// leads back to one.
 pub(super) fn goto<E: Emitter>(
     emitter: &mut E,
     target: u32,
     tail: Option<u32>,
-    slot: u32,
     out: &mut Emission,
 ) {
     let behind = tail.and_then(|tail| copy_tail(emitter, target as usize, tail as usize, out));
-    if let Some(behind) = behind {
-        out.again.push((out.here(), slot));
-        emitter.goto(behind, out);
-    } else {
-        emitter.goto(target, out);
-    }
+    emitter.goto(behind.unwrap_or(target), out);
 }
 
 /// Copies a tail; returns the slot behind it, where the copy has to go on.
@@ -56,25 +47,14 @@ fn copy_tail<E: Emitter>(
         return None;
     }
     // A loop whose rounds are repeated has more code than its slots tell.
-    let again = out.again.partition_point(|&(position, _)| position < from);
-    if out.again.get(again).is_some_and(|&(position, _)| position < to) {
+    let inside = out.copies.partition_point(|copy| copy.at < from);
+    if out.copies.get(inside).is_some_and(|copy| copy.at < to) {
         return None;
     }
-    note(start..tail + 1, from..to, out);
+    let at = out.here();
     out.bytes.extend_from_within(from as usize..branch.at as usize);
     emitter.jump_again(&branch, out);
-    Some(tail as u32 + 1)
-}
-
-/// Notes that the code of some slots, which was written at `code`, begins once more here.
-fn note(slots: Range<usize>, code: Range<u32>, out: &mut Emission) {
-    let here = out.here();
-    for slot in slots.clone() {
-        let Some(&position) = out.positions.get(slot) else { return };
-        let next = if slot + 1 < slots.end { out.positions.get(slot + 1) } else { None };
-        // Not of slots without code.
-        if position != next.copied().unwrap_or(code.end) {
-            out.again.push((here + position - code.start, slot as u32));
-        }
-    }
+    let (end, first, last) = (out.here(), start as u32, tail as u32);
+    out.copies.push(Copied { at, end, times: 1, first, last });
+    Some(last + 1)
 }

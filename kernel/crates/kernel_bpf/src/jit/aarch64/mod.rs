@@ -92,7 +92,7 @@ impl Emitter for Aarch64 {
             }
             Op::Store { size, release, mem, src } => self.store(size, release, &mem, src, out),
             Op::Atomic { op, width, mem, src } => self.atomic((op, width, mem, src), out),
-            Op::Jump { target, tail } => repeat::goto(self, target, tail, node.slot, out),
+            Op::Jump { target, tail } => repeat::goto(self, target, tail, out),
             Op::Rounds { start, more } => repeat::rounds(start, more, out),
             Op::Branch { width, cond, a, b, target } => {
                 self.branch((width, cond, a, b, target), out);

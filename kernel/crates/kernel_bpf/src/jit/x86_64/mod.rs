@@ -120,7 +120,7 @@ impl Emitter for X86_64 {
                 let rax_live = node.live & Place::R0.bit() != 0;
                 self.atomic((op, width, mem, src), rax_live, out);
             }
-            Op::Jump { target, tail } => repeat::goto(self, target, tail, node.slot, out),
+            Op::Jump { target, tail } => repeat::goto(self, target, tail, out),
             Op::Rounds { start, more } => {
                 repeat::rounds(start, more, out);
                 self.flags = before;
