@@ -18,13 +18,11 @@ impl<E: Emitter> Front<'_, E> {
     pub(super) fn insn(&mut self, insn: &Insn, main: bool) -> Result<(), LoadError> {
         match *insn {
             Insn::Alu { width, op, dst, src } => {
+                let from = Place::of(self.moved.take().unwrap_or(dst));
                 let dst = Place::of(dst);
-                match self.alu_source(op, width, dst, src) {
-                    Source::Imm(imm) => {
-                        let a = self.known.operand(dst, width);
-                        self.alu_constant(width, op, dst, a, imm);
-                    }
-                    Source::Place(b) => self.alu_places(width, op, dst, b),
+                match self.alu_source(op, width, from, src) {
+                    Source::Imm(imm) => self.alu_constant(width, op, dst, from, imm),
+                    Source::Place(b) => self.alu_places(width, op, dst, from, b),
                 }
             }
             Insn::Neg { width, dst } => {
@@ -39,6 +37,9 @@ impl<E: Emitter> Front<'_, E> {
                 self.constant(Place::of(dst), value);
             }
             Insn::Mov { width, dst, src: Operand::Reg(src) } => {
+                if self.begins_more(width, dst, src) {
+                    return Ok(());
+                }
                 self.copy(width, Place::of(dst), Place::of(src));
             }
             Insn::MovSx { width, dst, src, from } => {
@@ -133,6 +134,29 @@ impl<E: Emitter> Front<'_, E> {
             Insn::CallRegister { target } => self.call_register(target)?,
         }
         Ok(())
+    }
+
+    /// Leaves a move to the arithmetic on the copy behind it; or lowers it with all of the rotation
+    /// that it begins.
+    #[inline]
+    fn begins_more(&mut self, moved: Width, copy: Reg, value: Reg) -> bool {
+        let behind = self.slot + 1;
+        let Some(&Insn::Alu { width, op, dst, src }) = self.resolver.program.insns.get(behind)
+        else {
+            return false;
+        };
+        if dst != copy && dst != value || self.is_target(behind) {
+            return false;
+        }
+        if matches!(op, AluOp::Lsh | AluOp::Rsh) && self.rotation(moved, copy, value) {
+            return true;
+        }
+        let narrows = moved == Width::W32 && width == Width::W64;
+        if dst != copy || src == Operand::Reg(copy) || narrows || value == Reg::R10 {
+            return false;
+        }
+        self.moved = Some(value);
+        true
     }
 
     fn branch(&mut self, insn: &Insn) -> Result<(), LoadError> {

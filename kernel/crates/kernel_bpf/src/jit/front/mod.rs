@@ -13,6 +13,7 @@ mod known;
 mod live;
 mod promote;
 mod range;
+mod rotate;
 mod scan;
 mod select;
 mod simplify;
@@ -26,13 +27,14 @@ use alloc::vec::Vec;
 use super::Intrinsics;
 use super::emitter::Emitter;
 use super::ir::{Node, Op};
+use crate::insn::Reg;
 use crate::map::ArrayLookup;
 use crate::resolve::{LoadError, MapTracker, Resolver};
 use crate::verifier::RegSet;
 use blind::Keys;
 use known::Known;
 use promote::Promoted;
-use scan::{SELECTED, Scan};
+use scan::{Scan, TAKEN};
 
 /// A function of the program, as emitters see it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,6 +81,8 @@ struct Front<'a, E> {
     /// The set of the place that the last operation has copied to or given a constant; empty if
     /// it was no such operation. What is taken away from the end of `nodes` never is one.
     copied: u32,
+    /// What the register that the next instruction, arithmetic, changes is to be a copy of first.
+    moved: Option<Reg>,
     known: Known,
     maps: MapTracker,
     promoted: Promoted,
@@ -110,6 +114,7 @@ pub(super) fn lower<'a, E: Emitter>(
         scan,
         nodes,
         copied: 0,
+        moved: None,
         known: Known::new(),
         maps: MapTracker::default(),
         promoted: Promoted::default(),
@@ -174,7 +179,7 @@ impl<E: Emitter> Front<'_, E> {
             self.slot = slot;
             match self.scan.slots.get(slot).map_or(0, |mark| mark.targets) {
                 0 => {}
-                SELECTED => continue,
+                TAKEN => continue,
                 _ => {
                     self.known.forget();
                     self.maps.forget();
@@ -229,6 +234,19 @@ impl<E: Emitter> Front<'_, E> {
     #[inline]
     fn is_target(&self, slot: usize) -> bool {
         self.scan.slots.get(slot).is_some_and(|mark| mark.targets != 0)
+    }
+
+    /// The instruction at a slot has been lowered with one before it.
+    #[inline]
+    fn takes(&mut self, slot: usize) {
+        if let Some(mark) = self.scan.slots.get_mut(slot) {
+            mark.targets = TAKEN;
+        }
+        if self.maps.any()
+            && let Some(insn) = self.resolver.program.insns.get(slot)
+        {
+            self.maps.follow(insn);
+        }
     }
 
     fn unsupported(&self, what: &'static str) -> LoadError {

@@ -22,16 +22,16 @@ pub(super) struct Slot {
     /// How many jumps lead here from here or from behind: of how many loops it is the head.
     loops: u8,
     /// How many jumps lead here; [`MOST_TARGETS`] stands for more. Behind a tail one for each copy
-    /// that there may be (`tails`). Or [`SELECTED`].
+    /// that there may be (`tails`). Or [`TAKEN`].
     pub(super) targets: u8,
     /// A jump that is lowered leads back here: `live` holds what may be read.
     pub(super) led_back: bool,
 }
 
-/// The instruction has been lowered with the branch over it: not a number of jumps.
-pub(super) const SELECTED: u8 = u8::MAX;
+/// The instruction has been lowered with one before it: not a number of jumps.
+pub(super) const TAKEN: u8 = u8::MAX;
 /// As many jumps as are counted, or more.
-pub(super) const MOST_TARGETS: u8 = SELECTED - 1;
+pub(super) const MOST_TARGETS: u8 = TAKEN - 1;
 
 /// What the first look found.
 pub(super) struct Scan {

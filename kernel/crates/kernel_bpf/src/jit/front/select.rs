@@ -2,7 +2,7 @@
 //! condition, where the machine has one.
 
 use super::Front;
-use super::scan::{MOST_TARGETS, SELECTED};
+use super::scan::{MOST_TARGETS, TAKEN};
 use crate::insn::{Insn, Operand, Reg, Width};
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::{Op, Place, Source};
@@ -61,7 +61,7 @@ impl<E: Emitter> Front<'_, E> {
         // The register holds a map's address no more, or not always.
         self.maps.follow(&Insn::Mov { width: moved, dst: register, src: Operand::Imm(0) });
         if let Some(mark) = self.scan.slots.get_mut(slot + 1) {
-            mark.targets = SELECTED;
+            mark.targets = TAKEN;
         }
         // This branch does not lead there any more.
         if let Some(mark) = self.scan.slots.get_mut(target)

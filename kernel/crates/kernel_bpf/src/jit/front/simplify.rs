@@ -23,7 +23,7 @@ pub(super) const fn invert(cond: Cond) -> Option<Cond> {
     })
 }
 
-const fn bits(width: Width) -> u32 {
+pub(super) const fn bits(width: Width) -> u32 {
     match width {
         Width::W32 => 32,
         Width::W64 => 64,
@@ -31,10 +31,17 @@ const fn bits(width: Width) -> u32 {
 }
 
 impl<E: Emitter> Front<'_, E> {
-    /// `dst op= b`
+    /// `dst = from op b`
     #[inline]
-    pub(super) fn alu_places(&mut self, width: Width, op: AluOp, dst: Place, b: Place) {
-        let a = self.known.operand(dst, width);
+    pub(super) fn alu_places(
+        &mut self,
+        width: Width,
+        op: AluOp,
+        dst: Place,
+        from: Place,
+        b: Place,
+    ) {
+        let a = self.known.operand(from, width);
         if op == AluOp::Or && self.rotate(width, dst, a, b) {
             return;
         }
@@ -42,8 +49,16 @@ impl<E: Emitter> Front<'_, E> {
         self.push(Op::Alu { width, op, dst, a, b: Source::Place(b), nonzero });
     }
 
-    /// `dst = a op imm`, where `a` is `dst` or what that is a copy of.
-    pub(super) fn alu_constant(&mut self, width: Width, op: AluOp, dst: Place, a: Place, imm: i32) {
+    /// `dst = from op imm`
+    pub(super) fn alu_constant(
+        &mut self,
+        width: Width,
+        op: AluOp,
+        dst: Place,
+        from: Place,
+        imm: i32,
+    ) {
+        let a = self.known.operand(from, width);
         let plain = |op, a, imm| Op::Alu { width, op, dst, a, b: Source::Imm(imm), nonzero: true };
         // As an unsigned divisor.
         let divisor = match width {
@@ -51,34 +66,34 @@ impl<E: Emitter> Front<'_, E> {
             Width::W64 => i64::from(imm) as u64,
         };
         match op {
-            AluOp::Add | AluOp::Sub => self.add_constant(width, op, dst, a, imm),
-            AluOp::Or | AluOp::Xor if imm == 0 => self.copy(width, dst, dst),
-            AluOp::And if imm == -1 => self.copy(width, dst, dst),
+            AluOp::Add | AluOp::Sub => self.add_constant(width, op, dst, from, imm),
+            AluOp::Or | AluOp::Xor if imm == 0 => self.copy(width, dst, from),
+            AluOp::And if imm == -1 => self.copy(width, dst, from),
             AluOp::And if imm == 0xff => {
-                let src = self.known.low(dst);
+                let src = self.known.low(from);
                 self.push(Op::Truncate { dst, src, size: SignedSize::B });
             }
             AluOp::And if imm == 0xffff => {
-                let src = self.known.low(dst);
+                let src = self.known.low(from);
                 self.push(Op::Truncate { dst, src, size: SignedSize::H });
             }
-            AluOp::Mul if imm == 1 => self.copy(width, dst, dst),
+            AluOp::Mul if imm == 1 => self.copy(width, dst, from),
             AluOp::Lsh | AluOp::Rsh | AluOp::Arsh => match imm as u32 % bits(width) {
-                0 => self.copy(width, dst, dst),
+                0 => self.copy(width, dst, from),
                 amount => self.shift(width, op, dst, a, amount),
             },
             AluOp::Div if divisor == 0 => self.constant(dst, 0),
-            AluOp::Div if divisor == 1 => self.copy(width, dst, dst),
+            AluOp::Div if divisor == 1 => self.copy(width, dst, from),
             AluOp::Div if divisor.is_power_of_two() => {
                 self.shift(width, AluOp::Rsh, dst, a, divisor.trailing_zeros());
             }
-            AluOp::Mod | AluOp::SMod if imm == 0 => self.copy(width, dst, dst),
+            AluOp::Mod | AluOp::SMod if imm == 0 => self.copy(width, dst, from),
             AluOp::Mod if divisor.is_power_of_two() && divisor <= 1 << 31 => {
                 let mask = (divisor - 1) as i32;
-                self.alu_constant(width, AluOp::And, dst, a, mask);
+                self.alu_constant(width, AluOp::And, dst, from, mask);
             }
             AluOp::SDiv if imm == 0 => self.constant(dst, 0),
-            AluOp::SDiv if imm == 1 => self.copy(width, dst, dst),
+            AluOp::SDiv if imm == 1 => self.copy(width, dst, from),
             AluOp::SDiv if imm == -1 => self.push(Op::Negate { width, dst, src: a }),
             AluOp::SMod if imm == 1 || imm == -1 => self.constant(dst, 0),
             _ => self.push(plain(op, a, imm)),
@@ -86,13 +101,14 @@ impl<E: Emitter> Front<'_, E> {
     }
 
     /// Additions and subtractions of constants add up, also those to the frame pointer.
-    fn add_constant(&mut self, width: Width, op: AluOp, dst: Place, a: Place, imm: i32) {
+    fn add_constant(&mut self, width: Width, op: AluOp, dst: Place, from: Place, imm: i32) {
+        let a = self.known.operand(from, width);
         let negative = op == AluOp::Sub;
         let sum = match width {
             Width::W32 => Some((a, if negative { imm.wrapping_neg() } else { imm })),
             Width::W64 => {
                 let imm = if negative { imm.checked_neg() } else { Some(imm) };
-                let (base, offset) = self.known.offset(dst);
+                let (base, offset) = self.known.offset(from);
                 let sum = imm.and_then(|imm| Some((base, imm.checked_add(offset)?)));
                 sum.or(imm.map(|imm| (a, imm)))
             }

@@ -235,7 +235,7 @@ pub(super) trait Asm {
         self.rm_rex(op, wide, reg, at, false);
     }
 
-    #[inline]
+    #[inline(always)]
     fn rm_rex(&mut self, op: u32, wide: bool, reg: Reg, at: Address, force: bool) {
         let memory = if at.index == RSP {
             part(&BASE, at.base)
