@@ -1,6 +1,7 @@
 //! What the tests of all engines need of the compilers.
 
 mod addresses;
+mod copies;
 mod distances;
 pub(crate) mod emulated;
 mod halves;
