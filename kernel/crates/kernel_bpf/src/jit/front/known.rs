@@ -146,7 +146,6 @@ impl Known {
     #[inline(always)]
     pub(super) fn follow(&mut self, op: &Op, (read, written): (u32, u32)) {
         let narrow = self.makes_narrow(op);
-        let fact = self.fact_of(op);
         match op.destination() {
             Some(dst) => self.written(dst.index()),
             None => {
@@ -158,10 +157,11 @@ impl Known {
             }
         }
         self.narrow = if narrow { self.narrow | written } else { self.narrow & !written };
-        // A fact in terms of what has just been overwritten would say nothing; and the temporary
-        // place holds what it does within one instruction only.
-        if let Some((dst, fact)) = fact
-            && read & (written | Place::TEMPORARY.bit()) == 0
+        // A fact in terms of what has just been overwritten would say nothing, and nothing that was
+        // known in such terms is left; and the temporary place holds what it does within one
+        // instruction only.
+        if read & (written | Place::TEMPORARY.bit()) == 0
+            && let Some((dst, fact)) = self.fact_of(op)
         {
             self.learn(dst, fact);
         }

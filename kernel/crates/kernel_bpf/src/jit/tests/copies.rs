@@ -61,3 +61,18 @@ fn jumps_between_a_copy_and_what_is_computed_from_it() {
         }
     }
 }
+
+/// An address is a sum with a multiple of what its own register has held.
+#[test]
+fn a_sum_with_a_multiple_of_the_old_value() {
+    for (shift, by) in [(1, 2), (2, 4), (3, 8)] {
+        for sum in ["r4 = r5\n r4 += r2", "r4 = r2\n r4 += r5"] {
+            agree(&format!(
+                "r5 = r10\n r5 += -64\n *(u64 *)(r10 - 64) = 1\n *(u64 *)(r10 - 56) = 2
+                 *(u64 *)(r10 - 48) = 3\n *(u64 *)(r10 - 40) = 4\n r4 = {}\n r2 = r4
+                 r2 <<= {shift}\n {sum}\n r0 = *(u64 *)(r4 + 0)\n exit",
+                16 / by,
+            ));
+        }
+    }
+}
