@@ -47,6 +47,8 @@ struct Lowering<'a> {
     patches: Vec<(usize, usize)>,
     /// First op of the current basic block: nothing before it may be fused with.
     block: usize,
+    /// The op that something jumps to, if it is the last such: there may be none there yet.
+    entered: usize,
     maps: MapTracker,
 }
 
@@ -71,6 +73,7 @@ pub(super) fn lower(
         slot: 0,
         patches: Vec::new(),
         block: 0,
+        entered: 0,
         maps: MapTracker::default(),
     };
     lowering.ops.try_reserve(count).map_err(|_| LoadError::OutOfMemory)?;
@@ -88,6 +91,7 @@ impl Lowering<'_> {
             self.slot = u32::try_from(slot).map_err(|_| LoadError::TooLarge)?;
             if self.targets.get(slot).copied().unwrap_or(false) {
                 self.start_block();
+                self.entered = self.ops.len();
             }
             if let Some(at) = self.positions.get_mut(slot) {
                 *at = u32::try_from(self.ops.len()).map_err(|_| LoadError::TooLarge)?;
@@ -154,9 +158,9 @@ impl Lowering<'_> {
         if op.code == Code::Jump && self.falls_through(slot, target) {
             return Ok(());
         }
-        // A branch over this jump is turned round instead.
+        // A branch over this jump is turned round instead, if nothing else leads to the jump.
         if op.code == Code::Jump
-            && !self.targets.get(slot).copied().unwrap_or(true)
+            && self.entered != self.ops.len()
             && let Some(branch) = self.patches.last_mut()
             && branch.0 + 1 == self.ops.len()
             && branch.1 == slot + 1

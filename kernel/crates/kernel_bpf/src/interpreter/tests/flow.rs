@@ -5,6 +5,7 @@ use alloc::vec;
 
 use super::super::{Interpreter, LoadError};
 use super::{IMMEDIATES, VALUES, WIDTHS, bits, compute, run, signed, unsigned};
+use crate::asm::assemble;
 use crate::helper::mock::Mock;
 use crate::helper::{Environment, Helper};
 use crate::insn::{AluOp, Cond, Insn, Operand, Reg, Size, Width};
@@ -153,5 +154,17 @@ fn a_call_by_register_finds_its_helper_when_it_runs() {
         assert_eq!(ready.unwrap().run(&mut [], &Mock::default()), Some(expected));
         let refused = verify(program, &CloudProfile::verify_options()).err().unwrap();
         assert_eq!(refused.cause, Cause::BadInstruction);
+    }
+}
+
+/// A jump that a branch skips is also led to by way of an instruction that does nothing.
+#[test]
+fn a_jump_that_is_entered_at_an_instruction_without_an_op() {
+    for nothing in ["r7 = le64 r7", "goto +0"] {
+        let text = format!(
+            "r7 = 0\n goto middle\n turn: r7 += 1\n if w7 != 8 goto middle\n goto end
+             middle: {nothing}\n goto turn\n end: r0 = r7\n exit"
+        );
+        assert_eq!(run(assemble(&text).unwrap(), &mut [0; 8]), 8, "{nothing}");
     }
 }
