@@ -107,6 +107,7 @@ fn may_be_address(op: &Op) -> bool {
 
 /// Makes a sum or shift in place, that only the address of the access behind it reads, part of
 /// that access. Returns what is read before the access then.
+#[inline(never)]
 fn into_address<E: Emitter>(nodes: &mut [Node], index: usize) -> Option<u32> {
     let [node, behind @ ..] = nodes.get_mut(index..)? else { return None };
     let Op::Alu { op, dst, b, .. } = node.op else { return None };

@@ -109,9 +109,28 @@ fn offer(best: &mut [Option<Candidate>], weight: u32, what: What) {
 
 impl Uses {
     /// Counts an access to the stack, in so many loops. `plain`: one that copies whole registers.
+    #[inline(always)]
     pub(super) fn access(&mut self, offset: i16, size: Size, plain: bool, depth: u32) {
+        let (offset, weight) = (i32::from(offset), weight(depth));
+        // As the accesses before, which is how most are.
+        if plain
+            && offset % 4 == 0
+            && let Some(pieces) = &mut self.pieces
+            && let Some(piece) = pieces.get_mut(((offset + 512) >> 2) as usize)
+            && piece.size == Some(size)
+            && !piece.spoiled
+        {
+            piece.weight = piece.weight.saturating_add(weight);
+        } else {
+            self.other_access(offset, size, plain, weight);
+        }
+    }
+
+    /// An access that is not as those before.
+    #[inline(never)]
+    fn other_access(&mut self, offset: i32, size: Size, plain: bool, weight: u32) {
         let pieces = self.pieces.get_or_insert_with(|| [Piece::default(); PIECES]);
-        access(pieces, i32::from(offset), size, plain, weight(depth));
+        access(pieces, offset, size, plain, weight);
     }
 
     /// Counts a use of a constant, in so many loops.
@@ -168,13 +187,7 @@ fn access(pieces: &mut [Piece; PIECES], offset: i32, size: Size, plain: bool, we
     let first = (offset + 512) >> 2;
     let piece = |index: i32| usize::try_from(index).ok().filter(|&index| index < PIECES);
     let Some(start) = piece(first) else { return };
-    let plain = plain && offset % 4 == 0;
-    // As the accesses before, which is how most are.
-    if plain && pieces[start].size == Some(size) && !pieces[start].spoiled {
-        pieces[start].weight = pieces[start].weight.saturating_add(weight);
-        return;
-    }
-    let plain = plain && matches!(size, Size::W | Size::DW);
+    let plain = plain && offset % 4 == 0 && matches!(size, Size::W | Size::DW);
     let last = (offset + 512 + size.bytes() as i32 - 1) >> 2;
     if !plain || pieces[start].size.is_some_and(|known| known != size) {
         pieces[start].spoiled = true;

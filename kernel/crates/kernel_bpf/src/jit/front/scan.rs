@@ -26,6 +26,8 @@ pub(super) struct Slot {
     pub(super) targets: u8,
     /// A jump that is lowered leads back here: `live` holds what may be read.
     pub(super) led_back: bool,
+    /// Of a jump back to a tail (`tails`), the tail's instructions; 0 of any other.
+    pub(super) tail: u8,
 }
 
 /// The instruction has been lowered with one before it: not a number of jumps.
@@ -134,10 +136,13 @@ fn body<E: Emitter>(
                 }
                 if target <= slot
                     && matches!(insn, Insn::Jump { .. })
-                    && let Some(end) = tails::end(resolver, target, slot)
-                    && let Some(mark) = slots.get_mut(end + 1)
+                    && let Some(length) = tails::length(resolver, target, slot)
+                    && let Some(behind) = slots.get_mut(target + usize::from(length))
                 {
-                    mark.targets = MOST_TARGETS.min(mark.targets + 1);
+                    behind.targets = MOST_TARGETS.min(behind.targets + 1);
+                    if let Some(mark) = slots.get_mut(slot) {
+                        mark.tail = length;
+                    }
                 }
                 if E::COMPARES_PLACES && depth > 0 {
                     compared(insn, depth, &mut uses);

@@ -5,6 +5,7 @@
 //! not jump, the copy leads to what is behind the tail; `scan` counts that as a target.
 
 use super::Front;
+use super::scan::Slot;
 use crate::insn::{Insn, Operand, Reg};
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::{Node, Op};
@@ -14,9 +15,9 @@ use crate::verifier::BranchFact;
 /// Instructions of a tail besides its branch.
 const LONGEST: usize = 4;
 
-/// The branch that ends the tail at the slot `start`, where a jump at the slot `from` behind it
-/// leads to one.
-pub(super) fn end(resolver: &Resolver<'_>, start: usize, from: usize) -> Option<usize> {
+/// How many instructions the tail at the slot `start` has, with its branch, where a jump at the slot
+/// `from` behind it leads to one.
+pub(super) fn length(resolver: &Resolver<'_>, start: usize, from: usize) -> Option<u8> {
     let tail = resolver.program.insns.get(start..from)?;
     let plain = |insn: &&Insn| match insn {
         Insn::Alu { dst, .. } | Insn::Mov { dst, src: Operand::Imm(_), .. } => *dst != Reg::R10,
@@ -36,7 +37,7 @@ pub(super) fn end(resolver: &Resolver<'_>, start: usize, from: usize) -> Option<
     let reached = resolver.facts(from).is_none_or(|facts| facts.reached);
     let end = start + length;
     let decides = resolver.facts(end).is_none_or(|facts| facts.branch == BranchFact::Both);
-    (reached && decides && !combines).then_some(end)
+    (reached && decides && !combines).then_some(length as u8 + 1)
 }
 
 impl<E: Emitter> Front<'_, E> {
@@ -48,11 +49,11 @@ impl<E: Emitter> Front<'_, E> {
         if offset < 0
             && nodes < self.nodes.len()
             && let Some(Node { op: Op::Jump { target, tail }, .. }) = self.nodes.last_mut()
-            && let Some(end) = end(self.resolver, *target as usize, self.slot)
-            && let Some(left) = self.repeats.checked_sub(end + 1 - *target as usize)
+            && let Some(&Slot { tail: length @ 1.., .. }) = self.scan.slots.get(self.slot)
+            && let Some(left) = self.repeats.checked_sub(length.into())
         {
             self.repeats = left;
-            *tail = Some(end as u32);
+            *tail = Some(*target + u32::from(length) - 1);
         }
         Ok(())
     }
