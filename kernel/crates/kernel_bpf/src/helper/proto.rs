@@ -347,6 +347,8 @@ pub struct HelperProto {
     pub name: &'static str,
     /// For r1, r2, …
     pub args: &'static [Arg],
+    /// It reads what further registers of r1 to r5 hold too, whatever that is.
+    pub variadic: bool,
     pub ret: Ret,
     /// For programs under a GPL-compatible licence only.
     pub gpl_only: bool,
@@ -378,6 +380,7 @@ impl HelperProto {
             id,
             name,
             args,
+            variadic: false,
             ret,
             gpl_only: false,
             cost,
@@ -387,6 +390,18 @@ impl HelperProto {
             privileged: false,
             sleeps: false,
         }
+    }
+
+    /// How many of r1 to r5 it reads.
+    #[must_use]
+    pub const fn registers(&self) -> usize {
+        if self.variadic { 5 } else { self.args.len() }
+    }
+
+    #[must_use]
+    pub const fn variadic(mut self) -> Self {
+        self.variadic = true;
+        self
     }
 
     #[must_use]

@@ -62,6 +62,7 @@ static CORE: &[HelperProto] = &[
         Ret::Scalar,
         400,
     )
+    .variadic()
     .per_word(40)
     .gpl()
     .privileged(),

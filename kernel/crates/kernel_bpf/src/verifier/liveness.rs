@@ -5,7 +5,7 @@
 //! each function's flow graph. Compilers go by it too ([`super::Proof::live`]), and by which
 //! registers a function names at all.
 
-use crate::helper;
+use crate::helper::{self, HelperProto};
 use crate::insn::{AtomicOp, Insn, Operand, Reg};
 
 /// One bit per register.
@@ -52,7 +52,7 @@ pub(crate) fn uses(insn: &Insn) -> (RegSet, RegSet) {
         Insn::WideTail | Insn::Jump { .. } | Insn::MayGoto { .. } => (0, 0),
         Insn::Branch { dst, src, .. } => (bit(dst) | operand(src), 0),
         Insn::CallHelper { id } => {
-            let arguments = helper::by_id(id).map_or(5, |helper| helper.args.len());
+            let arguments = helper::by_id(id).map_or(5, HelperProto::registers);
             (((1 << arguments) - 1) << 1, SCRATCHED)
         }
         Insn::CallRegister { target } => (ARGUMENTS | bit(target), SCRATCHED),

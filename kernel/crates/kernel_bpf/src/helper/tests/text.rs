@@ -1,13 +1,21 @@
 //! Text: what Linux 6.18 was seen to make of the same templates and numbers.
 
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{EINVAL, address, address_mut, call};
+use crate::asm::assemble;
 use crate::helper::mock::Mock;
 use crate::helper::proto::id;
 use crate::helper::template;
+use crate::interpreter::Interpreter;
+use crate::map::Map;
+use crate::profile::{CloudProfile, PhysicalProfile};
+use crate::prog_type::ProgType;
+use crate::program::Program;
+use crate::verifier::{Verified, verify};
 
 const ENOSPC: u64 = -28i64 as u64;
 /// Where strings and addresses lie.
@@ -206,4 +214,43 @@ fn lines_are_printed_with_three_numbers_or_an_array() {
     let words = [address(&template[..]), template.len() as u64, address(&numbers[..]), 40];
     assert_eq!(call(&services, id::TRACE_VPRINTK, &words), 9);
     assert_eq!(printed().unwrap(), "1 2 3 4 5");
+}
+
+/// What is printed is read by nothing else, and is declared nowhere as an argument.
+#[test]
+fn programs_print_what_their_registers_hold() {
+    let text = "r2 = 0x6425206425 ll
+                *(u64 *)(r10 - 8) = r2
+                r7 = 5
+                r3 = *(u64 *)(r1 + 8)
+                r7 += r3
+                r4 = r7
+                r4 <<= 3
+                r7 ^= r4
+                r1 = r10
+                r1 += -8
+                r2 = 6
+                call 6
+                r0 = r7
+                exit";
+    let mut program = Program::new(assemble(text).unwrap(), ProgType::RawTracepoint, Vec::new());
+    program.gpl_compatible = true;
+    let program: Verified<Program<Arc<Map>>> = verify(program, &CloudProfile::verify_options())
+        .unwrap_or_else(|refused| panic!("{refused}"));
+    let services = Mock::default();
+    let mut context = [0; 64];
+    context[8] = 9;
+    let check = |result: Option<u64>| {
+        assert_eq!(result, Some(14 ^ 14 << 3));
+        assert_eq!(services.printed.lock().unwrap().pop().unwrap(), "9 112");
+    };
+    let ready = Interpreter::<CloudProfile>::new(&program).unwrap();
+    check(ready.run(&mut context, &services));
+    #[cfg(feature = "host-jit")]
+    for way in &crate::jit::tests::options() {
+        use crate::jit::{Compiled, host::Native};
+        // SAFETY: this is the machine that the test runs on.
+        let compiled = unsafe { Compiled::new::<CloudProfile, Native>(&program, way) }.unwrap();
+        check(compiled.run(&mut context, &services));
+    }
 }

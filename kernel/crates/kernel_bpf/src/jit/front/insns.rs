@@ -344,7 +344,7 @@ impl<E: Emitter> Front<'_, E> {
             }
         };
         let declared = if trusted { None } else { helper::by_id(number) };
-        let arguments = declared.map_or(5, |proto| proto.args.len() as u8);
+        let arguments = declared.map_or(5, |proto| proto.registers() as u8);
         self.push(Op::Call { function: function as usize, arguments });
         Ok(())
     }
