@@ -165,7 +165,12 @@ pub(crate) fn examples(mut guest: Boot, arch: Arch) {
     assert!(writes > 0 && bytes >= writes, "{dump}");
     let dump = guest.succeed("bpf map dump .data");
     assert!(variable(&dump, "largest") > 1, "{dump}");
-    assert!(guest.succeed("bpf log").contains("first write"));
+    let log = guest.succeed("bpf log");
+    let told = log.lines().find_map(|line| line.split_once("first write, "));
+    let (_, told) = told.unwrap_or_else(|| panic!("{log}"));
+    let (bytes, process) = told.split_once(" bytes, by process ").unwrap();
+    let (bytes, process): (u64, u64) = (bytes.parse().unwrap(), process.trim().parse().unwrap());
+    assert!((1..=4096).contains(&bytes) && (1..=32_768).contains(&process), "{log}");
     guest.succeed("bpf unload globals");
 
     // Each thread's value lives as long as the thread, and is nobody else's.

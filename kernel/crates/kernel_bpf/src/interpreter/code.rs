@@ -18,8 +18,8 @@ pub(super) struct Op {
     /// First operand, the right side of a comparison, what is stored, or the base of a load;
     /// always below 11.
     pub(super) src: u8,
-    /// Bytes from this op to the jump's target, the displacement of a memory access, or
-    /// arithmetic's second operand where that is a register.
+    /// Bytes from this op to the jump's target, the displacement of a memory access, a register's
+    /// number (arithmetic's second operand, or what a fused op says), or a caller's stack in bytes.
     pub(super) offset: i32,
     /// Immediate, sign-extended; an address; two halves of a fused pair, or a further register.
     pub(super) imm: u64,

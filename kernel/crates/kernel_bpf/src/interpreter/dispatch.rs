@@ -10,7 +10,7 @@
 //!
 //! Only speed depends on it, by a third. What runs is the same without.
 
-/// A place that the compiler does not move code across, to share it.
+/// Keeps the compiler from sharing what lies before this with other places that do the same.
 #[inline(always)]
 pub(super) fn apart() {
     // Miri knows no assembly.
@@ -21,7 +21,8 @@ pub(super) fn apart() {
     }
 }
 
-/// A `match` on a code, with its arms in groups of groups.
+/// A `match` on a code, with its arms in groups of groups. A group with more than 16 ways out still
+/// does what it says, as slowly as one without groups.
 macro_rules! dispatch {
     ($code:expr; $($groups:tt)+) => {
         'done: {

@@ -62,11 +62,13 @@ pub(super) unsafe fn function(
     let mut depth = 0usize;
     let mut pc = start;
 
-    // A register that the program reads was written before, as the verifier proved.
+    // A register that the program reads was written before, as the verifier proved; `fuse` leaves
+    // out only what no op reads afterwards. r1 to r5, which calls read whether a helper declares
+    // them or not, are written below.
     macro_rules! reg {
         ($number:expr) => {
-            // SAFETY: `lower` puts register numbers below 11 only, and the verifier proved
-            // that the program reads only what it wrote.
+            // SAFETY: `lower` puts register numbers below 11 only, and what is read was written,
+            // as above.
             (unsafe { registers.get_unchecked($number as usize).assume_init() })
         };
     }

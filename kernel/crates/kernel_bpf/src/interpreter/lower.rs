@@ -47,7 +47,8 @@ struct Lowering<'a> {
     patches: Vec<(usize, usize)>,
     /// First op of the current basic block: nothing before it may be fused with.
     block: usize,
-    /// The op that something jumps to, if it is the last such: there may be none there yet.
+    /// How many ops there were at the last slot that something jumps to: as many as there are,
+    /// while nothing has been emitted since.
     entered: usize,
     maps: MapTracker,
 }
@@ -171,6 +172,7 @@ impl Lowering<'_> {
             branch.1 = target;
             return Ok(());
         }
+        // Where it leads, any may be read.
         let at = self.push(op, RegSet::MAX);
         self.patches.push((at, target));
         Ok(())

@@ -5,6 +5,7 @@
 //! run), `reg!` and `set!` (registers), `next!`, `jump!` and `branch!` (where to go on). So there
 //! is one loop, and no call in it. Its contract is what makes the accesses sound.
 
+// The second operand of arithmetic: a register has its number in `offset`.
 macro_rules! second {
     (imm) => {
         op!().imm
@@ -35,6 +36,7 @@ macro_rules! unary {
     }};
 }
 
+// The right side of a comparison: a register has its number in `src`.
 macro_rules! right {
     (imm) => {
         op!().imm

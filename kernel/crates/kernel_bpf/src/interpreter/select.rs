@@ -60,7 +60,7 @@ immediates!(
 );
 
 impl Code {
-    /// An access to memory, before it is fused with anything.
+    /// A plain load or store, before it is fused with anything.
     pub(super) fn accesses_memory(self) -> bool {
         (Self::Load8..=Self::Store64Reg).contains(&self)
     }

@@ -3,6 +3,7 @@
 
 mod arithmetic;
 mod flow;
+mod kinds;
 mod memory;
 mod pairs;
 mod sequences;

@@ -57,12 +57,12 @@ impl<E: Emitter> Front<'_, E> {
         Source::Place(Place::TEMPORARY)
     }
 
-    /// The second operand of arithmetic.
+    /// The second operand of arithmetic whose first one is in `from`.
     pub(super) fn alu_source(
         &mut self,
         op: AluOp,
         width: Width,
-        dst: Place,
+        from: Place,
         src: Operand,
     ) -> Source {
         let Operand::Imm(imm) = src else { return self.source(src, width) };
@@ -71,7 +71,7 @@ impl<E: Emitter> Front<'_, E> {
         }
         let shift = matches!(op, AluOp::Lsh | AluOp::Rsh | AluOp::Arsh);
         // The verifier keeps what is added to the frame pointer within the stack.
-        let frame = self.known.offset(dst).0 == Place::FRAME;
+        let frame = self.known.offset(from).0 == Place::FRAME;
         if shift || frame { Source::Imm(imm) } else { self.immediate(imm) }
     }
 }

@@ -136,8 +136,8 @@ impl<E: Emitter> Front<'_, E> {
         Ok(())
     }
 
-    /// Leaves a move to the arithmetic on the copy behind it; or lowers it with all of the rotation
-    /// that it begins.
+    /// Leaves a move to the next instruction, if that is arithmetic on the copy; or lowers it with
+    /// all of the rotation that it begins.
     #[inline]
     fn begins_more(&mut self, moved: Width, copy: Reg, value: Reg) -> bool {
         let behind = self.slot + 1;

@@ -157,8 +157,8 @@ impl Known {
             }
         }
         self.narrow = if narrow { self.narrow | written } else { self.narrow & !written };
-        // A fact in terms of what has just been overwritten would say nothing, and nothing that was
-        // known in such terms is left; and the temporary place holds what it does within one
+        // What was known in terms of what has just been overwritten is gone by now, and no fact is
+        // in terms of it. Nor of the temporary place, which holds what it does within one
         // instruction only.
         if read & (written | Place::TEMPORARY.bit()) == 0
             && let Some((dst, fact)) = self.fact_of(op)

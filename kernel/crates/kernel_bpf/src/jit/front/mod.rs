@@ -81,7 +81,7 @@ struct Front<'a, E> {
     /// The set of the place that the last operation has copied to or given a constant; empty if
     /// it was no such operation. What is taken away from the end of `nodes` never is one.
     copied: u32,
-    /// What the register that the next instruction, arithmetic, changes is to be a copy of first.
+    /// The source of a move that is left to the next instruction, which is arithmetic on the copy.
     moved: Option<Reg>,
     known: Known,
     maps: MapTracker,

@@ -2,7 +2,7 @@
 //! condition, where the machine has one.
 
 use super::Front;
-use super::scan::{MOST_TARGETS, TAKEN};
+use super::scan::MOST_TARGETS;
 use crate::insn::{Insn, Operand, Reg, Width};
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::{Op, Place, Source};
@@ -58,11 +58,9 @@ impl<E: Emitter> Front<'_, E> {
         let a = self.known.operand(Place::of(a), width);
         let b = self.source(b, width);
         self.push(Op::Select { width, cond, a, b, dst, moved, value });
+        self.takes(slot + 1);
         // The register holds a map's address no more, or not always.
         self.maps.follow(&Insn::Mov { width: moved, dst: register, src: Operand::Imm(0) });
-        if let Some(mark) = self.scan.slots.get_mut(slot + 1) {
-            mark.targets = TAKEN;
-        }
         // This branch does not lead there any more.
         if let Some(mark) = self.scan.slots.get_mut(target)
             && mark.targets < MOST_TARGETS

@@ -15,8 +15,8 @@ use crate::verifier::BranchFact;
 /// Instructions of a tail besides its branch.
 const LONGEST: usize = 4;
 
-/// How many instructions the tail at the slot `start` has, with its branch, where a jump at the slot
-/// `from` behind it leads to one.
+/// How many instructions the tail at the slot `start` has, with its branch, where a jump at the
+/// slot `from` behind it leads to one.
 pub(super) fn length(resolver: &Resolver<'_>, start: usize, from: usize) -> Option<u8> {
     let tail = resolver.program.insns.get(start..from)?;
     let plain = |insn: &&Insn| match insn {

@@ -3,16 +3,17 @@
 
 use std::format;
 
-use super::agree;
+use super::{agree, times};
 
 const BEGIN: &str = "r3 = 0x81234567f9abcdef ll\n r2 = 0x123456780a0b0c0d ll\n";
 const END: &str = "r0 = r4\n r0 *= 3\n r0 ^= r3\n exit";
 
+const OPERATORS: [&str; 13] =
+    ["+=", "-=", "*=", "/=", "s/=", "|=", "&=", "<<=", ">>=", "%=", "s%=", "^=", "s>>="];
+
 #[test]
 fn arithmetic_on_a_copy() {
-    let operators =
-        ["+=", "-=", "*=", "/=", "s/=", "|=", "&=", "<<=", ">>=", "%=", "s%=", "^=", "s>>="];
-    for operator in operators {
+    for operator in OPERATORS {
         for (copy, result) in [("r", "r"), ("r", "w"), ("w", "r"), ("w", "w")] {
             for operand in ["4", "3", "2"] {
                 agree(&format!(
@@ -46,9 +47,21 @@ fn arithmetic_on_a_copy_of_what_is_known() {
 fn jumps_between_a_copy_and_what_is_computed_from_it() {
     let rotation = ["r4 = r3", "r4 <<= 13", "r3 >>= 51", "r4 |= r3"];
     let half = ["w4 = w3", "w4 <<= 13", "w3 >>= 19", "w4 |= w3"];
-    let mixed = ["w4 = w3", "r4 <<= 13", "r3 >>= 51", "r4 |= r3"];
     let sum = ["r4 = r3", "r4 += r2", "r3 += 1", "r4 ^= r3"];
-    for sequence in [rotation, half, mixed, sum] {
+    // In one width but for one instruction.
+    let mixed = [
+        ["w4 = w3", "r4 <<= 13", "r3 >>= 51", "r4 |= r3"],
+        ["r4 = r3", "w4 <<= 13", "r3 >>= 19", "w4 |= w3"],
+        ["r4 = r3", "r4 <<= 13", "w3 >>= 51", "r4 |= r3"],
+        ["r4 = r3", "r4 <<= 13", "r3 >>= 51", "w4 |= w3"],
+        ["r4 = r3", "w4 <<= 13", "w3 >>= 19", "r4 |= r3"],
+    ];
+    // Amounts that add up, but shift by nothing, or by all and so by nothing.
+    let nothing = [
+        ["r4 = r3", "r4 <<= 0", "r3 >>= 64", "r4 |= r3"],
+        ["r4 = r3", "r4 <<= 64", "r3 >>= 0", "r4 |= r3"],
+    ];
+    for sequence in [rotation, half, sum].into_iter().chain(mixed).chain(nothing) {
         for entered in 0..5 {
             for first in [0, 1] {
                 let mut text = format!("{BEGIN} r4 = 0x55aa\n r1 = {first}\n if r1 == 0 goto l\n");
@@ -75,4 +88,44 @@ fn a_sum_with_a_multiple_of_the_old_value() {
             ));
         }
     }
+}
+
+/// The second operand is what the register of the result held before.
+#[test]
+fn arithmetic_with_the_old_value_of_the_result() {
+    for operator in OPERATORS {
+        for result in ["r", "w"] {
+            for (copy, other) in [("r", "r"), ("r", "w"), ("w", "r"), ("w", "w")] {
+                agree(&format!(
+                    "{BEGIN} r4 = 0x1234567898765432 ll\n {other}5 = {other}4
+                     {copy}4 = {copy}3\n {result}4 {operator} {result}5\n {END}"
+                ));
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_with_a_copy_of_the_frame_pointer() {
+    for sum in ["r4 += r2", "r4 += -8", "r4 -= r2", "r4 -= 8"] {
+        agree(&format!("r2 = -64\n r4 = r10\n {sum}\n r4 -= r10\n r0 = r4\n exit"));
+    }
+}
+
+/// Repeated code leads back to each of the instructions that have become one, and to no other.
+#[test]
+fn rotations_in_loops_that_are_repeated() {
+    let rotation = "r4 = r3\n r4 <<= 13\n r3 >>= 51\n r3 |= r4\n r0 ^= r3\n";
+    let unrolled =
+        format!("{BEGIN} r0 = 1\n r1 = 0\n l: {rotation} r1 += 1\n if r1 != 64 goto l\n exit");
+    agree(&unrolled);
+    // The rotation's code belongs to its last instruction.
+    assert_eq!(times(&unrolled, &[6, 7, 8, 9, 10, 11]), [0, 0, 0, 8, 8, 8]);
+    let tail = format!(
+        "{BEGIN} r0 = 1\n r1 = 0\n goto m\n l: r4 = r3\n r4 <<= 13\n r3 >>= 51\n r3 |= r4
+         if r1 s> 40 goto e\n m: r1 += 3\n if r1 s> 20 goto n\n r0 ^= r3\n goto l
+         n: r0 += r3\n r0 *= 5\n r1 += 2\n goto l\n e: exit"
+    );
+    agree(&tail);
+    assert_eq!(times(&tail, &[7, 8, 9, 10, 11]), [0, 0, 0, 3, 3]);
 }
