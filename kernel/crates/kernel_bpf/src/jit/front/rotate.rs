@@ -1,6 +1,7 @@
-//! Rotations in the form that compilers give them where nothing else wants the value any more: a
-//! copy, a shift of it and one of the value in opposite directions, and the or of both. All four
-//! become one operation at once. What is written otherwise `simplify` finds in the operations.
+//! Rotations in the forms that compilers give them: a copy of a value, a shift of it, one of the
+//! value itself or, where that is still wanted, of another copy in the opposite direction, and the
+//! or of both. All of them become one operation at once. What is written otherwise `simplify` finds
+//! in the operations.
 
 use super::Front;
 use super::simplify::bits;
@@ -13,28 +14,44 @@ impl<E: Emitter> Front<'_, E> {
     /// one.
     #[inline(never)]
     pub(super) fn rotation(&mut self, moved: Width, copy: Reg, value: Reg) -> bool {
-        let (slot, program) = (self.slot, self.resolver.program);
-        let Some(
-            [
-                Insn::Alu { width, op: one, dst: first, src: Operand::Imm(by) },
-                Insn::Alu { width: again, op: other, dst: second, src: Operand::Imm(further) },
-                Insn::Alu { width: joined, op: AluOp::Or, dst, src: Operand::Reg(from) },
-            ],
-        ) = program.insns.get(slot + 1..slot + 4)
+        let (slot, insns) = (self.slot, &self.resolver.program.insns);
+        let Some([Insn::Alu { width, op: one, dst: first, src: Operand::Imm(by) }, behind @ ..]) =
+            insns.get(slot + 1..)
         else {
             return false;
         };
-        let left = match (one, other) {
+        let copies = |moved: &Width| moved == width || *moved == Width::W64;
+        let (other, behind, length) = match behind {
+            [Insn::Mov { width, dst, src: Operand::Reg(src) }, behind @ ..]
+                if *src == value && copies(width) && *first == copy =>
+            {
+                (*dst, behind, 4)
+            }
+            _ => (value, behind, 3),
+        };
+        let [
+            Insn::Alu { width: again, op: two, dst: second, src: Operand::Imm(further) },
+            Insn::Alu { width: joined, op: AluOp::Or, dst, src: Operand::Reg(from) },
+            ..,
+        ] = behind
+        else {
+            return false;
+        };
+        let left = match (one, two) {
             (AluOp::Lsh, AluOp::Rsh) => *by,
             (AluOp::Rsh, AluOp::Lsh) => *further,
             _ => return false,
         };
-        let both = |a: Reg, b: Reg| (a, b) == (copy, value) || (a, b) == (value, copy);
-        let read = self.live.get(slot + 4).is_none_or(|live| live & 1 << *from as u8 != 0);
-        let entered = (slot + 1..slot + 4).any(|slot| self.is_target(slot));
-        let fits = width == again
+        let both = |a: Reg, b: Reg| (a, b) == (copy, other) || (a, b) == (other, copy);
+        let last = slot + length;
+        let read = self.live.get(last + 1).is_none_or(|live| live & 1 << *from as u8 != 0);
+        let marks = self.scan.slots.get(slot + 1..=last).unwrap_or_default();
+        let entered = marks.iter().any(|mark| mark.targets != 0);
+        // What is shifted first in its own register is not the value any more.
+        let fits = copy != value
+            && width == again
             && width == joined
-            && (moved == *width || moved == Width::W64)
+            && copies(&moved)
             && both(*first, *second)
             && both(*dst, *from)
             && *by > 0
@@ -43,10 +60,10 @@ impl<E: Emitter> Front<'_, E> {
         if !fits || read || entered {
             return false;
         }
-        self.slot = slot + 3;
+        self.slot = last;
         let (dst, src) = (Place::of(*dst), self.known.operand(Place::of(value), *width));
         self.push(Op::Rotate { width: *width, dst, src, left: left as u8 });
-        for slot in slot + 1..slot + 4 {
+        for slot in slot + 1..=last {
             self.takes(slot);
         }
         true

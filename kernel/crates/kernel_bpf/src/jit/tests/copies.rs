@@ -2,6 +2,7 @@
 //! itself and other registers as operands, in every width, and entered by jumps in between.
 
 use std::format;
+use std::vec::Vec;
 
 use super::{agree, times};
 
@@ -61,10 +62,26 @@ fn jumps_between_a_copy_and_what_is_computed_from_it() {
         ["r4 = r3", "r4 <<= 0", "r3 >>= 64", "r4 |= r3"],
         ["r4 = r3", "r4 <<= 64", "r3 >>= 0", "r4 |= r3"],
     ];
-    for sequence in [rotation, half, sum].into_iter().chain(mixed).chain(nothing) {
-        for entered in 0..5 {
+    // With two copies, so that the value stays; and such as look like it.
+    let longer = [
+        ["r4 = r3", "r4 <<= 13", "r5 = r3", "r5 >>= 51", "r4 |= r5"],
+        ["r5 = r3", "r5 >>= 51", "r4 = r3", "r4 <<= 13", "r4 |= r5"],
+        ["w4 = w3", "w4 <<= 13", "r5 = r3", "w5 >>= 19", "w4 |= w5"],
+        ["r4 = r3", "r4 <<= 13", "w5 = w3", "r5 >>= 51", "r4 |= r5"],
+        ["w4 = w4", "w4 >>= 19", "w5 = w4", "w5 <<= 13", "w4 |= w5"],
+        ["w3 = w3", "w3 >>= 19", "w4 = w3", "w4 <<= 13", "w4 |= w3"],
+        ["r4 = r3", "r4 >>= 51", "r4 = r3", "r4 <<= 13", "r4 |= r4"],
+        ["r4 = r3", "r4 >>= 51", "r5 = r2", "r5 <<= 13", "r4 |= r5"],
+        ["r4 = r3", "r3 >>= 51", "r5 = r3", "r5 <<= 13", "r4 |= r5"],
+    ];
+    let short = [rotation, half, sum].into_iter().chain(mixed).chain(nothing);
+    let sequences = short.map(Vec::from).chain(longer.map(Vec::from));
+    for sequence in sequences {
+        for entered in 0..=sequence.len() {
             for first in [0, 1] {
-                let mut text = format!("{BEGIN} r4 = 0x55aa\n r1 = {first}\n if r1 == 0 goto l\n");
+                let mut text = format!(
+                    "{BEGIN} r4 = 0x55aa\n r5 = 0x9876543\n r1 = {first}\n if r1 == 0 goto l\n"
+                );
                 for (at, insn) in sequence.iter().chain(&["r0 = r4"]).enumerate() {
                     let label = if at == entered { "l: " } else { "" };
                     text += &format!("{label}{insn}\n");
