@@ -47,8 +47,10 @@ impl<E: Emitter> Front<'_, E> {
         let read = self.live.get(last + 1).is_none_or(|live| live & 1 << *from as u8 != 0);
         let marks = self.scan.slots.get(slot + 1..=last).unwrap_or_default();
         let entered = marks.iter().any(|mark| mark.targets != 0);
-        // What is shifted first in its own register is not the value any more.
+        // What is shifted first in its own register is not the value any more; and operations do
+        // not take the frame pointer.
         let fits = copy != value
+            && value != Reg::R10
             && width == again
             && width == joined
             && copies(&moved)

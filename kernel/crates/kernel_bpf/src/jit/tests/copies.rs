@@ -129,6 +129,17 @@ fn sums_with_a_copy_of_the_frame_pointer() {
     }
 }
 
+/// Half of it is a number, which no operation takes from it but a move.
+#[test]
+fn a_rotation_of_the_frame_pointers_half() {
+    for (one, two) in [("<<= 13", ">>= 19"), (">>= 19", "<<= 13")] {
+        let rotation = format!("w4 = w10\n w4 {one}\n w5 = w10\n w5 {two}\n w4 |= w5\n");
+        let apart = format!("w3 = w10\n w6 = w3\n w3 {one}\n r0 = 0\n w6 {two}\n w3 |= w6\n");
+        let result = agree(&format!("{rotation} {apart} r0 = r3\n r0 ^= r4\n exit"));
+        assert_eq!(result, 0);
+    }
+}
+
 /// Repeated code leads back to each of the instructions that have become one, and to no other.
 #[test]
 fn rotations_in_loops_that_are_repeated() {
