@@ -51,7 +51,9 @@ impl<E: Emitter> Front<'_, E> {
                 if base == Reg::FP
                     && let Some(place) = self.promoted.get(i32::from(offset))
                 {
-                    self.copy(Width::W64, Place::of(dst), place);
+                    // A privileged program may read what it never wrote: of half a register, half.
+                    let width = if size == Size::DW { Width::W64 } else { Width::W32 };
+                    self.copy(width, Place::of(dst), place);
                     return Ok(());
                 }
                 let (size, offset) = self.resolver.load(self.slot, size, offset);

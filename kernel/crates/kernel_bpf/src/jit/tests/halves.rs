@@ -93,3 +93,18 @@ fn half_of_the_frame_pointer_is_a_number() {
         agree(text);
     }
 }
+
+/// A stack slot of four bytes that lives in a register has no upper half, also where the program
+/// has not written it and something else is there.
+#[test]
+fn half_a_slot_that_was_never_written() {
+    for loops in [0, 3] {
+        assert_eq!(
+            agree(&format!(
+                "r4 = {loops}\n l: r0 = *(u32 *)(r10 - 8)\n *(u32 *)(r10 - 8) = 7
+                 r3 = *(u32 *)(r10 - 8)\n r0 >>= 32\n r4 -= 1\n if r4 s> 0 goto l\n exit"
+            )),
+            0
+        );
+    }
+}
