@@ -11,7 +11,7 @@ use super::Prepared;
 use crate::asm::assemble;
 use crate::helper::mock::Mock;
 use crate::insn::Insn;
-use crate::interpreter::Interpreter;
+use crate::interpreter::{Interpreter, PacketContext};
 use crate::map::{
     Engine, Epoch, Executable, Map, MapDef, MapEnvironment, MapError, MapExtras, MapType,
     TailTarget,
@@ -21,7 +21,7 @@ use crate::prog_type::ProgType;
 use crate::program::{FuncInfo, Program};
 use crate::resolve::LoadError;
 use crate::trusted::Trust;
-use crate::verifier::{Verified, verify};
+use crate::verifier::{Cause, Verified, verify};
 
 type Ready = Prepared<ActiveProfile>;
 
@@ -182,6 +182,66 @@ fn on_a_tail_call_in_a_subprogram_returns_to_its_caller(engine: Engine) {
     assert_eq!(ready.run(&mut [0; 64], &Mock::default()), Some(175));
     put(&array, 0, &load("r0 = 30\n exit", &[], engine).unwrap()).unwrap();
     assert_eq!(ready.run(&mut [0; 64], &Mock::default()), Some(35));
+}
+
+/// What a caller does with the result of a function that makes a tail call, and with what the
+/// function writes after it: as if the function ended there, with any number.
+#[test]
+fn the_caller_of_a_function_that_a_tail_call_ends_knows_that() {
+    let array = map(MapType::ProgArray, 4, 1);
+    let verdict = |main: &str, function: &str| {
+        let text = format!("{main}\n r0 = 0\n exit\n f: {function}\n r0 = 0\n exit");
+        let verified =
+            verify(program(&text, &[Arc::clone(&array)]), &ActiveProfile::verify_options());
+        verified.map(|_| ()).map_err(|refused| refused.cause)
+    };
+    let call = "r2 = map[0] ll\n r3 = 0\n call 12";
+    let index = |mask: &str| {
+        format!("call f\n {mask} r1 = r10\n r1 += -8\n r1 += r0\n *(u8 *)(r1 + 0) = 1")
+    };
+    assert_eq!(verdict(&index(""), "r1 = 0"), Ok(()), "without a tail call r0 is 0");
+    assert_eq!(verdict(&index(""), call), Err(Cause::PointerArithmetic));
+    assert_eq!(verdict(&index("r0 &= 7\n"), call), Ok(()));
+    // In a function of the function.
+    let deeper = format!("call g\n exit\n g: {call}");
+    assert_eq!(verdict(&index(""), &deeper), Err(Cause::PointerArithmetic));
+    assert_eq!(verdict(&index("r0 &= 7\n"), &deeper), Ok(()));
+    // A pointer is only written when there was no tail call.
+    let main = "*(u64 *)(r10 - 8) = 0\n r2 = r10\n r2 += -8\n call f
+                r1 = *(u64 *)(r10 - 8)\n r1 = *(u8 *)(r1 + 0)";
+    let write = "*(u64 *)(r6 + 0) = r7";
+    let keep = "r6 = r2\n r7 = r1";
+    assert_eq!(verdict(main, &format!("{keep}\n {write}")), Ok(()));
+    assert_eq!(verdict(main, &format!("{keep}\n {write}\n {call}")), Ok(()));
+    let after = format!("{keep}\n {call}\n {write}");
+    assert_eq!(verdict(main, &after), Err(Cause::NotAPointer));
+}
+
+/// A legacy load beyond the packet ends the function that makes it.
+#[test]
+fn a_legacy_load_in_a_function_returns_to_its_caller() {
+    let ready = |main: &str| {
+        let text = format!(
+            "r7 = r1\n call f\n {main}\n exit
+                            f: r6 = r1\n r0 = *(u8 *)skb[5]\n r0 |= 512\n exit"
+        );
+        let mut program = program(&text, &[]);
+        program.prog_type = ProgType::SocketFilter;
+        let verified = verify(program, &ActiveProfile::verify_options());
+        verified.map(|verified| Interpreter::<ActiveProfile>::new(&verified).unwrap())
+    };
+    let run = |length: usize| {
+        let mut packet: Vec<u8> = (0..length as u8).collect();
+        let mut context = PacketContext::new(ProgType::SocketFilter, &mut packet).unwrap();
+        ready("r0 += 1000").unwrap().run_packet(&mut context, &Mock::default()).unwrap()
+    };
+    assert_eq!(run(6), 1000 + 512 + 5);
+    assert_eq!(run(5), 1000);
+    // The caller does not know that the result has a bit that only the whole function sets.
+    let cause = |main: &str| ready(main).err().map(|refused| refused.cause);
+    assert_eq!(cause("r0 &= 7\n r1 = r10\n r1 += -8\n r1 += r0\n *(u8 *)(r1 + 0) = 1"), None);
+    let beyond = "r0 += -512\n r1 = r10\n r1 += -256\n r1 += r0\n *(u8 *)(r1 + 0) = 1";
+    assert_eq!(cause(beyond), Some(Cause::OutOfBounds));
 }
 
 #[test]

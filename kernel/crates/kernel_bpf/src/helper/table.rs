@@ -93,7 +93,9 @@ static CORE: &[HelperProto] = &[
         40,
     )
     .moves_packet(),
-    proto(id::TAIL_CALL, "tail_call", &[Arg::Ctx, Arg::ConstMapPtr, Arg::Any], Ret::Void, 20),
+    // The other program may move the packet; where a function makes the call, its caller goes on.
+    proto(id::TAIL_CALL, "tail_call", &[Arg::Ctx, Arg::ConstMapPtr, Arg::Any], Ret::Void, 20)
+        .moves_packet(),
     proto(id::CLONE_REDIRECT, "clone_redirect", &[Arg::Ctx, Arg::Any, Arg::Any], Ret::Scalar, 500)
         .moves_packet(),
     proto(id::GET_CURRENT_PID_TGID, "get_current_pid_tgid", &[], Ret::Scalar, 10),

@@ -221,8 +221,11 @@ macro_rules! packet {
                 set!(0, u64::from(<$type>::from_be(value)));
                 next!();
             }
-            // Beyond the packet the program ends (`Documentation/networking/filter`).
-            None => return 0,
+            // Beyond the packet the function ends (`Documentation/networking/filter`).
+            None => {
+                set!(0, 0);
+                leave!();
+            }
         }
     }};
 }

@@ -31,7 +31,8 @@ pub(super) struct Run<'a> {
 /// state is passed meanwhile.
 #[inline]
 pub(super) unsafe fn execute(start: *const Op, context: u64, env: Environment<'_>) -> u64 {
-    // Not initialised: a verified program reads what it wrote.
+    // Not initialised: a verified program reads what it wrote, or takes what is there for any
+    // number (only those of privileged loaders may).
     let mut stack = [const { MaybeUninit::<u64>::uninit() }; STACK_BYTES / 8];
     let range = stack.as_mut_ptr_range();
     let (low, high) = (range.start.expose_provenance() as u64, range.end.expose_provenance());

@@ -12,7 +12,7 @@ use super::state::{Frame, MAX_FRAMES, Reference};
 use super::value::{INNER_MAP, Kind, Value};
 use crate::helper::proto::id;
 use crate::helper::{self, HelperProto, Ret};
-use crate::insn::Reg;
+use crate::insn::{Insn, Reg};
 use crate::map::MapType;
 use crate::prog_type::Target;
 
@@ -122,6 +122,23 @@ impl Verifier<'_> {
         Ok(Flow::Jump(call_site as usize + 1))
     }
 
+    /// The instruction may end its function, with `result` in r0: a caller goes on then (`early`).
+    pub(super) fn may_return(&mut self, result: Value) -> Result<(), Refusal> {
+        // Where a function is verified on its own, nothing is known of its result anyway.
+        if self.state.depth() == 0 || self.state.frame().callback.is_some() {
+            return Ok(());
+        }
+        let goes_on = self.state.clone();
+        self.state.set(Reg::R0, result);
+        let flow = self.return_to_caller();
+        let returned = core::mem::replace(&mut self.state, goes_on);
+        let exit = self.env.insns.iter().position(|insn| matches!(insn, Insn::Exit));
+        match flow? {
+            Flow::Jump(target) => self.push_way(returned, target, exit),
+            Flow::Next | Flow::End => Ok(()),
+        }
+    }
+
     /// Drops the active frame, unless it is the only one. Pointers into it mean nothing
     /// any more.
     pub(super) fn leave_frame(&mut self) {
@@ -192,8 +209,7 @@ impl Verifier<'_> {
                     self.refuse(Cause::Reference, "tail_call would lead to reference leak".into())
                 );
             }
-            let callback = |frame: &Frame| frame.callback.is_some_and(|by| by.helper != GLOBAL);
-            if self.state.frames.iter().any(callback) {
+            if self.within_callback() {
                 return Err(
                     self.refuse(Cause::UnknownFunction, "cannot tail call within callback".into())
                 );
@@ -230,7 +246,17 @@ impl Verifier<'_> {
         if proto.changes_packet {
             self.forget_packet();
         }
+        if number == id::TAIL_CALL {
+            // The other program's result.
+            self.may_return(Value::UNKNOWN)?;
+        }
         Ok(Flow::Next)
+    }
+
+    /// Whether the active frame is a callback's, or of what one calls.
+    pub(super) fn within_callback(&self) -> bool {
+        let callback = |frame: &Frame| frame.callback.is_some_and(|by| by.helper != GLOBAL);
+        self.state.frames.iter().any(callback)
     }
 
     /// The packet may lie elsewhere now.

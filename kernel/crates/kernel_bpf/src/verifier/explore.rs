@@ -99,6 +99,8 @@ struct Pending {
     mark: Mark,
     /// Slot of the branch.
     from: u32,
+    /// The slot of an exit that the way begins with: the branch has ended its function.
+    exit: Option<usize>,
 }
 
 pub(super) struct Verifier<'a> {
@@ -362,6 +364,16 @@ impl<'a> Verifier<'a> {
 
     /// Counts a conditional branch and keeps the side that is not followed now.
     pub(super) fn push_branch(&mut self, state: State, insn: usize) -> Result<(), Refusal> {
+        self.push_way(state, insn, None)
+    }
+
+    /// Keeps a way from here for later, with an exit before it if one is named.
+    pub(super) fn push_way(
+        &mut self,
+        state: State,
+        insn: usize,
+        exit: Option<usize>,
+    ) -> Result<(), Refusal> {
         if self.walk.pending.len() > self.env.options.max_pending {
             return Err(self.refuse(
                 Cause::TooComplex,
@@ -373,7 +385,7 @@ impl<'a> Verifier<'a> {
         let mark = self.path.mark();
         let from = self.pc as u32;
         room(&mut self.walk.pending)?;
-        self.walk.pending.push(Pending { state, insn, mark, from });
+        self.walk.pending.push(Pending { state, insn, mark, from, exit });
         Ok(())
     }
 
@@ -436,6 +448,9 @@ impl<'a> Verifier<'a> {
         self.walk.pending_bytes = self.walk.pending_bytes.saturating_sub(bytes);
         self.cut_chain(pending.mark.chain);
         self.path.return_to(&pending.mark);
+        if let Some(exit) = pending.exit {
+            self.path.push(exit)?;
+        }
         self.state = pending.state;
         self.pc = pending.insn;
         self.log_taken_up(pending.from);

@@ -170,6 +170,12 @@ impl Verifier<'_> {
                 "BPF_LD_[ABS|IND] cannot be used inside bpf_spin_lock-ed region".into(),
             ));
         }
+        if self.within_callback() {
+            return Err(self.refuse(
+                Cause::BadInstruction,
+                "BPF_LD_[ABS|IND] may end the function, and cannot be used within callback".into(),
+            ));
+        }
         let context = self.read(Reg::R6)?;
         if context.kind != Kind::Ctx || context.offset != 0 || context.as_constant().is_some() {
             return Err(self
@@ -187,8 +193,10 @@ impl Verifier<'_> {
                     .register(index));
             }
         }
-        // Beyond the packet the program ends with 0; that path is shorter than any.
+        // Beyond the packet the function ends with 0; if it is the program, that path is shorter
+        // than any.
         self.path.cost += 20;
+        self.may_return(Value::constant(0))?;
         for reg in [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5] {
             self.state.set(reg, Value::UNINIT);
         }

@@ -401,3 +401,21 @@ fn atomics_are_aligned_whatever_the_memory() {
     // Loads and stores may lie anywhere, unless the loader asks for more.
     accept(SocketFilter, "r2 = map[6][0]+8 ll\n r0 = *(u32 *)(r2 + 3)\n exit");
 }
+
+/// The program that a tail call goes to may move the packet, and so nothing is known of it where
+/// the call does not succeed either (Linux 6.14).
+#[test]
+fn packets_are_forgotten_at_tail_calls() {
+    let text = |call: &str, again: &str| {
+        format!(
+            "r6 = r1\n r7 = *(u32 *)(r6 + 0)\n r2 = *(u32 *)(r6 + 4)\n r3 = r7\n r3 += 4
+             if r3 > r2 goto end\n {call} {again} r0 = *(u8 *)(r7 + 0)\n end: r0 = 2\n exit"
+        )
+    };
+    let call = "r1 = r6\n r2 = map[5] ll\n r3 = 0\n call 12\n";
+    let again = "r7 = *(u32 *)(r6 + 0)\n r2 = *(u32 *)(r6 + 4)\n r3 = r7\n r3 += 1
+                 if r3 > r2 goto end\n";
+    accept(Xdp, &text("", ""));
+    accept(Xdp, &text(call, again));
+    refuse(Xdp, &text(call, ""), Cause::Uninitialised);
+}
