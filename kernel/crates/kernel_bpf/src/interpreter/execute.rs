@@ -79,6 +79,11 @@ pub(super) unsafe fn function(
             unsafe { registers.get_unchecked_mut($number as usize).write(value) };
         }};
     }
+    macro_rules! arguments {
+        () => {
+            [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)]
+        };
+    }
     // Helpers receive r1 to r5 whether they declare them or not.
     for (argument, value) in (1..).zip(arguments) {
         set!(argument, value);
@@ -333,13 +338,13 @@ pub(super) unsafe fn function(
             // Calls, and what only some programs have.
             [{
                 Code::CallHelper => {
-                    let arguments = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
+                    let arguments = arguments!();
                     // SAFETY: `lower` put the address there; the verifier proved the arguments.
                     set!(0, unsafe { call_helper(op.imm, arguments, env) });
                     next!();
                 },
                 Code::CallRegister => {
-                    let arguments = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
+                    let arguments = arguments!();
                     let number = reg!(op.src) as i32;
                     // SAFETY: only programs on trust have this op.
                     set!(0, unsafe { call_register(op.imm, number, arguments, env) });
@@ -350,7 +355,7 @@ pub(super) unsafe fn function(
                     // SAFETY: `lower` put such a helper's function here.
                     let helper =
                         unsafe { mem::transmute::<*const (), CallbackHelper>(function_pointer) };
-                    let arguments = [reg!(1), reg!(2), reg!(3), reg!(4), reg!(5)];
+                    let arguments = arguments!();
                     let callback = ptr::with_exposed_provenance::<Op>(reg!(2) as usize);
                     let below = reg!(10).wrapping_sub(op.offset as u64);
                     let mut call = |arguments: [u64; 5]| {

@@ -144,69 +144,38 @@ impl Pair<'_> {
     /// The sum of a register and a constant: part of the next one, or of an address.
     fn displaced(&self) -> Option<Op> {
         let (first, second) = (self.first, self.second);
-        let sum = first.dst;
-        let displacement = first.imm.wrapping_add_signed(second.offset.into());
-        let near = narrow(displacement);
-        match second.code {
-            Code::Add64Imm if second.src == sum && self.overwritten_or_dead(sum) => {
-                Some(Op { src: first.src, imm: first.imm.wrapping_add(second.imm), ..*second })
-            }
-            code @ (Code::Load8 | Code::Load16 | Code::Load32 | Code::Load64)
-                if second.src == sum && self.overwritten_or_dead(sum) =>
-            {
-                if let Some(offset) = near {
-                    return Some(Op { src: first.src, offset, ..*second });
-                }
-                let code = match code {
-                    Code::Load8 => Code::Load8Far,
-                    Code::Load16 => Code::Load16Far,
-                    Code::Load32 => Code::Load32Far,
-                    _ => Code::Load64Far,
-                };
-                Some(Op { code, src: first.src, offset: 0, imm: displacement, ..*second })
-            }
-            code @ (Code::Store8Reg | Code::Store16Reg | Code::Store32Reg | Code::Store64Reg)
-                if second.dst == sum && second.src != sum && self.dead(sum) =>
-            {
-                if let Some(offset) = near {
-                    return Some(Op { dst: first.src, offset, ..*second });
-                }
-                let code = match code {
-                    Code::Store8Reg => Code::Store8Far,
-                    Code::Store16Reg => Code::Store16Far,
-                    Code::Store32Reg => Code::Store32Far,
-                    _ => Code::Store64Far,
-                };
-                Some(Op { code, dst: first.src, offset: 0, imm: displacement, ..*second })
-            }
-            _ => None,
+        if second.code == Code::Add64Imm {
+            let fits = second.src == first.dst && self.overwritten_or_dead(first.dst);
+            let imm = first.imm.wrapping_add(second.imm);
+            return fits.then_some(Op { src: first.src, imm, ..*second });
         }
+        let far = second.code.far()?;
+        let access = self.based_on(first.src)?;
+        let displacement = first.imm.wrapping_add_signed(second.offset.into());
+        Some(match narrow(displacement) {
+            Some(offset) => Op { offset, ..access },
+            None => Op { code: far, offset: 0, imm: displacement, ..access },
+        })
     }
 
     /// The sum of two registers: an address.
     fn indexed(&self) -> Option<Op> {
-        let (first, second) = (self.first, self.second);
-        let (sum, imm) = (first.dst, first.offset as u64);
-        let load = match second.code {
-            Code::Load8 => Some(Code::Load8At),
-            Code::Load16 => Some(Code::Load16At),
-            Code::Load32 => Some(Code::Load32At),
-            Code::Load64 => Some(Code::Load64At),
-            _ => None,
-        };
-        if let Some(code) = load {
+        let code = self.second.code.indexed()?;
+        let access = self.based_on(self.first.src)?;
+        Some(Op { code, imm: self.first.offset as u64, ..access })
+    }
+
+    /// The load or store behind, with `base` in the place of the sum that its address is, if
+    /// nobody else reads that.
+    fn based_on(&self, base: u8) -> Option<Op> {
+        let (sum, second) = (self.first.dst, self.second);
+        if second.code.goes_from_src_to_dst() {
             let fits = second.src == sum && self.overwritten_or_dead(sum);
-            return fits.then_some(Op { code, src: first.src, imm, ..*second });
+            fits.then_some(Op { src: base, ..*second })
+        } else {
+            let fits = second.dst == sum && second.src != sum && self.dead(sum);
+            fits.then_some(Op { dst: base, ..*second })
         }
-        let code = match second.code {
-            Code::Store8Reg => Code::Store8At,
-            Code::Store16Reg => Code::Store16At,
-            Code::Store32Reg => Code::Store32At,
-            Code::Store64Reg => Code::Store64At,
-            _ => return None,
-        };
-        let fits = second.dst == sum && second.src != sum && self.dead(sum);
-        fits.then_some(Op { code, dst: first.src, imm, ..*second })
     }
 
     /// A sum or a bitwise and, of no more than `bits` bits, that is compared with a constant as a
@@ -314,12 +283,8 @@ impl Pair<'_> {
     /// What was loaded: compared with a constant, or one side of a sum.
     fn loaded(&self) -> Option<Op> {
         let (first, second) = (self.first, self.second);
-        let value = first.dst;
-        if let Some(code) = sum_with_loaded(first.code, second.code) {
-            let offset = self.other_operand()?.into();
-            let imm = i64::from(first.offset) as u64;
-            let fits = self.overwritten_or_dead(value);
-            return fits.then_some(Op { code, dst: second.dst, offset, imm, ..*first });
+        if second.code.has_two_registers() {
+            return self.summed(first.code, i64::from(first.offset) as u64);
         }
         let bits = match first.code {
             Code::Load8 => 8,
@@ -339,22 +304,23 @@ impl Pair<'_> {
             _ => return None,
         };
         let imm = pair(first.offset, narrow(second.imm)?);
-        (second.dst == value).then_some(Op { code, src: first.src, imm, ..*second })
+        (second.dst == first.dst).then_some(Op { code, src: first.src, imm, ..*second })
     }
 
     /// What was loaded from far away: one side of a sum.
     fn loaded_from_far(&self) -> Option<Op> {
+        let loads = [Code::Load8, Code::Load16, Code::Load32, Code::Load64];
+        let near = loads.into_iter().find(|load| load.far() == Some(self.first.code))?;
+        self.summed(near, self.first.imm)
+    }
+
+    /// What `load` has loaded, at this displacement: one side of a sum.
+    fn summed(&self, load: Code, displacement: u64) -> Option<Op> {
         let (first, second) = (self.first, self.second);
-        let near = match first.code {
-            Code::Load8Far => Code::Load8,
-            Code::Load16Far => Code::Load16,
-            Code::Load32Far => Code::Load32,
-            _ => Code::Load64,
-        };
-        let code = sum_with_loaded(near, second.code)?;
+        let code = sum_with_loaded(load, second.code)?;
         let offset = self.other_operand()?.into();
         let fits = self.overwritten_or_dead(first.dst);
-        fits.then_some(Op { code, dst: second.dst, offset, ..*first })
+        fits.then_some(Op { code, dst: second.dst, offset, imm: displacement, ..*first })
     }
 }
 

@@ -35,14 +35,14 @@ inverses!(
     Load8JEq Load8JNe, Load16JEq Load16JNe, Load32JEq Load32JNe, Load64JEq Load64JNe,
 );
 
-/// Makes [`Code::with_immediate`] from pairs.
-macro_rules! immediates {
-    ($($register:ident $immediate:ident),+ $(,)?) => {
+/// Makes a method of [`Code`] from pairs: what it makes of each code, and of no other.
+macro_rules! counterparts {
+    ($(#[$doc:meta])* $method:ident: $($code:ident $counterpart:ident),+ $(,)?) => {
         impl Code {
-            /// The same arithmetic with an immediate as second operand.
-            pub(super) fn with_immediate(self) -> Option<Self> {
+            $(#[$doc])*
+            pub(super) fn $method(self) -> Option<Self> {
                 Some(match self {
-                    $(Self::$register => Self::$immediate,)+
+                    $(Self::$code => Self::$counterpart,)+
                     _ => return None,
                 })
             }
@@ -50,13 +50,29 @@ macro_rules! immediates {
     };
 }
 
-immediates!(
+counterparts!(
+    /// The same arithmetic with an immediate as second operand.
+    with_immediate:
     Add64Reg Add64Imm, Sub64Reg Sub64Imm, Mul64Reg Mul64Imm, Div64Reg Div64Imm, Or64Reg Or64Imm,
     And64Reg And64Imm, Lsh64Reg Lsh64Imm, Rsh64Reg Rsh64Imm, Mod64Reg Mod64Imm, Xor64Reg Xor64Imm,
     Arsh64Reg Arsh64Imm, SDiv64Reg SDiv64Imm, SMod64Reg SMod64Imm,
     Add32Reg Add32Imm, Sub32Reg Sub32Imm, Mul32Reg Mul32Imm, Div32Reg Div32Imm, Or32Reg Or32Imm,
     And32Reg And32Imm, Lsh32Reg Lsh32Imm, Rsh32Reg Rsh32Imm, Mod32Reg Mod32Imm, Xor32Reg Xor32Imm,
     Arsh32Reg Arsh32Imm, SDiv32Reg SDiv32Imm, SMod32Reg SMod32Imm,
+);
+
+counterparts!(
+    /// The same access with a displacement of 64 bits.
+    far:
+    Load8 Load8Far, Load16 Load16Far, Load32 Load32Far, Load64 Load64Far,
+    Store8Reg Store8Far, Store16Reg Store16Far, Store32Reg Store32Far, Store64Reg Store64Far,
+);
+
+counterparts!(
+    /// The same access with a further register in its address.
+    indexed:
+    Load8 Load8At, Load16 Load16At, Load32 Load32At, Load64 Load64At,
+    Store8Reg Store8At, Store16Reg Store16At, Store32Reg Store32At, Store64Reg Store64At,
 );
 
 impl Code {

@@ -161,6 +161,15 @@ fn addresses(sequences: &mut Vec<Vec<Insn>>) {
         let ends =
             [[copy(Width::W64, T, X), copy(Width::W64, Z, X)], [sub(T, Z), copy(Width::W64, Z, X)]];
         for (sum, end) in sums.iter().flat_map(|sum| ends.map(|end| (sum, end))) {
+            // The address itself is stored, compared, and taken away again.
+            let place = |base, src| Insn::Store { size: Size::DW, base, offset: 2, src };
+            let stored = [
+                place(T, Operand::Reg(T)),
+                Insn::Load { size: Size::DW, dst: X, base: Reg::R1, offset: 2 },
+                sub(X, Reg::R1),
+                place(Reg::R1, Operand::Imm(0)),
+            ];
+            sequences.push([&base[..], sum, &stored, &end].concat());
             for size in [Size::B, Size::H, Size::W, Size::DW] {
                 let store = |src| Insn::Store { size, base: T, offset: 2, src };
                 let load = Insn::Load { size, dst: X, base: T, offset: 2 };
