@@ -78,17 +78,25 @@ impl Emission {
         self.bytes.len() as u32
     }
 
-    /// The code of a slot begins here, and that of those before it that have none.
+    /// The code of a slot begins here, and that of those before it that have none; unless it has
+    /// begun.
     #[inline(always)]
     fn begin(&mut self, slot: usize) {
-        let here = self.bytes.len() as u32;
-        match self.positions.get_mut(self.begun..=slot) {
-            // Mostly one.
-            Some([position]) => *position = here,
-            Some(positions) => positions.fill(here),
-            None => return,
+        let Some(left_out) = slot.checked_sub(self.begun) else { return };
+        let here = self.here();
+        // Mostly none or a few are left out. Those that are still to come write theirs again.
+        let next = self.positions.get_mut(self.begun..).and_then(|next| next.first_chunk_mut());
+        match next {
+            Some(next) if left_out < next.len() => *next = [here; 4],
+            _ => self.begin_all(slot, here),
         }
         self.begun = slot + 1;
+    }
+
+    /// The code of the slots up to this one that have not begun begins here.
+    #[inline(never)]
+    fn begin_all(&mut self, slot: usize, here: u32) {
+        self.positions.get_mut(self.begun..=slot).unwrap_or_default().fill(here);
     }
 
     /// Where a jump leads, once everything is written.
@@ -210,7 +218,6 @@ pub(super) fn assemble<E: Emitter>(
     let room = lowered.nodes.len().saturating_mul(6).saturating_add(64);
     out.bytes.try_reserve(room).map_err(|_| LoadError::OutOfMemory)?;
     let mut emitter = E::new(context);
-    let mut current = usize::MAX;
     let mut nodes = lowered.nodes.as_slice();
     while let Some((node, rest)) = nodes.split_first() {
         let behind = nodes;
@@ -227,10 +234,7 @@ pub(super) fn assemble<E: Emitter>(
             _ => {}
         }
         let slot = node.slot as usize;
-        if slot != current {
-            current = slot;
-            out.begin(slot);
-        }
+        out.begin(slot);
         if matches!(node.op, Op::Label) {
             emitter.label(node);
             continue;
