@@ -21,7 +21,7 @@ use crate::prog_type::context::{Context, ContextRule, FieldKind};
 use crate::prog_type::{self, ProgType};
 use crate::program::Program;
 use crate::trusted::Trust;
-use crate::verifier::{InsnFacts, Proof, RegSet, Region, live_registers, uses};
+use crate::verifier::{InsnFacts, Proof, RegSet, Region, Shape, live_registers, uses};
 
 /// Why a program cannot be prepared to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -164,6 +164,15 @@ impl<'a> Resolver<'a> {
         let mut live = vec![0; self.program.insns.len()];
         live_registers(&self.program.insns, uses, &mut live);
         Cow::Owned(live)
+    }
+
+    /// What compilers go by. `None`: no memory.
+    pub(crate) fn shape(&self) -> Option<Cow<'a, Shape>> {
+        if let Some(proof) = self.proof {
+            return Some(Cow::Borrowed(&proof.shape));
+        }
+        let insns = &self.program.insns;
+        Shape::of(insns, &Shape::starts(insns), &[]).map(Cow::Owned)
     }
 
     /// What a load accesses: for a pointer field of a packet's context, the whole pointer, which

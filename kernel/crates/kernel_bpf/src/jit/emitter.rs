@@ -198,9 +198,10 @@ pub trait Emitter: Sized {
     fn place(code: &mut [u8], address: usize, outside: &[Outside]);
 }
 
-/// Emits a whole program.
+/// Emits a whole program. `table` is [`Lowered::table`].
 pub(super) fn assemble<E: Emitter>(
     lowered: &Lowered<'_>,
+    table: Vec<u32>,
     context: &Context<'_>,
 ) -> Result<Emission, LoadError> {
     // The main function begins where the code does.
@@ -208,7 +209,7 @@ pub(super) fn assemble<E: Emitter>(
     let entries = if alone { 0 } else { lowered.functions.len() + 1 };
     let mut out = Emission {
         bytes: Vec::new(),
-        positions: vec![0; lowered.slots + 1],
+        positions: table,
         begun: 0,
         copies: Vec::new(),
         entries: vec![0; entries],

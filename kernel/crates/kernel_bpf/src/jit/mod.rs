@@ -393,7 +393,8 @@ struct Emitted {
 }
 
 fn emit<E: Emitter>(resolver: &Resolver<'_>, options: &Options) -> Result<Emitted, LoadError> {
-    let lowered = front::lower::<E>(resolver, &options.intrinsics, options.blind)?;
+    let mut lowered = front::lower::<E>(resolver, &options.intrinsics, options.blind)?;
+    let table = mem::take(&mut lowered.table);
     let context = Context {
         machine: &options.machine,
         intrinsics: &options.intrinsics,
@@ -402,6 +403,6 @@ fn emit<E: Emitter>(resolver: &Resolver<'_>, options: &Options) -> Result<Emitte
         needs_run: lowered.needs_run,
         window: options.memory.window(),
     };
-    let emission = assemble::<E>(&lowered, &context)?;
+    let emission = assemble::<E>(&lowered, table, &context)?;
     Ok(Emitted { emission, needs_run: lowered.needs_run })
 }

@@ -4,7 +4,6 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::explore::Verifier;
-use super::liveness::named;
 use super::refusal::Refusal;
 use super::rejection::Cause;
 use super::state::MAX_STACK;
@@ -19,13 +18,10 @@ impl Verifier<'_> {
         let count = self.env.cfg.subprograms.len();
         for index in 0..count {
             let (start, end) = self.env.cfg.bounds(index as u32);
-            let (registers, frame_address) = named(&self.env.insns[start..end]);
             self.proof.subprograms.push(super::proof::Subprogram {
                 start: start as u32,
                 end: end as u32,
                 stack: 0,
-                registers,
-                frame_address,
             });
         }
         self.proof.call_depth = 1;

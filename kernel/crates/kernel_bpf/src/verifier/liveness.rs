@@ -66,7 +66,7 @@ pub(crate) fn uses(insn: &Insn) -> (RegSet, RegSet) {
 
 /// The registers that instructions read or write; and whether they use the frame pointer for
 /// more than as the base of an access.
-pub(crate) fn named(insns: &[Insn]) -> (RegSet, bool) {
+pub(super) fn named(insns: &[Insn]) -> (RegSet, bool) {
     let (mut registers, mut frame_address) = (0, false);
     for insn in insns {
         let (read, written) = uses(insn);

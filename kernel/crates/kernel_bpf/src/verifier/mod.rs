@@ -6,7 +6,8 @@
 //! (`prune`, `compare`, `checkpoint`, `path`). The rules for each instruction are in `step`,
 //! `alu`, `pointer`, `branch`, `memory`, `stack`, `context`, `objects`, `call`,
 //! `arguments`, `callback` (with `join`), `global`, `kfunc`, `maps`, `fields` and
-//! `special`.
+//! `special`. What compilers ask of an accepted program's text is found last (`shape`, with
+//! `stack_use`).
 //!
 //! # Why an accepted program is safe
 //!
@@ -75,8 +76,10 @@ mod prune;
 mod refusal;
 mod rejection;
 pub mod scalar;
+mod shape;
 mod special;
 mod stack;
+mod stack_use;
 mod state;
 mod step;
 mod text;
@@ -91,8 +94,9 @@ use core::fmt::Write;
 pub use options::{VerifyOptions, load_flags};
 pub use proof::{BranchFact, Claim, InsnFacts, Proof, Region, Subprogram, Verified};
 pub use rejection::{Cause, PathStep, Rejection, SourceLine};
+pub use shape::{LoopConstant, Mark, Outline, Shape, StackSlot};
 
-pub(crate) use liveness::{RegSet, live_registers, named, uses};
+pub(crate) use liveness::{RegSet, live_registers, uses};
 
 use crate::insn::{Imm64, Insn};
 use crate::map::MapRef;
@@ -199,7 +203,14 @@ pub fn verify_with_log<M: MapRef>(
         if let Err(refusal) = outcome {
             return Err(Box::new(verifier.dress(&program, refusal)));
         }
+        let Some(shape) =
+            Shape::of(&program.insns, &verifier.env.cfg.subprograms, &verifier.proof.facts)
+        else {
+            let refusal = Refusal::out_of_memory();
+            return Err(Box::new(message::undressed(&program, refusal, Vec::new())));
+        };
         verifier.proof.live = core::mem::take(&mut verifier.env.live);
+        verifier.proof.shape = shape;
         verifier.proof
     };
     Ok(Verified::new(program, proof))

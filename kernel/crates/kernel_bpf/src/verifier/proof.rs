@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::scalar::Scalar;
+use super::shape::Shape;
 
 /// What the verifier found out about an accepted program.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +45,8 @@ pub struct Proof {
     pub constants: Vec<(u32, u64)>,
     /// Functions of the program, by first slot.
     pub subprograms: Vec<Subprogram>,
+    /// What compilers go by.
+    pub shape: Shape,
     /// What the registers of the active frame hold before each slot, over all paths;
     /// empty unless `record_claims` asked for it.
     pub claims: Vec<[Claim; 11]>,
@@ -85,10 +88,6 @@ pub struct Subprogram {
     pub end: u32,
     /// Bytes of its own stack frame that it uses, a multiple of 8.
     pub stack: u32,
-    /// The registers that its instructions read or write, one bit each.
-    pub registers: u16,
-    /// They use the frame pointer for more than as the base of an access.
-    pub frame_address: bool,
 }
 
 /// Which kind of memory an instruction accesses, when it is the same on all paths.

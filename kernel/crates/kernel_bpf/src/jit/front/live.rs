@@ -6,7 +6,6 @@
 //! absent, so that a chain of needless operations goes as a whole.
 
 use super::Function;
-use super::scan::Slot;
 use crate::insn::{AluOp, Width};
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::{Mem, Node, Op, Place, Source};
@@ -20,8 +19,8 @@ pub(super) struct Needs {
 
 /// What is read after a node, when `live` is read before the next one.
 #[inline(always)]
-fn after(node: &Node, live: u32, slots: &[Slot]) -> u32 {
-    let entry = |target: u32| slots.get(target as usize).map_or(0, |entry| entry.live);
+fn after(node: &Node, live: u32, entries: &[u32]) -> u32 {
+    let entry = |target: u32| entries.get(target as usize).copied().unwrap_or(0);
     match node.op {
         Op::Jump { target, .. } => entry(target),
         Op::Branch { target, .. } | Op::MayGoto { target } => live | entry(target),
@@ -30,11 +29,13 @@ fn after(node: &Node, live: u32, slots: &[Slot]) -> u32 {
     }
 }
 
-/// Fills in [`Node::live`], and what each function uses of what is left.
+/// Fills in [`Node::live`], and what each function uses of what is left. `entries` has for each
+/// slot that a jump leads back to what may be read there, the frame pointer in any case; it is
+/// 0 for any other.
 pub(super) fn analyse<E: Emitter>(
     nodes: &mut [Node],
     functions: &mut [Function],
-    slots: &mut [Slot],
+    entries: &mut [u32],
 ) -> Needs {
     let (mut needs, mut current, mut live) = (Needs::default(), Function::default(), 0);
     for index in (0..nodes.len()).rev() {
@@ -55,21 +56,21 @@ pub(super) fn analyse<E: Emitter>(
             continue;
         }
         if node.flow {
-            live = after(node, live, slots);
+            live = after(node, live, entries);
         }
         node.live = live;
         live = live & !writes | reads;
         current.places |= reads | writes;
         match node.op {
             Op::Label => {
-                if let Some(entry) = slots.get_mut(node.slot as usize) {
+                if let Some(entry) = entries.get_mut(node.slot as usize) {
                     #[cfg(test)]
                     assert!(
-                        !entry.led_back || live & !entry.live == 0,
+                        *entry & Place::FRAME.bit() == 0 || live & !*entry == 0,
                         "more is read at {} than jumps back to it know",
                         node.slot
                     );
-                    entry.live |= live;
+                    *entry |= live;
                 }
             }
             Op::Call { .. } | Op::TailCall { .. } => {

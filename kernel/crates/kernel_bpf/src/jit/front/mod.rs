@@ -1,8 +1,9 @@
 //! The front end: from verified instructions to operations on places.
 //!
-//! `lower` goes over the program once (`scan` has looked at it before), puts every instruction
-//! into [`Op`]s, and simplifies as it goes with what is `known` in the basic block; `live` then
-//! finds what each operation leaves to be read. What the proof shows never to run is left out.
+//! `lower` goes over the program once, puts every instruction into [`Op`]s, and simplifies as it
+//! goes with what is `known` in the basic block; `live` then finds what each operation leaves to be
+//! read. Where jumps lead, and what functions do with their stacks, is known before
+//! ([`crate::verifier::Shape`]). What the proof shows never to run is left out.
 
 #![forbid(unsafe_code)]
 
@@ -14,7 +15,6 @@ mod live;
 mod promote;
 mod range;
 mod rotate;
-mod scan;
 mod select;
 mod simplify;
 mod tails;
@@ -22,19 +22,22 @@ mod unroll;
 mod wide;
 
 use alloc::borrow::Cow;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Intrinsics;
 use super::emitter::Emitter;
-use super::ir::{Node, Op};
+use super::ir::{Node, Op, Place};
 use crate::insn::Reg;
 use crate::map::ArrayLookup;
 use crate::resolve::{LoadError, MapTracker, Resolver};
-use crate::verifier::RegSet;
+use crate::verifier::{Mark, Outline, RegSet, Shape};
 use blind::Keys;
 use known::Known;
 use promote::Promoted;
-use scan::{Scan, TAKEN};
+
+/// In place of a number of jumps: the instruction has been lowered with one before it.
+const TAKEN: u8 = Mark::MOST + 1;
 
 /// A function of the program, as emitters see it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,8 +54,14 @@ pub struct Function {
     pub calls: bool,
     /// The registers of BPF that its instructions name.
     registers: u16,
-    /// They use the frame pointer for more than as the base of an access.
-    frame_address: bool,
+}
+
+impl Function {
+    /// A function of which nothing is lowered yet.
+    fn new(outline: &Outline) -> Function {
+        let Outline { start, end, registers, calls, .. } = *outline;
+        Function { start, end, registers, calls, ..Function::default() }
+    }
 }
 
 /// A program as operations.
@@ -63,8 +72,9 @@ pub struct Lowered<'a> {
     pub functions: Vec<Function>,
     /// What [`Op::Lookup`]s refer to.
     pub arrays: &'a [ArrayLookup],
-    /// Slots of the program.
-    pub slots: usize,
+    /// A number for each slot of the program and one more, of no meaning any more: the table of
+    /// where each slot's code begins takes their room.
+    pub table: Vec<u32>,
     /// Jumps and branches of the program.
     pub jumps: usize,
     /// Some operation needs the address of the [`super::run::Run`].
@@ -76,7 +86,13 @@ pub struct Lowered<'a> {
 struct Front<'a, E> {
     resolver: &'a Resolver<'a>,
     intrinsics: &'a Intrinsics,
-    scan: Scan,
+    shape: &'a Shape,
+    /// Those of the shape, without the jumps that are no more; or [`TAKEN`].
+    marks: Vec<Mark>,
+    /// For each slot that a jump which is lowered leads back to, the places that may be read from
+    /// there on, among them the frame pointer in any case; otherwise 0.
+    entries: Vec<u32>,
+    functions: Vec<Function>,
     nodes: Vec<Node>,
     /// The set of the place that the last operation has copied to or given a constant; empty if
     /// it was no such operation. What is taken away from the end of `nodes` never is one.
@@ -104,14 +120,17 @@ pub(super) fn lower<'a, E: Emitter>(
     blind: Option<u64>,
 ) -> Result<Lowered<'a>, LoadError> {
     let slots = resolver.program.insns.len();
-    let scan = scan::scan::<E>(resolver)?;
+    let shape = resolver.shape().ok_or(LoadError::OutOfMemory)?;
     let mut nodes = Vec::new();
     let room = slots + slots / 8 + 8;
     nodes.try_reserve_exact(room).map_err(|_| LoadError::OutOfMemory)?;
     let mut front = Front::<E> {
         resolver,
         intrinsics,
-        scan,
+        shape: &shape,
+        marks: shape.marks.clone(),
+        entries: vec![0; slots + 1],
+        functions: shape.functions.iter().map(Function::new).collect(),
         nodes,
         copied: 0,
         moved: None,
@@ -125,9 +144,8 @@ pub(super) fn lower<'a, E: Emitter>(
         emitter: core::marker::PhantomData,
     };
     front.program()?;
-    let Front { mut nodes, scan, .. } = front;
-    let Scan { slots: mut marks, mut functions, jumps, .. } = scan;
-    let needs = live::analyse::<E>(&mut nodes, &mut functions, &mut marks);
+    let Front { mut nodes, mut functions, entries: mut table, .. } = front;
+    let needs = live::analyse::<E>(&mut nodes, &mut functions, &mut table);
     if E::WANTS_WIDE {
         range::analyse(&mut nodes, slots);
         wide::analyse(&mut nodes, slots);
@@ -136,8 +154,8 @@ pub(super) fn lower<'a, E: Emitter>(
         nodes,
         functions,
         arrays: &resolver.arrays,
-        slots,
-        jumps,
+        table,
+        jumps: shape.jumps,
         needs_run: needs.run,
         needs_trampoline: needs.trampoline,
     })
@@ -145,18 +163,22 @@ pub(super) fn lower<'a, E: Emitter>(
 
 impl<E: Emitter> Front<'_, E> {
     fn program(&mut self) -> Result<(), LoadError> {
-        for index in 0..self.scan.functions.len() {
-            let Some(function) = self.scan.functions.get_mut(index) else { break };
+        for index in 0..self.functions.len() {
+            let Some(function) = self.functions.get_mut(index) else { break };
             let start = function.start as usize;
-            let (_, stack) = self.resolver.function(start);
-            // Without a proof the main function has all of the stack.
-            let stack = if index == 0 && self.resolver.proof.is_none() { 512 } else { stack };
+            let stack = match self.resolver.proof {
+                Some(proof) => proof.subprograms.get(index).map_or(0, |own| own.stack),
+                // Without a proof the main function has all of the stack.
+                None if index == 0 => 512,
+                None => self.resolver.trust.frame,
+            };
             function.stack = stack.next_multiple_of(8);
             if !self.resolver.facts(start).is_none_or(|facts| facts.reached) {
                 continue;
             }
             let function = *function;
-            self.scan.enter(index, &mut self.promoted);
+            let used = self.shape.of_function(index);
+            self.promoted.choose::<E>(self.resolver, &function, used);
             self.known.forget();
             self.maps.forget();
             self.slot = start;
@@ -177,7 +199,7 @@ impl<E: Emitter> Front<'_, E> {
         let proved = self.resolver.proof.map_or(&[][..], |proof| &proof.facts);
         for (slot, insn) in (start..).zip(insns) {
             self.slot = slot;
-            match self.scan.slots.get(slot).map_or(0, |mark| mark.targets) {
+            match self.marks.get(slot).map_or(0, |mark| mark.targets) {
                 0 => {}
                 TAKEN => continue,
                 _ => {
@@ -233,13 +255,13 @@ impl<E: Emitter> Front<'_, E> {
     /// Whether something jumps to a slot.
     #[inline]
     fn is_target(&self, slot: usize) -> bool {
-        self.scan.slots.get(slot).is_some_and(|mark| mark.targets != 0)
+        self.marks.get(slot).is_some_and(|mark| mark.targets != 0)
     }
 
     /// The instruction at a slot has been lowered with one before it.
     #[inline]
     fn takes(&mut self, slot: usize) {
-        if let Some(mark) = self.scan.slots.get_mut(slot) {
+        if let Some(mark) = self.marks.get_mut(slot) {
             mark.targets = TAKEN;
         }
         if self.maps.any()
@@ -265,10 +287,9 @@ impl<E: Emitter> Front<'_, E> {
     /// A jump leads to a slot that has been lowered: `live` comes by the jump before it knows what
     /// is read there.
     fn leads_back(&mut self, target: usize) {
-        if let Some(mark) = self.scan.slots.get_mut(target) {
+        if let Some(entry) = self.entries.get_mut(target) {
             let registers = self.live.get(target).map_or(u32::MAX, |&live| u32::from(live));
-            mark.live = registers | self.promoted.places();
-            mark.led_back = true;
+            *entry = registers | self.promoted.places() | Place::FRAME.bit();
         }
     }
 
@@ -276,7 +297,7 @@ impl<E: Emitter> Front<'_, E> {
     fn callee(&self, offset: i32) -> Result<u32, LoadError> {
         let start = self.resolver.target(self.slot, i64::from(offset))?;
         let start = u32::try_from(start).map_err(|_| LoadError::TooLarge)?;
-        let index = self.scan.functions.binary_search_by_key(&start, |function| function.start);
+        let index = self.functions.binary_search_by_key(&start, |function| function.start);
         index.map(|index| index as u32).map_err(|_| LoadError::BadJump { slot: self.slot })
     }
 }

@@ -1,24 +1,17 @@
 //! Which stack slots and constants of a function live in machine registers.
 //!
-//! A slot can, when the function never computes an address in its stack and always accesses the
-//! slot with the same size. A constant can always; it is one that no instruction has room for,
-//! such as the address of a map's value, and that a loop loads or, where comparisons take none,
-//! compares with. Those that are used most, loops counted, get the registers that the function has
-//! no other use for (`free`).
+//! Which slots can the shape of the program says ([`crate::verifier::Shape`]). A constant can
+//! always; it is one that no instruction has room for, such as the address of a map's value, and
+//! that a loop loads or, where comparisons take none, compares with. Those that are used most,
+//! loops counted, get the registers that the function has no other use for (`free`).
 
 use super::Function;
-use crate::insn::Size;
+use crate::insn::{Insn, Operand};
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::Place;
+use crate::resolve::Resolver;
+use crate::verifier::{LoopConstant, StackSlot};
 
-/// 4-byte pieces of a function's stack.
-const PIECES: usize = 128;
-/// What an access counts in each further loop, as a power of two.
-const LOOP_BITS: u32 = 3;
-/// Loops deeper than this count as this.
-const DEEPEST: u32 = 4;
-/// A slot must be worth saving and restoring a register.
-const LEAST: u32 = 3;
 /// Different constants that are looked at: functions that have more use none of them often.
 const MOST_CONSTANTS: usize = 8;
 /// No machine has more registers to spare.
@@ -63,14 +56,6 @@ impl Promoted {
     }
 }
 
-#[derive(Clone, Copy, Default)]
-struct Piece {
-    weight: u32,
-    /// The size of the accesses that start here.
-    size: Option<Size>,
-    spoiled: bool,
-}
-
 /// What may get a place, and what its uses count.
 #[derive(Clone, Copy)]
 struct Candidate {
@@ -83,15 +68,6 @@ enum What {
     /// The stack slot with this offset.
     Slot(i32),
     Constant(u64),
-}
-
-/// What a function does with its stack and with constants, as `scan` finds it.
-#[derive(Default)]
-pub(super) struct Uses {
-    /// Nothing while it does not access its stack.
-    pieces: Option<[Piece; PIECES]>,
-    /// With what their uses count.
-    constants: [Option<(u64, u32)>; MOST_CONSTANTS],
 }
 
 /// Puts a candidate in its place among the best.
@@ -107,36 +83,15 @@ fn offer(best: &mut [Option<Candidate>], weight: u32, what: What) {
     }
 }
 
-impl Uses {
-    /// Counts an access to the stack, in so many loops. `plain`: one that copies whole registers.
-    #[inline(always)]
-    pub(super) fn access(&mut self, offset: i16, size: Size, plain: bool, depth: u32) {
-        let (offset, weight) = (i32::from(offset), weight(depth));
-        // As the accesses before, which is how most are.
-        if plain
-            && offset % 4 == 0
-            && let Some(pieces) = &mut self.pieces
-            && let Some(piece) = pieces.get_mut(((offset + 512) >> 2) as usize)
-            && piece.size == Some(size)
-            && !piece.spoiled
-        {
-            piece.weight = piece.weight.saturating_add(weight);
-        } else {
-            self.other_access(offset, size, plain, weight);
-        }
-    }
+/// The constants of a function's loops that no instruction has room for, with what their uses come
+/// to.
+#[derive(Default)]
+struct Constants([Option<(u64, u32)>; MOST_CONSTANTS]);
 
-    /// An access that is not as those before.
-    #[inline(never)]
-    fn other_access(&mut self, offset: i32, size: Size, plain: bool, weight: u32) {
-        let pieces = self.pieces.get_or_insert_with(|| [Piece::default(); PIECES]);
-        access(pieces, offset, size, plain, weight);
-    }
-
-    /// Counts a use of a constant, in so many loops.
-    pub(super) fn constant(&mut self, value: u64, depth: u32) {
-        let weight = weight(depth);
-        for place in &mut self.constants {
+impl Constants {
+    /// Counts a use.
+    fn add(&mut self, value: u64, weight: u32) {
+        for place in &mut self.0 {
             match place {
                 Some((known, sum)) if *known == value => *sum = sum.saturating_add(weight),
                 Some(_) => continue,
@@ -146,68 +101,57 @@ impl Uses {
         }
     }
 
-    /// Chooses what of the function gets a register; nothing if there is nothing to choose.
-    pub(super) fn choose<E: Emitter>(&self, function: &Function) -> Option<Promoted> {
-        if self.pieces.is_none() && self.constants[0].is_none() {
-            return None;
+    /// Counts all uses that the machine has no better way for.
+    fn count<E: Emitter>(&mut self, resolver: &Resolver<'_>, uses: &[LoopConstant]) {
+        for used in uses {
+            let slot = used.slot as usize;
+            match resolver.program.insns.get(slot) {
+                Some(&Insn::LoadImm64 { value, .. }) => {
+                    let value = resolver.constant(slot, value).unwrap_or(0);
+                    if i32::try_from(value as i64).is_err() {
+                        self.add(value, used.weight);
+                    }
+                }
+                Some(&Insn::Branch { src: Operand::Imm(imm), .. }) if E::COMPARES_PLACES => {
+                    self.add(i64::from(imm) as u64, used.weight);
+                }
+                _ => {}
+            }
         }
+    }
+}
+
+impl Promoted {
+    /// Chooses what of a function gets a register, from what the program's shape says.
+    pub(super) fn choose<E: Emitter>(
+        &mut self,
+        resolver: &Resolver<'_>,
+        function: &Function,
+        (slots, uses): (&[StackSlot], &[LoopConstant]),
+    ) {
+        // It is large, and in most functions nothing.
+        if self.0[0].is_some() {
+            *self = Promoted::default();
+        }
+        if slots.is_empty() && uses.is_empty() {
+            return;
+        }
+        let mut constants = Constants::default();
+        constants.count::<E>(resolver, uses);
         let room = function.free::<E>().count();
         // The best so far, in order, no more than there is room for.
         let mut best = [None; MOST];
         let best = best.get_mut(..room).unwrap_or_default();
-        if let Some(pieces) = &self.pieces
-            && !function.frame_address
-        {
-            for (index, piece) in pieces.iter().enumerate() {
-                if piece.size.is_some() && !piece.spoiled && piece.weight >= LEAST {
-                    offer(best, piece.weight, What::Slot(index as i32 * 4 - 512));
-                }
-            }
+        for (place, slot) in best.iter_mut().zip(slots) {
+            let what = What::Slot(i32::from(slot.offset));
+            *place = Some(Candidate { weight: slot.weight, what });
         }
-        for (value, weight) in self.constants.into_iter().flatten() {
+        for (value, weight) in constants.0.into_iter().flatten() {
             offer(best, weight, What::Constant(value));
         }
-        best.first()?.as_ref()?;
-        let mut promoted = Promoted::default();
         let free = function.free::<E>();
-        for ((to, candidate), place) in promoted.0.iter_mut().zip(best.iter()).zip(free) {
+        for ((to, candidate), place) in self.0.iter_mut().zip(best.iter()).zip(free) {
             *to = candidate.map(|candidate: Candidate| (candidate.what, place));
         }
-        Some(promoted)
-    }
-}
-
-/// What a use counts in so many loops.
-const fn weight(depth: u32) -> u32 {
-    1 << (LOOP_BITS * if depth < DEEPEST { depth } else { DEEPEST })
-}
-
-fn access(pieces: &mut [Piece; PIECES], offset: i32, size: Size, plain: bool, weight: u32) {
-    // Slots that an access touches besides the one that starts where it does.
-    let first = (offset + 512) >> 2;
-    let piece = |index: i32| usize::try_from(index).ok().filter(|&index| index < PIECES);
-    let Some(start) = piece(first) else { return };
-    let plain = plain && offset % 4 == 0 && matches!(size, Size::W | Size::DW);
-    let last = (offset + 512 + size.bytes() as i32 - 1) >> 2;
-    if !plain || pieces[start].size.is_some_and(|known| known != size) {
-        pieces[start].spoiled = true;
-    }
-    pieces[start].size = pieces[start].size.or(Some(size));
-    pieces[start].weight = pieces[start].weight.saturating_add(weight);
-    for index in first + 1..=last {
-        let Some(index) = piece(index) else { continue };
-        // What starts within this access overlaps it, and the other way round.
-        if pieces[index].size.is_some() {
-            pieces[start].spoiled = true;
-        }
-        pieces[index].spoiled = true;
-    }
-    // An earlier and wider access may reach to here: then this piece is spoiled already, and so
-    // is what starts there.
-    if pieces[start].spoiled
-        && let Some(before) = piece(first - 1)
-        && pieces[before].size == Some(Size::DW)
-    {
-        pieces[before].spoiled = true;
     }
 }

@@ -45,7 +45,7 @@ impl<E: Emitter> Front<'_, E> {
         let both = |a: Reg, b: Reg| (a, b) == (copy, other) || (a, b) == (other, copy);
         let last = slot + length;
         let read = self.live.get(last + 1).is_none_or(|live| live & 1 << *from as u8 != 0);
-        let marks = self.scan.slots.get(slot + 1..=last).unwrap_or_default();
+        let marks = self.marks.get(slot + 1..=last).unwrap_or_default();
         let entered = marks.iter().any(|mark| mark.targets != 0);
         // What is shifted first in its own register is not the value any more; and operations do
         // not take the frame pointer.

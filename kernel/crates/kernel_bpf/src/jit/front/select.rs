@@ -2,11 +2,11 @@
 //! condition, where the machine has one.
 
 use super::Front;
-use super::scan::MOST_TARGETS;
 use crate::insn::{Insn, Operand, Reg, Width};
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::{Op, Place, Source};
 use crate::resolve::LoadError;
+use crate::verifier::Mark;
 
 impl<E: Emitter> Front<'_, E> {
     /// Whether it is worth looking whether the branch that is being lowered is such a one.
@@ -62,8 +62,8 @@ impl<E: Emitter> Front<'_, E> {
         // The register holds a map's address no more, or not always.
         self.maps.follow(&Insn::Mov { width: moved, dst: register, src: Operand::Imm(0) });
         // This branch does not lead there any more.
-        if let Some(mark) = self.scan.slots.get_mut(target)
-            && mark.targets < MOST_TARGETS
+        if let Some(mark) = self.marks.get_mut(target)
+            && mark.targets < Mark::MOST
         {
             mark.targets -= 1;
         }

@@ -110,7 +110,7 @@ fn assemble_lowered<E: Emitter>(
         needs_run: lowered.needs_run,
         window: options.memory.window(),
     };
-    let mut emission = emitter::assemble::<E>(lowered, &context)?;
+    let mut emission = emitter::assemble::<E>(lowered, lowered.table.clone(), &context)?;
     E::place(&mut emission.bytes, CODE, &emission.outside);
     Ok(emission)
 }

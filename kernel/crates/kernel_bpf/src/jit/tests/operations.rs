@@ -42,13 +42,12 @@ pub(super) fn lowered<'a>(functions: &[&[Op]], arrays: &'a [ArrayLookup]) -> Low
         }
         found.push(info);
     }
-    let slots = nodes.len();
     Lowered {
         jumps: 0,
+        table: vec![0; nodes.len() + 1],
         nodes,
         functions: found,
         arrays,
-        slots,
         needs_run: true,
         needs_trampoline: true,
     }
