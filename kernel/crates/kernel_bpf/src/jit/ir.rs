@@ -50,6 +50,13 @@ impl Place {
         Place(Self::FIRST_EXTRA + n)
     }
 
+    /// The first place of a set that is not empty.
+    #[inline]
+    #[must_use]
+    pub const fn first_of(set: u32) -> Place {
+        Place(set.trailing_zeros() as u8)
+    }
+
     /// Its number, below [`PLACES`].
     #[inline]
     #[must_use]

@@ -41,12 +41,13 @@ pub struct Mark {
     pub loops: u8,
     /// Of a jump back to a tail, the tail's instructions with its branch; 0 of any other.
     pub tail: u8,
+    /// No path executes the instruction.
+    pub unreached: bool,
 }
 
 impl Mark {
-    /// As many jumps as are counted, or more. A greater number is free for whoever goes on to
-    /// write to a copy.
-    pub const MOST: u8 = u8::MAX - 1;
+    /// As many jumps as are counted, or more.
+    pub const MOST: u8 = u8::MAX;
 }
 
 /// A function of the program.
@@ -107,6 +108,8 @@ impl Shape {
     pub(crate) fn of(insns: &[Insn], starts: &[u32], facts: &[InsnFacts]) -> Option<Shape> {
         let mut shape = Shape::default();
         shape.marks.try_reserve_exact(insns.len()).ok()?;
+        let unreached = |facts: &InsnFacts| Mark { unreached: !facts.reached, ..Mark::default() };
+        shape.marks.extend(facts.iter().map(unreached));
         shape.marks.resize(insns.len(), Mark::default());
         shape.functions.try_reserve_exact(starts.len()).ok()?;
         let ends = starts.iter().skip(1).copied().chain([insns.len() as u32]);
@@ -213,7 +216,7 @@ impl Shape {
         let Some((target, mark)) = target.and_then(|at| Some((at, self.marks.get_mut(at)?))) else {
             return false;
         };
-        mark.targets = Mark::MOST.min(mark.targets + 1);
+        mark.targets = mark.targets.saturating_add(1);
         if target > slot {
             return false;
         }
@@ -223,7 +226,7 @@ impl Shape {
             && let Some(length) = tail(insns, target, slot, facts)
             && let Some(behind) = self.marks.get_mut(target + usize::from(length))
         {
-            behind.targets = Mark::MOST.min(behind.targets + 1);
+            behind.targets = behind.targets.saturating_add(1);
             if let Some(mark) = self.marks.get_mut(slot) {
                 mark.tail = length;
             }
@@ -298,7 +301,7 @@ mod tests {
              out: r0 = 0
              exit",
         );
-        let mark = |targets, loops| Mark { targets, loops, tail: 0 };
+        let mark = |targets, loops| Mark { targets, loops, ..Mark::default() };
         let none = mark(0, 0);
         let (loops, out) = (mark(1, 1), mark(2, 0));
         assert_eq!(shape.marks, [loops, none, none, loops, none, none, out, none]);

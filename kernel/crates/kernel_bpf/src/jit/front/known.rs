@@ -23,7 +23,8 @@ enum Fact {
 
 /// The facts of a basic block.
 pub(super) struct Known {
-    facts: [Option<Fact>; PLACES],
+    /// Of places that have none it is something else.
+    facts: [Fact; PLACES],
     /// For each place, those whose facts may mention it.
     mentioned: [u32; PLACES],
     /// Places that have a fact.
@@ -34,7 +35,8 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) const fn new() -> Self {
-        Self { facts: [None; PLACES], mentioned: [0; PLACES], any: 0, narrow: 0 }
+        let facts = [Fact::Copy(Place::R0); PLACES];
+        Self { facts, mentioned: [0; PLACES], any: 0, narrow: 0 }
     }
 
     /// A new block begins: nothing is known.
@@ -46,7 +48,7 @@ impl Known {
 
     #[inline]
     fn fact(&self, place: Place) -> Option<Fact> {
-        if self.any & place.bit() == 0 { None } else { self.facts[place.index()] }
+        (self.any & place.bit() != 0).then(|| self.facts[place.index()])
     }
 
     /// Whether the upper half of a place is zero.
@@ -138,7 +140,7 @@ impl Known {
                 mention(b);
             }
         }
-        self.facts[dst.index()] = Some(fact);
+        self.facts[dst.index()] = fact;
         self.any |= dst.bit();
     }
 

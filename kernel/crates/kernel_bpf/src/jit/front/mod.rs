@@ -36,8 +36,8 @@ use blind::Keys;
 use known::Known;
 use promote::Promoted;
 
-/// In place of a number of jumps: the instruction has been lowered with one before it.
-const TAKEN: u8 = Mark::MOST + 1;
+/// In place of a set of places that an operation writes: no operation.
+const NONE: u32 = u32::MAX;
 
 /// A function of the program, as emitters see it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,14 +87,13 @@ struct Front<'a, E> {
     resolver: &'a Resolver<'a>,
     intrinsics: &'a Intrinsics,
     shape: &'a Shape,
-    /// Those of the shape, without the jumps that are no more; or [`TAKEN`].
-    marks: Vec<Mark>,
-    /// For each slot that a jump which is lowered leads back to, the places that may be read from
-    /// there on, among them the frame pointer in any case; otherwise 0.
+    /// For each slot that is still to come, how many of the jumps that lead there are no more. Then
+    /// the places that may be read from there on, among them the frame pointer in any case, if a
+    /// jump which is lowered leads back there; otherwise 0.
     entries: Vec<u32>,
     functions: Vec<Function>,
     nodes: Vec<Node>,
-    /// The set of the place that the last operation has copied to or given a constant; empty if
+    /// The set of the place that the last operation has copied to or given a constant; [`NONE`] if
     /// it was no such operation. What is taken away from the end of `nodes` never is one.
     copied: u32,
     /// The source of a move that is left to the next instruction, which is arithmetic on the copy.
@@ -128,11 +127,10 @@ pub(super) fn lower<'a, E: Emitter>(
         resolver,
         intrinsics,
         shape: &shape,
-        marks: shape.marks.clone(),
         entries: vec![0; slots + 1],
         functions: shape.functions.iter().map(Function::new).collect(),
         nodes,
-        copied: 0,
+        copied: NONE,
         moved: None,
         known: Known::new(),
         maps: MapTracker::default(),
@@ -195,34 +193,42 @@ impl<E: Emitter> Front<'_, E> {
 
     fn function(&mut self, function: &Function) -> Result<(), LoadError> {
         let (start, end) = (function.start as usize, function.end as usize);
-        let insns = self.resolver.program.insns.get(start..end).unwrap_or_default();
-        let proved = self.resolver.proof.map_or(&[][..], |proof| &proof.facts);
-        for (slot, insn) in (start..).zip(insns) {
+        let insns = self.resolver.program.insns.get(..end).unwrap_or_default();
+        let marks = &self.shape.marks;
+        let mut slot = start;
+        while let (Some(insn), Some(mark)) = (insns.get(slot), marks.get(slot)) {
             self.slot = slot;
-            match self.marks.get(slot).map_or(0, |mark| mark.targets) {
-                0 => {}
-                TAKEN => continue,
-                _ => {
-                    self.known.forget();
-                    self.maps.forget();
-                    self.append(Op::Label);
+            if mark.targets != 0 {
+                self.label();
+            }
+            if !mark.unreached {
+                self.insn(insn, start == 0)?;
+                if self.maps.any() {
+                    self.maps.follow(insn);
                 }
             }
-            if proved.get(slot).is_some_and(|facts| !facts.reached) {
-                continue;
-            }
-            self.insn(insn, start == 0)?;
-            if self.maps.any() {
-                self.maps.follow(insn);
-            }
+            // It may have been lowered with some that follow.
+            slot = self.slot + 1;
         }
         Ok(())
+    }
+
+    /// Jumps lead to the slot that is to be lowered next; unless there are none any more.
+    fn label(&mut self) {
+        if self.is_target(self.slot) {
+            self.known.forget();
+            self.maps.forget();
+            self.append(Op::Label);
+        }
+        if let Some(entry) = self.entries.get_mut(self.slot) {
+            *entry = 0;
+        }
     }
 
     /// Appends an operation as it is.
     #[inline(always)]
     fn append(&mut self, op: Op) {
-        self.copied = 0;
+        self.copied = NONE;
         self.nodes.push(Node::new(op, self.slot as u32));
     }
 
@@ -235,7 +241,7 @@ impl<E: Emitter> Front<'_, E> {
         // What nobody has read and is overwritten is nothing: mostly a copy whose reader reads
         // what was copied.
         if self.copied == node.writes
-            && self.copied & !node.reads != 0
+            && node.writes & node.reads == 0
             && let Some(last) = self.nodes.last_mut()
         {
             *last = node;
@@ -243,7 +249,7 @@ impl<E: Emitter> Front<'_, E> {
             self.nodes.push(node);
         }
         let copies = matches!(op, Op::Move { .. } | Op::Constant { .. });
-        self.copied = if copies { node.writes } else { 0 };
+        self.copied = if copies { node.writes } else { NONE };
     }
 
     /// The last operation, if it is of this basic block.
@@ -252,23 +258,33 @@ impl<E: Emitter> Front<'_, E> {
         self.nodes.last().map(|node| &node.op)
     }
 
-    /// Whether something jumps to a slot.
+    /// Whether something jumps to a slot that has not been lowered.
     #[inline]
     fn is_target(&self, slot: usize) -> bool {
-        self.marks.get(slot).is_some_and(|mark| mark.targets != 0)
+        let jumps = self.shape.marks.get(slot).map_or(0, |mark| mark.targets);
+        jumps != 0 && self.entries.get(slot).is_none_or(|&gone| u32::from(jumps) > gone)
     }
 
-    /// The instruction at a slot has been lowered with one before it.
-    #[inline]
-    fn takes(&mut self, slot: usize) {
-        if let Some(mark) = self.marks.get_mut(slot) {
-            mark.targets = TAKEN;
-        }
-        if self.maps.any()
-            && let Some(insn) = self.resolver.program.insns.get(slot)
+    /// A jump that led to a slot which has not been lowered is no more. Beyond those that can be
+    /// counted this is not known.
+    fn leads_no_more(&mut self, target: usize) {
+        if self.shape.marks.get(target).is_some_and(|mark| mark.targets < Mark::MOST)
+            && let Some(gone) = self.entries.get_mut(target)
         {
-            self.maps.follow(insn);
+            *gone += 1;
         }
+    }
+
+    /// The instructions up to a slot are lowered with the one at hand.
+    #[inline]
+    fn takes(&mut self, last: usize) {
+        if self.maps.any() {
+            let taken = self.resolver.program.insns.get(self.slot + 1..=last);
+            for insn in taken.unwrap_or_default() {
+                self.maps.follow(insn);
+            }
+        }
+        self.slot = last;
     }
 
     fn unsupported(&self, what: &'static str) -> LoadError {

@@ -133,23 +133,25 @@ impl Promoted {
         if self.0[0].is_some() {
             *self = Promoted::default();
         }
-        if slots.is_empty() && uses.is_empty() {
+        let free = function.free::<E>();
+        let slot = |slot: &StackSlot| What::Slot(i32::from(slot.offset));
+        if uses.is_empty() {
+            for ((to, own), place) in self.0.iter_mut().zip(slots).zip(free) {
+                *to = Some((slot(own), place));
+            }
             return;
+        }
+        // The best so far, in order, no more than there is room for.
+        let mut best = [None; MOST];
+        let best = best.get_mut(..free.count().min(MOST)).unwrap_or_default();
+        for (to, own) in best.iter_mut().zip(slots) {
+            *to = Some(Candidate { weight: own.weight, what: slot(own) });
         }
         let mut constants = Constants::default();
         constants.count::<E>(resolver, uses);
-        let room = function.free::<E>().count();
-        // The best so far, in order, no more than there is room for.
-        let mut best = [None; MOST];
-        let best = best.get_mut(..room).unwrap_or_default();
-        for (place, slot) in best.iter_mut().zip(slots) {
-            let what = What::Slot(i32::from(slot.offset));
-            *place = Some(Candidate { weight: slot.weight, what });
-        }
-        for (value, weight) in constants.0.into_iter().flatten() {
+        for (value, weight) in constants.0.into_iter().map_while(|one| one) {
             offer(best, weight, What::Constant(value));
         }
-        let free = function.free::<E>();
         for ((to, candidate), place) in self.0.iter_mut().zip(best.iter()).zip(free) {
             *to = candidate.map(|candidate: Candidate| (candidate.what, place));
         }

@@ -45,8 +45,7 @@ impl<E: Emitter> Front<'_, E> {
         let both = |a: Reg, b: Reg| (a, b) == (copy, other) || (a, b) == (other, copy);
         let last = slot + length;
         let read = self.live.get(last + 1).is_none_or(|live| live & 1 << *from as u8 != 0);
-        let marks = self.marks.get(slot + 1..=last).unwrap_or_default();
-        let entered = marks.iter().any(|mark| mark.targets != 0);
+        let entered = (slot + 1..last + 1).any(|slot| self.is_target(slot));
         // What is shifted first in its own register is not the value any more; and operations do
         // not take the frame pointer.
         let fits = copy != value
@@ -62,12 +61,9 @@ impl<E: Emitter> Front<'_, E> {
         if !fits || read || entered {
             return false;
         }
-        self.slot = last;
+        self.takes(last);
         let (dst, src) = (Place::of(*dst), self.known.operand(Place::of(value), *width));
         self.push(Op::Rotate { width: *width, dst, src, left: left as u8 });
-        for slot in slot + 1..=last {
-            self.takes(slot);
-        }
         true
     }
 }

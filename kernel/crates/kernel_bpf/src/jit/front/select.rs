@@ -6,7 +6,6 @@ use crate::insn::{Insn, Operand, Reg, Width};
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::{Op, Place, Source};
 use crate::resolve::LoadError;
-use crate::verifier::Mark;
 
 impl<E: Emitter> Front<'_, E> {
     /// Whether it is worth looking whether the branch that is being lowered is such a one.
@@ -61,11 +60,8 @@ impl<E: Emitter> Front<'_, E> {
         self.takes(slot + 1);
         // The register holds a map's address no more, or not always.
         self.maps.follow(&Insn::Mov { width: moved, dst: register, src: Operand::Imm(0) });
-        // This branch does not lead there any more.
-        if let Some(mark) = self.marks.get_mut(target)
-            && mark.targets < Mark::MOST
-        {
-            mark.targets -= 1;
+        if target > slot {
+            self.leads_no_more(target);
         }
         Ok(true)
     }

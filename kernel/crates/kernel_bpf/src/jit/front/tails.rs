@@ -19,7 +19,7 @@ impl<E: Emitter> Front<'_, E> {
         if offset < 0
             && nodes < self.nodes.len()
             && let Some(Node { op: Op::Jump { target, tail }, .. }) = self.nodes.last_mut()
-            && let Some(&Mark { tail: length @ 1.., .. }) = self.marks.get(self.slot)
+            && let Some(&Mark { tail: length @ 1.., .. }) = self.shape.marks.get(self.slot)
             && let Some(left) = self.repeats.checked_sub(length.into())
         {
             self.repeats = left;

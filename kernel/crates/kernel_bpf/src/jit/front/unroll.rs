@@ -31,7 +31,7 @@ impl<E: Emitter> Front<'_, E> {
     /// appended, closes; if it is one of those.
     #[inline(never)]
     pub(super) fn unroll(&mut self, head: u32) {
-        if self.marks.get(head as usize).is_none_or(|mark| mark.targets != 1) {
+        if self.shape.marks.get(head as usize).is_none_or(|mark| mark.targets != 1) {
             return;
         }
         let Some((branch, before)) = self.nodes.split_last() else { return };

@@ -410,7 +410,7 @@ fn write_distances(out: &mut Emission) -> Result<bool, &'static str> {
 fn is_near(slot: usize, out: &Emission) -> bool {
     /// Bytes for a slot, and to the target.
     const DENSITY: usize = 4;
-    const REACH: usize = 60;
+    const REACH: usize = 50;
     let (slots, bytes) = (out.begun, out.bytes.len());
     (slot - slots) * bytes.max(slots * DENSITY) < slots * REACH
 }
