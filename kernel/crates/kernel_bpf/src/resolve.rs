@@ -172,7 +172,7 @@ impl<'a> Resolver<'a> {
             return Some(Cow::Borrowed(&proof.shape));
         }
         let insns = &self.program.insns;
-        Shape::of(insns, &Shape::starts(insns), &[]).map(Cow::Owned)
+        Shape::of(insns, &Shape::starts(insns), &self.live(), &[]).map(Cow::Owned)
     }
 
     /// What a load accesses: for a pointer field of a packet's context, the whole pointer, which

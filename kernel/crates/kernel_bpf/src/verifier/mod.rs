@@ -7,7 +7,7 @@
 //! `alu`, `pointer`, `branch`, `memory`, `stack`, `context`, `objects`, `call`,
 //! `arguments`, `callback` (with `join`), `global`, `kfunc`, `maps`, `fields` and
 //! `special`. What compilers ask of an accepted program's text is found last (`shape`, with
-//! `stack_use`).
+//! `stack_use` and `form`).
 //!
 //! # Why an accepted program is safe
 //!
@@ -58,6 +58,7 @@ mod context;
 mod early;
 mod explore;
 mod fields;
+mod form;
 mod global;
 mod join;
 mod json;
@@ -91,6 +92,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
+pub use form::Form;
 pub use options::{VerifyOptions, load_flags};
 pub use proof::{BranchFact, Claim, InsnFacts, Proof, Region, Subprogram, Verified};
 pub use rejection::{Cause, PathStep, Rejection, SourceLine};
@@ -203,9 +205,12 @@ pub fn verify_with_log<M: MapRef>(
         if let Err(refusal) = outcome {
             return Err(Box::new(verifier.dress(&program, refusal)));
         }
-        let Some(shape) =
-            Shape::of(&program.insns, &verifier.env.cfg.subprograms, &verifier.proof.facts)
-        else {
+        let Some(shape) = Shape::of(
+            &program.insns,
+            &verifier.env.cfg.subprograms,
+            &verifier.env.live,
+            &verifier.proof.facts,
+        ) else {
             let refusal = Refusal::out_of_memory();
             return Err(Box::new(message::undressed(&program, refusal, Vec::new())));
         };

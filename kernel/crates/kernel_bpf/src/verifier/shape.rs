@@ -10,7 +10,8 @@
 
 use alloc::vec::Vec;
 
-use super::liveness::named;
+use super::form::{Form, form};
+use super::liveness::{RegSet, named};
 use super::proof::{BranchFact, InsnFacts};
 use super::stack_use::StackUse;
 use crate::insn::{Imm64, Insn, Operand, Reg, Size, Width};
@@ -41,8 +42,8 @@ pub struct Mark {
     pub loops: u8,
     /// Of a jump back to a tail, the tail's instructions with its branch; 0 of any other.
     pub tail: u8,
-    /// No path executes the instruction.
-    pub unreached: bool,
+    /// What its instruction begins.
+    pub form: Form,
 }
 
 impl Mark {
@@ -103,13 +104,17 @@ const fn weight(depth: u32) -> u32 {
 }
 
 impl Shape {
-    /// The shape of a program whose functions begin at `starts`, sorted; without what is proved,
-    /// `facts` is empty. Jumps out of the program count as none. `None`: no memory.
-    pub(crate) fn of(insns: &[Insn], starts: &[u32], facts: &[InsnFacts]) -> Option<Shape> {
+    /// The shape of a program whose functions begin at `starts`, sorted. `live` has for each slot
+    /// the registers that may be read from there on; `facts`, what is proved of it, may be empty.
+    /// Jumps out of the program count as none. `None`: no memory.
+    pub(crate) fn of(
+        insns: &[Insn],
+        starts: &[u32],
+        live: &[RegSet],
+        facts: &[InsnFacts],
+    ) -> Option<Shape> {
         let mut shape = Shape::default();
         shape.marks.try_reserve_exact(insns.len()).ok()?;
-        let unreached = |facts: &InsnFacts| Mark { unreached: !facts.reached, ..Mark::default() };
-        shape.marks.extend(facts.iter().map(unreached));
         shape.marks.resize(insns.len(), Mark::default());
         shape.functions.try_reserve_exact(starts.len()).ok()?;
         let ends = starts.iter().skip(1).copied().chain([insns.len() as u32]);
@@ -118,6 +123,15 @@ impl Shape {
             let (registers, frame_address) = named(body);
             let outline = Outline { start, end, registers, frame_address, ..Outline::default() };
             shape.function(insns, outline, facts)?;
+        }
+        // Now it is known where all jumps lead.
+        for slot in 0..insns.len() {
+            let reached = facts.get(slot).is_none_or(|facts| facts.reached);
+            let form =
+                if reached { form(insns, slot, &shape.marks, live) } else { Form::Unreached };
+            if let Some(mark) = shape.marks.get_mut(slot) {
+                mark.form = form;
+            }
         }
         Some(shape)
     }
@@ -282,7 +296,7 @@ mod tests {
 
     fn shape(text: &str) -> Shape {
         let insns = assemble(text).expect("text that assembles");
-        Shape::of(&insns, &Shape::starts(&insns), &[]).expect("memory")
+        Shape::of(&insns, &Shape::starts(&insns), &[], &[]).expect("memory")
     }
 
     fn offsets(slots: &[StackSlot]) -> Vec<i16> {
@@ -351,7 +365,7 @@ mod tests {
         let mut facts = [InsnFacts { reached: true, ..InsnFacts::default() }; 5];
         let mut tail = |branch, reached| {
             (facts[1].branch, facts[3].reached) = (branch, reached);
-            Shape::of(&insns, &[0], &facts).expect("memory").marks[3].tail
+            Shape::of(&insns, &[0], &[], &facts).expect("memory").marks[3].tail
         };
         assert_eq!(tail(BranchFact::Both, true), 2);
         assert_eq!(tail(BranchFact::Both, false), 0);

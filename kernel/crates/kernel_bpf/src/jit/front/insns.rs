@@ -10,12 +10,12 @@ use crate::jit::calls;
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::{Mem, Op, Place, Source};
 use crate::resolve::{Call, LoadError};
-use crate::verifier::BranchFact;
+use crate::verifier::{BranchFact, Form};
 
 impl<E: Emitter> Front<'_, E> {
-    /// Lowers one instruction; `main`: of the main function.
+    /// Lowers one instruction, which is of some form; `main`: of the main function.
     #[inline(always)]
-    pub(super) fn insn(&mut self, insn: &Insn, main: bool) -> Result<(), LoadError> {
+    pub(super) fn insn(&mut self, insn: &Insn, form: Form, main: bool) -> Result<(), LoadError> {
         match *insn {
             Insn::Alu { width, op, dst, src } => {
                 let from = Place::of(self.moved.take().unwrap_or(dst));
@@ -36,12 +36,12 @@ impl<E: Emitter> Front<'_, E> {
                 };
                 self.constant(Place::of(dst), value);
             }
-            Insn::Mov { width, dst, src: Operand::Reg(src) } => {
-                if self.begins_more(width, dst, src) {
-                    return Ok(());
-                }
-                self.copy(width, Place::of(dst), Place::of(src));
-            }
+            Insn::Mov { width, dst, src: Operand::Reg(src) } => match form {
+                Form::Copy => self.moved = Some(src),
+                Form::Rotation4 => self.rotation(src, 4),
+                Form::Rotation5 => self.rotation(src, 5),
+                _ => self.copy(width, Place::of(dst), Place::of(src)),
+            },
             Insn::MovSx { width, dst, src, from } => {
                 let src = self.place(Place::of(src), Width::W32);
                 self.push(Op::SignExtend { width, dst: Place::of(dst), src, from });
@@ -136,29 +136,6 @@ impl<E: Emitter> Front<'_, E> {
             Insn::CallRegister { target } => self.call_register(target)?,
         }
         Ok(())
-    }
-
-    /// Leaves a move to the next instruction, if that is arithmetic on the copy; or lowers it with
-    /// all of the rotation that it begins.
-    #[inline]
-    fn begins_more(&mut self, moved: Width, copy: Reg, value: Reg) -> bool {
-        let behind = self.slot + 1;
-        let Some(&Insn::Alu { width, op, dst, src }) = self.resolver.program.insns.get(behind)
-        else {
-            return false;
-        };
-        if dst != copy && dst != value || self.is_target(behind) {
-            return false;
-        }
-        if matches!(op, AluOp::Lsh | AluOp::Rsh) && self.rotation(moved, copy, value) {
-            return true;
-        }
-        let narrows = moved == Width::W32 && width == Width::W64;
-        if dst != copy || src == Operand::Reg(copy) || narrows || value == Reg::R10 {
-            return false;
-        }
-        self.moved = Some(value);
-        true
     }
 
     fn branch(&mut self, insn: &Insn) -> Result<(), LoadError> {

@@ -31,7 +31,7 @@ use super::ir::{Node, Op, Place};
 use crate::insn::Reg;
 use crate::map::ArrayLookup;
 use crate::resolve::{LoadError, MapTracker, Resolver};
-use crate::verifier::{Mark, Outline, RegSet, Shape};
+use crate::verifier::{Form, Mark, Outline, RegSet, Shape};
 use blind::Keys;
 use known::Known;
 use promote::Promoted;
@@ -201,8 +201,8 @@ impl<E: Emitter> Front<'_, E> {
             if mark.targets != 0 {
                 self.label();
             }
-            if !mark.unreached {
-                self.insn(insn, start == 0)?;
+            if mark.form != Form::Unreached {
+                self.insn(insn, mark.form, start == 0)?;
                 if self.maps.any() {
                     self.maps.follow(insn);
                 }
