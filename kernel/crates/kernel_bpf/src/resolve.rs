@@ -11,6 +11,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 use core::fmt;
 
 use crate::helper::callback::{self, CallbackHelper};
@@ -83,7 +84,8 @@ pub(crate) struct Resolver<'a> {
     /// The array maps whose lookups need no call. The prepared program keeps them: its code
     /// may hold addresses of entries.
     pub(crate) arrays: Box<[ArrayLookup]>,
-    context: Option<Context>,
+    /// Once it was asked for: few instructions need it.
+    context: OnceCell<Option<Context>>,
 }
 
 impl<'a> Resolver<'a> {
@@ -95,9 +97,17 @@ impl<'a> Resolver<'a> {
         // Most maps are arrays: room for all, so that the list is made once.
         let mut arrays = Vec::with_capacity(program.maps.len());
         arrays.extend(program.maps.iter().filter_map(|map| map.array_lookup()));
-        let context = prog_type::decl(program.prog_type, program.expected_attach_type)
-            .map(|decl| decl.context);
+        let context = OnceCell::new();
         Self { program, proof, trust, arrays: arrays.into_boxed_slice(), context }
+    }
+
+    /// What programs of this type get as their context.
+    fn context(&self) -> Option<Context> {
+        *self.context.get_or_init(|| {
+            let program = self.program;
+            let decl = prog_type::decl(program.prog_type, program.expected_attach_type);
+            decl.map(|decl| decl.context)
+        })
     }
 
     /// The slot that an offset leads to.
@@ -182,7 +192,7 @@ impl<'a> Resolver<'a> {
         if size != Size::W || self.facts(slot).is_none_or(|facts| facts.region != Region::Context) {
             return plain;
         }
-        let Some(context) = self.context else { return plain };
+        let Some(context) = self.context() else { return plain };
         let (ContextRule::Fields(fields) | ContextRule::Words(fields)) = context.rule else {
             return plain;
         };
@@ -247,7 +257,7 @@ impl<'a> Resolver<'a> {
     pub(crate) fn packet_field(&self, slot: usize, size: Size) -> Result<i32, LoadError> {
         let unsupported = LoadError::Unsupported { slot, what: "packet access of this kind" };
         let packets = [ProgType::SocketFilter, ProgType::SchedCls, ProgType::SchedAct];
-        let context = self.context.filter(|_| packets.contains(&self.program.prog_type));
+        let context = self.context().filter(|_| packets.contains(&self.program.prog_type));
         if size == Size::DW {
             return Err(unsupported);
         }

@@ -7,18 +7,39 @@ use crate::insn::{AluOp, Width};
 use crate::jit::ir::{Mem, Op, PLACES, Place, Source};
 
 /// What a place holds, in terms of places that have not changed since.
+#[derive(Clone, Copy, Debug)]
+struct Fact {
+    kind: Kind,
+    a: Place,
+    /// The same as `a` where the fact is about one place.
+    b: Place,
+    shift: u8,
+    offset: i32,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fact {
-    /// All 64 bits of another place.
-    Copy(Place),
-    /// The lower 32 bits of another place; the upper are zero.
-    Copy32(Place),
-    /// A place (or the frame pointer) and a constant.
-    Offset(Place, i32),
+enum Kind {
+    /// All 64 bits of `a`.
+    Copy,
+    /// The lower 32 bits of `a`; the upper are zero.
+    Copy32,
+    /// `a`, which may be the frame pointer, and `offset`.
+    Offset,
     /// `a + (b << shift)`
-    Sum(Place, Place, u8),
-    /// A place shifted to the left by 1 to 3 bits.
-    Shifted(Place, u8),
+    Sum,
+    /// `a << shift`, by 1 to 3 bits.
+    Shifted,
+}
+
+impl Fact {
+    /// About one place.
+    const fn of(kind: Kind, a: Place) -> Fact {
+        Fact { kind, a, b: a, shift: 0, offset: 0 }
+    }
+
+    const fn sum(a: Place, b: Place, shift: u8) -> Fact {
+        Fact { kind: Kind::Sum, a, b, shift, offset: 0 }
+    }
 }
 
 /// The facts of a basic block.
@@ -35,7 +56,7 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) const fn new() -> Self {
-        let facts = [Fact::Copy(Place::R0); PLACES];
+        let facts = [Fact::of(Kind::Copy, Place::R0); PLACES];
         Self { facts, mentioned: [0; PLACES], any: 0, narrow: 0 }
     }
 
@@ -61,7 +82,7 @@ impl Known {
     #[inline]
     pub(super) fn wide(&self, place: Place) -> Place {
         match self.fact(place) {
-            Some(Fact::Copy(source)) => source,
+            Some(Fact { kind: Kind::Copy, a, .. }) => a,
             _ => place,
         }
     }
@@ -70,7 +91,7 @@ impl Known {
     #[inline]
     pub(super) fn low(&self, place: Place) -> Place {
         match self.fact(place) {
-            Some(Fact::Copy(source) | Fact::Copy32(source)) => source,
+            Some(Fact { kind: Kind::Copy | Kind::Copy32, a, .. }) => a,
             _ => place,
         }
     }
@@ -88,8 +109,7 @@ impl Known {
     #[inline]
     pub(super) fn offset(&self, place: Place) -> (Place, i32) {
         match self.fact(place) {
-            Some(Fact::Offset(base, offset)) => (base, offset),
-            Some(Fact::Copy(source)) => (source, 0),
+            Some(Fact { kind: Kind::Offset | Kind::Copy, a, offset, .. }) => (a, offset),
             _ => (place, 0),
         }
     }
@@ -103,15 +123,13 @@ impl Known {
         }
         // An offset of a sum of an offset is as far as one can go.
         for _ in 0..3 {
-            let next = match self.fact(mem.base) {
-                Some(Fact::Copy(source)) => Mem { base: source, ..mem },
-                Some(Fact::Offset(base, offset)) => match mem.offset.checked_add(offset) {
-                    Some(offset) => Mem { base, offset, ..mem },
+            let Some(Fact { kind, a, b, shift, offset }) = self.fact(mem.base) else { break };
+            let next = match kind {
+                Kind::Copy | Kind::Offset => match mem.offset.checked_add(offset) {
+                    Some(offset) => Mem { base: a, offset, ..mem },
                     None => break,
                 },
-                Some(Fact::Sum(base, index, shift)) if mem.index.is_none() => {
-                    Mem { base, index: Some(index), shift, ..mem }
-                }
+                Kind::Sum if mem.index.is_none() => Mem { base: a, index: Some(b), shift, ..mem },
                 _ => break,
             };
             if !addresses(&next) {
@@ -130,16 +148,8 @@ impl Known {
     }
 
     fn learn(&mut self, dst: Place, fact: Fact) {
-        let mut mention = |place: Place| self.mentioned[place.index()] |= dst.bit();
-        match fact {
-            Fact::Copy(a) | Fact::Copy32(a) | Fact::Offset(a, _) | Fact::Shifted(a, _) => {
-                mention(a);
-            }
-            Fact::Sum(a, b, _) => {
-                mention(a);
-                mention(b);
-            }
-        }
+        self.mentioned[fact.a.index()] |= dst.bit();
+        self.mentioned[fact.b.index()] |= dst.bit();
         self.facts[dst.index()] = fact;
         self.any |= dst.bit();
     }
@@ -204,19 +214,31 @@ impl Known {
     #[inline(always)]
     fn fact_of(&self, op: &Op) -> Option<(Place, Fact)> {
         Some(match *op {
-            Op::Move { width: Width::W64, dst, src } if src == Place::FRAME => {
-                (dst, Fact::Offset(src, 0))
+            Op::Move { width, dst, src } => {
+                let kind = match width {
+                    Width::W64 if src == Place::FRAME => Kind::Offset,
+                    Width::W64 => Kind::Copy,
+                    Width::W32 => Kind::Copy32,
+                };
+                (dst, Fact::of(kind, src))
             }
-            Op::Move { width: Width::W64, dst, src } => (dst, Fact::Copy(src)),
-            Op::Move { width: Width::W32, dst, src } => (dst, Fact::Copy32(src)),
             Op::Alu { width: Width::W64, op, dst, a, b, .. } => match (op, b) {
-                (AluOp::Add, Source::Imm(imm)) => (dst, Fact::Offset(a, imm)),
-                (AluOp::Add, Source::Place(b)) => match (self.fact(a), self.fact(b)) {
-                    (_, Some(Fact::Shifted(index, shift))) => (dst, Fact::Sum(a, index, shift)),
-                    (Some(Fact::Shifted(index, shift)), _) => (dst, Fact::Sum(b, index, shift)),
-                    _ => (dst, Fact::Sum(a, b, 0)),
-                },
-                (AluOp::Lsh, Source::Imm(shift @ 1..=3)) => (dst, Fact::Shifted(a, shift as u8)),
+                (AluOp::Add, Source::Imm(offset)) => {
+                    (dst, Fact { offset, ..Fact::of(Kind::Offset, a) })
+                }
+                (AluOp::Add, Source::Place(b)) => {
+                    let shifted = |fact: &Fact| fact.kind == Kind::Shifted;
+                    let index = |place: Place| self.fact(place).filter(shifted);
+                    let fact = match (index(a), index(b)) {
+                        (_, Some(index)) => Fact::sum(a, index.a, index.shift),
+                        (Some(index), None) => Fact::sum(b, index.a, index.shift),
+                        (None, None) => Fact::sum(a, b, 0),
+                    };
+                    (dst, fact)
+                }
+                (AluOp::Lsh, Source::Imm(shift @ 1..=3)) => {
+                    (dst, Fact { shift: shift as u8, ..Fact::of(Kind::Shifted, a) })
+                }
                 _ => return None,
             },
             _ => return None,

@@ -46,6 +46,7 @@ pub(super) fn analyse<E: Emitter>(
             if live & writes == 0 {
                 *node = Node::new(Op::Nop, node.slot);
             } else if may_be_address(&node.op)
+                && nodes.get(index + 1).is_some_and(|next| may_access(&next.op))
                 && let Some(before) = into_address::<E>(nodes, index)
             {
                 live = before;
@@ -104,6 +105,12 @@ fn may_be_address(op: &Op) -> bool {
         op,
         Op::Alu { width: Width::W64, op: AluOp::Add | AluOp::Lsh, dst, a, .. } if dst == a
     )
+}
+
+/// Whether an operation is an access, or one that is left out before it.
+#[inline(always)]
+fn may_access(op: &Op) -> bool {
+    matches!(op, Op::Load { .. } | Op::Store { .. } | Op::Nop)
 }
 
 /// Makes a sum or shift in place, that only the address of the access behind it reads, part of

@@ -8,6 +8,8 @@ use super::{X86_64, ZeroFlag};
 use crate::insn::{AluOp, AtomicOp, Cond, Size, Width};
 
 impl X86_64 {
+    // It is called in one place.
+    #[inline(always)]
     pub(super) fn load(&self, size: Size, signed: bool, dst: Place, mem: &Mem, out: &mut Emission) {
         let (opcode, wide) = match (size, signed) {
             (Size::B, false) => (op::MOVZX8, D),
@@ -21,6 +23,8 @@ impl X86_64 {
         out.rm(opcode, wide, home(dst), Address::of(mem, self.frame));
     }
 
+    // It is called in one place.
+    #[inline(always)]
     pub(super) fn store(&self, size: Size, mem: &Mem, src: Source, out: &mut Emission) {
         let at = Address::of(mem, self.frame);
         if size == Size::H {
@@ -58,6 +62,7 @@ impl X86_64 {
         let wide = width == Width::W64;
         let at = Address::of(&mem, self.frame);
         let reg = home(src);
+        let based_on_rax = mem.base == Place::R0;
         let lock = |out: &mut Emission| out.put(0xf0, 1);
         let opcode = match operation {
             AtomicOp::Add { fetch: true } => {
@@ -95,12 +100,12 @@ impl X86_64 {
             return;
         }
         // A loop around cmpxchg, which wants rax.
-        let uses_rax = reg == RAX || at.base == RAX;
+        let uses_rax = reg == RAX || based_on_rax;
         if uses_rax || rax_live {
             out.mov(W, RCX, RAX);
         }
         let moved = |reg: Reg| if reg == RAX { RCX } else { reg };
-        let at = at.based_on(moved(at.base));
+        let at = if based_on_rax { Address::at(RCX, mem.offset) } else { at };
         out.rm(op::MOV_LOAD, wide, RAX, at);
         let again = out.bytes.len();
         out.mov(wide, RDX, RAX);

@@ -97,41 +97,6 @@ pub(super) const SHLX: Vex = Vex { map: 2, prefix: 1, opcode: 0xf7 };
 pub(super) const SHRX: Vex = Vex { map: 2, prefix: 3, opcode: 0xf7 };
 pub(super) const SARX: Vex = Vex { map: 2, prefix: 2, opcode: 0xf7 };
 
-/// A memory operand whose registers are known.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Address {
-    pub(super) base: Reg,
-    /// The machine has none in the stack pointer's place.
-    index: Reg,
-    shift: u8,
-    offset: i32,
-}
-
-impl Address {
-    pub(super) const fn at(base: Reg, offset: i32) -> Self {
-        Self { base, index: RSP, shift: 0, offset }
-    }
-
-    /// `base + (index << shift)`
-    pub(super) const fn sum(base: Reg, index: Reg, shift: u8) -> Self {
-        Self { base, index, shift, offset: 0 }
-    }
-
-    /// The same with another base.
-    pub(super) const fn based_on(self, base: Reg) -> Self {
-        Self { base, ..self }
-    }
-
-    /// The operand of an operation's memory; the frame lies `frame` bytes above the stack pointer.
-    #[inline]
-    pub(super) fn of(mem: &Mem, frame: i32) -> Self {
-        let offset =
-            if mem.base == Place::FRAME { mem.offset.wrapping_add(frame) } else { mem.offset };
-        let index = mem.index.map_or(RSP, home);
-        Self { base: home(mem.base), index, shift: mem.shift, offset }
-    }
-}
-
 /// What operands add to an instruction, in the bytes of a number: bits of the REX prefix, ModRM,
 /// SIB, and how many of the latter two there are; from bit 26 on whether a displacement must
 /// follow.
@@ -180,6 +145,38 @@ const fn operands(prefix: u32, at: u32, more: Operands) -> [Operands; 16] {
 #[inline(always)]
 fn part(of: &[Operands; 16], reg: Reg) -> Operands {
     of[reg as usize % 16]
+}
+
+/// A memory operand, as what it adds to an instruction.
+#[derive(Clone, Copy)]
+pub(super) struct Address {
+    operands: Operands,
+    offset: i32,
+}
+
+impl Address {
+    #[inline(always)]
+    pub(super) fn at(base: Reg, offset: i32) -> Self {
+        Self { operands: part(&BASE, base), offset }
+    }
+
+    /// `base + (index << shift)`; the machine has no index in the stack pointer's place.
+    #[inline(always)]
+    pub(super) fn sum(base: Reg, index: Reg, shift: u8) -> Self {
+        let operands = part(&BASE_OF_SUM, base) | part(&INDEX, index) | u32::from(shift) << 22;
+        Self { operands, offset: 0 }
+    }
+
+    /// The operand of an operation's memory; the frame lies `frame` bytes above the stack pointer.
+    #[inline(always)]
+    pub(super) fn of(mem: &Mem, frame: i32) -> Self {
+        let above = if mem.base == Place::FRAME { frame } else { 0 };
+        let offset = mem.offset.wrapping_add(above);
+        match mem.index {
+            None => Self::at(home(mem.base), offset),
+            Some(index) => Self { offset, ..Self::sum(home(mem.base), home(index), mem.shift) },
+        }
+    }
 }
 
 /// The prefix, where it is needed, the opcode, of one byte or two, and what follows it, with the
@@ -237,12 +234,7 @@ pub(super) trait Asm {
 
     #[inline(always)]
     fn rm_rex(&mut self, op: u32, wide: bool, reg: Reg, at: Address, force: bool) {
-        let memory = if at.index == RSP {
-            part(&BASE, at.base)
-        } else {
-            part(&BASE_OF_SUM, at.base) | part(&INDEX, at.index) | u32::from(at.shift) << 22
-        };
-        let operands = part(&REG, reg) | memory;
+        let operands = part(&REG, reg) | at.operands;
         let behind = u64::from(operands >> 8 & 0xffff);
         match i8::try_from(at.offset) {
             Ok(offset) => {
