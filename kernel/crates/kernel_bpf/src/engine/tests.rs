@@ -448,3 +448,23 @@ fn addresses_lead_back_to_instructions() {
         }
     }
 }
+
+/// Programs of privileged loaders may read what they never wrote.
+#[test]
+fn the_interpreters_stack_is_zero_until_it_is_written() {
+    let each = |word: &dyn Fn(i32) -> String| (1..=64).map(|at| word(-8 * at)).collect::<String>();
+    let load = |text: &str, maps: &[Arc<Map>]| load(text, maps, Engine::Interpreter).unwrap();
+    let dirty =
+        load(&format!("{} r0 = 0\n exit", each(&|at| format!("*(u64 *)(r10 {at}) = -1\n"))), &[]);
+    let reads =
+        format!("r0 = 0\n {} exit", each(&|at| format!("r2 = *(u64 *)(r10 {at})\n r0 |= r2\n")));
+    let reader = load(&reads, &[]);
+    let array = map(MapType::ProgArray, 4, 1);
+    put(&array, 0, &reader).unwrap();
+    let caller = load("r2 = map[0] ll\n r3 = 0\n call 12\n r0 = 1\n exit", &[array]);
+    let run = |ready: &Ready| ready.run(&mut [], &Mock::default());
+    for ready in [&reader, &caller] {
+        assert_eq!(run(&dirty), Some(0));
+        assert_eq!(run(ready), Some(0));
+    }
+}

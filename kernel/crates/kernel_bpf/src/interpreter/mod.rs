@@ -50,6 +50,8 @@ pub struct Interpreter<P: PhysicalProfile> {
     /// For program arrays.
     kind: ProgramKind,
     needs: Needs,
+    /// Words of stack that a run may access.
+    stack_words: usize,
     /// Instructions that tail calls may add to a run.
     tail_budget: u64,
     /// What the code's inlined lookups point to.
@@ -76,8 +78,13 @@ impl<P: PhysicalProfile> Interpreter<P> {
             return Err(LoadError::TooLarge);
         }
         let lowered = lower(program.get(), Some(proof), &Trust::default())?;
-        let needs = Needs::of(proof);
-        Self::from_lowered(lowered, program.get(), ContextSize::of(program), needs)
+        let mut prepared =
+            Self::from_lowered(lowered, program.get(), ContextSize::of(program), Needs::of(proof))?;
+        // What it tail-calls may use as much as there is.
+        if !proof.tail_calls {
+            prepared.stack_words = (proof.stack_depth as usize).div_ceil(8);
+        }
+        Ok(prepared)
     }
 
     /// Prepares a program that nobody verified, for tests of single instructions.
@@ -131,6 +138,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
             maps: program.maps.as_slice().into(),
             kind,
             needs,
+            stack_words: run::STACK_WORDS,
             tail_budget: P::MAX_WORST_CASE.saturating_sub(needs.worst_case),
             _arrays: arrays,
             profile: PhantomData,
@@ -198,7 +206,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
         // caller's promise; `self` keeps maps and tables alive.
         unsafe {
             let env = Environment::new(services, bytes, self.tail_budget);
-            run::execute(start, context.expose_provenance() as u64, env)
+            run::execute(start, context.expose_provenance() as u64, self.stack_words, env)
         }
     }
 

@@ -13,6 +13,7 @@ use crate::helper::{Environment, Helper};
 pub(super) const MAX_FRAMES: usize = 8;
 /// Stack of a run: Linux's 512 bytes, for a program and all that it calls.
 pub(super) const STACK_BYTES: usize = 512;
+pub(super) const STACK_WORDS: usize = STACK_BYTES / 8;
 /// What the functions of one run share.
 pub(super) struct Run<'a> {
     pub(super) env: Environment<'a>,
@@ -28,12 +29,22 @@ pub(super) struct Run<'a> {
 /// `start` is the first op of code that [`super::lower`] made from a verified program that
 /// needs no more than [`STACK_BYTES`] of stack, and `context` what the program's type says that
 /// r1 points to. The objects that the code refers to (maps, helpers) live, and no quiescent
-/// state is passed meanwhile.
+/// state is passed meanwhile. `used` are the words of stack that the program may access, with all
+/// that it calls and tail-calls.
 #[inline]
-pub(super) unsafe fn execute(start: *const Op, context: u64, env: Environment<'_>) -> u64 {
-    // Not initialised: a verified program reads what it wrote, or takes what is there for any
-    // number (only those of privileged loaders may).
-    let mut stack = [const { MaybeUninit::<u64>::uninit() }; STACK_BYTES / 8];
+pub(super) unsafe fn execute(
+    start: *const Op,
+    context: u64,
+    used: usize,
+    env: Environment<'_>,
+) -> u64 {
+    let mut stack = [const { MaybeUninit::<u64>::uninit() }; STACK_WORDS];
+    // Programs of privileged loaders may read what they never wrote: it is zero.
+    if used != 0
+        && let Some(used) = stack.get_mut(STACK_WORDS.saturating_sub(used)..)
+    {
+        used.fill(MaybeUninit::new(0));
+    }
     let range = stack.as_mut_ptr_range();
     let (low, high) = (range.start.expose_provenance() as u64, range.end.expose_provenance());
     let run = Run { env, stack: low, may_goto: Cell::new(0) };
