@@ -18,7 +18,7 @@ use crate::resolve::LoadError;
 #[derive(Debug, Default)]
 pub struct Emission {
     pub bytes: Vec<u8>,
-    /// For each slot, where its code begins.
+    /// For each slot, where its code begins; of no meaning for those that have not begun.
     pub positions: Vec<u32>,
     /// The slots before this one have begun.
     pub begun: usize,
@@ -262,4 +262,33 @@ pub(super) fn assemble<E: Emitter>(
         return Err(LoadError::TooLarge);
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_without_code_begin_where_the_next_one_does() {
+        for left_out in 0..9usize {
+            for behind in 0..6 {
+                let slot = 2 + left_out;
+                let mut out =
+                    Emission { positions: vec![77; slot + behind + 1], ..Emission::default() };
+                out.begin(0);
+                out.bytes.extend([0; 3]);
+                out.begin(1);
+                out.bytes.extend([0; 5]);
+                out.begin(slot);
+                out.bytes.push(0);
+                // It has begun, and so has the one before.
+                out.begin(slot);
+                out.begin(1);
+                assert_eq!(out.begun, slot + 1);
+                let (before, those) = out.positions.split_at(2);
+                assert_eq!(before, [0, 3]);
+                assert!(those.iter().take(left_out + 1).all(|&position| position == 8));
+            }
+        }
+    }
 }

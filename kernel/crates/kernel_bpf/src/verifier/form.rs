@@ -27,7 +27,7 @@ pub enum Form {
 }
 
 /// The form of the instruction at a slot. `marks` say where jumps lead, `live` which registers may
-/// be read from each slot on.
+/// be read from each slot on: any, from those that it does not have.
 pub(super) fn form(insns: &[Insn], slot: usize, marks: &[Mark], live: &[RegSet]) -> Form {
     let Some([first, behind @ ..]) = insns.get(slot..) else { return Form::Plain };
     let Insn::Mov { width: moved, dst: copy, src: Operand::Reg(value) } = *first else {
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(first("r2 = r1\n w2 >>= 31\n w1 <<= 1\n w1 |= w2\n exit"), Form::Rotation4);
         // The other is read later; and by an entry between.
         assert_eq!(four("r1 |= r2\n r0 = r2"), Form::Copy);
-        assert_eq!(four("again: r1 |= r2\n if r1 != 9 goto again"), Form::Copy);
+        assert_eq!(four("again: r1 |= r2\n r2 = 0\n if r1 != 9 goto again"), Form::Copy);
         for other in [
             "r2 = r1\n r2 <<= 3\n r1 >>= 60\n r1 |= r2\n exit",
             "r2 = r1\n r2 <<= 3\n r1 s>>= 61\n r1 |= r2\n exit",
@@ -155,6 +155,11 @@ mod tests {
             "r2 = r1\n r2 <<= 3\n r1 >>= 61\n r1 ^= r2\n exit",
             "r2 = r1\n w2 <<= 3\n r1 >>= 61\n r1 |= r2\n exit",
             "r2 = r1\n r2 <<= 0\n r1 >>= 64\n r1 |= r2\n exit",
+            "r2 = r1\n r2 <<= 64\n r1 >>= 0\n r1 |= r2\n exit",
+            "r2 = r1\n w2 <<= 3\n r1 >>= 29\n w1 |= w2\n exit",
+            "r2 = r1\n r2 <<= 3\n r1 >>= 61\n w1 |= w2\n exit",
+            "r2 = r1\n r2 <<= 3\n r2 >>= 61\n r1 |= r2\n exit",
+            "r1 = r1\n r1 <<= 3\n r1 >>= 61\n r1 |= r1\n exit",
         ] {
             assert_eq!(first(other), Form::Copy, "{other}");
         }
@@ -163,6 +168,8 @@ mod tests {
         let five = |text: &str| first(&format!("r2 = r1\n {text}\n exit"));
         assert_eq!(five("r2 <<= 3\n r3 = r1\n r3 >>= 61\n r3 |= r2"), Form::Rotation5);
         assert_eq!(five("r2 >>= 3\n r3 = r1\n r3 <<= 61\n r2 |= r3"), Form::Rotation5);
+        // What is shifted first is overwritten by the second copy.
+        assert_eq!(five("r3 <<= 3\n r3 = r1\n r2 >>= 61\n r3 |= r2"), Form::Plain);
         assert_eq!(five("r2 <<= 3\n r3 = r4\n r3 >>= 61\n r3 |= r2"), Form::Copy);
         assert_eq!(five("r2 <<= 3\n w3 = w1\n r3 >>= 61\n r3 |= r2"), Form::Copy);
         assert_eq!(five("r2 <<= 3\n r3 = r1\n r3 >>= 61\n r3 |= r2\n r0 = r2"), Form::Copy);

@@ -3,8 +3,8 @@
 //! that several ways share.
 //!
 //! The verifier finds it once, when it has accepted a program, so that to compile one takes no
-//! look at the whole of it first. All of it is about the text, not about paths: only which ends of
-//! loops are worth a note depends on what was proved.
+//! look at the whole of it first. It is about the text, not about paths; but which ends of loops are
+//! worth a note, and what is never reached, depends on what was proved.
 
 #![forbid(unsafe_code)]
 
@@ -60,8 +60,6 @@ pub struct Outline {
     pub end: u32,
     /// The registers that its instructions read or write, one bit each.
     pub registers: u16,
-    /// They use the frame pointer for more than as the base of an access.
-    pub frame_address: bool,
     /// It calls helpers or functions.
     pub calls: bool,
     /// Where its part of [`Shape::slots`] ends.
@@ -87,8 +85,6 @@ pub struct LoopConstant {
     pub slot: u32,
     /// What it comes to, loops counted.
     pub weight: u32,
-    /// It is a branch.
-    pub compared: bool,
 }
 
 /// What a use counts in each further loop, as a power of two.
@@ -105,7 +101,8 @@ const fn weight(depth: u32) -> u32 {
 
 impl Shape {
     /// The shape of a program whose functions begin at `starts`, sorted. `live` has for each slot
-    /// the registers that may be read from there on; `facts`, what is proved of it, may be empty.
+    /// the registers that may be read from there on (any, where it ends before); `facts`, what is
+    /// proved of it, may be empty.
     /// Jumps out of the program count as none. `None`: no memory.
     pub(crate) fn of(
         insns: &[Insn],
@@ -121,8 +118,8 @@ impl Shape {
         for (&start, end) in starts.iter().zip(ends) {
             let body = insns.get(start as usize..end as usize).unwrap_or_default();
             let (registers, frame_address) = named(body);
-            let outline = Outline { start, end, registers, frame_address, ..Outline::default() };
-            shape.function(insns, outline, facts)?;
+            let outline = Outline { start, end, registers, ..Outline::default() };
+            shape.function(insns, outline, !frame_address, facts)?;
         }
         // Now it is known where all jumps lead.
         for slot in 0..insns.len() {
@@ -141,7 +138,7 @@ impl Shape {
         let called = insns.iter().enumerate().filter_map(|(slot, insn)| match insn {
             Insn::CallLocal { offset } | Insn::LoadImm64 { value: Imm64::Func { offset }, .. } => {
                 let start = u32::try_from(slot as i64 + 1 + i64::from(*offset)).ok()?;
-                (start as usize <= insns.len()).then_some(start)
+                ((start as usize) < insns.len()).then_some(start)
             }
             _ => None,
         });
@@ -170,6 +167,7 @@ impl Shape {
         &mut self,
         insns: &[Insn],
         mut outline: Outline,
+        slots_have_places: bool,
         facts: &[InsnFacts],
     ) -> Option<()> {
         let (start, end) = (outline.start as usize, outline.end as usize);
@@ -182,12 +180,12 @@ impl Shape {
                     self.jumps += 1;
                     depth += u32::from(self.jump(insns, slot, facts));
                     if depth > 0 && is_compared(insn) {
-                        self.constant(slot, depth, true)?;
+                        self.constant(slot, depth)?;
                     }
                 }
                 // The address of a map itself is for calls, which emitters shorten.
                 Insn::LoadImm64 { value: Imm64::MapIndex(_) | Imm64::Func { .. }, .. } => {}
-                Insn::LoadImm64 { .. } if depth > 0 => self.constant(slot, depth, false)?,
+                Insn::LoadImm64 { .. } if depth > 0 => self.constant(slot, depth)?,
                 Insn::Load { size, base: Reg::R10, offset, .. }
                 | Insn::Store { size, base: Reg::R10, offset, .. } => {
                     stack.access(offset, size, true, weight(depth));
@@ -213,7 +211,7 @@ impl Shape {
                 depth = depth.wrapping_sub(u32::from(mark.loops));
             }
         }
-        if !outline.frame_address {
+        if slots_have_places {
             stack.choose(&mut self.slots)?;
         }
         outline.slots_end = self.slots.len() as u32;
@@ -248,9 +246,9 @@ impl Shape {
         closes
     }
 
-    fn constant(&mut self, slot: usize, depth: u32, compared: bool) -> Option<()> {
+    fn constant(&mut self, slot: usize, depth: u32) -> Option<()> {
         self.constants.try_reserve(1).ok()?;
-        self.constants.push(LoopConstant { slot: slot as u32, weight: weight(depth), compared });
+        self.constants.push(LoopConstant { slot: slot as u32, weight: weight(depth) });
         Some(())
     }
 }
@@ -291,6 +289,9 @@ fn tail(insns: &[Insn], start: usize, from: usize, facts: &[InsnFacts]) -> Optio
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+    use alloc::string::String;
+
     use super::*;
     use crate::asm::assemble;
 
@@ -323,7 +324,6 @@ mod tests {
         // The last of them, at the slot 5, is in one loop, the first in one, that at 4 in two.
         let constants = shape.constants.iter().map(|used| (used.slot, used.weight));
         assert_eq!(constants.collect::<Vec<_>>(), [(5, 8), (4, 64), (2, 8), (1, 8)]);
-        assert!(shape.constants.iter().all(|used| used.compared));
     }
 
     #[test]
@@ -350,6 +350,30 @@ mod tests {
             let marks = shape(&text(other)).marks;
             assert!(marks.iter().all(|mark| mark.tail == 0), "{other}");
         }
+    }
+
+    #[test]
+    fn a_tail_ends_with_a_branch_that_stays_one() {
+        let tails = |way: &str, next: &str| {
+            let marks = shape(&format!(
+                "tail: r1 += 1
+                 if r1 > 9 goto {way}
+                 {next}
+                 over: r0 += r1
+                 if r0 == 7 goto out
+                 goto tail
+                 out: exit"
+            ))
+            .marks;
+            marks.iter().filter(|mark| mark.tail != 0).count()
+        };
+        assert_eq!(tails("over", "r2 += 3"), 1);
+        assert_eq!(tails("out", "r2 = 3"), 1);
+        // A move under a condition, a branch turned round, and one that leads nowhere else.
+        assert_eq!(tails("over", "r2 = 3"), 0);
+        assert_eq!(tails("out", "r2 = 3\n goto out"), 0);
+        assert_eq!(tails("over", "goto out"), 0);
+        assert_eq!(tails("next", "next: r2 += 3"), 0);
     }
 
     #[test]
@@ -396,27 +420,17 @@ mod tests {
         let (slots, constants) = shape.of_function(0);
         // One access alone is not worth a register.
         assert_eq!(offsets(slots), [-16, -20]);
-        assert_eq!((constants.len(), constants[0].slot, constants[0].compared), (1, 3, false));
+        assert_eq!((constants.len(), constants[0].slot), (1, 3));
         let (slots, constants) = shape.of_function(1);
         assert_eq!((offsets(slots), constants), ([-8].into(), &[][..]));
     }
 
     #[test]
     fn slots_that_are_accessed_in_two_ways_stay_in_memory() {
-        let slots = |other: &str| {
-            let shape = shape(&format!(
-                "*(u64 *)(r10 - 8) = r1
-                 *(u64 *)(r10 - 8) = r1
-                 *(u64 *)(r10 - 8) = r1
-                 *(u64 *)(r10 - 24) = r1
-                 *(u64 *)(r10 - 24) = r1
-                 *(u64 *)(r10 - 24) = r1
-                 {other}
-                 exit"
-            ));
-            offsets(&shape.slots)
-        };
-        assert_eq!(slots("r0 = *(u64 *)(r10 - 8)"), [-8, -24]);
+        let often = |access: &str| format!("{access}\n").repeat(3);
+        let both = [often("*(u64 *)(r10 - 8) = r1"), often("*(u64 *)(r10 - 24) = r1")].concat();
+        let slots = |text: &str| offsets(&shape(&format!("{text}\n exit")).slots);
+        assert_eq!(slots(&format!("{both} r0 = *(u64 *)(r10 - 8)")), [-8, -24]);
         for overlap in [
             "r0 = *(u32 *)(r10 - 8)",
             "r0 = *(u32 *)(r10 - 4)",
@@ -424,9 +438,60 @@ mod tests {
             "r0 = *(s32 *)(r10 - 8)",
             "r0 = *(u64 *)(r10 - 12)",
             "lock *(u64 *)(r10 - 8) += r1",
+            "r0 = load_acquire((u64 *)(r10 - 8))",
+            "store_release((u64 *)(r10 - 8), r1)",
         ] {
-            assert_eq!(slots(overlap), [-24], "{overlap}");
+            // Whichever is looked at first.
+            assert_eq!(slots(&format!("{both} {overlap}")), [-24], "{overlap}");
+            assert_eq!(slots(&format!("{overlap}\n {both}")), [-24], "{overlap}");
         }
-        assert!(slots("r2 = r10").is_empty());
+        assert!(slots(&format!("{both} r2 = r10")).is_empty());
+        // Whole registers, or their lower halves.
+        assert_eq!(slots(&often("*(u32 *)(r10 - 8) = r1")), [-8]);
+        for other in ["*(u8 *)(r10 - 8) = r1", "*(u16 *)(r10 - 8) = r1", "*(u32 *)(r10 - 6) = r1"] {
+            assert!(slots(&often(other)).is_empty(), "{other}");
+        }
+        let signed = [often("*(u32 *)(r10 - 8) = r1"), "r0 = *(s32 *)(r10 - 8)".into()].concat();
+        assert!(slots(&signed).is_empty());
+        // The best of many.
+        let many: Vec<String> = (1..=20)
+            .map(|at| format!("*(u64 *)(r10 - {}) = r1\n", 8 * at).repeat(3 + at))
+            .collect();
+        let best: Vec<i16> = (5..=20).rev().map(|at| -8 * at).collect();
+        assert_eq!(slots(&many.concat()), best);
+    }
+
+    #[test]
+    fn what_calls_is_noted() {
+        let calls = |insn| {
+            let insns = [insn, Insn::Exit];
+            Shape::of(&insns, &[0], &[], &[]).expect("memory").functions[0].calls
+        };
+        assert!(calls(Insn::CallHelper { id: 7 }));
+        assert!(calls(Insn::CallRegister { target: Reg::R1 }));
+        assert!(calls(Insn::CallLocal { offset: 0 }));
+        assert!(calls(Insn::LoadAbs { size: Size::H, imm: 12 }));
+        assert!(calls(Insn::LoadInd { size: Size::B, src: Reg::R1, imm: 0 }));
+        assert!(!calls(Insn::Neg { width: Width::W64, dst: Reg::R1 }));
+    }
+
+    #[test]
+    fn functions_are_found_once_each_and_in_order() {
+        let insns = assemble("call b\n call a\n call b\n exit\n a: exit\n b: exit").unwrap();
+        assert_eq!(Shape::starts(&insns), [0, 4, 5]);
+        // Beyond the program there is none.
+        let call = |offset| [Insn::CallLocal { offset }, Insn::Exit];
+        assert_eq!(Shape::starts(&call(0)), [0, 1]);
+        assert_eq!(Shape::starts(&call(1)), [0]);
+        assert_eq!(Shape::starts(&call(-9)), [0]);
+    }
+
+    #[test]
+    fn constants_count_in_loops_only() {
+        let text = "r3 = 0x1234567890 ll\n if r1 > 77 goto out\n head: r1 += 1
+                    w4 = 5\n if w4 > 66 goto out\n if r1 > 0 goto out
+                    if r1 < 55 goto head\n out: exit";
+        let slots = shape(text).constants.iter().map(|used| used.slot).collect::<Vec<_>>();
+        assert_eq!(slots, [7]);
     }
 }

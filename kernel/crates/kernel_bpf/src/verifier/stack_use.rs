@@ -14,7 +14,7 @@ use crate::insn::Size;
 const PIECES: usize = 128;
 /// A slot must be worth saving and restoring a register.
 const LEAST: u32 = 3;
-/// No machine has more registers to spare.
+/// So many slots of a function are told of.
 const MOST: usize = 16;
 
 #[derive(Clone, Copy, Default)]

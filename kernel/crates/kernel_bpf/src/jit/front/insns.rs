@@ -145,7 +145,10 @@ impl<E: Emitter> Front<'_, E> {
             Some(BranchFact::Always) => return self.branch_always(i64::from(offset)),
             _ => {}
         }
-        if offset == 0 || self.may_select() && self.select(insn)? {
+        if offset == 0 {
+            return self.target(0).map(drop);
+        }
+        if self.may_select() && self.select(insn)? {
             return Ok(());
         }
         let target = self.target(i64::from(offset))?;
@@ -272,10 +275,10 @@ impl<E: Emitter> Front<'_, E> {
 
     /// Goes to a slot. A branch over this jump is turned round instead.
     pub(super) fn jump(&mut self, offset: i64) -> Result<(), LoadError> {
+        let target = self.target(offset)?;
         if offset == 0 {
             return Ok(());
         }
-        let target = self.target(offset)?;
         if let Some(&Op::Branch { width, cond, a, b, target: over }) = self.last()
             && over as usize == self.slot + 1
             && let Some(cond) = invert(cond)

@@ -113,13 +113,16 @@ fn may_access(op: &Op) -> bool {
     matches!(op, Op::Load { .. } | Op::Store { .. } | Op::Nop)
 }
 
+/// How far behind a sum the access may be, over what is left out.
+const NEAR: usize = 8;
+
 /// Makes a sum or shift in place, that only the address of the access behind it reads, part of
 /// that access. Returns what is read before the access then.
 #[inline(never)]
 fn into_address<E: Emitter>(nodes: &mut [Node], index: usize) -> Option<u32> {
     let [node, behind @ ..] = nodes.get_mut(index..)? else { return None };
     let Op::Alu { op, dst, b, .. } = node.op else { return None };
-    let next = behind.iter_mut().find(|node| !matches!(node.op, Op::Nop))?;
+    let next = behind.iter_mut().take(NEAR).find(|node| !matches!(node.op, Op::Nop))?;
     if next.live & !next.writes & dst.bit() != 0 {
         return None;
     }

@@ -92,6 +92,8 @@ struct Front<'a, E> {
     /// jump which is lowered leads back there; otherwise 0.
     entries: Vec<u32>,
     functions: Vec<Function>,
+    /// How many jumps lead to the last label; [`Mark::MOST`] stands for more.
+    jumps_here: u32,
     nodes: Vec<Node>,
     /// The set of the place that the last operation has copied to or given a constant; [`NONE`] if
     /// it was no such operation. What is taken away from the end of `nodes` never is one.
@@ -129,6 +131,7 @@ pub(super) fn lower<'a, E: Emitter>(
         shape: &shape,
         entries: vec![0; slots + 1],
         functions: shape.functions.iter().map(Function::new).collect(),
+        jumps_here: 0,
         nodes,
         copied: NONE,
         moved: None,
@@ -199,7 +202,7 @@ impl<E: Emitter> Front<'_, E> {
         while let (Some(insn), Some(mark)) = (insns.get(slot), marks.get(slot)) {
             self.slot = slot;
             if mark.targets != 0 {
-                self.label();
+                self.label(mark.targets);
             }
             if mark.form != Form::Unreached {
                 self.insn(insn, mark.form, start == 0)?;
@@ -213,15 +216,15 @@ impl<E: Emitter> Front<'_, E> {
         Ok(())
     }
 
-    /// Jumps lead to the slot that is to be lowered next; unless there are none any more.
-    fn label(&mut self) {
-        if self.is_target(self.slot) {
+    /// So many jumps lead to the slot that is to be lowered next; unless they are no more.
+    fn label(&mut self, jumps: u8) {
+        let gone = self.entries.get_mut(self.slot).map_or(0, core::mem::take);
+        let left = u32::from(jumps).saturating_sub(gone);
+        if left != 0 {
             self.known.forget();
             self.maps.forget();
             self.append(Op::Label);
-        }
-        if let Some(entry) = self.entries.get_mut(self.slot) {
-            *entry = 0;
+            self.jumps_here = left;
         }
     }
 

@@ -14,7 +14,7 @@ use crate::verifier::{LoopConstant, StackSlot};
 
 /// Different constants that are looked at: functions that have more use none of them often.
 const MOST_CONSTANTS: usize = 8;
-/// No machine has more registers to spare.
+/// So many get a place at most, whatever the machine has to spare.
 const MOST: usize = 16;
 
 /// What of one function lives in registers.

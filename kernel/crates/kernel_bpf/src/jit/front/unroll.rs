@@ -31,7 +31,8 @@ impl<E: Emitter> Front<'_, E> {
     /// appended, closes; if it is one of those.
     #[inline(never)]
     pub(super) fn unroll(&mut self, head: u32) {
-        if self.shape.marks.get(head as usize).is_none_or(|mark| mark.targets != 1) {
+        // It is the last label, or the loop is not of one basic block.
+        if self.jumps_here != 1 {
             return;
         }
         let Some((branch, before)) = self.nodes.split_last() else { return };

@@ -73,6 +73,8 @@ fn jumps_between_a_copy_and_what_is_computed_from_it() {
         ["r4 = r3", "r4 >>= 51", "r4 = r3", "r4 <<= 13", "r4 |= r4"],
         ["r4 = r3", "r4 >>= 51", "r5 = r2", "r5 <<= 13", "r4 |= r5"],
         ["r4 = r3", "r3 >>= 51", "r5 = r3", "r5 <<= 13", "r4 |= r5"],
+        ["r4 = r3", "r5 <<= 13", "r5 = r3", "r4 >>= 51", "r4 |= r5"],
+        ["r4 = r3", "r5 >>= 51", "r5 = r3", "r4 <<= 13", "r4 |= r5"],
     ];
     let short = [rotation, half, sum].into_iter().chain(mixed).chain(nothing);
     let sequences = short.map(Vec::from).chain(longer.map(Vec::from));

@@ -15,6 +15,8 @@ mod unrolling;
 
 use alloc::sync::Arc;
 use core::ops::Range;
+use std::format;
+use std::string::String;
 use std::vec::Vec;
 
 use super::aarch64::Aarch64;
@@ -24,6 +26,7 @@ use super::x86_64::X86_64;
 use super::{Compiled, Intrinsics, Machine, Options, emit_trusted, emit_verified, emitter};
 use crate::asm::assemble;
 use crate::helper::mock::Mock;
+use crate::insn::{Cond, Insn, Operand, Reg, Width};
 use crate::interpreter::Interpreter;
 use crate::map::Map;
 use crate::profile::{ActiveProfile, CloudProfile, PhysicalProfile};
@@ -182,4 +185,43 @@ fn a_blinded_program_has_none_of_its_constants_in_its_code() {
         results.push(compiled.run(&mut [], &Mock::default()).unwrap());
     }
     assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{results:x?}");
+}
+
+/// Of a program without a proof: jumps and calls that lead out of it.
+#[test]
+fn jumps_out_of_a_program_are_errors() {
+    let branch = Insn::Branch {
+        width: Width::W64,
+        cond: Cond::Eq,
+        dst: Reg::R1,
+        src: Operand::Imm(0),
+        offset: 0,
+    };
+    let last = [
+        Insn::Jump { long: false, offset: 0 },
+        Insn::Jump { long: false, offset: 7 },
+        Insn::Jump { long: false, offset: -3 },
+        branch,
+        Insn::MayGoto { offset: 0 },
+        Insn::CallLocal { offset: 0 },
+    ];
+    for last in last {
+        let insns = Vec::from([Insn::Exit, last]);
+        let program = Program::new(insns, ProgType::RawTracepoint, Vec::new());
+        for options in options() {
+            let emission = emit_trusted::<Native>(&program, &Trust::default(), &options);
+            assert!(matches!(emission, Err(LoadError::BadJump { slot: 1 })), "{last:?}");
+        }
+    }
+}
+
+/// More stack slots than any machine has registers to spare, with few registers named.
+#[test]
+fn many_slots_of_the_stack_live_in_registers() {
+    for slots in [1, 2, 8, 15, 16, 17, 18, 22, 30] {
+        let each = |text: &dyn Fn(i32) -> String| (1..=slots).map(text).collect::<String>();
+        let write = each(&|at| format!("r0 += {at}\n *(u64 *)(r10 - {}) = r0\n", 8 * at));
+        let read = each(&|at| format!("r1 = *(u64 *)(r10 - {})\n r0 ^= r1\n r0 *= 3\n", 8 * at));
+        agree(&format!("r0 = 7\n {write} {read} {write} {read} exit"));
+    }
 }

@@ -4,7 +4,7 @@
 use std::format;
 use std::string::String;
 
-use super::agree;
+use super::{agree, times};
 
 const VALUES: [u64; 6] = [0, 1, 0x7fff_ffff, 0x8000_0000, u64::MAX, 0x8000_0000_0000_0000];
 const CONDITIONS: [&str; 11] = ["==", "!=", ">", ">=", "<", "<=", "s>", "s>=", "s<", "s<=", "&"];
@@ -120,10 +120,45 @@ fn what_only_looks_like_one() {
         agree(&format!(
             "r2 = {first}\n r4 = 1\n if r2 == 0 goto +2\n r4 = 9\n r4 += 5\n r0 = r4\n exit"
         ));
-        // In a loop, with the target of the selection that of the loop's branch too.
-        agree(&format!(
-            "r0 = 0\n r2 = {first}\n r4 = 3\n if r2 == 5 goto +1\n r4 = r2\n r0 += r4\n r2 += 1
-             if r2 s< 9 goto -5\n exit"
-        ));
+        // In a loop; with the target of the selection that of the loop's branch too.
+        for back in [-5, -3] {
+            agree(&format!(
+                "r0 = 0\n r2 = {first}\n r4 = 3\n if r2 == 5 goto +1\n r4 = r2\n r0 += r4
+                 r2 += 1\n if r2 s< 9 goto {back}\n exit"
+            ));
+        }
+    }
+}
+
+/// The branch of a selection leads to the loop behind it no more: its rounds stand several times.
+#[test]
+fn a_loop_behind_a_selection() {
+    let text = "r0 = 0\n r3 = 9\n r2 = 8\n if r1 == 0 goto +1\n r3 = 5
+                r0 += r3\n r2 -= 1\n if r2 != 0 goto -3\n exit";
+    assert_eq!(agree(text), 40);
+    assert_eq!(times(text, &[5, 6, 7]), [8, 8, 1]);
+}
+
+/// More selections lead to one slot than are counted: it stays a target.
+#[test]
+fn more_selections_than_are_counted() {
+    for chosen in [0, 254, 255, 299, 300] {
+        let each = |number: usize| {
+            format!("if r2 != {number} goto +3\n if r3 == 0 goto x\n r4 = {number}\n goto x\n")
+        };
+        let all: String = (0..300).map(each).collect();
+        for third in [0, 1] {
+            let text = format!(
+                "r3 = {third}\n r4 = 7\n r2 = {chosen}\n {all} r4 = 1000\n x: r0 = r4\n exit"
+            );
+            let expected = if chosen == 300 {
+                1000
+            } else if third == 0 {
+                7
+            } else {
+                chosen
+            };
+            assert_eq!(agree(&text), expected, "{chosen} {third}");
+        }
     }
 }

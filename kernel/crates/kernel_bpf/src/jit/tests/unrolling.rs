@@ -125,3 +125,13 @@ fn the_code_stays_small() {
     assert!((5500..=6100).contains(&nodes), "{nodes}");
     agree(&text(20));
 }
+
+/// Two ways lead to the loop, with different numbers of rounds.
+#[test]
+fn a_loop_with_two_ways_in() {
+    let text = "r0 = 0\n r3 = *(u8 *)(r1 + 0)\n r2 = 3\n if r3 != 0 goto +2\n r2 = 8\n r5 = 1
+                r0 += 1\n r2 += -1\n if r2 != 0 goto -3\n exit";
+    // Repeated, it would not end when it is entered with 3.
+    assert_eq!(times(text, &[6, 7]), [1, 1]);
+    assert_eq!(agree(text), 3);
+}
