@@ -6,6 +6,8 @@
 
 pub mod alu;
 pub mod cond;
+#[cfg(test)]
+mod exhaustive;
 pub mod range;
 #[cfg(test)]
 mod tests;

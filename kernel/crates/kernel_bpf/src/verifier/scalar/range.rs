@@ -1,7 +1,7 @@
 //! [`Range`]: signed and unsigned bounds of a number of some width.
 //!
-//! The width is a constant parameter, so that the same code is proved exhaustively
-//! at 8 bits and used at 32 and 64.
+//! The width is a constant parameter, so that the same code is tested at 8 bits, where much can be
+//! tried, and used at 32 and 64.
 
 use super::tnum::{Tnum, low_mask, sign_extend};
 
