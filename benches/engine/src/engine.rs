@@ -192,7 +192,8 @@ fn memory(options: &VerifyOptions) -> Result<(u64, usize)> {
     }
 }
 
-/// What compiling takes, from the verified program to code that was not installed: changing the
+/// What compiling takes, from the verified program, with what the verifier has found out about its
+/// text, to code that was not installed: changing the
 /// protection of pages is the operating system's work, a few microseconds for each program. rbpf
 /// can only do both at once.
 fn compilation(source: &Source, effort: &Effort) -> Result<Compilation> {

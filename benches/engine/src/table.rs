@@ -267,7 +267,8 @@ fn engine(figures: &Figures) -> Vec<Row> {
             limit: Limit::AtMost(25.0),
             unit: "ns",
             value: per_insn(&|one| one.nanoseconds),
-            beside: rbpf_compilation(&figures.compilation),
+            beside: rbpf_compilation(&figures.compilation)
+                + ", its look for where jumps lead included; here that is the verifier's",
         },
         Row {
             what: "JIT, code for one instruction".into(),

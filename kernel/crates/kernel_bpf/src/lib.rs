@@ -59,7 +59,9 @@
 //!    interpreter runs random accepted programs and compares each concrete state with the claim.
 //! 3. *The engines do what the instructions say.* Both are compared with an independent table of
 //!    results, and with each other on random programs. They leave out only what is proved
-//!    needless ([`verifier::InsnFacts`]).
+//!    needless ([`verifier::InsnFacts`]); the compilers also go by what the verifier found in the
+//!    text, where jumps lead and what is read later ([`verifier::Proof::live`]), which must be true
+//!    for their code to be right.
 //! 4. *What a program can reach stays there.* Maps live as long as the prepared program; elements
 //!    taken out of them stay until every CPU has passed a quiescent point ([`map::Epoch`]), but that
 //!    a full LRU map without spare elements gives one out again earlier, as Linux does: who stands

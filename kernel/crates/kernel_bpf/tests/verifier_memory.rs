@@ -50,6 +50,19 @@ fn padded(slots: usize, text: &str) -> String {
     format!("r6 = *(u64 *)(r1 + 0)\n r7 = 0\n {}{text}", "r7 += 1\n".repeat(slots))
 }
 
+/// So many comparisons with constants, in what looks like loops as long as branches reach.
+fn compared(branches: usize) -> String {
+    let mut text = String::from("r7 = 0\n");
+    for first in (0..branches).step_by(30_000) {
+        text.push_str(&format!("head{first}: r6 = 1\n"));
+        for number in first..branches.min(first + 30_000) {
+            text.push_str(&format!("if r7 == {} goto +0\n", number + 7));
+        }
+        text.push_str(&format!("if r7 == 5 goto head{first}\n"));
+    }
+    text + "r0 = 0\n exit"
+}
+
 /// Verifies a program; the outcome, and the most bytes that were in use for it.
 fn measure(text: &str, options: &VerifyOptions) -> (Result<u64, Box<Rejection>>, usize) {
     let insns = assemble(text).unwrap();
@@ -85,6 +98,8 @@ fn the_cloud_profile_verifies_in_64_mib() {
         assert!(taken >= 1 << 20, "only {taken} bytes for\n{text}");
     }
     assert!(explored > 500_000 && refused == 1, "{explored} {refused}");
+    let (outcome, taken) = measure(&compared(200_000), &VerifyOptions::cloud());
+    assert!(outcome.is_ok() && taken <= 64 << 20, "{outcome:?}: {taken}");
 }
 
 /// Memory in pieces: no block is large enough for a list that has to grow, or for one with an
@@ -148,6 +163,7 @@ fn the_embedded_profile_verifies_in_256_kib() {
         deep_stack,
         padded(1, turning),
         padded(4000, turning),
+        compared(4000),
     ];
     let (mut accepted, mut refused) = (0, 0);
     for text in texts {

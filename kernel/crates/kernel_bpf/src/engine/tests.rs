@@ -462,9 +462,72 @@ fn the_interpreters_stack_is_zero_until_it_is_written() {
     let array = map(MapType::ProgArray, 4, 1);
     put(&array, 0, &reader).unwrap();
     let caller = load("r2 = map[0] ll\n r3 = 0\n call 12\n r0 = 1\n exit", &[array]);
+    // The lowest words of functions that call each other.
+    let nested = load(
+        "call f\n r6 = *(u64 *)(r10 - 112)\n r0 |= r6\n exit
+         f: call g\n r6 = *(u64 *)(r10 - 160)\n r0 |= r6\n exit
+         g: r0 = *(u64 *)(r10 - 240)\n exit",
+        &[],
+    );
     let run = |ready: &Ready| ready.run(&mut [], &Mock::default());
-    for ready in [&reader, &caller] {
+    for ready in [&reader, &caller, &nested] {
         assert_eq!(run(&dirty), Some(0));
         assert_eq!(run(ready), Some(0));
+    }
+    // And of a callback.
+    assert_eq!(run(&dirty), Some(0));
+    let main = "r6 = *(u64 *)(r10 - 256)\n r1 = 3\n r2 = callback ll\n r3 = r10\n r3 += -8
+                r4 = 0\n *(u64 *)(r10 - 8) = 0\n call 181\n r0 = *(u64 *)(r10 - 8)\n r0 |= r6\n exit";
+    let callback = "r3 = *(u64 *)(r10 - 256)\n r4 = *(u64 *)(r2 + 0)\n r4 |= r3
+                    *(u64 *)(r2 + 0) = r4\n r0 = 0\n exit";
+    assert_eq!(with_callback(Engine::Interpreter, main, callback, &[]), 0);
+}
+
+/// What is read from a map that can never change is a constant of the code.
+#[test]
+fn constants_of_frozen_maps_are_not_loaded() {
+    let text =
+        "r2 = map[0][0]+8 ll\n r3 = *(u64 *)(r2 + 0)\n r0 = *(s8 *)(r2 + 0)\n r0 ^= r3\n exit";
+    let number = 0x0123_4567_89ab_cdf0_u64;
+    let verified = |frozen: bool| {
+        let epoch: &'static Epoch = Box::leak(Box::new(Epoch::new()));
+        let environment = MapEnvironment { cpus: 1, seed: 1, epoch };
+        let def = MapDef {
+            map_type: MapType::Array,
+            key_size: 4,
+            value_size: 16,
+            max_entries: 1,
+            flags: crate::map::def::flags::RDONLY_PROG,
+        };
+        let map = Arc::new(Map::create::<CloudProfile>(def, &environment).unwrap());
+        let value: Vec<u8> = [7, number].iter().flat_map(|x| x.to_le_bytes()).collect();
+        map.update(&[0; 4], &value, 0).unwrap();
+        if frozen {
+            map.settle();
+            map.freeze().unwrap();
+            map.settle();
+        }
+        verify(program(text, &[map]), &ActiveProfile::verify_options()).unwrap()
+    };
+    let (plain, constant) = (verified(false), verified(true));
+    assert_eq!((plain.proof().constants.len(), constant.proof().constants.len()), (0, 2));
+    let expected = number ^ (number as i8 as u64);
+    for verified in [&plain, &constant] {
+        for &engine in ENGINES {
+            let ready = prepare(verified, engine).unwrap();
+            assert_eq!(ready.run(&mut [], &Mock::default()), Some(expected));
+        }
+    }
+    let operations = |verified| Interpreter::<ActiveProfile>::new(verified).unwrap().operations();
+    assert!(operations(&constant) < operations(&plain));
+    #[cfg(feature = "host-jit")]
+    {
+        use crate::jit::{emit_verified, host::Native, tests};
+        let holds = |verified| {
+            let code = emit_verified::<Native>(verified, &tests::options()[0]).unwrap().bytes;
+            code.windows(8).any(|bytes| bytes == number.to_le_bytes())
+        };
+        // Other machines have constants in pieces.
+        assert_eq!((holds(&plain), holds(&constant)), (false, cfg!(target_arch = "x86_64")));
     }
 }

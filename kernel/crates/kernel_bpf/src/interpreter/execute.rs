@@ -56,7 +56,7 @@ pub(super) unsafe fn function(
     run: &Run<'_>,
 ) -> u64 {
     let env = &run.env;
-    // Not initialised, as the stack.
+    // Not initialised: what is read was written before, and the rest would cost time.
     let mut registers = [MaybeUninit::<u64>::uninit(); 11];
     let mut frames = [const { MaybeUninit::<Frame>::uninit() }; MAX_FRAMES];
     let mut depth = 0usize;

@@ -236,6 +236,12 @@ impl Lowering<'_> {
                 Some(code) => op(code, dst as u8, dst as u8, 0),
                 None => return Ok(()),
             },
+            Insn::Load { dst, .. } | Insn::LoadSx { dst, .. }
+                if self.resolver.loaded(slot).is_some() =>
+            {
+                let imm = self.resolver.loaded(slot).unwrap_or_default();
+                Op { imm, ..op(Code::Mov64Imm, dst as u8, 0, 0) }
+            }
             Insn::Load { size, dst, base, offset } => self.load(slot, size, dst, base, offset),
             Insn::LoadSx { size, dst, base, offset } => {
                 let code = match size {

@@ -215,6 +215,12 @@ impl<'a> Verifier<'a> {
         })
     }
 
+    /// What is left of an accepted program: the proof, the live registers of each slot, and the
+    /// first slots of the functions.
+    pub(super) fn finish(self) -> (Proof, Vec<RegSet>, Vec<u32>) {
+        (self.proof, self.env.live, self.env.cfg.subprograms)
+    }
+
     pub(super) fn new_id(&mut self) -> u32 {
         self.next_id += 1;
         self.next_id
@@ -256,8 +262,12 @@ impl<'a> Verifier<'a> {
     pub(super) fn run(&mut self) -> Result<(), Refusal> {
         self.proof.worst_case = self.walk()?;
         self.run_deferred()?;
-        let constants = self.loaded.iter().filter_map(|(&slot, x)| Some((slot as u32, (*x)?)));
-        self.proof.constants = constants.collect();
+        // Not where another path loads from memory of another kind.
+        let of_maps = |slot: usize| {
+            self.proof.facts.get(slot).is_some_and(|facts| facts.region == Region::MapValue)
+        };
+        let known = self.loaded.iter().filter(|&(&slot, _)| of_maps(slot));
+        self.proof.constants = known.filter_map(|(&slot, x)| Some((slot as u32, (*x)?))).collect();
         self.proof.total_states += self.walk.checkpoints.total;
         self.proof.peak_states = self.proof.peak_states.max(self.walk.checkpoints.peak);
         match self.env.budget {

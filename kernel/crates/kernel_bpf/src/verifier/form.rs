@@ -9,7 +9,7 @@ use crate::insn::{AluOp, Insn, Operand, Reg, Width};
 
 /// What compilers may do with an instruction and those behind it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Form {
+pub(crate) enum Form {
     /// Nothing out of the ordinary.
     #[default]
     Plain,

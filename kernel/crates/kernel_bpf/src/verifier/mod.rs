@@ -1,6 +1,6 @@
 //! The verifier: accepts a program only when every path through it is safe.
 //!
-//! [`verify`] first looks at the program's shape (`cfg`, `early`, `liveness`), then follows
+//! [`verify`] first looks at the program's structure (`cfg`, `early`, `liveness`), then follows
 //! every path with a state of what is known (`explore`, `state`, `value`, `scalar`).
 //! A path ends at the program's exit, or where an earlier state covers the present one
 //! (`prune`, `compare`, `checkpoint`, `path`). The rules for each instruction are in `step`,
@@ -92,13 +92,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-pub use form::Form;
 pub use options::{VerifyOptions, load_flags};
 pub use proof::{BranchFact, Claim, InsnFacts, Proof, Region, Subprogram, Verified};
 pub use rejection::{Cause, PathStep, Rejection, SourceLine};
-pub use shape::{LoopConstant, Mark, Outline, Shape, StackSlot};
 
+pub(crate) use form::Form;
 pub(crate) use liveness::{RegSet, live_registers, uses};
+pub(crate) use shape::{LoopConstant, Mark, Outline, Shape, StackSlot};
 
 use crate::insn::{Imm64, Insn};
 use crate::map::MapRef;
@@ -205,18 +205,15 @@ pub fn verify_with_log<M: MapRef>(
         if let Err(refusal) = outcome {
             return Err(Box::new(verifier.dress(&program, refusal)));
         }
-        let Some(shape) = Shape::of(
-            &program.insns,
-            &verifier.env.cfg.subprograms,
-            &verifier.env.live,
-            &verifier.proof.facts,
-        ) else {
+        // What the search has taken is given back before.
+        let (mut proof, live, starts) = verifier.finish();
+        let Some(shape) = Shape::of(&program.insns, &starts, &live, &proof.facts) else {
             let refusal = Refusal::out_of_memory();
             return Err(Box::new(message::undressed(&program, refusal, Vec::new())));
         };
-        verifier.proof.live = core::mem::take(&mut verifier.env.live);
-        verifier.proof.shape = shape;
-        verifier.proof
+        proof.live = live;
+        proof.shape = shape;
+        proof
     };
     Ok(Verified::new(program, proof))
 }

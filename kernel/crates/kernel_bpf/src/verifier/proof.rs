@@ -46,7 +46,7 @@ pub struct Proof {
     /// Functions of the program, by first slot.
     pub subprograms: Vec<Subprogram>,
     /// What compilers go by.
-    pub shape: Shape,
+    pub(crate) shape: Shape,
     /// What the registers of the active frame hold before each slot, over all paths;
     /// empty unless `record_claims` asked for it.
     pub claims: Vec<[Claim; 11]>,

@@ -1,6 +1,6 @@
 //! The shape of a program's text, as compilers go by it: where jumps lead, which registers each
-//! function names, what it does with its stack and with constants in loops, and the ends of loops
-//! that several ways share.
+//! function names, what it does with its stack and with constants in loops, the ends of loops that
+//! several ways share, and what moves begin.
 //!
 //! The verifier finds it once, when it has accepted a program, so that to compile one takes no
 //! look at the whole of it first. It is about the text, not about paths; but which ends of loops are
@@ -18,7 +18,7 @@ use crate::insn::{Imm64, Insn, Operand, Reg, Size, Width};
 
 /// The shape of a program.
 #[derive(Clone, Debug, Default)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// Of each slot.
     pub marks: Vec<Mark>,
     /// The functions, sorted; the main function is the first.
@@ -32,9 +32,9 @@ pub struct Shape {
     pub jumps: usize,
 }
 
-/// What jumps have to do with a slot.
+/// What is told of a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Mark {
+pub(crate) struct Mark {
     /// How many jumps lead here; [`Mark::MOST`] stands for more. Behind a tail one for each jump
     /// that leads back to the tail.
     pub targets: u8,
@@ -48,12 +48,12 @@ pub struct Mark {
 
 impl Mark {
     /// As many jumps as are counted, or more.
-    pub const MOST: u8 = u8::MAX;
+    pub(crate) const MOST: u8 = u8::MAX;
 }
 
 /// A function of the program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Outline {
+pub(crate) struct Outline {
     /// First slot.
     pub start: u32,
     /// One past its last slot.
@@ -71,7 +71,7 @@ pub struct Outline {
 /// A stack slot of a function that computes no address in its stack, if all accesses to the slot
 /// copy the same 4 or 8 bytes and none overlaps it in another way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct StackSlot {
+pub(crate) struct StackSlot {
     /// From the frame pointer.
     pub offset: i16,
     /// What its uses come to, loops counted.
@@ -80,7 +80,7 @@ pub struct StackSlot {
 
 /// A use of a constant in a loop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LoopConstant {
+pub(crate) struct LoopConstant {
     /// The `ld_imm64`, or the branch that compares with it.
     pub slot: u32,
     /// What it comes to, loops counted.

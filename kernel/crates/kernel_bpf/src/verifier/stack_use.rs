@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use super::shape::StackSlot;
 use crate::insn::Size;
@@ -42,30 +43,18 @@ impl StackUse {
     /// Appends the slots that could live in registers and are worth it, the best first, to
     /// `slots`. `None`: no memory.
     pub(super) fn choose(&self, slots: &mut Vec<StackSlot>) -> Option<()> {
-        let mut best: [Option<StackSlot>; MOST] = [None; MOST];
+        let known = slots.len();
         for (index, piece) in self.pieces.iter().flatten().enumerate() {
             if piece.size.is_some() && !piece.spoiled && piece.weight >= LEAST {
                 let offset = index as i16 * 4 - 512;
-                offer(&mut best, StackSlot { offset, weight: piece.weight });
+                slots.try_reserve(1).ok()?;
+                slots.push(StackSlot { offset, weight: piece.weight });
             }
         }
-        let best = best.into_iter().flatten();
-        slots.try_reserve(best.clone().count()).ok()?;
-        slots.extend(best);
+        let own = slots.get_mut(known..).unwrap_or_default();
+        own.sort_unstable_by_key(|slot| (Reverse(slot.weight), slot.offset));
+        slots.truncate(known + MOST);
         Some(())
-    }
-}
-
-/// Puts a slot in its place among the best.
-fn offer(best: &mut [Option<StackSlot>], slot: StackSlot) {
-    let mut left = Some(slot);
-    for place in best {
-        if place.is_none_or(|held| held.weight < left.map_or(0, |left| left.weight)) {
-            core::mem::swap(place, &mut left);
-        }
-        if left.is_none() {
-            break;
-        }
     }
 }
 

@@ -56,6 +56,10 @@ impl<E: Emitter> Front<'_, E> {
                     self.copy(width, Place::of(dst), place);
                     return Ok(());
                 }
+                if let Some(value) = self.resolver.loaded(self.slot) {
+                    self.constant(Place::of(dst), value);
+                    return Ok(());
+                }
                 let (size, offset) = self.resolver.load(self.slot, size, offset);
                 let mem = self.memory(base, offset, size);
                 let dst = Place::of(dst);
@@ -63,6 +67,10 @@ impl<E: Emitter> Front<'_, E> {
             }
             Insn::LoadSx { size, dst, base, offset } => {
                 let (size, dst) = (size.size(), Place::of(dst));
+                if let Some(value) = self.resolver.loaded(self.slot) {
+                    self.constant(dst, value);
+                    return Ok(());
+                }
                 let mem = self.memory(base, i32::from(offset), size);
                 self.push(Op::Load { size, signed: true, acquire: false, dst, mem });
             }

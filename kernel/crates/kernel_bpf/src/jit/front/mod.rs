@@ -3,7 +3,7 @@
 //! `lower` goes over the program once, puts every instruction into [`Op`]s, and simplifies as it
 //! goes with what is `known` in the basic block; `live` then finds what each operation leaves to be
 //! read. Where jumps lead, and what functions do with their stacks, is known before
-//! ([`crate::verifier::Shape`]). What the proof shows never to run is left out.
+//! (`verifier::shape`). What the proof shows never to run is left out.
 
 #![forbid(unsafe_code)]
 

@@ -408,7 +408,8 @@ fn write_distances(out: &mut Emission) -> Result<bool, &'static str> {
 /// Whether a slot that is still to come is probably near enough for a short jump: if the code goes
 /// on as it has been so far, or as most does. Jumps that turn out longer are made so in the end.
 fn is_near(slot: usize, out: &Emission) -> bool {
-    /// Bytes for a slot, and to the target.
+    /// Bytes for a slot, and to the target: well below the 127 of a short jump, because copies of
+    /// tails come between, and a wrong guess costs another pass over all jumps.
     const DENSITY: usize = 4;
     const REACH: usize = 50;
     let (slots, bytes) = (out.begun, out.bytes.len());
