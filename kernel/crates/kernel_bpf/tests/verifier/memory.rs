@@ -383,6 +383,10 @@ fn constants_are_loaded_once() {
     assert_eq!(constants(true, &text.replace("+= 8", "+= 0")), [(5, 1)]);
     let text = text.replace("r2 += 8", "r2 = map[1][0]+0 ll");
     assert_eq!(constants(true, &text), []);
+    // And one from the stack.
+    let stack = "*(u64 *)(r10 - 8) = 9\n r1 = *(u64 *)(r1 + 0)\n r2 = map[0][0]+0 ll
+                 if r1 == 0 goto l\n r2 = r10\n r2 += -8\n l: r0 = *(u8 *)(r2 + 0)\n exit";
+    assert_eq!(constants(true, stack), []);
 }
 
 #[test]
