@@ -1,7 +1,7 @@
 //! The operators on ranges against the concrete ones, on every range of 8-bit numbers as the first
 //! operand and every one as the second: each result is within what is said of it.
 //!
-//! All pairs take twenty minutes of one processor: what is not for that takes every
+//! All pairs take half an hour of one processor: what is not for that takes every
 //! `LEMMA_RANGES_STEP`th range as the first operand, and begins elsewhere for each operator.
 
 use std::vec::Vec;
