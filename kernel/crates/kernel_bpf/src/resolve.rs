@@ -190,11 +190,15 @@ impl<'a> Resolver<'a> {
 
     /// What compilers go by. `None`: no memory.
     pub(crate) fn shape(&self) -> Option<Cow<'a, Shape>> {
-        if let Some(proof) = self.proof {
-            return Some(Cow::Borrowed(&proof.shape));
-        }
         let insns = &self.program.insns;
-        Shape::of(insns, &Shape::starts(insns), &self.live(), &[]).map(Cow::Owned)
+        let Some(proof) = self.proof else {
+            return Shape::of(insns, &Shape::starts(insns), &self.live(), &[]).map(Cow::Owned);
+        };
+        if let Some(shape) = &proof.shape {
+            return Some(Cow::Borrowed(shape));
+        }
+        let starts: Vec<u32> = proof.subprograms.iter().map(|own| own.start).collect();
+        Shape::of(insns, &starts, &proof.live, &proof.facts).map(Cow::Owned)
     }
 
     /// What a load accesses: for a pointer field of a packet's context, the whole pointer, which

@@ -45,8 +45,8 @@ pub struct Proof {
     pub constants: Vec<(u32, u64)>,
     /// Functions of the program, by first slot.
     pub subprograms: Vec<Subprogram>,
-    /// What compilers go by.
-    pub(crate) shape: Shape,
+    /// What compilers go by; nothing where programs are not usually compiled.
+    pub(crate) shape: Option<Shape>,
     /// What the registers of the active frame hold before each slot, over all paths;
     /// empty unless `record_claims` asked for it.
     pub claims: Vec<[Claim; 11]>,

@@ -3,7 +3,8 @@
 //! several ways share, and what moves begin.
 //!
 //! The verifier finds it once, when it has accepted a program, so that to compile one takes no
-//! look at the whole of it first. It is about the text, not about paths; but which ends of loops are
+//! look at the whole of it first; in the embedded profile, where programs are interpreted, whoever
+//! compiles one finds it. It is about the text, not about paths; but which ends of loops are
 //! worth a note, and what is never reached, depends on what was proved.
 
 #![forbid(unsafe_code)]
