@@ -40,18 +40,24 @@ pub(super) unsafe fn execute(
     env: Environment<'_>,
 ) -> u64 {
     let mut stack = [const { MaybeUninit::<u64>::uninit() }; STACK_WORDS];
-    // Programs of privileged loaders may read what they never wrote: it is zero.
-    // Most short programs use none, and a call to fill nothing costs as much as they do.
-    if used != 0
-        && let Some(used) = stack.get_mut(STACK_WORDS.saturating_sub(used)..)
-    {
-        used.fill(MaybeUninit::new(0));
+    // Most short programs use none, and a call for nothing costs as much as they do.
+    if used != 0 {
+        clear(&mut stack, used);
     }
     let range = stack.as_mut_ptr_range();
     let (low, high) = (range.start.expose_provenance() as u64, range.end.expose_provenance());
     let run = Run { env, stack: low, may_goto: Cell::new(0) };
     // SAFETY: the caller's promise; the stack is as large as the program needs.
     unsafe { function(start, [context, 0, 0, 0, 0], high as u64, 0, &run) }
+}
+
+/// Programs of privileged loaders may read what they never wrote: so many words at the upper end
+/// are zero. Apart, because runs begin in many places.
+#[inline(never)]
+fn clear(stack: &mut [MaybeUninit<u64>; STACK_WORDS], used: usize) {
+    if let Some(used) = stack.get_mut(STACK_WORDS.saturating_sub(used)..) {
+        used.fill(MaybeUninit::new(0));
+    }
 }
 
 /// Calls the helper whose function is at `address`.

@@ -215,12 +215,6 @@ impl<'a> Verifier<'a> {
         })
     }
 
-    /// What is left of an accepted program: the proof, the live registers of each slot, and the
-    /// first slots of the functions.
-    pub(super) fn finish(self) -> (Proof, Vec<RegSet>, Vec<u32>) {
-        (self.proof, self.env.live, self.env.cfg.subprograms)
-    }
-
     pub(super) fn new_id(&mut self) -> u32 {
         self.next_id += 1;
         self.next_id

@@ -205,17 +205,19 @@ pub fn verify_with_log<M: MapRef>(
         if let Err(refusal) = outcome {
             return Err(Box::new(verifier.dress(&program, refusal)));
         }
-        // What the search has taken is given back before.
-        let (mut proof, live, starts) = verifier.finish();
+        let mut proof = core::mem::take(&mut verifier.proof);
+        proof.live = core::mem::take(&mut verifier.env.live);
+        let starts = core::mem::take(&mut verifier.env.cfg.subprograms);
+        // What the search has taken is given back before more is.
+        drop(verifier);
         // The embedded profile interprets programs: who compiles one there looks at it himself.
         if cfg!(not(feature = "profile-embedded")) {
-            proof.shape = Shape::of(&program.insns, &starts, &live, &proof.facts);
+            proof.shape = Shape::of(&program.insns, &starts, &proof.live, &proof.facts);
             if proof.shape.is_none() {
                 let refusal = Refusal::out_of_memory();
                 return Err(Box::new(message::undressed(&program, refusal, Vec::new())));
             }
         }
-        proof.live = live;
         proof
     };
     Ok(Verified::new(program, proof))
