@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 
 use super::shape::StackSlot;
 use crate::insn::Size;
@@ -43,17 +42,19 @@ impl StackUse {
     /// Appends the slots that could live in registers and are worth it, the best first, to
     /// `slots`. `None`: no memory.
     pub(super) fn choose(&self, slots: &mut Vec<StackSlot>) -> Option<()> {
+        let Some(pieces) = &self.pieces else { return Some(()) };
         let known = slots.len();
-        for (index, piece) in self.pieces.iter().flatten().enumerate() {
-            if piece.size.is_some() && !piece.spoiled && piece.weight >= LEAST {
-                let offset = index as i16 * 4 - 512;
-                slots.try_reserve(1).ok()?;
-                slots.push(StackSlot { offset, weight: piece.weight });
+        for (index, piece) in pieces.iter().enumerate() {
+            if piece.size.is_none() || piece.spoiled || piece.weight < LEAST {
+                continue;
             }
+            let slot = StackSlot { offset: index as i16 * 4 - 512, weight: piece.weight };
+            let own = slots.get(known..).unwrap_or_default();
+            let better = own.iter().take_while(|held| held.weight >= slot.weight).count();
+            slots.try_reserve(1).ok()?;
+            slots.insert(known + better, slot);
+            slots.truncate(known + MOST);
         }
-        let own = slots.get_mut(known..).unwrap_or_default();
-        own.sort_unstable_by_key(|slot| (Reverse(slot.weight), slot.offset));
-        slots.truncate(known + MOST);
         Some(())
     }
 }
