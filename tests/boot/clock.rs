@@ -7,7 +7,7 @@ use lemma::machine::Arch;
 use lemma::qemu::Outcome;
 
 use crate::guest::boot_with;
-use crate::usertests;
+use crate::{bpf, usertests};
 
 /// Boots, and expects these words in what start-up says of the clock. Clocks advance, sleeps and
 /// time limits end, on one CPU and on several.
@@ -24,6 +24,7 @@ fn keeps_time(options: &Options, words: &str) {
         let start = Instant::now();
         guest.succeed("sleep 2");
         assert!(start.elapsed() > Duration::from_millis(1900), "{:?}", start.elapsed());
+        bpf::programs_keep_time(&mut guest);
         guest.shut_down(0);
     }
 }

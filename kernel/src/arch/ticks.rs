@@ -38,10 +38,16 @@ impl Rate {
         self.ticks.store((u64::MAX / nanos.max(1)).saturating_add(1), Ordering::Relaxed);
     }
 
+    /// Nanoseconds per tick, times 2^32.
+    #[inline]
+    pub(super) fn factor(&self) -> u64 {
+        self.nanos.load(Ordering::Relaxed)
+    }
+
     /// So many ticks in nanoseconds.
     #[inline]
     pub(super) fn to_nanos(&self, ticks: u64) -> u64 {
-        scale(ticks, self.nanos.load(Ordering::Relaxed))
+        scale(ticks, self.factor())
     }
 
     /// So many nanoseconds in ticks, or one more.

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use kernel_bpf::interpreter::LoadError;
 use kernel_bpf::jit::aarch64::Aarch64;
 use kernel_bpf::jit::memory::CodeMemory;
-use kernel_bpf::jit::{Compiled, Intrinsics, Machine, Options};
+use kernel_bpf::jit::{Clock, Compiled, Intrinsics, Machine, Options};
 use kernel_bpf::map::Map;
 use kernel_bpf::profile::ActiveProfile;
 use kernel_bpf::program::Program;
@@ -13,11 +13,6 @@ use kernel_bpf::verifier::Verified;
 
 use super::cpu::{FEATURES, ID, has};
 use super::{smp, timer};
-
-/// `bpf_ktime_get_ns`.
-extern "C" fn now_ns() -> u64 {
-    timer::now_ns()
-}
 
 /// See [`crate::arch::Architecture::compile`].
 pub(in crate::arch) fn compile(
@@ -27,7 +22,8 @@ pub(in crate::arch) fn compile(
 ) -> Result<Compiled, LoadError> {
     let machine = Machine { lse: has(&FEATURES.lse), ..Machine::default() };
     // In the kernel, TPIDR_EL1 points to this CPU's block; a CPU's number needs 32 bits.
-    let intrinsics = Intrinsics { cpu_id: i32::try_from(ID).ok(), ktime: Some(now_ns) };
+    let ktime = Some(Clock::Counter { factor: timer::factor() });
+    let intrinsics = Intrinsics { cpu_id: i32::try_from(ID).ok(), ktime };
     let options = Options { machine, intrinsics, memory, blind };
     // SAFETY: the emitter is for this machine, and what it may use is there on every CPU.
     let compiled = unsafe { Compiled::new::<ActiveProfile, Aarch64>(program, &options) }?;

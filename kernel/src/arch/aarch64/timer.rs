@@ -36,6 +36,11 @@ pub(in crate::arch) fn now_ns() -> u64 {
     RATE.to_nanos(ticks())
 }
 
+/// What a tick of the clock is worth: nanoseconds, times 2^32.
+pub(super) fn factor() -> u64 {
+    RATE.factor()
+}
+
 /// See [`crate::arch::Architecture::counter`].
 #[inline]
 pub(in crate::arch) fn counter() -> u64 {

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use kernel_bpf::interpreter::LoadError;
 use kernel_bpf::jit::memory::CodeMemory;
 use kernel_bpf::jit::riscv64::Riscv64;
-use kernel_bpf::jit::{Compiled, Intrinsics, Machine, Options};
+use kernel_bpf::jit::{Clock, Compiled, Intrinsics, Machine, Options};
 use kernel_bpf::map::Map;
 use kernel_bpf::profile::ActiveProfile;
 use kernel_bpf::program::Program;
@@ -13,11 +13,6 @@ use kernel_bpf::verifier::Verified;
 
 use super::cpu::{FEATURES, ID, has};
 use super::timer;
-
-/// `bpf_ktime_get_ns`.
-extern "C" fn now_ns() -> u64 {
-    timer::now_ns()
-}
 
 /// See [`crate::arch::Architecture::compile`].
 pub(in crate::arch) fn compile(
@@ -28,7 +23,8 @@ pub(in crate::arch) fn compile(
     let (zba, zbb) = (has(&FEATURES.zba), has(&FEATURES.zbb));
     let machine = Machine { zba, zbb, ..Machine::default() };
     // In the kernel, `tp` points to this CPU's block; a CPU's number needs 32 bits.
-    let intrinsics = Intrinsics { cpu_id: i32::try_from(ID).ok(), ktime: Some(now_ns) };
+    let ktime = Some(Clock::Counter { factor: timer::factor() });
+    let intrinsics = Intrinsics { cpu_id: i32::try_from(ID).ok(), ktime };
     let options = Options { machine, intrinsics, memory, blind };
     // SAFETY: the emitter is for this machine, and what it may use is there on every CPU.
     unsafe { Compiled::new::<ActiveProfile, Riscv64>(program, &options) }

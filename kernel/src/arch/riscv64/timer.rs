@@ -50,6 +50,11 @@ unsafe extern "C" {
     fn try_own_timer(ticks: u64) -> usize;
 }
 
+/// What a tick of the clock is worth: nanoseconds, times 2^32.
+pub(super) fn factor() -> u64 {
+    RATE.factor()
+}
+
 /// See [`crate::arch::Architecture::counter`].
 #[inline]
 pub(in crate::arch) fn counter() -> u64 {

@@ -69,6 +69,11 @@ pub(in crate::arch) fn now_ns() -> u64 {
     CLOCK_RATE.to_nanos(ticks)
 }
 
+/// What a tick of the TSC is worth, if that is the clock: nanoseconds, times 2^32.
+pub(super) fn tsc_factor() -> Option<u64> {
+    tsc_is_clock().then(|| CLOCK_RATE.factor())
+}
+
 /// See [`crate::arch::Architecture::counter`]: the TSC, also where it is not the clock. On a CPU
 /// on which its rate changes, the lengths are approximate.
 #[inline]

@@ -209,6 +209,8 @@ pub enum Op {
     Lookup { array: u32 },
     /// `r0 = ` the number of this CPU, as [`super::Intrinsics::cpu_id`] says.
     CpuId,
+    /// `r0 = ` the time, by the counter of [`super::Clock::Counter`].
+    Clock { factor: u64 },
     /// Ends the program with 0 if r0, as a signed number, is negative. Only in the main function.
     LeaveIfNegative,
     /// Returns from the function.
@@ -265,7 +267,7 @@ impl Op {
             Op::Call { arguments, .. } => (((1 << arguments) - 1) << 1, CALL_WRITES),
             Op::CallLocal { .. } => (ARGUMENTS, CALL_WRITES),
             Op::Lookup { .. } => (Place::R2.bit(), CALL_WRITES),
-            Op::CpuId => (0, CALL_WRITES),
+            Op::CpuId | Op::Clock { .. } => (0, CALL_WRITES),
             Op::LeaveIfNegative | Op::Exit => (Place::R0.bit(), 0),
         }
     }

@@ -102,8 +102,20 @@ pub struct Intrinsics {
     /// Where the CPU's number lies, 4 bytes: relative to the base of `gs` (x86_64), to the thread
     /// pointer of the kernel (AArch64: `TPIDR_EL1`, RISC-V: `tp`).
     pub cpu_id: Option<i32>,
-    /// The clock of [`KernelServices::ktime_ns`].
-    pub ktime: Option<extern "C" fn() -> u64>,
+    pub ktime: Option<Clock>,
+}
+
+/// The clock of [`KernelServices::ktime_ns`].
+#[derive(Clone, Copy, Debug)]
+pub enum Clock {
+    /// What is called.
+    Function(extern "C" fn() -> u64),
+    /// The machine's own counter, which is read in place (x86_64: the time-stamp counter,
+    /// AArch64: `CNTVCT_EL0`, RISC-V: `time`).
+    Counter {
+        /// Nanoseconds in one of its ticks, times 2^32.
+        factor: u64,
+    },
 }
 
 /// How to compile.

@@ -212,9 +212,14 @@ pub(super) const fn sbfm(wide: bool, d: Reg, n: Reg, r: u8, s: u8) -> u32 {
     sf(wide) | (wide as u32) << 22 | 0x1300_0000 | (r as u32) << 16 | (s as u32) << 10 | dn(d, n)
 }
 
+/// `extr d, n, m, #by`: from bit `by` on, `m` and above it `n`.
+pub(super) const fn extr(wide: bool, d: Reg, n: Reg, m: Reg, by: u8) -> u32 {
+    sf(wide) | (wide as u32) << 22 | 0x1380_0000 | (by as u32) << 10 | dnm(d, n, m)
+}
+
 /// `ror d, n, #by`
 pub(super) const fn ror(wide: bool, d: Reg, n: Reg, by: u8) -> u32 {
-    sf(wide) | (wide as u32) << 22 | 0x1380_0000 | (by as u32) << 10 | dnm(d, n, n)
+    extr(wide, d, n, n, by)
 }
 
 /// `op d, n, m`
@@ -235,6 +240,11 @@ pub(super) const fn madd(wide: bool, d: Reg, n: Reg, m: Reg, a: Reg) -> u32 {
 /// `msub d, n, m, a`: `a - n * m`
 pub(super) const fn msub(wide: bool, d: Reg, n: Reg, m: Reg, a: Reg) -> u32 {
     sf(wide) | 0x1b00_8000 | (a as u32) << 10 | dnm(d, n, m)
+}
+
+/// `umulh d, n, m`: the upper half of the product.
+pub(super) const fn umulh(d: Reg, n: Reg, m: Reg) -> u32 {
+    0x9bc0_7c00 | dnm(d, n, m)
 }
 
 /// `rev16 d, n`
@@ -356,6 +366,14 @@ pub(super) const fn blr(n: Reg) -> u32 {
 /// `mrs t, tpidr_el1`
 pub(super) const fn thread_pointer(t: Reg) -> u32 {
     0xd538_d080 | t as u32
+}
+
+/// `isb`: what follows is not done before what stands before.
+pub(super) const ISB: u32 = 0xd503_3fdf;
+
+/// `mrs t, cntvct_el0`
+pub(super) const fn counter(t: Reg) -> u32 {
+    0xd53b_e040 | t as u32
 }
 
 /// `adr d, #distance`; 21 bits.

@@ -7,10 +7,10 @@ use super::super::run::Run;
 use super::Aarch64;
 use super::alu::{bits, fits_logic, shift_left, top};
 use super::asm::{
-    Access, Asm, B, BL, D, Field, LINK, Logic, R0, RET, RUN, Reg, SAVED, SP, Select, Shift, Sum,
-    T0, T1, W, X0, X1, X5, ZERO, access, add_extended, adr, b_cond, blr, br, cbz, cc, home,
-    load_pair, logic, madd, mov, pop, pop_pair, push, push_pair, select, sum, sum_imm, tbz,
-    thread_pointer,
+    Access, Asm, B, BL, D, Field, ISB, LINK, Logic, R0, RET, RUN, Reg, SAVED, SP, Select, Shift,
+    Sum, T0, T1, W, X0, X1, X5, ZERO, access, add_extended, adr, b_cond, blr, br, cbz, cc, counter,
+    extr, home, load_pair, logic, madd, mov, pop, pop_pair, push, push_pair, select, sum, sum_imm,
+    tbz, thread_pointer, umulh,
 };
 use super::constant::Constants;
 use crate::insn::{Cond, Width};
@@ -356,6 +356,17 @@ impl Aarch64 {
             out.add(W, T1, T1, i64::from(offset));
             out.word(access(Access::Load, 2, d, T1, 0));
         }
+    }
+
+    /// The time by the virtual counter, which must not be read before what stands before.
+    pub(super) fn clock(&self, factor: u64, out: &mut Emission) {
+        out.word(ISB);
+        out.word(counter(T1));
+        out.constant(T0, factor);
+        // Of the product's 128 bits the middle counts.
+        out.word(madd(W, R0, T1, T0, ZERO));
+        out.word(umulh(T1, T1, T0));
+        out.word(extr(W, R0, T1, R0, 32));
     }
 
     /// An array lookup, with the test of its result if that follows.

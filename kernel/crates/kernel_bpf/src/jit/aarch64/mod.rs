@@ -113,6 +113,7 @@ impl Emitter for Aarch64 {
                 let offset = context.intrinsics.cpu_id.ok_or("the number of the CPU")?;
                 self.cpu_id(offset, R0, out);
             }
+            Op::Clock { factor } => self.clock(factor, out),
             Op::LeaveIfNegative => self.leave_if_negative(out),
             Op::Exit => self.leave(out),
         }

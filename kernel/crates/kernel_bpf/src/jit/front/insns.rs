@@ -6,6 +6,7 @@ use crate::helper::{self, proto::id};
 use crate::insn::{
     AluOp, AtomicOp, ByteOrder, Imm64, Insn, Operand, Reg, SignedSize, Size, SwapWidth, Width,
 };
+use crate::jit::Clock;
 use crate::jit::calls;
 use crate::jit::emitter::Emitter;
 use crate::jit::ir::{Mem, Op, Place, Source};
@@ -305,11 +306,16 @@ impl<E: Emitter> Front<'_, E> {
             self.push(Op::CpuId);
             return Ok(());
         }
-        if number == id::KTIME_GET_NS
+        if matches!(number, id::KTIME_GET_NS | id::KTIME_GET_BOOT_NS)
             && !trusted
             && let Some(clock) = self.intrinsics.ktime
         {
-            self.push(Op::Call { function: clock as *const () as usize, arguments: 0 });
+            self.push(match clock {
+                Clock::Function(function) => {
+                    Op::Call { function: function as *const () as usize, arguments: 0 }
+                }
+                Clock::Counter { factor } => Op::Clock { factor },
+            });
             return Ok(());
         }
         let function = match self.resolver.call(self.slot, number, self.maps.get(Reg::R1))? {

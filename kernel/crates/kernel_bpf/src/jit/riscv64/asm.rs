@@ -74,6 +74,7 @@ pub(super) mod op {
     pub(in super::super) const SRLW: u32 = 0x503b;
     pub(in super::super) const SRAW: u32 = 0x4000_503b;
     pub(in super::super) const MUL: u32 = 0x0200_0033;
+    pub(in super::super) const MULHU: u32 = 0x0200_3033;
     pub(in super::super) const DIV: u32 = 0x0200_4033;
     pub(in super::super) const DIVU: u32 = 0x0200_5033;
     pub(in super::super) const REM: u32 = 0x0200_6033;
@@ -218,6 +219,11 @@ pub(super) const fn auipc(d: Reg, high: i32) -> u32 {
 /// An atomic instruction, `op d, m, (n)`; `order` is aq (2) and rl (1).
 pub(super) const fn atomic(op: u32, wide: bool, order: u32, d: Reg, m: Reg, n: Reg) -> u32 {
     r(op | (wide as u32) << 12 | order << 25, d, n, m)
+}
+
+/// `rdtime d`
+pub(super) const fn rdtime(d: Reg) -> u32 {
+    0xc010_2073 | rd(d)
 }
 
 /// A number as its upper 20 bits, for `lui` or `auipc`, and the 12 bits with a sign that go with

@@ -4,9 +4,10 @@ use super::super::emitter::{Context, Emission, Outside, Target};
 use super::super::ir::{Node, Op, Place, Source};
 use super::super::run::Run;
 use super::Riscv64;
+use super::alu::Upper;
 use super::asm::{
     A0, A1, Asm, LINK, R0, RET, RUN, Reg, SAVED, SP, T0, T1, T2, TP, ZERO, auipc, b, branch, fits,
-    home, i, imm, op, r, s, split, store,
+    home, i, imm, op, r, rdtime, s, split, store,
 };
 use super::constant::Constants;
 use super::jump::{ADDRESS, BRANCH, CALL};
@@ -188,6 +189,19 @@ impl Riscv64 {
             out.add(true, T1, TP, i64::from(offset));
             out.word(i(imm::LWU, d, T1, 0));
         }
+    }
+
+    /// The time by the time register.
+    pub(super) fn clock(&mut self, factor: u64, out: &mut Emission) {
+        out.word(rdtime(T1));
+        out.constant(T0, factor);
+        // Of the product's 128 bits the middle counts.
+        out.word(r(op::MUL, R0, T1, T0));
+        out.word(r(op::MULHU, T1, T1, T0));
+        out.word(i(imm::SRLI, R0, R0, 32));
+        out.word(i(imm::SLLI, T1, T1, 32));
+        out.word(r(op::OR, R0, R0, T1));
+        self.done(Place::R0, Upper::Right, out);
     }
 
     /// An array lookup, with the test of its result if that follows.

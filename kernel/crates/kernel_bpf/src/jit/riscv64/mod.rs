@@ -140,6 +140,7 @@ impl Emitter for Riscv64 {
                 self.cpu_id(offset, R0, out);
                 self.done(Place::R0, Upper::Both, out);
             }
+            Op::Clock { factor } => self.clock(factor, out),
             Op::LeaveIfNegative => self.leave_if_negative(out),
             Op::Exit => self.leave(out),
         }

@@ -60,19 +60,60 @@ fn other_machines_find_the_number_of_the_cpu() {
     }
 }
 
-/// The same here, for whole programs, with the clock.
+/// In the place of the counter's reads, copies of what r6 holds.
+fn counting_r6(code: &[u8]) -> Vec<u8> {
+    let word = |bytes: &[u8; 4]| match u32::from_le_bytes(*bytes) {
+        // `mrs t, cntvct_el0`, and `mov t, x19`.
+        read if read & !0x1f == 0xd53b_e040 => 0xaa13_03e0 | read & 0x1f,
+        // `rdtime d`, and `mv d, s0`.
+        read if read & !0xf80 == 0xc010_2073 => 0x0004_0013 | read & 0xf80,
+        other => other,
+    };
+    code.as_chunks().0.iter().flat_map(|bytes| word(bytes).to_le_bytes()).collect()
+}
+
+/// Nanoseconds in a tick, times 2^32: of counters of 10 MHz, 62.5 MHz, 1 GHz, 3.1 GHz, and what
+/// makes every bit of the product count.
+const FACTORS: [u64; 6] =
+    [100 << 32, 16 << 32, 1 << 32, 1_385_473_966, u64::MAX, 0x8765_4321_0fed_cba9];
+
+#[test]
+fn other_machines_tell_the_time_by_their_counter() {
+    for factor in FACTORS {
+        for ticks in [0, 1, 0xffff_ffff, 1 << 32, 0x1234_5678_9abc_def0, u64::MAX] {
+            let ops =
+                [Op::Constant { dst: Place::R6, value: ticks }, Op::Clock { factor }, Op::Exit];
+            let code = |assemble: &dyn Fn(&Lowered<'_>) -> Emission| {
+                counting_r6(&assemble(&lowered(&[&ops], &[])).bytes)
+            };
+            let expected = ((u128::from(ticks) * u128::from(factor)) >> 32) as u64;
+            for (machine, result) in run_operations(&Intrinsics::default(), &[0; 8], code) {
+                assert_eq!(result, expected, "{machine}, {ticks:#x} ticks, {factor:#x}");
+            }
+        }
+    }
+    // And the counter itself, which counts.
+    let ops = [Op::Clock { factor: 1 << 32 }, Op::Exit];
+    let code = |assemble: &dyn Fn(&Lowered<'_>) -> Emission| assemble(&lowered(&[&ops], &[])).bytes;
+    let run = || run_operations(&Intrinsics::default(), &[0; 8], code);
+    for ((machine, earlier), (_, later)) in run().into_iter().zip(run()) {
+        assert!(0 < earlier && earlier < later, "{machine}: {earlier}, then {later}");
+    }
+}
+
+/// The same here, for whole programs.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod native {
     use alloc::boxed::Box;
     use alloc::sync::Arc;
     use core::sync::atomic::Ordering;
-    use std::vec;
+    use std::{format, vec};
 
-    use super::OFFSETS;
+    use super::{FACTORS, OFFSETS};
     use crate::asm::assemble;
     use crate::helper::mock::Mock;
     use crate::jit::host::Native;
-    use crate::jit::{Compiled, Intrinsics, Options, tests};
+    use crate::jit::{Clock, Compiled, Intrinsics, Options, tests};
     use crate::map::{Epoch, Map, MapDef, MapEnvironment, MapType};
     use crate::profile::{ActiveProfile, CloudProfile, PhysicalProfile};
     use crate::prog_type::ProgType;
@@ -125,7 +166,8 @@ mod native {
         let middle = memory.as_ptr() as usize + 0x8000;
         for offset in OFFSETS {
             for options in tests::options() {
-                let intrinsics = Intrinsics { cpu_id: Some(offset), ktime: Some(clock) };
+                let ktime = Some(Clock::Function(clock));
+                let intrinsics = Intrinsics { cpu_id: Some(offset), ktime };
                 let options = Options { intrinsics, ..options };
                 // SAFETY: it is this machine, and the base of `gs` is set before the code runs.
                 let compiled =
@@ -141,6 +183,47 @@ mod native {
                     memory[place] = u32::MAX;
                     let cpu = cpu as u64;
                     assert_eq!(result, Some((100 + cpu) * 10_000 + cpu + CLOCK), "{offset}");
+                    assert_eq!(services.clock.load(Ordering::Relaxed), 0, "asked by a call");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn this_machine_tells_the_time_by_its_counter() {
+        use core::arch::x86_64::{_mm_lfence, _rdtsc};
+        let counter = || {
+            // SAFETY: every processor of this kind counts, and has both fences.
+            unsafe {
+                _mm_lfence();
+                let ticks = _rdtsc();
+                _mm_lfence();
+                ticks
+            }
+        };
+        for helper in ["ktime_get_ns", "ktime_get_boot_ns"] {
+            let text = format!("r6 = 3\n call bpf_{helper}\n r0 += r6\n exit");
+            let insns = assemble(&text).unwrap_or_else(|error| panic!("{error}"));
+            let program = Program::new(insns, ProgType::RawTracepoint, vec![]);
+            let verified = verify(program, &ActiveProfile::verify_options()).unwrap();
+            for factor in FACTORS {
+                let nanos = |ticks: u64| ((u128::from(ticks) * u128::from(factor)) >> 32) as u64;
+                for options in tests::options() {
+                    let ktime = Some(Clock::Counter { factor });
+                    let intrinsics = Intrinsics { cpu_id: None, ktime };
+                    let options = Options { intrinsics, ..options };
+                    // SAFETY: it is this machine.
+                    let compiled =
+                        unsafe { Compiled::new::<ActiveProfile, Native>(&verified, &options) };
+                    let compiled = compiled.unwrap();
+                    let services = Mock::default();
+                    let before = counter();
+                    let result = compiled.run(&mut [], &services).unwrap().wrapping_sub(3);
+                    let after = counter();
+                    // In a circle: the greatest factors make more nanoseconds than 64 bits hold.
+                    let passed = nanos(after).wrapping_sub(nanos(before));
+                    let here = result.wrapping_sub(nanos(before));
+                    assert!(here <= passed, "{factor:#x}: {here} of {passed}");
                     assert_eq!(services.clock.load(Ordering::Relaxed), 0, "asked by a call");
                 }
             }

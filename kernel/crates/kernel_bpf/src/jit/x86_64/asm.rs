@@ -72,6 +72,7 @@ pub(super) mod op {
     pub(in super::super) const MOV_LOAD: u32 = 0x8b;
     pub(in super::super) const LEA: u32 = 0x8d;
     pub(in super::super) const MOVSXD: u32 = 0x63;
+    pub(in super::super) const SHRD: u32 = 0xac0f;
     pub(in super::super) const IMUL: u32 = 0xaf0f;
     /// With no condition yet.
     pub(in super::super) const CMOV: u32 = 0x400f;

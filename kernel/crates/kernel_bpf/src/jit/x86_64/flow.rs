@@ -296,6 +296,17 @@ impl X86_64 {
         out.put32(offset);
     }
 
+    /// The time by the time-stamp counter. Its halves come in eax and edx.
+    pub(super) fn clock(&self, factor: u64, out: &mut Emission) {
+        out.put(0x310f, 2);
+        out.shift(4, W, RDX, 32);
+        out.rr(op::OR, W, RDX, RAX);
+        out.constant(RCX, factor, true);
+        // `mul rcx`, of which the middle of the product's 128 bits counts: `shrd rax, rdx, 32`.
+        out.rr(0xf7, W, 4, RCX);
+        out.rr_imm8(op::SHRD, W, RDX, RAX, 32);
+    }
+
     /// An array lookup, with the test of its result if that follows.
     pub(super) fn lookup(
         &mut self,

@@ -150,6 +150,7 @@ impl Emitter for X86_64 {
                 let offset = context.intrinsics.cpu_id.ok_or("the number of the CPU")?;
                 self.cpu_id(offset, asm::RAX, out);
             }
+            Op::Clock { factor } => self.clock(factor, out),
             Op::LeaveIfNegative => self.leave_if_negative(out),
             Op::Exit => self.leave(out),
         }
