@@ -4,11 +4,13 @@
 //! The linker script ends the kernel with a loadable segment that holds only a 16-byte
 //! header: the magic number `LEMSYMS1` and a length. [`bootable_image`] fills it: header,
 //! then `u32` count, then per function `u32` offset from [`KERNEL_BASE`] and `u32` offset of
-//! its name from the start of the names, sorted by address, then the names, each ended by a
-//! NUL. The length counts from the header's first byte. Everything is little-endian.
+//! its name from the start of the names, sorted by address, then the names, each once and ended by
+//! a NUL: the functions that a generic one is made into share its name. The length counts from the header's first byte. Everything is little-endian.
 //!
 //! The image keeps the program headers and what they cover; section headers, symbols and
 //! DWARF stay in the linked file, which is what a debugger reads.
+
+use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail};
 use object::read::elf::{ElfFile64, ElfSymbol64};
@@ -184,11 +186,20 @@ fn symbol_table(linked: &[u8]) -> Result<Vec<u8>> {
 fn encode_table(functions: &[(u32, String)]) -> Result<Vec<u8>, std::num::TryFromIntError> {
     let mut entries = Vec::new();
     let mut names = Vec::new();
+    let mut places: HashMap<&str, u32> = HashMap::new();
     for (offset, name) in functions {
+        let place = match places.get(name.as_str()) {
+            Some(place) => *place,
+            None => {
+                let place = u32::try_from(names.len())?;
+                places.insert(name, place);
+                names.extend(name.bytes().filter(|byte| *byte != 0));
+                names.push(0);
+                place
+            }
+        };
         entries.extend_from_slice(&offset.to_le_bytes());
-        entries.extend_from_slice(&u32::try_from(names.len())?.to_le_bytes());
-        names.extend(name.bytes().filter(|byte| *byte != 0));
-        names.push(0);
+        entries.extend_from_slice(&place.to_le_bytes());
     }
     let length = HEADER + 4 + entries.len() + names.len();
     let mut table = MAGIC.to_vec();
@@ -385,6 +396,20 @@ mod tests {
         let name = u32::from_le_bytes(array(&table, 32).unwrap()) as usize;
         let names = &table[20 + 2 * 8..];
         assert_eq!(&names[name..], b"second\0");
+    }
+
+    #[test]
+    fn functions_of_one_name_share_it() {
+        let functions = [(0x10, "one"), (0x20, "two"), (0x30, "one"), (0x40, "on")];
+        let table = encode_table(&functions.map(|(at, name)| (at, name.to_owned()))).unwrap();
+        let names = &table[20 + functions.len() * 8..];
+        assert_eq!(names, b"one\0two\0on\0");
+        for (index, (at, name)) in functions.into_iter().enumerate() {
+            let entry = 20 + index * 8;
+            assert_eq!(u32::from_le_bytes(array(&table, entry).unwrap()), at);
+            let place = u32::from_le_bytes(array(&table, entry + 4).unwrap()) as usize;
+            assert_eq!(names[place..].split(|&byte| byte == 0).next().unwrap(), name.as_bytes());
+        }
     }
 
     #[test]
