@@ -269,8 +269,9 @@ impl Trusted {
             }
             Self::There(foreign) => {
                 // The context, and the packet behind it.
-                let bytes = 8 * context.moved_to(0).len();
-                let words = context.moved_to(MEMORY + bytes as u64);
+                let elsewhere = "this type's context cannot be had in an emulator";
+                let bytes = 8 * context.moved_to(0).context(elsewhere)?.len();
+                let words = context.moved_to(MEMORY + bytes as u64).context(elsewhere)?;
                 let mut memory: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
                 memory.extend_from_slice(packet);
                 let result = foreign.run(&mut memory, MEMORY, times)?;

@@ -2,7 +2,9 @@
 //!
 //! Packet programs get a packet and a context that points to it. An Ethernet header is part of
 //! the packet where the hook sees one (XDP, the classifier), and taken off where the hook lies
-//! above it. Every other program gets the bytes as its context, filled up with zeros.
+//! above it. Programs about sockets, which Linux runs for sockets only, get the bytes as the
+//! message, or the option's value, that their context points to. Every other program gets the
+//! bytes as its context, filled up with zeros.
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +29,8 @@ const SKB_IFINDEX: usize = 40;
 const XDP_INGRESS_IFINDEX: usize = 12;
 /// The loopback device, where test packets come from.
 const LOOPBACK: u32 = 1;
+
+const NO_TEST_RUN: &str = "there is no test run for this program type";
 
 /// What a run gets.
 #[derive(Clone, Debug, Default)]
@@ -55,8 +59,45 @@ pub(crate) fn run_on(
         let context = input.fields.get_or_insert_with(|| input.data.take().unwrap_or_default());
         return run_raw(ready, program.proof(), context, services);
     }
+    if View::of(prog_type) == View::Fields {
+        let fields = input.fields.get_or_insert_with(|| input.data.take().unwrap_or_default());
+        return run_fields(ready, prog_type, fields, services);
+    }
     let data = input.data.get_or_insert_with(|| vec![0; DEFAULT_PACKET]);
     run_packet(ready, prog_type, data, input.fields.as_deref().unwrap_or_default(), services)
+}
+
+/// What programs whose contexts have pointers see of the data.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum View {
+    /// All of a packet.
+    Packet,
+    /// What the packet's Ethernet header carries.
+    AboveLink,
+    /// A message, or the value of an option.
+    Message,
+    /// Nothing: there is only the context.
+    Fields,
+}
+
+impl View {
+    fn of(prog_type: ProgType) -> Self {
+        match prog_type {
+            ProgType::Xdp | ProgType::SchedCls | ProgType::SchedAct => Self::Packet,
+            ProgType::SkSkb
+            | ProgType::SkMsg
+            | ProgType::SkReuseport
+            | ProgType::SockOps
+            | ProgType::CgroupSockopt => Self::Message,
+            ProgType::CgroupSockAddr | ProgType::SkLookup => Self::Fields,
+            _ => Self::AboveLink,
+        }
+    }
+
+    /// Whether the data is a packet as it comes from a device.
+    fn is_frame(self) -> bool {
+        matches!(self, Self::Packet | Self::AboveLink)
+    }
 }
 
 fn run_raw(
@@ -69,7 +110,34 @@ fn run_raw(
     if context.len() < least {
         context.resize(least, 0);
     }
-    ready.run(context, services).context("there is no test run for this program type")
+    ready.run(context, services).context(NO_TEST_RUN)
+}
+
+/// Runs a program that has nothing but its context.
+fn run_fields(
+    ready: &Ready,
+    prog_type: ProgType,
+    fields: &mut [u8],
+    services: &dyn KernelServices,
+) -> Result<u64> {
+    let nothing: &mut [u8] = &mut [];
+    let mut context = PacketContext::new(prog_type, nothing).context(NO_TEST_RUN)?;
+    set_fields(&mut context, fields);
+    let result = ready.run_packet(&mut context, services);
+    for (index, bytes) in fields.chunks_mut(4).enumerate() {
+        let field = context.get_u32(index * 4).map(u32::to_ne_bytes).unwrap_or_default();
+        bytes.iter_mut().zip(field).for_each(|(to, from)| *to = from);
+    }
+    result.context(NO_TEST_RUN)
+}
+
+/// Sets the fields of a context, from its first on.
+fn set_fields(context: &mut PacketContext<'_>, fields: &[u8]) {
+    for (index, bytes) in fields.chunks(4).enumerate() {
+        let mut word = [0; 4];
+        word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        context.set_u32(index * 4, u32::from_ne_bytes(word));
+    }
 }
 
 fn run_packet(
@@ -79,37 +147,33 @@ fn run_packet(
     fields: &[u8],
     services: &dyn KernelServices,
 ) -> Result<u64> {
-    if data.len() < ETHERNET {
+    let view = View::of(prog_type);
+    if view.is_frame() && data.len() < ETHERNET {
         bail!("a test packet has at least {ETHERNET} bytes");
     }
     let protocol = protocol(data);
-    let link_layer = matches!(prog_type, ProgType::Xdp | ProgType::SchedCls | ProgType::SchedAct);
     let mut memory = vec![0; ROOM];
     memory.extend_from_slice(data);
     let end = memory.len();
     memory.resize(end + ROOM, 0);
-    let start = ROOM + if link_layer { 0 } else { ETHERNET };
+    let start = ROOM + if view == View::AboveLink { ETHERNET } else { 0 };
     let Some(mut context) = PacketContext::with_room(prog_type, &mut memory, start..end) else {
-        bail!("there is no test run for this program type");
+        bail!(NO_TEST_RUN);
     };
     if prog_type == ProgType::Xdp {
         context.set_u32(XDP_INGRESS_IFINDEX, LOOPBACK);
-    } else {
+    } else if view.is_frame() {
         context.set_u32(SKB_PROTOCOL, u32::from(protocol));
         context.set_u32(SKB_IFINDEX, LOOPBACK);
     }
-    for (index, word) in fields.chunks_exact(4).enumerate() {
-        if let Some(word) = word.first_chunk() {
-            context.set_u32(index * 4, u32::from_ne_bytes(*word));
-        }
-    }
+    set_fields(&mut context, fields);
     let result = ready.run_packet(&mut context, services);
     let after = context.range();
     // What the program left, below the link layer's header where that was taken off.
     let left = memory.get(after).unwrap_or_default();
     data.truncate(start - ROOM);
     data.extend_from_slice(left);
-    result.context("there is no test run for this program type")
+    result.context(NO_TEST_RUN)
 }
 
 /// `skb->protocol`, in network order as programs see it: the type field of the header, or

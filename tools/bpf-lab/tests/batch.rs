@@ -214,6 +214,39 @@ fn packets_begin_where_the_hook_sees_them() {
     assert!(short["reason"].as_str().unwrap().contains("14 bytes"), "{short}");
 }
 
+/// Types that Linux runs for sockets only: the data is their message, or their context's fields.
+#[test]
+fn programs_about_sockets_are_run() {
+    let message = "r2 = *(u64 *)(r1 + 0)\n r3 = *(u64 *)(r1 + 8)\n r0 = 0\n r4 = r2\n r4 += 1
+                   if r4 > r3 goto +1\n r0 = *(u8 *)(r2 + 0)\n exit";
+    let stream = "r2 = *(u32 *)(r1 + 76)\n r3 = *(u32 *)(r1 + 80)\n r0 = 0\n r4 = r2\n r4 += 1
+                  if r4 > r3 goto +1\n r0 = *(u8 *)(r2 + 0)\n exit";
+    let option = "r2 = *(u64 *)(r1 + 8)\n r3 = *(u64 *)(r1 + 16)\n r0 = 0\n r4 = r2\n r4 += 1
+                  if r4 > r3 goto +1\n r0 = *(u8 *)(r2 + 0)\n r0 &= 1\n exit";
+    let cookies = "r6 = r1\n call bpf_get_netns_cookie\n r7 = r0\n r1 = r6
+                   call bpf_get_socket_cookie\n r0 += r7\n r0 &= 1\n exit";
+    let address = "r0 = *(u32 *)(r1 + 4)\n r0 &= 1\n exit";
+    let family = "r0 = *(u32 *)(r1 + 4)\n r0 &= 1\n exit";
+    for (kind, attach, text, expected) in [
+        ("sk_msg", 0, message, json!([7, 0])),
+        ("sk_reuseport", 39, message, json!([7, 0])),
+        ("sk_skb", 0, stream, json!([7, 0])),
+        ("cgroup_sockopt", 22, option, json!([1, 0])),
+        ("cgroup_sock_addr", 10, address, json!([1, 0])),
+        ("cgroup_sock_addr", 10, cookies, json!([1, 1])),
+        ("cgroup_sock", 2, family, json!([1, 0])),
+    ] {
+        for engine in ["interpreter", "jit"] {
+            let verdict = one(json!({
+                "name": kind, "prog_type_name": kind, "expected_attach_type": attach,
+                "insns": hex(text), "run": true, "engine": engine,
+                "runs": [{ "data": "0708090a0b", "retval": 0 }, { "data": "", "retval": 0 }],
+            }));
+            assert_eq!(verdict["retvals"], expected, "{kind}, {engine}: {verdict}");
+        }
+    }
+}
+
 #[test]
 fn trusted_cases_are_not_verified() {
     let verdicts = judge(

@@ -150,6 +150,18 @@ fn run_gives_what_the_program_returns() {
         let after = std::fs::read(at("after")).unwrap();
         assert_eq!((after.len(), after[13]), (20, 7));
     }
+    // A context that has numbers beside its pointer, and no packet.
+    let program = "r0 = *(u32 *)(r1 + 4)\nr0 += 1\n*(u32 *)(r1 + 4) = r0\nr0 = 1\nexit";
+    let (folder, path) = file("address.s", program);
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("fields"), [0, 0, 0, 0, 41, 0, 0, 0, 7]).unwrap();
+    let typed = ["--type", "cgroup_sock_addr", "--attach-type", "10", "--repeat", "3"];
+    for engine in engines() {
+        let files = ["--context", &at("fields"), "--output", &at("after")];
+        let ran = lab(&[&["run", &path, "--engine", engine], &typed[..], &files].concat(), "");
+        assert_eq!((ran.status, ran.stdout.as_str()), (0, "r0 = 1 (0x1)\n"), "{}", ran.stderr);
+        assert_eq!(std::fs::read(at("after")).unwrap(), [0, 0, 0, 0, 44, 0, 0, 0, 7]);
+    }
     // What is refused does not run.
     let (_folder, path) = file("bad.s", "r0 = r9\nexit");
     let ran = lab(&["run", &path], "");

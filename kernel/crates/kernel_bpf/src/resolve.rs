@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use core::cell::OnceCell;
 use core::fmt;
 
+use crate::context::BEHIND;
 use crate::helper::callback::{self, CallbackHelper};
 use crate::helper::{self, Helper, proto::id};
 use crate::insn::{Imm64, Insn, Operand, Reg, Size, Width};
@@ -219,7 +220,7 @@ impl<'a> Resolver<'a> {
             Some(FieldKind::PacketMeta) => 16,
             _ => return plain,
         };
-        (Size::DW, context.size as i32 + pointer)
+        (Size::DW, BEHIND as i32 + pointer)
     }
 
     /// The 64 bits that an `ld_imm64` loads.
@@ -273,11 +274,10 @@ impl<'a> Resolver<'a> {
     pub(crate) fn packet_field(&self, slot: usize, size: Size) -> Result<i32, LoadError> {
         let unsupported = LoadError::Unsupported { slot, what: "packet access of this kind" };
         let packets = [ProgType::SocketFilter, ProgType::SchedCls, ProgType::SchedAct];
-        let context = self.context().filter(|_| packets.contains(&self.program.prog_type));
-        if size == Size::DW {
+        if size == Size::DW || !packets.contains(&self.program.prog_type) {
             return Err(unsupported);
         }
-        Ok(context.ok_or(unsupported)?.size as i32)
+        Ok(BEHIND as i32)
     }
 }
 

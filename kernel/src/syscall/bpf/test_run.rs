@@ -58,7 +58,23 @@ pub(super) fn test_run(request: &Request) -> SyscallResult {
     }
 }
 
+/// What a program of a type sees of a packet: what lies behind so many bytes. `None`: nothing.
+fn header_before(prog_type: ProgType) -> Option<usize> {
+    match prog_type {
+        ProgType::SchedCls | ProgType::SchedAct | ProgType::Xdp => Some(0),
+        ProgType::SocketFilter
+        | ProgType::CgroupSkb
+        | ProgType::LwtIn
+        | ProgType::LwtOut
+        | ProgType::LwtXmit
+        | ProgType::LwtSeg6Local => Some(ETHERNET_HEADER),
+        _ => None,
+    }
+}
+
 fn run_packet(request: &Request, program: &LoadedProgram) -> SyscallResult {
+    let prog_type = program.code.prog_type();
+    let header = header_before(prog_type).ok_or(Errno::ENOTSUPP)?;
     let size = request.u32(attr::DATA_SIZE_IN) as usize;
     if request.u64(attr::CTX_IN) != 0 || request.u32(attr::CTX_SIZE_IN) != 0 {
         return Err(Errno::EINVAL);
@@ -78,10 +94,6 @@ fn run_packet(request: &Request, program: &LoadedProgram) -> SyscallResult {
     };
     let packet = memory.get_mut(room..room + size).ok_or(Errno::EINVAL)?;
     copy_from_user(packet, request.pointer(attr::DATA_IN))?;
-    let prog_type = program.code.prog_type();
-    // These see the link layer; the others get what it carries.
-    let whole = matches!(prog_type, ProgType::SchedCls | ProgType::SchedAct | ProgType::Xdp);
-    let header = if whole { 0 } else { ETHERNET_HEADER };
     let mut context = PacketContext::with_room(prog_type, memory, room + header..room + size)
         .ok_or(Errno::ENOTSUPP)?;
     let outcome = repeat(request, program.code.bounds().worst_case, || {

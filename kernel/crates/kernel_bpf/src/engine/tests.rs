@@ -1,6 +1,8 @@
 //! Calls that leave a function in other ways than by an instruction to the next: tail calls,
 //! and helpers that call back. On every engine.
 
+mod contexts;
+
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;

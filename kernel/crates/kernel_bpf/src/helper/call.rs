@@ -179,6 +179,7 @@ implementations! {
     id::SKC_TO_UNIX_SOCK | id::SKC_TO_MPTCP_SOCK => packet::none,
     id::SK_STORAGE_GET | id::SK_STORAGE_DELETE => packet::none,
     id::GET_LOCAL_STORAGE => packet::get_local_storage,
+    id::GET_NETNS_COOKIE => packet::get_netns_cookie,
     id::SK_FULLSOCK | id::TCP_SOCK | id::GET_LISTENER_SOCK => packet::none,
     id::GET_SOCKET_UID => packet::get_socket_uid,
     id::XDP_ADJUST_HEAD => packet::xdp_adjust_head,

@@ -10,7 +10,7 @@ use core::ptr;
 use super::bytes;
 use super::call::{EFAULT, EINVAL, Environment, map, memory, memory_mut};
 use super::checksum;
-use crate::context::{ETHERNET, Structure, behind, skb};
+use crate::context::{BEHIND, ETHERNET, Structure, WORDS, behind, skb};
 
 /// Linux's ENOTSUPP and ENOMEM, negated.
 const ENOTSUPP: u64 = -524i64 as u64;
@@ -33,19 +33,18 @@ impl Packet<'_> {
     /// # Safety
     /// `address` is the context of a running program whose contexts have this structure.
     unsafe fn at(address: u64, structure: Structure) -> Self {
-        let words = structure.bytes() / 8 + behind::WORDS;
         let start = ptr::with_exposed_provenance_mut(address as usize);
         // SAFETY: as the caller promises: only a `PacketContext` is run with such a type, which
         // is aligned and has these words; the program is inside of this call.
-        Self { words: unsafe { core::slice::from_raw_parts_mut(start, words) }, structure }
+        Self { words: unsafe { core::slice::from_raw_parts_mut(start, WORDS) }, structure }
     }
 
     fn behind(&self, index: usize) -> usize {
-        self.words.get(self.structure.bytes() / 8 + index).map_or(0, |word| *word as usize)
+        self.words.get(BEHIND / 8 + index).map_or(0, |word| *word as usize)
     }
 
     fn set_behind(&mut self, index: usize, address: usize) {
-        if let Some(word) = self.words.get_mut(self.structure.bytes() / 8 + index) {
+        if let Some(word) = self.words.get_mut(BEHIND / 8 + index) {
             *word = address as u64;
         }
     }
@@ -387,6 +386,11 @@ pub(super) unsafe fn none(_: &Environment<'_>, _: [u64; 5]) -> u64 {
 pub(super) unsafe fn get_local_storage(_: &Environment<'_>, [r1, ..]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved r1 a map.
     unsafe { map(r1) }.value_address(&[0; 4], 0) as u64
+}
+
+/// There is one network namespace, the first, which Linux gives this number.
+pub(super) unsafe fn get_netns_cookie(_: &Environment<'_>, _: [u64; 5]) -> u64 {
+    1
 }
 
 pub(super) unsafe fn get_socket_uid(_: &Environment<'_>, _: [u64; 5]) -> u64 {

@@ -153,8 +153,8 @@ impl ProgType {
         }
     }
 
-    /// Whether programs of this type can be run here: their context can be made of
-    /// plain bytes or of a packet. The others are verified only.
+    /// Whether programs of this type can be run here: their context can be made of plain bytes, or
+    /// is a [`PacketContext`](crate::context::PacketContext). The others are verified only.
     #[must_use]
     pub const fn has_run_time(self) -> bool {
         matches!(
@@ -167,6 +167,14 @@ impl ProgType {
                 | ProgType::Xdp
                 | ProgType::PerfEvent
                 | ProgType::CgroupSkb
+                | ProgType::CgroupSock
+                | ProgType::SockOps
+                | ProgType::SkSkb
+                | ProgType::SkMsg
+                | ProgType::CgroupSockAddr
+                | ProgType::SkReuseport
+                | ProgType::CgroupSockopt
+                | ProgType::SkLookup
                 | ProgType::LwtIn
                 | ProgType::LwtOut
                 | ProgType::LwtXmit

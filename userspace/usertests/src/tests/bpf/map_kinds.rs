@@ -2,7 +2,7 @@
 
 use super::{
     ARRAY, EXIT, HASH, PERF_EVENT_ARRAY, RAW_TRACEPOINT, SOCKET_FILTER, available, create,
-    hooks_available, instruction, load, new_map, number, raw, set,
+    hooks_available, instruction, load, new_map, not_supported, number, raw, set,
 };
 use crate::calls;
 use crate::check::{Outcome, check, equal, fails, ok};
@@ -30,11 +30,6 @@ pub(super) const NO_PREALLOC: u32 = 1;
 fn with_flags(kind: u32, key: u32, value: u32, entries: u32, flags: u32) -> lemma_rt::Result<Map> {
     let fd = commands::create_map(&NewMap { flags, ..new_map(kind, key, value, entries) })?;
     Ok(Map { fd, key_size: key as usize, value_size: value as usize })
-}
-
-/// `ENOTSUPP`, which is not in POSIX: this type of map does not have the operation.
-fn not_supported() -> Errno {
-    Errno::from_raw_os_error(524)
 }
 
 /// The map's number, by its information.

@@ -90,6 +90,11 @@ pub(crate) fn hooks_available() -> Outcome {
     }
 }
 
+/// `ENOTSUPP`, which is not in POSIX: this type of map or program does not have the operation.
+pub(super) fn not_supported() -> Errno {
+    Errno::from_raw_os_error(524)
+}
+
 pub(crate) fn new_map(
     kind: u32,
     key_size: u32,

@@ -2,7 +2,7 @@
 
 use super::{
     ARRAY, EXIT, HASH, RAW_TRACEPOINT, SOCKET_FILTER, available, command_with, counting, create,
-    instruction, load, load_with, new_map, number, set,
+    instruction, load, load_with, new_map, not_supported, number, set,
 };
 use crate::calls;
 use crate::check::{Outcome, check, equal, fails, ok, skip};
@@ -14,6 +14,8 @@ use alloc::vec::Vec;
 use kernel_abi::bpf::{command, prog_load};
 use lemma_rt::Errno;
 use lemma_rt::rustix::fd::{AsFd, AsRawFd};
+
+const SK_MSG: u32 = 16;
 
 pub(super) fn program_good() -> Outcome {
     available()?;
@@ -104,6 +106,10 @@ pub(super) fn test_runs() -> Outcome {
     equal!(ok!(commands::test(length.as_fd(), &packet, &[], 1)).result, 50);
     let map = ok!(create(ARRAY, 4, 8, 1));
     fails!(commands::test(map.fd.as_fd(), &packet, &[], 1), INVAL);
+    // There is no test run without a socket.
+    let message = ok!(load(SK_MSG, &[set(0, 1), EXIT]));
+    let result = commands::test(message.as_fd(), &packet, &[], 1);
+    equal!(result.map(|ran| ran.result), Err(not_supported()));
     Ok(())
 }
 
