@@ -137,22 +137,12 @@ impl<'a> Resolver<'a> {
         Ok(targets)
     }
 
-    /// The function that a slot belongs to: whether it is the main one, and its stack.
-    pub(crate) fn function(&self, slot: usize) -> (bool, u32) {
-        let Some(proof) = self.proof else {
-            // Without a proof: code that lies behind a call's target is a subprogram.
-            let calls = |at: usize, insn: &Insn| match insn {
-                Insn::CallLocal { offset } => {
-                    self.target(at, i64::from(*offset)).is_ok_and(|start| start <= slot)
-                }
-                _ => false,
-            };
-            let called = self.program.insns.iter().enumerate().any(|(at, insn)| calls(at, insn));
-            return (!called, self.trust.frame);
-        };
+    /// The stack of the function that a slot belongs to, in bytes.
+    pub(crate) fn stack(&self, slot: usize) -> u32 {
+        let Some(proof) = self.proof else { return self.trust.frame };
         let after = proof.subprograms.partition_point(|sub| sub.start as usize <= slot);
-        let stack = after.checked_sub(1).and_then(|index| proof.subprograms.get(index));
-        (after <= 1, stack.map_or(0, |sub| sub.stack))
+        let function = after.checked_sub(1).and_then(|index| proof.subprograms.get(index));
+        function.map_or(0, |function| function.stack)
     }
 
     /// What is proved about a slot.

@@ -236,21 +236,21 @@ impl Lowering<'_> {
                 Some(code) => op(code, dst as u8, dst as u8, 0),
                 None => return Ok(()),
             },
-            Insn::Load { dst, .. } | Insn::LoadSx { dst, .. }
-                if self.resolver.loaded(slot).is_some() =>
-            {
-                let imm = self.resolver.loaded(slot).unwrap_or_default();
-                Op { imm, ..op(Code::Mov64Imm, dst as u8, 0, 0) }
-            }
-            Insn::Load { size, dst, base, offset } => self.load(slot, size, dst, base, offset),
-            Insn::LoadSx { size, dst, base, offset } => {
-                let code = match size {
-                    SignedSize::B => Code::LoadSx8,
-                    SignedSize::H => Code::LoadSx16,
-                    SignedSize::W => Code::LoadSx32,
-                };
-                at(op(code, dst as u8, base as u8, 0), offset)
-            }
+            Insn::Load { size, dst, base, offset } => match self.resolver.loaded(slot) {
+                Some(value) => constant(dst, value),
+                None => self.load(slot, size, dst, base, offset),
+            },
+            Insn::LoadSx { size, dst, base, offset } => match self.resolver.loaded(slot) {
+                Some(value) => constant(dst, value),
+                None => {
+                    let code = match size {
+                        SignedSize::B => Code::LoadSx8,
+                        SignedSize::H => Code::LoadSx16,
+                        SignedSize::W => Code::LoadSx32,
+                    };
+                    at(op(code, dst as u8, base as u8, 0), offset)
+                }
+            },
             Insn::Store { size, base, offset, src: Operand::Imm(imm) } => {
                 let code = by_size(
                     size,
@@ -286,10 +286,7 @@ impl Lowering<'_> {
                 let address = op(Code::FunctionAddress, dst as u8, 0, 0);
                 return self.jump(slot, address, i64::from(offset));
             }
-            Insn::LoadImm64 { dst, value } => Op {
-                imm: self.resolver.constant(slot, value)?,
-                ..op(Code::Mov64Imm, dst as u8, 0, 0)
-            },
+            Insn::LoadImm64 { dst, value } => constant(dst, self.resolver.constant(slot, value)?),
             Insn::Jump { offset, .. } => {
                 return self.jump(slot, op(Code::Jump, 0, 0, 0), i64::from(offset));
             }
@@ -308,7 +305,7 @@ impl Lowering<'_> {
             Insn::CallHelper { id } => self.call_helper(slot, id)?,
             Insn::CallRegister { target } => self.call_register(slot, target)?,
             Insn::CallLocal { offset } => {
-                let (_, stack) = self.resolver.function(slot);
+                let stack = self.resolver.stack(slot);
                 let call = Op { imm: u64::from(stack), ..op(Code::CallLocal, 0, 0, 0) };
                 return self.jump(slot, call, i64::from(offset));
             }
@@ -350,7 +347,7 @@ impl Lowering<'_> {
                 Ok(Op { imm: address, ..op(Code::CallHelper, 0, 0, 0) })
             }
             Call::Callback(function) => {
-                let (_, stack) = self.resolver.function(slot);
+                let stack = self.resolver.stack(slot);
                 let address = (function as *const ()).expose_provenance() as u64;
                 let offset = i32::try_from(stack).map_err(|_| LoadError::TooLarge)?;
                 Ok(Op { imm: address, offset, ..op(Code::CallCallback, 0, 0, 0) })
@@ -394,6 +391,11 @@ fn op(code: Code, dst: u8, src: u8, imm: i32) -> Op {
 
 fn at(op: Op, offset: i16) -> Op {
     Op { offset: i32::from(offset), ..op }
+}
+
+/// `dst = value`
+fn constant(dst: Reg, value: u64) -> Op {
+    Op { imm: value, ..op(Code::Mov64Imm, dst as u8, 0, 0) }
 }
 
 fn by_size(size: Size, [b, h, w, dw]: [Code; 4]) -> Code {
