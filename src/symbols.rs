@@ -4,8 +4,9 @@
 //! The linker script ends the kernel with a loadable segment that holds only a 16-byte
 //! header: the magic number `LEMSYMS1` and a length. [`bootable_image`] fills it: header,
 //! then `u32` count, then per function `u32` offset from [`KERNEL_BASE`] and `u32` offset of
-//! its name from the start of the names, sorted by address, then the names, each once and ended by
-//! a NUL: the functions that a generic one is made into share its name. The length counts from the header's first byte. Everything is little-endian.
+//! its name from the start of the names, sorted by address, then the names, each once and
+//! ended by a NUL: the functions that a generic one is made into share its name. The length
+//! counts from the header's first byte. Everything is little-endian.
 //!
 //! The image keeps the program headers and what they cover; section headers, symbols and
 //! DWARF stay in the linked file, which is what a debugger reads.

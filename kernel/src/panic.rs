@@ -75,8 +75,8 @@ fn finish(addresses: &[usize], registers: &[u64], stack: usize) -> ! {
         // A return address may be the first byte of the next function: look one back.
         match symbols::lookup(address.wrapping_sub(1)) {
             Some(symbol) => write_emergency(format_args!(
-                "  {index:2}: {address:#018x} {:#}+{:#x}\n",
-                rustc_demangle::demangle(symbol.name),
+                "  {index:2}: {address:#018x} {}+{:#x}\n",
+                symbol.name,
                 symbol.offset + 1,
             )),
             None => write_emergency(format_args!("  {index:2}: {address:#018x}\n")),

@@ -6,7 +6,7 @@ use crate::arch::{Arch, Architecture};
 /// A function of the kernel, and how far into it an address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Symbol {
-    /// As the linker knows it: mangled.
+    /// As in the source, with its path.
     pub name: &'static str,
     pub offset: usize,
 }
