@@ -6,8 +6,7 @@
 //! as words, when a program of that kind is about to run.
 
 use kernel_bpf::hook;
-use kernel_bpf::prog_type::context::Context;
-use kernel_bpf::prog_type::perf_event::PerfEvent;
+use kernel_bpf::prog_type::perf_event::{PerfEvent, PerfEventContext};
 
 use super::hooks::{HOOKS, Hook};
 use super::program::{ContextKind, ProgramCode};
@@ -143,7 +142,7 @@ type Registers = <Frame as TrapFrame>::Registers;
 /// `struct bpf_perf_event_data`: the registers, the sample period, an address.
 const PERF_EVENT_WORDS: usize = size_of::<Registers>() / 8 + 2;
 /// The same, as the verifier lets programs read it.
-pub const PERF_EVENT: Context = PerfEvent::<{ size_of::<Registers>() }>::CONTEXT;
+pub const PERF_EVENT: PerfEventContext = PerfEvent::<{ size_of::<Registers>() }>::CONTEXT;
 
 /// The process and the thread, as two 32-bit fields in memory order.
 #[inline]

@@ -8,11 +8,10 @@ use std::time::Instant;
 
 use kernel_bpf::helper::{Fault, KernelServices};
 use kernel_bpf::map::{Epoch, Map, MapEnvironment};
-use kernel_bpf::prog_type::context::Context;
-use kernel_bpf::prog_type::perf_event::{self, PerfEvent};
+use kernel_bpf::prog_type::perf_event::{self, PerfEvent, PerfEventContext};
 
 /// What programs of perf events receive on this machine.
-pub(crate) const PERF_EVENT: Context = PerfEvent::<REGISTERS>::CONTEXT;
+pub(crate) const PERF_EVENT: PerfEventContext = PerfEvent::<REGISTERS>::CONTEXT;
 
 const REGISTERS: usize = if cfg!(target_arch = "aarch64") {
     perf_event::AARCH64_REGISTERS

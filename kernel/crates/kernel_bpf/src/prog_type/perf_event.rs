@@ -17,6 +17,19 @@ pub const RISCV64_REGISTERS: usize = 256;
 #[derive(Debug)]
 pub struct PerfEvent<const REGISTERS: usize>;
 
+/// What programs of perf events receive on some machine: numbers, which [`PerfEvent::CONTEXT`]
+/// sees to.
+#[derive(Clone, Copy, Debug)]
+pub struct PerfEventContext(Context);
+
+impl PerfEventContext {
+    /// The rules of access.
+    #[must_use]
+    pub const fn rules(self) -> Context {
+        self.0
+    }
+}
+
 impl<const REGISTERS: usize> PerfEvent<REGISTERS> {
     const OFFSET: u16 = {
         assert!(REGISTERS.is_multiple_of(8) && REGISTERS < 4096);
@@ -24,12 +37,12 @@ impl<const REGISTERS: usize> PerfEvent<REGISTERS> {
     };
 
     /// What programs receive.
-    pub const CONTEXT: Context = Context {
+    pub const CONTEXT: PerfEventContext = PerfEventContext(Context {
         name: "struct bpf_perf_event_data",
         size: Self::OFFSET as u32 + 16,
         rule: ContextRule::Words(&[
             Field { read: Access::UpTo(8), ..Field::scalar("sample_period", Self::OFFSET, 8) },
             Field { read: Access::UpTo(8), ..Field::scalar("addr", Self::OFFSET + 8, 8) },
         ]),
-    };
+    });
 }

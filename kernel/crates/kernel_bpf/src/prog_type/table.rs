@@ -92,7 +92,7 @@ pub(super) fn decl(prog_type: ProgType, attach_type: u32) -> Option<TypeDecl> {
             ..base
         },
         ProgType::PerfEvent => TypeDecl {
-            context: PerfEvent::<{ perf_event::X86_64_REGISTERS }>::CONTEXT,
+            context: PerfEvent::<{ perf_event::X86_64_REGISTERS }>::CONTEXT.rules(),
             helpers: &[
                 helpers::BASE,
                 helpers::TRACE,

@@ -239,7 +239,7 @@ fn check_shape<M: MapRef>(
         return Err(Refusal::program(Cause::ProgramType, message));
     };
     if kind == ProgType::PerfEvent {
-        decl.context = options.perf_event;
+        decl.context = options.perf_event.rules();
     }
     match decl.sleepable {
         Sleepable::Always if !program.sleepable => {

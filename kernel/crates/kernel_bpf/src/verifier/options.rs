@@ -1,8 +1,7 @@
 //! [`VerifyOptions`]: who loads, and how much work the verifier may do.
 
 use crate::btf::Btf;
-use crate::prog_type::context::Context;
-use crate::prog_type::perf_event::{PerfEvent, X86_64_REGISTERS};
+use crate::prog_type::perf_event::{PerfEvent, PerfEventContext, X86_64_REGISTERS};
 
 /// `prog_flags` of `BPF_PROG_LOAD` that the verifier follows.
 pub mod load_flags {
@@ -48,7 +47,7 @@ pub struct VerifyOptions {
     pub kernel_btf: Option<&'static Btf>,
     /// What programs of perf events receive on the machine that will run them: a
     /// [`PerfEvent::CONTEXT`].
-    pub perf_event: Context,
+    pub perf_event: PerfEventContext,
     /// As `log_level` of `BPF_PROG_LOAD`: bit 0 and 1 the explored instructions (2:
     /// with states), bit 2 the statistics.
     pub log_level: u32,
