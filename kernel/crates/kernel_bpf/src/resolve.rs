@@ -23,7 +23,26 @@ use crate::prog_type::context::{Context, ContextRule, FieldKind};
 use crate::prog_type::{self, ProgType};
 use crate::program::Program;
 use crate::trusted::Trust;
-use crate::verifier::{InsnFacts, Proof, RegSet, Region, Shape, live_registers, uses};
+use crate::verifier::{InsnFacts, Proof, RegSet, Region, Shape, Verified, live_registers, uses};
+
+/// Whether a verified program can be run at all.
+///
+/// # Errors
+/// What about it no engine can do.
+pub(crate) fn check_runnable<M>(program: &Verified<Program<M>>) -> Result<(), LoadError> {
+    if !program.get().prog_type.has_run_time() {
+        let what = "programs of this type, which are verified only";
+        return Err(LoadError::Unsupported { slot: 0, what });
+    }
+    // A kernel's own loads of such survive faults.
+    match program.proof().object_load {
+        Some(slot) => {
+            let what = "a load from an object that only the kernel's types tell of";
+            Err(LoadError::Unsupported { slot: slot as usize, what })
+        }
+        None => Ok(()),
+    }
+}
 
 /// Why a program cannot be prepared to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

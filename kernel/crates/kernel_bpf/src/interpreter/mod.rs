@@ -34,6 +34,7 @@ use crate::memory::Region;
 use crate::profile::PhysicalProfile;
 use crate::program::Program;
 pub use crate::resolve::LoadError;
+use crate::resolve::check_runnable;
 use crate::trusted::Trust;
 use crate::verifier::Verified;
 
@@ -67,10 +68,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
     /// no memory.
     pub fn new(program: &Verified<Program<Arc<Map>>>) -> Result<Self, LoadError> {
         let proof = program.proof();
-        if !program.get().prog_type.has_run_time() {
-            let what = "programs of this type, which are verified only";
-            return Err(LoadError::Unsupported { slot: 0, what });
-        }
+        check_runnable(program)?;
         if proof.stack_depth as usize > run::STACK_BYTES
             || proof.stack_depth as usize > P::STACK_BYTES
             || proof.call_depth as usize > run::MAX_FRAMES
@@ -154,8 +152,8 @@ impl<P: PhysicalProfile> Interpreter<P> {
     }
 
     /// Runs the program with `context` as what r1 points to, and returns r0; `None` if the
-    /// context is smaller than what the program was proved to access, or the program takes a
-    /// packet ([`Interpreter::run_packet`]).
+    /// context is smaller than what the program was proved to access, or has pointers
+    /// ([`Interpreter::run_packet`]).
     #[inline]
     pub fn run(&self, context: &mut [u8], services: &dyn KernelServices) -> Option<u64> {
         if !self.context.allows(context) {
@@ -165,7 +163,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
         Some(unsafe { self.run_at(context.as_mut_ptr(), context.len(), services) })
     }
 
-    /// Runs a program of a packet type; `None` if the context is not that of the program's type.
+    /// Runs a program whose context has pointers; `None` if this is not the context of its type.
     #[inline]
     pub fn run_packet(
         &self,
@@ -185,7 +183,7 @@ impl<P: PhysicalProfile> Interpreter<P> {
     ///
     /// # Safety
     /// `context` is what the program's type says: memory that holds `bytes` bytes, which are at
-    /// least `Proof::max_ctx_offset`; for a type that takes packets a [`PacketContext`], of
+    /// least `Proof::max_ctx_offset`; for a type whose context has pointers a [`PacketContext`], of
     /// whatever number of bytes.
     #[inline]
     pub unsafe fn run_at(

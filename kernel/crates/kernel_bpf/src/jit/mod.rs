@@ -75,7 +75,7 @@ use crate::helper::{Environment, KernelServices};
 use crate::map::{ArrayLookup, Engine, Executable, Map, Needs, ProgramKind, TailEntry};
 use crate::profile::PhysicalProfile;
 use crate::program::Program;
-use crate::resolve::{LoadError, Resolver};
+use crate::resolve::{LoadError, Resolver, check_runnable};
 use crate::trusted::Trust;
 use crate::verifier::Verified;
 use emitter::{Context, Emission, Emitter, assemble};
@@ -100,12 +100,14 @@ pub struct Machine {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Intrinsics {
     /// Where the CPU's number lies, 4 bytes: relative to the base of `gs` (x86_64), to the thread
-    /// pointer of the kernel (AArch64: `TPIDR_EL1`, RISC-V: `tp`).
+    /// pointer of the kernel (AArch64: `TPIDR_EL1`, RISC-V: `tp`). It is below the number of CPUs
+    /// that the program's maps have values for.
     pub cpu_id: Option<i32>,
+    /// The clock of [`KernelServices::ktime_ns`].
     pub ktime: Option<Clock>,
 }
 
-/// The clock of [`KernelServices::ktime_ns`].
+/// How compiled code reads a clock.
 #[derive(Clone, Copy, Debug)]
 pub enum Clock {
     /// What is called.
@@ -165,10 +167,7 @@ impl Compiled {
         options: &Options,
     ) -> Result<Self, LoadError> {
         let proof = program.proof();
-        if !program.get().prog_type.has_run_time() {
-            let what = "programs of this type, which are verified only";
-            return Err(LoadError::Unsupported { slot: 0, what });
-        }
+        check_runnable(program)?;
         if proof.stack_depth as usize > P::STACK_BYTES {
             return Err(LoadError::TooLarge);
         }
@@ -240,8 +239,8 @@ impl Compiled {
     }
 
     /// Runs the program with `context` as what r1 points to, and returns r0; `None` if the
-    /// context is smaller than what the program was proved to access, or the program takes a
-    /// packet ([`Compiled::run_packet`]).
+    /// context is smaller than what the program was proved to access, or has pointers
+    /// ([`Compiled::run_packet`]).
     #[inline]
     pub fn run(&self, context: &mut [u8], services: &dyn KernelServices) -> Option<u64> {
         if !self.context.allows(context) {
@@ -251,7 +250,7 @@ impl Compiled {
         Some(unsafe { self.run_at(context.as_mut_ptr(), context.len(), services) })
     }
 
-    /// Runs a program of a packet type; `None` if the context is not that of the program's type.
+    /// Runs a program whose context has pointers; `None` if this is not the context of its type.
     #[inline]
     pub fn run_packet(
         &self,
@@ -271,7 +270,7 @@ impl Compiled {
     ///
     /// # Safety
     /// `context` is what the program's type says: memory that holds `bytes` bytes, which are at
-    /// least `Proof::max_ctx_offset`; for a type that takes packets a [`PacketContext`], of
+    /// least `Proof::max_ctx_offset`; for a type whose context has pointers a [`PacketContext`], of
     /// whatever number of bytes.
     #[inline]
     pub unsafe fn run_at(

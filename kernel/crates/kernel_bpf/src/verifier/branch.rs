@@ -204,7 +204,12 @@ impl Verifier<'_> {
                 return Ok((null(jumps_if_equal), null(!jumps_if_equal)));
             }
             // Equal to a valid pointer: not null.
-            if left.is_pointer() && right.is_pointer() && left.nullable != right.nullable {
+            if left.is_pointer()
+                && right.is_pointer()
+                && left.nullable != right.nullable
+                && !may_be_null_unmarked(left)
+                && !may_be_null_unmarked(right)
+            {
                 let id = if left.nullable { left.id } else { right.id };
                 let gain = Gain::Null { id, is_null: false };
                 return Ok(if jumps_if_equal { (gain, Gain::None) } else { (Gain::None, gain) });
@@ -221,6 +226,12 @@ impl Verifier<'_> {
         }
         Ok((Gain::None, Gain::None))
     }
+}
+
+/// Whether a pointer that is not marked as perhaps null may be null all the same: the kernel's
+/// objects are only as sure as the kernel's types say.
+fn may_be_null_unmarked(value: &Value) -> bool {
+    matches!(value.kind, Kind::Btf { .. })
 }
 
 /// Whether a comparison of a valid pointer of this kind with null is decided, as Linux

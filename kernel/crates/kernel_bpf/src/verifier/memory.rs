@@ -356,6 +356,7 @@ impl Verifier<'_> {
             }
             Kind::Btf { id, .. } => {
                 self.note_region(Region::Object)?;
+                self.proof.object_load.get_or_insert(self.pc as u32);
                 self.check_object(base, id, pointer, offset, size, access)
             }
             Kind::Scalar => Err(self

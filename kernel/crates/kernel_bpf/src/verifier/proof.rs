@@ -33,6 +33,9 @@ pub struct Proof {
     pub max_buffer_offset: u32,
     /// Whether it may write to packet data.
     pub writes_packet: bool,
+    /// The slot of a load from an object that is known by the kernel's types only. It may fault,
+    /// so engines run no such program.
+    pub object_load: Option<u32>,
     /// Callbacks that run on their own, later: first slot, and their worst case.
     pub deferred: Vec<(u32, u64)>,
     /// What is proved about each slot.

@@ -1,7 +1,12 @@
 //! Objects on the stack: dynptrs and iterators, and kernel functions.
 
+use std::sync::Arc;
+
 use kernel_bpf::asm::assemble;
 use kernel_bpf::btf::Btf;
+use kernel_bpf::interpreter::{Interpreter, LoadError};
+use kernel_bpf::map::Map;
+use kernel_bpf::profile::{ActiveProfile, PhysicalProfile};
 use kernel_bpf::prog_type::ProgType::RawTracepoint as RawTp;
 use kernel_bpf::program::Program;
 use kernel_bpf::verifier::{Cause, Proof, Rejection, VerifyOptions, verify};
@@ -115,8 +120,11 @@ fn kernel(names: &[&str]) -> &'static Btf {
         strings.extend_from_slice(name.as_bytes());
         strings.push(0);
     }
-    words.extend([strings.len() as u32, 4 << 24, 8]);
+    let number = names.len() as u32 + 3;
+    words.extend([strings.len() as u32, 4 << 24 | 1, 8, 0, number, 0]);
     strings.extend_from_slice(b"task_struct\0");
+    words.extend([strings.len() as u32, 1 << 24, 8, 64]);
+    strings.extend_from_slice(b"long\0");
     let length = words.len() as u32 * 4;
     let header = [0x0001_eb9f, 24, 0, length, length, strings.len() as u32];
     let mut bytes: Vec<u8> =
@@ -207,4 +215,40 @@ fn kernel_functions_are_those_of_the_table() {
     assert_eq!(cause("call panic\n r0 = 0\n exit"), Cause::UnknownFunction);
     // Without the kernel's BTF there is none.
     refuse(RawTp, "call kfunc#2\n r0 = 0\n exit", Cause::UnknownFunction);
+}
+
+/// A kernel's object may be null though its type does not say so, and what equals it then too.
+#[test]
+fn a_kernel_object_proves_no_pointer_valid() {
+    let lookup = "*(u64 *)(r10 - 8) = 7\n r1 = map[1] ll\n r2 = r10\n r2 += -8\n call 1\n";
+    let compared = |other: &str, compare: &str| {
+        format!("{other} r6 = r0\n {lookup} {compare} r1 = *(u64 *)(r0 + 0)\n out: r0 = 0\n exit")
+    };
+    let (task, value) = ("call bpf_get_current_task_btf\n", "r0 = map[6][0]+0 ll\n");
+    for compare in [
+        "if r0 != r6 goto out\n",
+        "if r6 != r0 goto out\n",
+        "if r0 == r6 goto +1\n goto out\n",
+        "if r6 == r0 goto +1\n goto out\n",
+    ] {
+        refuse(RawTp, &compared(task, compare), Cause::MayBeNull);
+        accept(RawTp, &compared(value, compare));
+    }
+}
+
+/// A load from an object that is known by the kernel's types only may fault, which no engine
+/// survives.
+#[test]
+fn programs_that_load_from_kernel_objects_are_verified_only() {
+    let ready = |text: &str| {
+        let program: Program<Arc<Map>> = Program::new(assemble(text).unwrap(), RawTp, vec![]);
+        let program = Program { gpl_compatible: true, ..program };
+        let options =
+            VerifyOptions { kernel_btf: Some(kernel(&[])), ..ActiveProfile::verify_options() };
+        let verified = verify(program, &options).unwrap_or_else(|error| panic!("{error}"));
+        Interpreter::<ActiveProfile>::new(&verified).map(drop)
+    };
+    ready("call bpf_get_current_task_btf\n r0 = 0\n exit").unwrap();
+    let error = ready("r6 = 0\n call bpf_get_current_task_btf\n r0 = *(u64 *)(r0 + 0)\n exit");
+    assert!(matches!(error, Err(LoadError::Unsupported { slot: 2, .. })), "{error:?}");
 }
