@@ -5,6 +5,7 @@
 //! callback runs on the program's own stack, below the frame that called the helper.
 
 use super::call::{Environment, error, map};
+use super::maps::cpu_of;
 use super::proto::id;
 use crate::map::MapError;
 
@@ -59,7 +60,7 @@ unsafe fn for_each_map_elem(
     }
     // SAFETY: the verifier proved r1 a map.
     let map = unsafe { map(r1) };
-    let cpu = if map.is_per_cpu() { env.services.cpu_id() } else { 0 };
-    let visited = map.each(cpu, |key, value| call([r1, key as u64, value as u64, r3, 0]) == 0);
+    let visited =
+        map.each(cpu_of(env, map), |key, value| call([r1, key as u64, value as u64, r3, 0]) == 0);
     visited.unwrap_or_else(error)
 }

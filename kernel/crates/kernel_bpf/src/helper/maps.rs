@@ -112,7 +112,8 @@ pub(super) unsafe fn get_stackid(env: &Environment<'_>, [_, r2, r3, ..]: [u64; 5
     map.keep_stack(frames, r3).map_or_else(error, u64::from)
 }
 
+/// The CPU whose values a program uses.
 #[inline]
-fn cpu_of(env: &Environment<'_>, map: &Map) -> usize {
-    if map.is_per_cpu() { env.services.cpu_id() } else { 0 }
+pub(super) fn cpu_of(env: &Environment<'_>, map: &Map) -> usize {
+    if map.is_per_cpu() { map.cpu_within(env.services.cpu_id()) } else { 0 }
 }

@@ -26,7 +26,8 @@ pub trait KernelServices {
     fn current_task(&self) -> u64 {
         0
     }
-    /// The CPU that this runs on.
+    /// The CPU that this runs on, below [`MapEnvironment::cpus`](crate::map::MapEnvironment::cpus)
+    /// of the maps that programs use; they take another for the first.
     fn cpu_id(&self) -> usize;
     /// A random number; need not be secret.
     fn random_u32(&self) -> u32;

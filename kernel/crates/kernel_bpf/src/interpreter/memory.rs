@@ -7,7 +7,7 @@
 use core::ptr;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
-use crate::map::ArrayLookup;
+use crate::map::{ArrayLookup, within};
 
 /// Reads a number.
 ///
@@ -75,5 +75,6 @@ pub(super) unsafe fn array_value(array: u64, key: u64, cpu: impl Fn() -> usize) 
     if index >= array.entries {
         return 0;
     }
-    (array.base + index as usize * array.stride + cpu() * array.cpu_stride) as u64
+    (array.base + index as usize * array.stride + within(cpu(), array.cpus) * array.cpu_stride)
+        as u64
 }

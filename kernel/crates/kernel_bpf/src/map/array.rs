@@ -35,6 +35,8 @@ pub struct ArrayLookup {
     pub stride: usize,
     /// Bytes from one CPU's values to the next CPU's; 0 for a plain array.
     pub cpu_stride: usize,
+    /// Number of CPUs that have values; 1 for a plain array.
+    pub cpus: usize,
 }
 
 impl Array {
@@ -165,6 +167,11 @@ impl Array {
         visited
     }
 
+    /// Number of CPUs that have values.
+    pub(super) fn cpus(&self) -> usize {
+        self.cpus
+    }
+
     /// What an inlined lookup needs.
     pub(super) fn lookup_parts(&self) -> ArrayLookup {
         ArrayLookup {
@@ -172,6 +179,7 @@ impl Array {
             entries: self.entries,
             stride: self.stride * 8,
             cpu_stride: if self.cpus == 1 { 0 } else { self.cpu_stride * 8 },
+            cpus: self.cpus,
         }
     }
 

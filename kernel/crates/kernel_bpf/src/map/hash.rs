@@ -292,6 +292,11 @@ impl Hash {
         Ok(())
     }
 
+    /// Number of CPUs that have values.
+    pub(super) fn cpus(&self) -> usize {
+        self.shape.cpus
+    }
+
     /// The address of a value for a program on `cpu`.
     #[inline]
     pub(super) fn address(&self, key: &[u8], cpu: usize) -> Option<usize> {

@@ -65,4 +65,5 @@ pub use object::{Map, MapEnvironment};
 pub use prog_array::{Engine, MAX_TAIL_CALLS, ProgramKind, TailEntry, TailTarget};
 pub(crate) use prog_array::{Executable, Needs};
 pub use program_side::SlotLookup;
+pub(crate) use program_side::within;
 pub use ringbuf::{RingBuffer, UserPage};

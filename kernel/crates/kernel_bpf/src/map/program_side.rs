@@ -21,6 +21,13 @@ pub struct SlotLookup {
     pub entries: u32,
 }
 
+/// The number of a CPU, or that of the first, which there always is, where an embedder has said a
+/// number that no CPU has: what the verifier has proved of lookups holds all the same.
+#[inline(always)]
+pub(crate) fn within(cpu: usize, cpus: usize) -> usize {
+    if cpu < cpus { cpu } else { 0 }
+}
+
 impl Map {
     /// The address of a value, valid until this CPU is quiet; 0 for none
     /// (`bpf_map_lookup_elem`). Of a map of maps the address of the inner [`Map`].
@@ -36,6 +43,15 @@ impl Map {
             _ => None,
         };
         address.unwrap_or(0)
+    }
+
+    /// `cpu`, if it has values in this map, else the first that has.
+    pub(crate) fn cpu_within(&self, cpu: usize) -> usize {
+        match &self.storage {
+            Storage::Array(array) => within(cpu, array.cpus()),
+            Storage::Hash(hash) => within(cpu, hash.cpus()),
+            _ => 0,
+        }
     }
 
     /// Whether [`Map::word_address`] answers for this map: a hash map with keys of 4 or 8 bytes,

@@ -50,7 +50,7 @@ fn other_machines_find_the_number_of_the_cpu() {
         }
         for (cpu_stride, stride) in [(64, 8), (4096, 24), (0x1_0000_0008, 8)] {
             let base = 0x1234_5678_9000;
-            let array = ArrayLookup { base, entries: 4, stride, cpu_stride };
+            let array = ArrayLookup { base, entries: 4, stride, cpu_stride, cpus: 0x10000 };
             let ops = [mov(Place::R2, Place::R1), Op::Lookup { array: 0 }, Op::Exit];
             let value = base as u64 + 3 * stride as u64 + number * cpu_stride as u64;
             for (machine, result) in run(offset, &ops, &[array]) {

@@ -70,7 +70,7 @@ fn lookups_find_values_by_their_index() {
     let places = [(8, 10u32), (1, 3), (16, 1), (4096, 7), (24, 1000), (40, 0x8000_0001)];
     for (stride, entries) in places {
         let base = 0x1234_5678_9000;
-        let array = ArrayLookup { base, entries, stride, cpu_stride: 0 };
+        let array = ArrayLookup { base, entries, stride, cpu_stride: 0, cpus: 1 };
         for index in [0, 1, entries - 1, entries, entries + 1, u32::MAX] {
             let mut memory = [0; 8];
             memory[..4].copy_from_slice(&index.to_le_bytes());
