@@ -165,7 +165,10 @@ fn the_page_of_what_is_supported_is_current() {
          ## Commands of `bpf(2)`\n\n{}.\n\nAll others return `EINVAL`.\n\n\
          ## Helpers\n\n{}.\n\n## Map types\n\n{}.\n\n\
          ## Program types that the verifier knows\n\n{}.\n\n\
-         Of these it can run {}; the others are verified only.\n\n\
+         Of these {} can be made ready to run; the others are verified only. In this kernel they \
+         run at [hooks](hooks.md) and in test runs, which answer `ENOTSUPP` for types that need a \
+         socket; what is for neither, loads and has nothing to run it, as on a Linux without such \
+         devices.\n\n\
          ## Architectures\n\n{}.\n\nWhere an architecture's Linux has no call of an older name \
          (`open`, `fork`, `pipe`), Lemma has none there either.\n",
         list(system_calls()),

@@ -2,8 +2,8 @@
 //!
 //! Packet programs get a packet and a context that points to it. An Ethernet header is part of
 //! the packet where the hook sees one (XDP, the classifier), and taken off where the hook lies
-//! above it. Programs about sockets, which Linux runs for sockets only, get the bytes as the
-//! message, or the option's value, that their context points to. Every other program gets the
+//! above it. Programs about sockets, most of which Linux runs for sockets only, get the bytes as
+//! the message, or the option's value, that their context points to. Every other program gets the
 //! bytes as its context, filled up with zeros.
 
 #![forbid(unsafe_code)]
@@ -55,16 +55,19 @@ pub(crate) fn run_on(
     services: &dyn KernelServices,
 ) -> Result<u64> {
     let prog_type = program.prog_type;
-    if PacketContext::new(prog_type, &mut []).is_none() {
-        let context = input.fields.get_or_insert_with(|| input.data.take().unwrap_or_default());
-        return run_raw(ready, program.proof(), context, services);
-    }
-    if View::of(prog_type) == View::Fields {
+    let plain = PacketContext::new(prog_type, &mut []).is_none();
+    if plain || View::of(prog_type) == View::Fields {
+        if input.fields.is_some() && input.data.is_some() {
+            bail!("a program of type {} has its context, and no other memory", prog_type.name());
+        }
         let fields = input.fields.get_or_insert_with(|| input.data.take().unwrap_or_default());
+        if plain {
+            return run_raw(ready, program.proof(), fields, services);
+        }
         return run_fields(ready, prog_type, fields, services);
     }
     let data = input.data.get_or_insert_with(|| vec![0; DEFAULT_PACKET]);
-    run_packet(ready, prog_type, data, input.fields.as_deref().unwrap_or_default(), services)
+    run_packet(ready, prog_type, data, input.fields.as_deref_mut().unwrap_or_default(), services)
 }
 
 /// What programs whose contexts have pointers see of the data.
@@ -124,10 +127,7 @@ fn run_fields(
     let mut context = PacketContext::new(prog_type, nothing).context(NO_TEST_RUN)?;
     set_fields(&mut context, fields);
     let result = ready.run_packet(&mut context, services);
-    for (index, bytes) in fields.chunks_mut(4).enumerate() {
-        let field = context.get_u32(index * 4).map(u32::to_ne_bytes).unwrap_or_default();
-        bytes.iter_mut().zip(field).for_each(|(to, from)| *to = from);
-    }
+    get_fields(&context, fields);
     result.context(NO_TEST_RUN)
 }
 
@@ -140,11 +140,20 @@ fn set_fields(context: &mut PacketContext<'_>, fields: &[u8]) {
     }
 }
 
+/// Puts the numbers that the program left into what they were set from; pointers are not to be seen.
+fn get_fields(context: &PacketContext<'_>, fields: &mut [u8]) {
+    for (index, bytes) in fields.chunks_mut(4).enumerate() {
+        if let Some(field) = context.get_u32(index * 4) {
+            bytes.iter_mut().zip(field.to_ne_bytes()).for_each(|(to, from)| *to = from);
+        }
+    }
+}
+
 fn run_packet(
     ready: &Ready,
     prog_type: ProgType,
     data: &mut Vec<u8>,
-    fields: &[u8],
+    fields: &mut [u8],
     services: &dyn KernelServices,
 ) -> Result<u64> {
     let view = View::of(prog_type);
@@ -168,6 +177,7 @@ fn run_packet(
     }
     set_fields(&mut context, fields);
     let result = ready.run_packet(&mut context, services);
+    get_fields(&context, fields);
     let after = context.range();
     // What the program left, below the link layer's header where that was taken off.
     let left = memory.get(after).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Contexts: [`PacketContext`] for programs that look at packets, and how large any other has to
-//! be.
+//! Contexts: [`PacketContext`] for programs that look at packets and sockets, and how large any
+//! other has to be.
 
 #![forbid(unsafe_code)]
 
@@ -67,7 +67,8 @@ pub(crate) enum Structure {
 }
 
 impl Structure {
-    /// What programs of a type get; `None` for a type that takes no packets.
+    /// What programs of a type get; `None` for a type whose context has no pointers, or such as
+    /// nothing here makes.
     fn of(prog_type: ProgType) -> Option<Self> {
         match prog_type {
             ProgType::Xdp => Some(Self::XdpMd),
@@ -142,7 +143,7 @@ pub struct PacketContext<'a> {
 
 impl<'a> PacketContext<'a> {
     /// A context of programs of `prog_type` for a packet that cannot grow; its length is set, all
-    /// other numbers are zero. `None` for a type that takes no packets.
+    /// other numbers are zero. `None` for a type whose context is plain bytes, or is not made here.
     #[must_use]
     pub fn new(prog_type: ProgType, packet: &'a mut [u8]) -> Option<Self> {
         let length = packet.len();
@@ -272,7 +273,7 @@ pub(crate) enum ContextSize {
 impl ContextSize {
     /// What a program was proved to access.
     pub(crate) fn of<M>(program: &Verified<Program<M>>) -> Self {
-        if takes_packet(program.get()) {
+        if has_pointers(program.get()) {
             return Structure::of(program.prog_type).map_or(Self::Objects, Self::Packet);
         }
         Self::Bytes(program.proof().max_ctx_offset as usize)
@@ -306,8 +307,8 @@ impl ContextSize {
     }
 }
 
-/// Whether a program's context has pointers to a packet.
-fn takes_packet<M>(program: &Program<M>) -> bool {
+/// Whether a program's context has pointers.
+fn has_pointers<M>(program: &Program<M>) -> bool {
     let decl = prog_type::decl(program.prog_type, program.expected_attach_type);
     decl.is_none_or(|decl| match decl.context.rule {
         ContextRule::Flat { .. } => false,

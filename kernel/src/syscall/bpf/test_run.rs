@@ -3,7 +3,7 @@
 //!
 //! Packet programs take a packet (`data_in`), of which those that do not see the link layer get
 //! what follows the Ethernet header, as on Linux. Raw-tracepoint programs and Lemma's own take
-//! a context (`ctx_in`). Other types return `ENOTSUPP`, as on Linux.
+//! a context (`ctx_in`). Other types return `ENOTSUPP`, as most do on Linux (`docs/linux.md`).
 
 use kernel_abi::Errno;
 use kernel_abi::bpf::test_run as attr;

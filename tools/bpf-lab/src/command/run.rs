@@ -22,13 +22,14 @@ pub(crate) struct Arguments {
     /// What runs the program
     #[arg(long, value_enum, default_value_t)]
     engine: EngineKind,
-    /// The packet, for a program that takes one; for any other, memory that is its context
+    /// The packet, message or option's value, for a program that takes one; for any other, memory
+    /// that is its context
     #[arg(long, value_name = "FILE")]
     memory: Option<PathBuf>,
-    /// The context; for a packet's program the fields of its structure, from offset 0
+    /// The context; where it has pointers (to a packet, a socket), its numbers, from offset 0
     #[arg(long, value_name = "FILE")]
     context: Option<PathBuf>,
-    /// How often to run, on the same memory; the last result counts
+    /// How often to run, on the same memory and fields; the last result counts
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeat: u32,
     /// Write the memory (or context) after the run to this file

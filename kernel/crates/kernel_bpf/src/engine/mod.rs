@@ -38,8 +38,8 @@ impl<P: PhysicalProfile> Prepared<P> {
     }
 
     /// Runs the program with `context` as what r1 points to, and returns r0; `None` if the
-    /// context is smaller than what the program was proved to access, or the program takes a
-    /// packet ([`Prepared::run_packet`]).
+    /// context is smaller than what the program was proved to access, or has pointers
+    /// ([`Prepared::run_packet`]).
     #[inline]
     pub fn run(&self, context: &mut [u8], services: &dyn KernelServices) -> Option<u64> {
         match self {
@@ -48,7 +48,7 @@ impl<P: PhysicalProfile> Prepared<P> {
         }
     }
 
-    /// Runs a program of a packet type; `None` if the context is of another.
+    /// Runs a program whose context has pointers; `None` if this is not the context of its type.
     #[inline]
     pub fn run_packet(
         &self,

@@ -5,12 +5,13 @@
 //! A packet can grow as far as its owner has left room. There are no sockets and devices: what
 //! looks for one finds none, as on a machine without a network.
 
+use core::ops::{Deref, DerefMut};
 use core::ptr;
 
 use super::bytes;
 use super::call::{EFAULT, EINVAL, Environment, map, memory, memory_mut};
 use super::checksum;
-use crate::context::{BEHIND, ETHERNET, Structure, WORDS, behind, skb};
+use crate::context::{BEHIND, ETHERNET, WORDS, behind, skb};
 
 /// Linux's ENOTSUPP and ENOMEM, negated.
 const ENOTSUPP: u64 = -524i64 as u64;
@@ -23,20 +24,20 @@ const VLAN_BYTES: usize = 4;
 /// Where the tag stands: behind both addresses.
 const ADDRESSES: usize = 12;
 
-/// A packet's context.
+/// A context that has a packet, whichever structure it is: the words behind.
 struct Packet<'a> {
     words: &'a mut [u64],
-    structure: Structure,
 }
 
-impl Packet<'_> {
+impl<'a> Packet<'a> {
     /// # Safety
-    /// `address` is the context of a running program whose contexts have this structure.
-    unsafe fn at(address: u64, structure: Structure) -> Self {
+    /// `address` is a [`PacketContext`](crate::context::PacketContext), the context of a running
+    /// program.
+    unsafe fn at(address: u64) -> Self {
         let start = ptr::with_exposed_provenance_mut(address as usize);
-        // SAFETY: as the caller promises: only a `PacketContext` is run with such a type, which
-        // is aligned and has these words; the program is inside of this call.
-        Self { words: unsafe { core::slice::from_raw_parts_mut(start, WORDS) }, structure }
+        // SAFETY: as the caller promises: it is aligned and has these words; the program is inside
+        // of this call.
+        Self { words: unsafe { core::slice::from_raw_parts_mut(start, WORDS) } }
     }
 
     fn behind(&self, index: usize) -> usize {
@@ -46,23 +47,6 @@ impl Packet<'_> {
     fn set_behind(&mut self, index: usize, address: usize) {
         if let Some(word) = self.words.get_mut(BEHIND / 8 + index) {
             *word = address as u64;
-        }
-    }
-
-    /// A 32-bit field by its offset.
-    fn field(&self, offset: usize) -> u32 {
-        let word = self.words.get(offset / 8).copied().unwrap_or_default().to_ne_bytes();
-        let bytes = word.get(offset % 8..).and_then(<[u8]>::first_chunk);
-        bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
-    }
-
-    fn set_field(&mut self, offset: usize, value: u32) {
-        if let Some(word) = self.words.get_mut(offset / 8) {
-            let mut bytes = word.to_ne_bytes();
-            if let Some(field) = bytes.get_mut(offset % 8..).and_then(<[u8]>::first_chunk_mut) {
-                *field = value.to_ne_bytes();
-            }
-            *word = u64::from_ne_bytes(bytes);
         }
     }
 
@@ -107,29 +91,60 @@ impl Packet<'_> {
         let bytes = self.data();
         bytes.get_mut(..fresh_front.min(length))?.fill(0);
         bytes.get_mut(length.saturating_sub(fresh_back)..)?.fill(0);
-        if self.structure == Structure::SkBuff {
-            self.set_behind(behind::META, new_data);
-            self.set_field(skb::LEN, u32::try_from(length).unwrap_or(u32::MAX));
-        } else {
-            let meta = self.behind(behind::META).min(new_data);
-            self.set_behind(behind::META, meta);
-        }
         Some(())
+    }
+}
+
+/// A packet in a `struct __sk_buff`.
+struct Skb<'a>(Packet<'a>);
+
+impl Skb<'_> {
+    /// A 32-bit field by its offset.
+    fn field(&self, offset: usize) -> u32 {
+        let word = self.0.words.get(offset / 8).copied().unwrap_or_default().to_ne_bytes();
+        let bytes = word.get(offset % 8..).and_then(<[u8]>::first_chunk);
+        bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+    }
+
+    fn set_field(&mut self, offset: usize, value: u32) {
+        if let Some(word) = self.0.words.get_mut(offset / 8) {
+            let mut bytes = word.to_ne_bytes();
+            if let Some(field) = bytes.get_mut(offset % 8..).and_then(<[u8]>::first_chunk_mut) {
+                *field = value.to_ne_bytes();
+            }
+            *word = u64::from_ne_bytes(bytes);
+        }
+    }
+
+    /// As [`Packet::resize`]. There is no metadata then.
+    fn resize(&mut self, front: i64, back: i64) -> Option<()> {
+        self.0.resize(front, back)?;
+        let (data, length) = (self.0.behind(behind::DATA), self.0.len());
+        self.0.set_behind(behind::META, data);
+        self.set_field(skb::LEN, u32::try_from(length).unwrap_or(u32::MAX));
+        Some(())
+    }
+}
+
+impl<'a> Deref for Skb<'a> {
+    type Target = Packet<'a>;
+
+    fn deref(&self) -> &Packet<'a> {
+        &self.0
+    }
+}
+
+impl DerefMut for Skb<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
     }
 }
 
 /// # Safety
 /// As [`Packet::at`]: `address` is the context of a program that takes socket buffers.
-unsafe fn skb<'a>(address: u64) -> Packet<'a> {
+unsafe fn skb<'a>(address: u64) -> Skb<'a> {
     // SAFETY: as the caller promises.
-    unsafe { Packet::at(address, Structure::SkBuff) }
-}
-
-/// # Safety
-/// As [`Packet::at`]: `address` is the context of an XDP program.
-unsafe fn xdp<'a>(address: u64) -> Packet<'a> {
-    // SAFETY: as the caller promises.
-    unsafe { Packet::at(address, Structure::XdpMd) }
+    Skb(unsafe { Packet::at(address) })
 }
 
 fn done(result: Option<()>, otherwise: u64) -> u64 {
@@ -150,9 +165,10 @@ fn load(source: Option<&mut [u8]>, out: &mut [u8]) -> u64 {
     }
 }
 
+/// Choosers among sockets call it too, whose context is no socket buffer.
 pub(super) unsafe fn skb_load_bytes(_: &Environment<'_>, [r1, r2, r3, r4, _]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved r1 the context and that r3 points to r4 writable bytes.
-    let (mut packet, out) = unsafe { (skb(r1), memory_mut(r3, r4 as u32 as usize)) };
+    let (mut packet, out) = unsafe { (Packet::at(r1), memory_mut(r3, r4 as u32 as usize)) };
     load(packet.range(u64::from(r2 as u32), out.len()), out)
 }
 
@@ -161,7 +177,7 @@ pub(super) unsafe fn skb_load_bytes_relative(
     [r1, r2, r3, r4, r5]: [u64; 5],
 ) -> u64 {
     // SAFETY: as in `skb_load_bytes`.
-    let (mut packet, out) = unsafe { (skb(r1), memory_mut(r3, r4 as u32 as usize)) };
+    let (mut packet, out) = unsafe { (Packet::at(r1), memory_mut(r3, r4 as u32 as usize)) };
     let (offset, link) = (u64::from(r2 as u32), packet.link_bytes());
     let source = match r5 as u32 {
         // The link layer's header; above it, it lies before the packet's start.
@@ -360,7 +376,7 @@ pub(super) unsafe fn skb_vlan_pop(_: &Environment<'_>, [r1, ..]: [u64; 5]) -> u6
 }
 
 /// Takes the outermost tag out of the packet: its type, in network order, and its number.
-fn take_tag(packet: &mut Packet<'_>) -> Option<(u16, u16)> {
+fn take_tag(packet: &mut Skb<'_>) -> Option<(u16, u16)> {
     let protocol = packet.field(skb::PROTOCOL) as u16;
     if !VLAN.contains(&u16::from_be(protocol)) || packet.len() < ETHERNET + VLAN_BYTES {
         return None;
@@ -399,7 +415,7 @@ pub(super) unsafe fn get_socket_uid(_: &Environment<'_>, _: [u64; 5]) -> u64 {
 
 pub(super) unsafe fn xdp_adjust_head(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved r1 the context.
-    let mut packet = unsafe { xdp(r1) };
+    let mut packet = unsafe { Packet::at(r1) };
     let by = i64::from(r2 as i32);
     let metadata = packet.behind(behind::DATA) as i64 - packet.behind(behind::META) as i64;
     let left = packet.len() as i64 - by;
@@ -422,7 +438,7 @@ pub(super) unsafe fn xdp_adjust_head(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]
 
 pub(super) unsafe fn xdp_adjust_meta(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved r1 the context.
-    let mut packet = unsafe { xdp(r1) };
+    let mut packet = unsafe { Packet::at(r1) };
     let by = i64::from(r2 as i32);
     let (data, start) = (packet.behind(behind::DATA) as i64, packet.behind(behind::START) as i64);
     let meta = packet.behind(behind::META) as i64 + by;
@@ -437,7 +453,7 @@ pub(super) unsafe fn xdp_adjust_meta(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]
 
 pub(super) unsafe fn xdp_adjust_tail(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved r1 the context.
-    let mut packet = unsafe { xdp(r1) };
+    let mut packet = unsafe { Packet::at(r1) };
     let by = i64::from(r2 as i32);
     if packet.len() as i64 + by < ETHERNET as i64 {
         return EINVAL;
@@ -447,12 +463,12 @@ pub(super) unsafe fn xdp_adjust_tail(_: &Environment<'_>, [r1, r2, ..]: [u64; 5]
 
 pub(super) unsafe fn xdp_get_buff_len(_: &Environment<'_>, [r1, ..]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved r1 the context.
-    unsafe { xdp(r1) }.len() as u64
+    unsafe { Packet::at(r1) }.len() as u64
 }
 
 pub(super) unsafe fn xdp_load_bytes(_: &Environment<'_>, [r1, r2, r3, r4, _]: [u64; 5]) -> u64 {
     // SAFETY: as in `skb_load_bytes`.
-    let (mut packet, out) = unsafe { (xdp(r1), memory_mut(r3, r4 as u32 as usize)) };
+    let (mut packet, out) = unsafe { (Packet::at(r1), memory_mut(r3, r4 as u32 as usize)) };
     match packet.range(u64::from(r2 as u32), out.len()) {
         Some(source) => load(Some(source), out),
         None => EINVAL,
@@ -461,7 +477,7 @@ pub(super) unsafe fn xdp_load_bytes(_: &Environment<'_>, [r1, r2, r3, r4, _]: [u
 
 pub(super) unsafe fn xdp_store_bytes(_: &Environment<'_>, [r1, r2, r3, r4, _]: [u64; 5]) -> u64 {
     // SAFETY: as in `skb_store_bytes`.
-    let (mut packet, from) = unsafe { (xdp(r1), memory(r3, r4 as u32 as usize)) };
+    let (mut packet, from) = unsafe { (Packet::at(r1), memory(r3, r4 as u32 as usize)) };
     let Some(to) = packet.range(u64::from(r2 as u32), from.len()) else { return EINVAL };
     // SAFETY: both are as long as `from`.
     unsafe { ptr::copy(from.as_ptr(), to.as_mut_ptr(), from.len()) };

@@ -133,8 +133,10 @@ fn sockets_are_zeros_or_null() {
 #[test]
 fn ends_of_data_are_not_to_be_forged() {
     let text = alloc::format!("{SUM} short: exit");
-    for offset in [0, 4, 8, 12] {
-        let (result, ..) = run((ProgType::SkMsg, 0), &text, &[5, 6], &[(offset, u32::MAX)], NUMBER);
-        assert_eq!(result, 0);
+    // A beginning below the data, and an end above.
+    for forged in [(0, 0), (4, 0), (8, u32::MAX), (12, u32::MAX)] {
+        for kind in [(ProgType::SkMsg, 0), (ProgType::SkReuseport, attach::SK_REUSEPORT_SELECT)] {
+            assert_eq!(run(kind, &text, &[5, 6], &[forged], NUMBER).0, 0, "{forged:?}");
+        }
     }
 }
