@@ -264,7 +264,7 @@ fn numbers_are_read_as_c_writes_them() {
     ] {
         assert_eq!(read(id::STRTOL, text, base), expected, "{text}");
     }
-    let kept = i64::from_ne_bytes([0xaa; 8]);
+    // Something is written in any case: a program may look at it.
     for (text, base, error) in [
         ("", 0, -22),
         ("x", 10, -22),
@@ -275,10 +275,10 @@ fn numbers_are_read_as_c_writes_them() {
         ("9223372036854775808", 10, -34),
         ("99999999999999999999", 10, -34),
     ] {
-        assert_eq!(read(id::STRTOL, text, base), (error, kept), "{text}");
+        assert_eq!(read(id::STRTOL, text, base), (error, 0), "{text}");
     }
     assert_eq!(read(id::STRTOUL, "18446744073709551615", 0), (20, -1));
-    assert_eq!(read(id::STRTOUL, "-1", 0), (-22, kept));
+    assert_eq!(read(id::STRTOUL, "-1", 0), (-22, 0));
     assert_eq!(read(id::STRTOUL, "ff", 16), (2, 255));
 }
 

@@ -88,7 +88,12 @@ unsafe fn store<T>(found: Result<(T, i64), i64>, out: u64, bytes: impl Fn(T) -> 
             unsafe { memory_mut(out, 8) }.copy_from_slice(&bytes(value));
             used as u64
         }
-        Err(error) => error as u64,
+        Err(error) => {
+            // The program may look at it all the same.
+            // SAFETY: as the caller promises.
+            unsafe { memory_mut(out, 8) }.fill(0);
+            error as u64
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::value::{Kind, Value};
 use crate::helper::proto::id;
 use crate::helper::{Arg, HelperProto};
 use crate::insn::Reg;
+use crate::map::MapType;
 use crate::prog_type::ProgType;
 
 /// Linux's `BPF_MAX_VAR_SIZ`.
@@ -96,17 +97,29 @@ impl Verifier<'_> {
             Arg::MapKey => {
                 let size = self.map_size(proto, reg, found, true)?;
                 self.check_memory(proto, reg, &value, size, READS, false)?;
-                found.key_in_range = self.constant_key_in_range(&value, found);
+                // The other lookups find nothing for other reasons too.
+                found.key_in_range =
+                    proto.id == id::MAP_LOOKUP_ELEM && self.constant_key_in_range(&value, found);
                 Ok(())
             }
-            Arg::MapValueOrNull if value.is_zero() => Ok(()),
+            Arg::MapValueOrNull if value.is_zero() => self.null(reg),
             Arg::MapValue | Arg::MapValueOrNull => {
                 let size = self.map_size(proto, reg, found, false)?;
                 self.check_memory(proto, reg, &value, size, READS, false)
             }
             Arg::UninitMapValue => {
                 let size = self.map_size(proto, reg, found, false)?;
-                self.check_memory(proto, reg, &value, size, WRITES, false)
+                // A bloom filter is asked for the value that is there.
+                let def = found.map.and_then(|map| self.env.map(map));
+                let asked = def.is_some_and(|def| def.map_type == MapType::BloomFilter);
+                self.check_memory(
+                    proto,
+                    reg,
+                    &value,
+                    size,
+                    if asked { READS } else { WRITES },
+                    false,
+                )
             }
             Arg::OutU64 => {
                 self.check_alignment(reg, &value, 0, 8, false)?;
@@ -116,7 +129,7 @@ impl Verifier<'_> {
             Arg::Mem | Arg::UninitMem => self.check_memory_type(proto, reg, &value),
             Arg::MemOrNull | Arg::UninitMemOrNull => {
                 if value.is_zero() {
-                    return Ok(());
+                    return self.null(reg);
                 }
                 self.check_memory_type(proto, reg, &value)
             }
@@ -191,26 +204,26 @@ impl Verifier<'_> {
                 }
                 _ => Err(self.wrong_type(proto, reg, &value, "func")),
             },
-            Arg::StackOrNull if value.is_zero() => Ok(()),
+            Arg::StackOrNull if value.is_zero() => self.null(reg),
             Arg::StackOrNull => match value.kind {
                 Kind::Stack { .. } => Ok(()),
                 _ => Err(self.wrong_type(proto, reg, &value, "fp")),
             },
-            Arg::CtxOrNull if value.is_zero() => Ok(()),
+            Arg::CtxOrNull if value.is_zero() => self.null(reg),
             Arg::CtxOrNull => {
                 if value.kind != Kind::Ctx {
                     return Err(self.wrong_type(proto, reg, &value, "ctx"));
                 }
                 self.no_offset(reg, &value, "dereference of modified ctx ptr")
             }
-            Arg::SockCommonOrNull if value.is_zero() => Ok(()),
+            Arg::SockCommonOrNull if value.is_zero() => self.null(reg),
             Arg::SockCommonOrNull => self.check_socket_argument(proto, reg, &value),
             Arg::BtfSockCommon => {
                 self.check_any_socket(proto, reg, &value)?;
                 found.socket_reference = value.reference;
                 Ok(())
             }
-            Arg::BtfOrNull(_) if value.is_zero() => Ok(()),
+            Arg::BtfOrNull(_) if value.is_zero() => self.null(reg),
             Arg::Btf(name) | Arg::BtfOrNull(name) => {
                 let Kind::Btf { id, trusted: true } = value.kind else {
                     return Err(self.wrong_type(proto, reg, &value, name));
@@ -377,6 +390,12 @@ impl Verifier<'_> {
         self.check_memory(proto, memory_reg, &pointer, most, used, zero_allowed)
     }
 
+    /// A number that is taken because it is null: no other may come here.
+    fn null(&mut self, reg: Reg) -> Result<(), Refusal> {
+        self.need_precise(reg);
+        Ok(())
+    }
+
     /// Whether a register points to memory at all.
     fn check_memory_type(
         &self,
@@ -419,7 +438,7 @@ impl Verifier<'_> {
         empty_allowed: bool,
     ) -> Result<(), Refusal> {
         if size == 0 && empty_allowed && value.is_zero() {
-            return Ok(());
+            return self.null(reg);
         }
         self.check_memory_type(proto, reg, value)?;
         let packet = matches!(value.kind, Kind::Packet | Kind::PacketMeta)

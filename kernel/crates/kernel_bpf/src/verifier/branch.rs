@@ -142,8 +142,8 @@ impl Verifier<'_> {
             Operand::Reg(src) if src != dst => Some(src),
             _ => None,
         };
-        let dst_group = self.linked(left.id);
-        let src_group = src.and_then(|_| self.linked(right.id));
+        let dst_group = self.linked(dst);
+        let src_group = src.and_then(|src| self.linked(src));
         for group in [&dst_group, &src_group].into_iter().flatten() {
             self.path.note_linked(*group);
         }
@@ -158,17 +158,20 @@ impl Verifier<'_> {
         Ok(Flow::Jump(self.pc + 1))
     }
 
-    /// The places of all values with this identity, when there are several. Beyond
-    /// the greatest number they lose it.
-    fn linked(&mut self, id: u32) -> Option<[Option<Place>; MAX_LINKED]> {
+    /// The places of all values with the identity of a register's number, its own first, when
+    /// there are several. Beyond the greatest number they lose it.
+    fn linked(&mut self, reg: Reg) -> Option<[Option<Place>; MAX_LINKED]> {
+        let id = self.state.reg(reg).id;
         if id == 0 {
             return None;
         }
+        let own = Place::Reg(self.state.depth() as u8, reg);
         let mut group = [None; MAX_LINKED];
-        let mut count = 0;
+        group[0] = Some(own);
+        let mut count = 1;
         for (number, frame) in self.state.frames.iter_mut().enumerate() {
             let mut note = |value: &mut Value, place: Place| {
-                if value.id == id && value.is_scalar() {
+                if value.id == id && value.is_scalar() && place != own {
                     match group.get_mut(count) {
                         Some(entry) => *entry = Some(place),
                         None => (value.id, value.offset) = (0, 0),

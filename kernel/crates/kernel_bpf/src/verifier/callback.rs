@@ -203,8 +203,15 @@ impl Verifier<'_> {
         let mut state = from.clone();
         let depth = state.frames.len();
         let mut frame = Frame::new(depth, self.pc as u32, entry.subprogram);
-        for (reg, value) in
-            [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5].into_iter().zip(entry.arguments)
+        let mut arguments = entry.arguments;
+        let mut key_of_round = 0;
+        if entry.helper == id::FOR_EACH_MAP_ELEM {
+            // Each round has another element.
+            let [_, key, value, ..] = &mut arguments;
+            key_of_round = self.new_id();
+            (key.id, value.id) = (key_of_round, self.new_id());
+        }
+        for (reg, value) in [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5].into_iter().zip(arguments)
         {
             frame.regs[reg.index()] = value;
         }
@@ -212,7 +219,15 @@ impl Verifier<'_> {
         state.frames.push(frame);
         self.rounds.push(Round { frames: depth, again: None, stop: None });
         let bound = self.walk_from(state, entry.start as usize);
-        let round = self.rounds.pop().unwrap_or_default();
+        let mut round = self.rounds.pop().unwrap_or_default();
+        // The key lies where the helper has it, as long as the round lasts.
+        for state in [&mut round.again, &mut round.stop].into_iter().flatten() {
+            state.for_each_value(|value| {
+                if matches!(value.kind, Kind::MapKey { .. }) && value.id == key_of_round {
+                    *value = Value::UNINIT;
+                }
+            });
+        }
         Ok((round, bound?))
     }
 

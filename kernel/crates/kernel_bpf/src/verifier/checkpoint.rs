@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::Cell;
 
+use super::liveness::RegSet;
 use super::path::{Backs, Places, add_back};
 use super::refusal::{Refusal, filled, room};
 use super::state::{MAX_FRAMES, State};
@@ -11,9 +12,14 @@ use super::value::Value;
 
 /// A state that was explored, or is being explored, from an instruction on.
 pub(super) struct Checkpoint {
+    /// Where it is.
+    pub(super) insn: u32,
     pub(super) state: State,
     /// Slots of each frame that were read later on.
     pub(super) live_slots: [u64; MAX_FRAMES],
+    /// Registers that a loop which goes through here leaves as they are: what comes out of it
+    /// rests on them, so they are compared whether or not their bounds mattered so far.
+    pub(super) exact: [RegSet; MAX_FRAMES],
     /// Every path from here has been followed to its end.
     pub(super) complete: bool,
     /// Greatest count of instructions from here to an end; final when complete.
@@ -127,9 +133,11 @@ impl Checkpoints {
         room(&mut self.all)?;
         self.bytes += bytes;
         let checkpoint = Box::new(Checkpoint {
+            insn: insn as u32,
             state: state.clone(),
             link,
             live_slots: [0; MAX_FRAMES],
+            exact: [0; MAX_FRAMES],
             complete: false,
             bound: 0,
             backs: Backs::new(),
@@ -246,7 +254,8 @@ impl Checkpoints {
         let Some(checkpoint) = self.get(id) else { return places };
         for (number, frame) in checkpoint.state.frames.iter().enumerate() {
             for (index, value) in frame.regs.iter().enumerate() {
-                if value.is_scalar() && value.precise {
+                let exact = checkpoint.exact[number] & (1 << index) != 0;
+                if value.is_scalar() && (value.precise || exact) {
                     places.regs[number] |= 1 << index;
                 }
             }

@@ -50,6 +50,14 @@ pub(super) struct Rules {
     pub(super) all_precise: bool,
 }
 
+impl Rules {
+    /// The same for a number that is wanted in any case, if `exact`.
+    #[inline]
+    fn exact_if(self, exact: bool) -> Self {
+        Self { all_precise: self.all_precise || exact, ..self }
+    }
+}
+
 /// Whether `new` is covered by the completely explored `old`. `live` gives the
 /// registers of each frame that may still be read.
 pub(super) fn covers(
@@ -77,8 +85,9 @@ pub(super) fn covers(
         return false;
     }
     for (number, (fold, fnew)) in state.frames.iter().zip(&new.frames).enumerate() {
-        let wanted = live(number);
+        let (wanted, exact) = (live(number), old.exact[number]);
         for (index, (vold, vnew)) in fold.regs.iter().zip(&fnew.regs).enumerate() {
+            let rules = rules.exact_if(exact & (1 << index) != 0);
             if wanted & (1 << index) != 0 && !value_covers(vold, vnew, rules, ids) {
                 if number + 1 == state.frames.len() {
                     old.witness.set(index as u8);
@@ -263,7 +272,8 @@ pub(super) fn zeros_from_spills(old: &State, new: &State) -> [u64; MAX_FRAMES] {
 /// Whether nothing at all has changed: a loop that makes no progress.
 pub(super) fn unchanged(old: &State, new: &State, ids: &mut IdMap) -> bool {
     ids.clear();
-    if old.rounds != new.rounds || !same_shape(old, new) || !same_held(old, new, ids) {
+    let progress = old.may_gotos != new.may_gotos || old.numbers != new.numbers;
+    if progress || !same_shape(old, new) || !same_held(old, new, ids) {
         return false;
     }
     let mut same = |a: &Value, b: &Value| {

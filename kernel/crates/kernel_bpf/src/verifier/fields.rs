@@ -240,6 +240,15 @@ impl Verifier<'_> {
         let (map, at) = self.field_argument(reg, value, "bpf_spin_lock")?;
         let field = self.env.fields(map).spin_lock;
         self.check_field_at(reg, at, field, "bpf_spin_lock")?;
+        if value.id == Value::SOME_ELEMENT {
+            return Err(self
+                .refuse(
+                    Cause::Lock,
+                    "which element's bpf_spin_lock it is differs from round to round of a callback"
+                        .into(),
+                )
+                .register(reg));
+        }
         let lock = Lock { map, id: value.id };
         let refuse = |message: &str| Err(self.refuse(Cause::Lock, message.into()).register(reg));
         if proto.id == id::SPIN_LOCK {

@@ -237,8 +237,9 @@ impl Verifier<'_> {
         self.rounds.push(Round::default());
         let bound = self.walk_from(state, start);
         self.rounds.pop();
-        let known = (bound?, self.moved_packet);
+        let moves_packet = self.moved_packet;
         self.moved_packet |= moved;
+        let known = (bound?, moves_packet);
         if let Some(Some(prototype)) = self.globals.get_mut(index) {
             prototype.known = Some(known);
             prototype.walking = false;

@@ -29,7 +29,8 @@ pub(super) fn join(state: &mut State, other: &State, widen: bool) -> Result<(), 
             *slot = join_slot(slot, theirs, widen);
         }
     }
-    state.rounds = state.rounds.max(other.rounds);
+    state.may_gotos = state.may_gotos.max(other.may_gotos);
+    state.numbers = state.numbers.max(other.numbers);
     Ok(())
 }
 
@@ -52,10 +53,8 @@ fn join_value(a: &Value, b: &Value, widen: bool) -> Option<Value> {
     }
     // Which pointers are null together, or count from the same point, is told by identity.
     let id = match (a.nullable, b.nullable) {
-        (true, false) => a.id,
-        (false, true) => b.id,
         _ if a.id == b.id => a.id,
-        (false, false) if matches!(a.kind, Kind::MapValue { .. }) => 0,
+        (false, false) if matches!(a.kind, Kind::MapValue { .. }) => Value::SOME_ELEMENT,
         _ => return None,
     };
     if a.is_packet() && a.id != b.id {

@@ -198,7 +198,7 @@ impl Verifier<'_> {
             return Ok(Flow::Next);
         }
         self.push_branch(end, self.pc + 1)?;
-        self.state.rounds = self.state.rounds.wrapping_add(1);
+        self.state.numbers = self.state.numbers.wrapping_add(1);
         // The number lies in the iterator.
         let number = Value { reference, ..Value::pointer(Kind::Lent { size: 4 }) };
         self.state.set(Reg::R0, number);

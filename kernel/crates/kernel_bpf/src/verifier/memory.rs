@@ -314,6 +314,12 @@ impl Verifier<'_> {
             Kind::Lent { size: extent } => {
                 if access == Access::Write {
                     leaks(self, "mem")?;
+                    if self.is_number_of_iterator(pointer) {
+                        return Err(self
+                            .refuse(Cause::ReadOnly, "cannot write into rdonly_mem".into())
+                            .register(base)
+                            .hint("the iterator counts with it; copy the number"));
+                    }
                 }
                 // It lies wherever the caller has it.
                 self.note_region(Region::Mixed)?;

@@ -89,7 +89,7 @@ impl VerifyOptions {
             max_states: 128,
             max_state_bytes: 64 << 10,
             max_memory: 224 << 10,
-            max_pending: 128,
+            max_pending: 120,
             embedded: true,
             ..Self::cloud()
         }

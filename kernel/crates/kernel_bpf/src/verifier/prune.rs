@@ -99,11 +99,13 @@ impl Verifier<'_> {
                     None => env.live[pc],
                     Some(callee) => live_over_call(&env.live, env.insns, callee.call_site as usize),
                 };
-                if compare::covers(old, state, live, rules, &mut self.ids) {
+                if compare::covers(old, state, live, rules, &mut self.ids)
+                    && old.backs.iter().all(|&(head, _)| self.went_round_since(head))
+                {
                     found = Some((id, old.bound));
                     break;
                 }
-            } else if head.is_some() {
+            } else if head.is_some() && self.went_round(pc, &old.state) {
                 compared += 1;
                 if compared > HEAD_STATES {
                     continue;
@@ -170,7 +172,8 @@ impl Verifier<'_> {
 
     /// The state lies within that of a loop's head which is still being explored: another
     /// round adds nothing. All of both states mattered to find that out, but for registers that
-    /// nothing has written since: whatever they held at the head, they hold no more now.
+    /// nothing has written since: whatever they held at the head, they hold no more now. A path that
+    /// comes into the loop between the two may hold something else there.
     fn close_loop(&mut self, id: u32, head: usize) {
         self.log_safe();
         let here = self.path.entries().len();
@@ -193,6 +196,14 @@ impl Verifier<'_> {
             self.trace_precision(then, since);
             self.walk.checkpoints.mark_precise(id, &mut then);
         }
+        let frame = self.state.frames.len() - 1;
+        for link in self.path.chain.get(head + 1..).unwrap_or_default() {
+            if let Some(checkpoint) =
+                link.checkpoint.and_then(|id| self.walk.checkpoints.get_mut(id))
+            {
+                checkpoint.exact[frame] |= !written;
+            }
+        }
         self.end_at_head(head, 0);
     }
 
@@ -202,6 +213,24 @@ impl Verifier<'_> {
         let entries = self.path.entries().get(position..).unwrap_or_default();
         let insns = entries.iter().filter_map(|entry| self.env.insns.get(entry.insn()));
         insns.fold(SCRATCHED, |written, insn| written | uses(insn).1)
+    }
+
+    /// Whether the path has used up something of what bounds a loop since its head, which is at
+    /// this position of the chain.
+    fn went_round_since(&self, head: usize) -> bool {
+        let id = self.path.chain.get(head).and_then(|link| link.checkpoint);
+        let old = id.and_then(|id| self.walk.checkpoints.get(id));
+        old.is_some_and(|old| self.went_round(old.insn as usize, &old.state))
+    }
+
+    /// Whether something of what bounds the loop whose head is at `pc` was used up since the state
+    /// `old` there: a `may_goto` has gone on, or the iterator that the head asks, and no other in
+    /// its place, has given a number. A way back without that can be gone for ever.
+    fn went_round(&self, pc: usize, old: &State) -> bool {
+        match self.env.insns.get(pc) {
+            Some(Insn::MayGoto { .. }) => old.may_gotos != self.state.may_gotos,
+            _ => old.numbers != self.state.numbers && same_iterator(old, &self.state),
+        }
     }
 
     /// How often a loop whose head is here may go round, when the machine bounds it.
@@ -322,4 +351,22 @@ impl Verifier<'_> {
             }
         }
     }
+}
+
+/// Whether the iterator that r1 points to in `old` is the same in `new`, and not at its end.
+fn same_iterator(old: &State, new: &State) -> bool {
+    let Some(asked) = old.frames.last().map(|frame| &frame.regs[Reg::R1.index()]) else {
+        return false;
+    };
+    let (Kind::Stack { frame }, Some(variable)) = (asked.kind, asked.scalar.as_constant()) else {
+        return false;
+    };
+    let at = i64::from(asked.offset).wrapping_add(variable as i64);
+    let Ok(index) = usize::try_from(-at / 8 - 1) else { return false };
+    let reference = |state: &State| {
+        let slot = state.frames.get(frame as usize)?.stack.get(index)?;
+        let active = slot.value.kind == Kind::IteratorSlot { drained: false };
+        active.then_some(slot.value.reference)
+    };
+    reference(old).is_some_and(|old| reference(new) == Some(old))
 }

@@ -207,6 +207,16 @@ impl Verifier<'_> {
         Ok(((frame, index), slot.value.reference, most, drained))
     }
 
+    /// Whether a pointer is to the number that an iterator has given.
+    pub(super) fn is_number_of_iterator(&self, pointer: &Value) -> bool {
+        let mut slots = self.state.frames.iter().flat_map(|frame| &frame.stack);
+        pointer.reference != 0
+            && slots.any(|slot| {
+                matches!(slot.value.kind, Kind::IteratorSlot { .. })
+                    && slot.value.reference == pointer.reference
+            })
+    }
+
     /// The iterator has come to its end.
     pub(super) fn drain_iterator(slot: &mut Slot) {
         slot.value.kind = Kind::IteratorSlot { drained: true };

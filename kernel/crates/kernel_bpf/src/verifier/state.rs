@@ -125,9 +125,10 @@ pub(super) struct State {
     pub(super) frames: Vec<Frame>,
     pub(super) references: Vec<Reference>,
     pub(super) lock: Option<Lock>,
-    /// Rounds of loops that the machine bounds (`may_goto`, iterators): going round them
-    /// is progress.
-    pub(super) rounds: u32,
+    /// How often a `may_goto` went on, and an iterator gave a number: the machine bounds both, so
+    /// that is progress.
+    pub(super) may_gotos: u32,
+    pub(super) numbers: u32,
 }
 
 impl State {
@@ -135,7 +136,13 @@ impl State {
     pub(super) fn entry() -> State {
         let mut frame = Frame::new(0, 0, 0);
         frame.regs[Reg::R1.index()] = Value::pointer(Kind::Ctx);
-        State { frames: alloc::vec![frame], references: Vec::new(), lock: None, rounds: 0 }
+        State {
+            frames: alloc::vec![frame],
+            references: Vec::new(),
+            lock: None,
+            may_gotos: 0,
+            numbers: 0,
+        }
     }
 
     /// Memory that it takes beyond its own size.

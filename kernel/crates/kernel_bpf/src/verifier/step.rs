@@ -64,7 +64,7 @@ impl Verifier<'_> {
                 // The machine ends the loop at some time.
                 let out = self.state.clone();
                 self.both_ways(out, target)?;
-                self.state.rounds = self.state.rounds.wrapping_add(1);
+                self.state.may_gotos = self.state.may_gotos.wrapping_add(1);
             }
             Insn::CallRegister { .. } => {
                 return Err(self
@@ -177,7 +177,8 @@ impl Verifier<'_> {
             ));
         }
         let context = self.read(Reg::R6)?;
-        if context.kind != Kind::Ctx || context.offset != 0 || context.as_constant().is_some() {
+        let whole = context.offset == 0 && context.scalar.as_constant() == Some(0);
+        if context.kind != Kind::Ctx || !whole {
             return Err(self
                 .refuse(
                     Cause::BadArgument,

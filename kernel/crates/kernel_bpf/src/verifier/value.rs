@@ -99,6 +99,9 @@ pub(super) struct Value {
 }
 
 impl Value {
+    /// The identity of a pointer to some element of a map, on each path perhaps another.
+    pub(super) const SOME_ELEMENT: u32 = u32::MAX;
+
     pub(super) const UNINIT: Value = Value {
         kind: Kind::Uninit,
         nullable: false,

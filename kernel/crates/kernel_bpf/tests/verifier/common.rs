@@ -9,7 +9,7 @@ use kernel_bpf::verifier::{Cause, Proof, Rejection, VerifyOptions, verify};
 
 /// Map 0 is an array of 4 values of 48 bytes, 1 a hash of 8-byte keys and values, 2 a
 /// ring buffer, 3 read-only, 4 write-only, 5 an array of programs, 6 one array value
-/// of 64 bytes.
+/// of 64 bytes, 7 a per-CPU array of 4 values of 8 bytes, 8 a task storage, 9 a bloom filter.
 pub(crate) fn maps() -> Vec<MapDef> {
     let def = |map_type, key_size, value_size, max_entries, flags| MapDef {
         map_type,
@@ -26,6 +26,9 @@ pub(crate) fn maps() -> Vec<MapDef> {
         def(MapType::Array, 4, 16, 1, flags::WRONLY_PROG),
         def(MapType::ProgArray, 4, 4, 4, 0),
         def(MapType::Array, 4, 64, 1, 0),
+        def(MapType::PercpuArray, 4, 8, 4, 0),
+        def(MapType::TaskStorage, 4, 8, 0, flags::NO_PREALLOC),
+        def(MapType::BloomFilter, 0, 8, 16, 0),
     ]
 }
 

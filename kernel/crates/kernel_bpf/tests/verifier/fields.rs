@@ -203,3 +203,35 @@ fn maps_inside_of_maps_may_have_more_elements() {
     assert!(each(4) < 1000, "{}", each(4));
     assert!(each(5) > 1 << 32 && each(6) > 1 << 32, "{} {}", each(5), each(6));
 }
+
+/// Two elements, whose locks a callback may have changed for each other.
+#[test]
+fn which_element_it_is_matters_to_a_lock() {
+    let element = |index, slot| {
+        format!(
+            "*(u32 *)(r10 - 20) = {index}\n r1 = map[3] ll\n r2 = r10\n r2 += -20
+             call bpf_map_lookup_elem\n if r0 == 0 goto out\n *(u64 *)(r10 - {slot}) = r0\n"
+        )
+    };
+    let swapped = |swap: &str, given: u32| {
+        format!(
+            "{}{} r1 = 1\n r2 = func cb ll\n r3 = r10\n r4 = 0\n call bpf_loop
+             r6 = *(u64 *)(r10 - 8)\n r7 = *(u64 *)(r10 - {given})\n r1 = r6\n r1 += 4
+             call bpf_spin_lock\n r1 = r7\n r1 += 4\n call bpf_spin_unlock\n out: r0 = 0\n exit
+             cb: r3 = *(u64 *)(r2 - 8)\n r4 = *(u64 *)(r2 - 16)\n {swap} r0 = 0\n exit",
+            element(0, 8),
+            element(1, 16)
+        )
+    };
+    let swap = "*(u64 *)(r2 - 8) = r4\n *(u64 *)(r2 - 16) = r3\n";
+    accept(&swapped("", 8));
+    refuse(&swapped("", 16), Cause::Lock);
+    refuse(&swapped(swap, 16), Cause::Lock);
+    // That of the round before.
+    let kept = "*(u64 *)(r10 - 8) = 0\n r1 = map[3] ll\n r2 = func cb ll\n r3 = r10\n r4 = 0
+         call bpf_for_each_map_elem\n r0 = 0\n exit
+         cb: r6 = r3\n r7 = r4\n r1 = *(u64 *)(r7 - 8)\n if r1 == 0 goto first\n r1 += 4
+         call bpf_spin_lock\n r1 = r6\n r1 += 4\n call bpf_spin_unlock
+         first: *(u64 *)(r7 - 8) = r6\n r0 = 0\n exit";
+    refuse(kept, Cause::Lock);
+}

@@ -1,6 +1,7 @@
 //! Global functions: verified once from their prototype.
 
 use kernel_bpf::asm::assemble;
+use kernel_bpf::insn::Insn;
 use kernel_bpf::prog_type::ProgType;
 use kernel_bpf::program::{FuncInfo, Program};
 use kernel_bpf::verifier::{Cause, Proof, Rejection, VerifyOptions, verify};
@@ -159,4 +160,49 @@ fn a_call_of_a_global_function_leaves_no_frame() {
     load(&text(23), btf(false, false), &options).unwrap();
     let rejection = load(&text(24), btf(false, false), &options).unwrap_err();
     assert_eq!(rejection.cause, Cause::OutOfBounds, "{rejection}");
+}
+
+/// A walk of a function that moves the packet ends in another's refusal, which a walk of the rounds
+/// one by one does without: the packet has moved all the same.
+#[test]
+fn a_packet_that_moved_on_a_way_that_was_given_up_has_moved() {
+    let text = "r9 = r1\n r6 = *(u32 *)(r1 + 0)\n r7 = *(u32 *)(r1 + 4)\n r8 = r6\n r8 += 32
+         if r8 > r7 goto out\n r1 = r9\n call g1\n r0 = *(u64 *)(r6 + 0)\n out: r0 = 2\n exit
+         g1: r6 = r1\n r2 = 14\n call bpf_xdp_adjust_head\n *(u64 *)(r10 - 8) = 0\n r1 = 2
+         r2 = func cb ll\n r3 = r10\n r3 += -8\n r4 = 0\n call bpf_loop\n r0 = 0\n exit
+         g2: r0 = *(u64 *)(r1 + 0)\n exit
+         cb: r3 = *(u64 *)(r2 + 0)\n r3 += 1\n *(u64 *)(r2 + 0) = r3\n if r3 > 100 goto bad
+         r0 = 0\n exit\n bad: r1 = 0\n call g2\n r0 = 0\n exit";
+    // `int f(struct xdp_md *)` for the program and g1, `int g(int)` for g2, and the callback's.
+    let strings = b"\0int\0xdp_md\0f\0";
+    let words = [
+        &[1, 1 << 24, 4, 1 << 24 | 32][..], // 1 int
+        &[5, 4 << 24, 24],                  // 2 struct xdp_md
+        &[0, 2 << 24, 2],                   // 3 its pointer
+        &[0, 13 << 24 | 1, 1, 0, 3],        // 4 a prototype
+        &[12, 12 << 24 | 1, 4],             // 5 a global function
+        &[0, 13 << 24 | 1, 1, 0, 1],        // 6 another prototype
+        &[12, 12 << 24 | 1, 6],             // 7 a global function
+        &[12, 12 << 24, 6],                 // 8 a static one
+    ]
+    .concat();
+    let types: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
+    let (length, size) = (types.len() as u32, strings.len() as u32);
+    let header = [0x0001_eb9f, 24, 0, length, length, size];
+    let mut btf: Vec<u8> = header.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
+    btf.extend(types);
+    btf.extend(strings);
+    let insns = assemble(text).unwrap();
+    let after_exit = |number: usize| {
+        let exits = insns.iter().enumerate().filter(|(_, insn)| matches!(insn, Insn::Exit));
+        exits.map(|(slot, _)| slot as u32 + 1).nth(number).unwrap()
+    };
+    let starts = [(0, 5), (after_exit(0), 5), (after_exit(1), 7), (after_exit(2), 8)];
+    let mut program = Program::new(insns, ProgType::Xdp, maps());
+    program.func_info = starts
+        .map(|(insn, type_id)| FuncInfo { insn, type_id, name: "f".into(), global: type_id != 8 })
+        .into();
+    program.btf = Some(btf.into());
+    let rejection = verify(program, &VerifyOptions::cloud()).unwrap_err();
+    assert_eq!(rejection.cause, Cause::Uninitialised, "{rejection}");
 }

@@ -19,4 +19,5 @@ mod pruning;
 mod random;
 mod rules;
 mod text;
+mod traps;
 mod types;

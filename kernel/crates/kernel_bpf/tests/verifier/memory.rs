@@ -351,12 +351,14 @@ fn arguments_of_helpers() {
 /// A map of 16 bytes that holds 1, 2, 3, … for good, or for now.
 struct Numbers {
     frozen: bool,
+    entries: u32,
 }
 
 impl MapRef for Numbers {
     fn def(&self) -> MapDef {
         let flags = flags::RDONLY_PROG;
-        MapDef { map_type: MapType::Array, key_size: 4, value_size: 16, max_entries: 1, flags }
+        let (map_type, max_entries) = (MapType::Array, self.entries);
+        MapDef { map_type, key_size: 4, value_size: 16, max_entries, flags }
     }
     fn read_frozen(&self, offset: u32, into: &mut [u8]) -> bool {
         for (byte, at) in into.iter_mut().zip(offset..) {
@@ -369,11 +371,12 @@ impl MapRef for Numbers {
 /// What a constant of the object says is known at each load that reads it.
 #[test]
 fn constants_are_loaded_once() {
-    let constants = |frozen, text: &str| {
-        let maps = vec![Numbers { frozen }, Numbers { frozen: false }];
+    let constants_of = |entries, frozen, text: &str| {
+        let maps = vec![Numbers { frozen, entries }, Numbers { frozen: false, entries }];
         let program = Program::new(assemble(text).unwrap(), RawTp, maps);
         verify(program, &VerifyOptions::cloud()).unwrap().proof().constants.clone()
     };
+    let constants = |frozen, text: &str| constants_of(1, frozen, text);
     let text = "r2 = map[0][0]+4 ll\n r0 = *(u16 *)(r2 + 0)\n r3 = *(s8 *)(r2 + 1)\n exit";
     assert_eq!(constants(true, text), [(2, 0x0605), (3, 6)]);
     assert_eq!(constants(false, text), []);
@@ -387,6 +390,11 @@ fn constants_are_loaded_once() {
     let stack = "*(u64 *)(r10 - 8) = 9\n r1 = *(u64 *)(r1 + 0)\n r2 = map[0][0]+0 ll
                  if r1 == 0 goto l\n r2 = r10\n r2 += -8\n l: r0 = *(u8 *)(r2 + 0)\n exit";
     assert_eq!(constants(true, stack), []);
+    // Of several values nobody knows which one it is.
+    let found = "*(u32 *)(r10 - 4) = 0\n r1 = map[0] ll\n r2 = r10\n r2 += -4\n call 1
+                 if r0 == 0 goto out\n r0 = *(u8 *)(r0 + 2)\n out: r0 = 0\n exit";
+    assert_eq!(constants_of(1, true, found), [(7, 3)]);
+    assert_eq!(constants_of(2, true, found), []);
 }
 
 #[test]

@@ -188,6 +188,22 @@ fn loops_over_numbers_converge() {
     with_kernel(&format!("r8 = 0\n {}", numbers(count))).unwrap();
 }
 
+/// The way back to the head uses up no number: the iterator is at its end, or is another.
+#[test]
+fn loops_over_numbers_end() {
+    let new = "r1 = r10\n r1 += -8\n r2 = 0\n r3 = 10\n call new\n";
+    let next = "r1 = r10\n r1 += -8\n call next\n";
+    let drained = format!("{new} l: {next} goto l");
+    assert_eq!(cause(&drained), Cause::InfiniteLoop);
+    let again = format!(
+        "{new} l: {next} if r0 == 0 goto again\n goto l\n again: r1 = r10\n r1 += -8\n call destroy
+         {new} goto l"
+    );
+    assert_eq!(cause(&again), Cause::InfiniteLoop);
+    // The number is the iterator's own state.
+    assert_eq!(cause(&numbers("*(u32 *)(r0 + 0) = 0")), Cause::ReadOnly);
+}
+
 #[test]
 fn iterators_are_made_and_destroyed() {
     let whole = numbers("r7 = r6");
