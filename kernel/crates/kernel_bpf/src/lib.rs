@@ -70,11 +70,16 @@
 //!
 //! This assumes that helpers do what they are declared to do ([`helper::proto`]), that an embedder
 //! keeps the contracts of the `unsafe` traits that it implements ([`memory::Memory`],
-//! [`jit::memory::CodeMemory`]) and does not announce a quiescent state inside a run, that
-//! [`jit::Machine`] describes the CPU, and that compiler and CPU are right.
+//! [`jit::memory::CodeMemory`]), that whoever runs programs is online in the epoch of their maps,
+//! under a number of its own, and announces no quiescent state inside a run, that
+//! [`jit::Machine`] describes the CPU, and that compiler and CPU are right. Programs that run at
+//! once on several CPUs read and write values as machines do, which Rust has no word for.
 //!
 #![doc = include_str!("tables.md")]
 #![no_std]
+
+#[cfg(target_endian = "big")]
+compile_error!("the engine follows parts of numbers in memory as little-endian machines have them");
 
 extern crate alloc;
 #[cfg(any(test, feature = "host-jit"))]

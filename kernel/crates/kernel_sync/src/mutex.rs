@@ -2,6 +2,7 @@
 //! somebody may be waiting (U. Drepper, "Futexes Are Tricky", mutex 2).
 
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -42,7 +43,7 @@ impl<T: ?Sized> Mutex<T> {
         if self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_contended();
         }
-        MutexGuard { mutex: self }
+        MutexGuard { mutex: self, value: PhantomData }
     }
 
     #[cold]
@@ -57,7 +58,7 @@ impl<T: ?Sized> Mutex<T> {
         self.word
             .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
             .ok()
-            .map(|_| MutexGuard { mutex: self })
+            .map(|_| MutexGuard { mutex: self, value: PhantomData })
     }
 
     /// The value, where the borrow checker already proves that nobody else has it.
@@ -73,9 +74,19 @@ impl<T: Default> Default for Mutex<T> {
 }
 
 /// The right to use what a [`Mutex`] guards.
+///
+/// It is shared among threads only where the value may be:
+///
+/// ```compile_fail,E0277
+/// fn shared<T: Sync>(_: T) {}
+/// fn check(guard: kernel_sync::MutexGuard<'_, core::cell::Cell<u32>>) {
+///     shared(guard);
+/// }
+/// ```
 #[must_use]
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
+    value: PhantomData<&'a mut T>,
 }
 
 impl<T: ?Sized> Deref for MutexGuard<'_, T> {

@@ -2,6 +2,7 @@
 //! can never find it taken by the code it interrupted.
 
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -41,7 +42,7 @@ impl<T: ?Sized> SpinLock<T> {
         {
             self.wait(irq);
         }
-        SpinLockGuard { lock: self, irq }
+        SpinLockGuard { lock: self, irq, value: PhantomData }
     }
 
     /// Takes the lock after another CPU. Interrupts meanwhile are as they were.
@@ -71,7 +72,7 @@ impl<T: ?Sized> SpinLock<T> {
     pub fn try_lock(&self) -> Option<SpinLockGuard<'_, T>> {
         let irq = (platform().irq_save)();
         if self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-            Some(SpinLockGuard { lock: self, irq })
+            Some(SpinLockGuard { lock: self, irq, value: PhantomData })
         } else {
             (platform().irq_restore)(irq);
             None
@@ -91,10 +92,20 @@ impl<T: Default> Default for SpinLock<T> {
 }
 
 /// The right to use what a [`SpinLock`] guards. Not to be held across anything that sleeps.
+///
+/// It is shared among threads only where the value may be:
+///
+/// ```compile_fail,E0277
+/// fn shared<T: Sync>(_: T) {}
+/// fn check(guard: kernel_sync::SpinLockGuard<'_, core::cell::Cell<u32>>) {
+///     shared(guard);
+/// }
+/// ```
 #[must_use]
 pub struct SpinLockGuard<'a, T: ?Sized> {
     lock: &'a SpinLock<T>,
     irq: IrqState,
+    value: PhantomData<&'a mut T>,
 }
 
 impl<T: ?Sized> Deref for SpinLockGuard<'_, T> {

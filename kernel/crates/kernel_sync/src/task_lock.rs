@@ -3,6 +3,7 @@
 //! makes it half as dear as a [`SpinLock`](crate::SpinLock).
 
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -44,7 +45,7 @@ impl<T: ?Sized> TaskLock<T> {
                 core::hint::spin_loop();
             }
         }
-        TaskLockGuard { lock: self }
+        TaskLockGuard { lock: self, value: PhantomData }
     }
 
     /// The value, where the borrow checker already proves that nobody else has it.
@@ -60,9 +61,19 @@ impl<T: Default> Default for TaskLock<T> {
 }
 
 /// The right to use what a [`TaskLock`] guards. Not to be held across anything that sleeps.
+///
+/// It is shared among threads only where the value may be:
+///
+/// ```compile_fail,E0277
+/// fn shared<T: Sync>(_: T) {}
+/// fn check(guard: kernel_sync::TaskLockGuard<'_, core::cell::Cell<u32>>) {
+///     shared(guard);
+/// }
+/// ```
 #[must_use]
 pub struct TaskLockGuard<'a, T: ?Sized> {
     lock: &'a TaskLock<T>,
+    value: PhantomData<&'a mut T>,
 }
 
 impl<T: ?Sized> Deref for TaskLockGuard<'_, T> {

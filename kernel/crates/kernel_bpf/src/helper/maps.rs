@@ -108,7 +108,7 @@ pub(super) unsafe fn get_stackid(env: &Environment<'_>, [_, r2, r3, ..]: [u64; 5
     let Some(found) = env.services.stack_trace(user, skip as usize, frames) else {
         return EFAULT;
     };
-    let frames = frames.get(..found).unwrap_or_default();
+    let frames = frames.get(..found.min(frames.len())).unwrap_or_default();
     map.keep_stack(frames, r3).map_or_else(error, u64::from)
 }
 

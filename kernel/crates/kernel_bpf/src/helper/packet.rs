@@ -67,6 +67,11 @@ impl<'a> Packet<'a> {
         self.data().get_mut(start..start.checked_add(length)?)
     }
 
+    /// The same by its address, for who names memory that may be the packet's too.
+    fn part(&mut self, offset: u64, length: usize) -> Option<*mut u8> {
+        self.range(offset, length).map(<[u8]>::as_mut_ptr)
+    }
+
     /// Bytes before what the network layer begins with.
     fn link_bytes(&self) -> usize {
         self.behind(behind::NETWORK).saturating_sub(self.behind(behind::DATA))
@@ -151,37 +156,71 @@ fn done(result: Option<()>, otherwise: u64) -> u64 {
     result.map_or(otherwise, |()| 0)
 }
 
-/// Copies from a packet; zeroes what it cannot fill.
-fn load(source: Option<&mut [u8]>, out: &mut [u8]) -> u64 {
-    match source {
-        Some(bytes) => {
-            out.copy_from_slice(bytes);
-            0
+/// Memory that a program has named. It may be a part of the packet, so that no reference to it is
+/// held.
+#[derive(Clone, Copy)]
+struct Named {
+    start: *mut u8,
+    length: usize,
+}
+
+impl Named {
+    fn at(address: u64, length: u64) -> Self {
+        let start = ptr::with_exposed_provenance_mut(address as usize);
+        Self { start, length: length as u32 as usize }
+    }
+
+    /// Copies from a packet; zeroes what it cannot fill.
+    ///
+    /// # Safety
+    /// It is writable; `source` is as long.
+    unsafe fn load(self, source: Option<*const u8>) -> u64 {
+        // SAFETY: as the caller promises; a copy of bytes may overlap.
+        unsafe {
+            match source {
+                Some(source) => {
+                    ptr::copy(source, self.start, self.length);
+                    0
+                }
+                None => {
+                    ptr::write_bytes(self.start, 0, self.length);
+                    EFAULT
+                }
+            }
         }
-        None => {
-            out.fill(0);
-            EFAULT
-        }
+    }
+
+    /// Copies into a part of a packet, which is as long.
+    ///
+    /// # Safety
+    /// It is readable.
+    unsafe fn store(self, to: *mut u8) {
+        // SAFETY: as the caller promises; a copy of bytes may overlap.
+        unsafe { ptr::copy(self.start, to, self.length) };
     }
 }
 
 /// Choosers among sockets call it too, whose context is no socket buffer.
 pub(super) unsafe fn skb_load_bytes(_: &Environment<'_>, [r1, r2, r3, r4, _]: [u64; 5]) -> u64 {
-    // SAFETY: the verifier proved r1 the context and that r3 points to r4 writable bytes.
-    let (mut packet, out) = unsafe { (Packet::at(r1), memory_mut(r3, r4 as u32 as usize)) };
-    load(packet.range(u64::from(r2 as u32), out.len()), out)
+    let out = Named::at(r3, r4);
+    // SAFETY: the verifier proved r1 the context.
+    let mut packet = unsafe { Packet::at(r1) };
+    let source = packet.part(u64::from(r2 as u32), out.length);
+    // SAFETY: the verifier proved that r3 points to r4 writable bytes.
+    unsafe { out.load(source.map(<*mut u8>::cast_const)) }
 }
 
 pub(super) unsafe fn skb_load_bytes_relative(
     _: &Environment<'_>,
     [r1, r2, r3, r4, r5]: [u64; 5],
 ) -> u64 {
+    let out = Named::at(r3, r4);
     // SAFETY: as in `skb_load_bytes`.
-    let (mut packet, out) = unsafe { (Packet::at(r1), memory_mut(r3, r4 as u32 as usize)) };
+    let mut packet = unsafe { Packet::at(r1) };
     let (offset, link) = (u64::from(r2 as u32), packet.link_bytes());
     let source = match r5 as u32 {
         // The link layer's header; above it, it lies before the packet's start.
-        0 if link > 0 => packet.range(offset, out.len()),
+        0 if link > 0 => packet.part(offset, out.length),
         0 => {
             let header = packet.behind(behind::DATA).saturating_sub(ETHERNET);
             if header < packet.behind(behind::START) {
@@ -190,13 +229,15 @@ pub(super) unsafe fn skb_load_bytes_relative(
                 let whole = ETHERNET + packet.len();
                 // SAFETY: the packet's owner has left these bytes before it.
                 let header = unsafe { memory_mut(header as u64, whole) };
-                header.get_mut(offset as usize..(offset as usize).saturating_add(out.len()))
+                let part = (offset as usize)..(offset as usize).saturating_add(out.length);
+                header.get_mut(part).map(<[u8]>::as_mut_ptr)
             }
         }
-        1 => packet.range(offset + link as u64, out.len()),
+        1 => packet.part(offset + link as u64, out.length),
         _ => None,
     };
-    load(source, out)
+    // SAFETY: as in `skb_load_bytes`.
+    unsafe { out.load(source.map(<*mut u8>::cast_const)) }
 }
 
 pub(super) unsafe fn skb_store_bytes(_: &Environment<'_>, [r1, r2, r3, r4, r5]: [u64; 5]) -> u64 {
@@ -204,15 +245,15 @@ pub(super) unsafe fn skb_store_bytes(_: &Environment<'_>, [r1, r2, r3, r4, r5]: 
     if r5 & !3 != 0 {
         return EINVAL;
     }
-    // SAFETY: the verifier proved r1 the context and that r3 points to r4 readable bytes, which
-    // may be the packet's own.
-    let (mut packet, from) = unsafe { (skb(r1), memory(r3, r4 as u32 as usize)) };
+    let from = Named::at(r3, r4);
+    // SAFETY: the verifier proved r1 the context.
+    let mut packet = unsafe { skb(r1) };
     if r5 & 2 != 0 {
         packet.set_field(skb::HASH, 0);
     }
-    let Some(to) = packet.range(u64::from(r2 as u32), from.len()) else { return EFAULT };
-    // SAFETY: both are as long as `from`.
-    unsafe { ptr::copy(from.as_ptr(), to.as_mut_ptr(), from.len()) };
+    let Some(to) = packet.part(u64::from(r2 as u32), from.length) else { return EFAULT };
+    // SAFETY: the verifier proved that r3 points to r4 readable bytes.
+    unsafe { from.store(to) };
     0
 }
 
@@ -467,19 +508,22 @@ pub(super) unsafe fn xdp_get_buff_len(_: &Environment<'_>, [r1, ..]: [u64; 5]) -
 }
 
 pub(super) unsafe fn xdp_load_bytes(_: &Environment<'_>, [r1, r2, r3, r4, _]: [u64; 5]) -> u64 {
+    let out = Named::at(r3, r4);
     // SAFETY: as in `skb_load_bytes`.
-    let (mut packet, out) = unsafe { (Packet::at(r1), memory_mut(r3, r4 as u32 as usize)) };
-    match packet.range(u64::from(r2 as u32), out.len()) {
-        Some(source) => load(Some(source), out),
+    let mut packet = unsafe { Packet::at(r1) };
+    match packet.part(u64::from(r2 as u32), out.length) {
+        // SAFETY: as in `skb_load_bytes`.
+        Some(source) => unsafe { out.load(Some(source.cast_const())) },
         None => EINVAL,
     }
 }
 
 pub(super) unsafe fn xdp_store_bytes(_: &Environment<'_>, [r1, r2, r3, r4, _]: [u64; 5]) -> u64 {
+    let from = Named::at(r3, r4);
     // SAFETY: as in `skb_store_bytes`.
-    let (mut packet, from) = unsafe { (Packet::at(r1), memory(r3, r4 as u32 as usize)) };
-    let Some(to) = packet.range(u64::from(r2 as u32), from.len()) else { return EINVAL };
-    // SAFETY: both are as long as `from`.
-    unsafe { ptr::copy(from.as_ptr(), to.as_mut_ptr(), from.len()) };
+    let mut packet = unsafe { Packet::at(r1) };
+    let Some(to) = packet.part(u64::from(r2 as u32), from.length) else { return EINVAL };
+    // SAFETY: as in `skb_store_bytes`.
+    unsafe { from.store(to) };
     0
 }

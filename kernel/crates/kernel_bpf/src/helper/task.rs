@@ -42,9 +42,11 @@ pub(super) unsafe fn get_stack(env: &Environment<'_>, [_, r2, r3, r4, _]: [u64; 
         Err(EINVAL)
     } else {
         let (skip, user) = (r4 & stack_trace::SKIP_MASK, r4 & stack_trace::USER_STACK != 0);
-        let room = frames.len().min(out.len() / 8);
-        let room = frames.get_mut(..room).unwrap_or_default();
-        env.services.stack_trace(user, skip as usize, room).ok_or(EFAULT)
+        let most = frames.len().min(out.len() / 8);
+        let room = frames.get_mut(..most).unwrap_or_default();
+        let found = env.services.stack_trace(user, skip as usize, room).ok_or(EFAULT);
+        // Programs count on what they are told.
+        found.map(|found| found.min(most))
     };
     out.fill(0);
     match found {

@@ -11,8 +11,10 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use super::mock::Mock;
 use super::proto::id;
 use super::{Environment, by_id, implementation};
+use crate::context::PacketContext;
 use crate::map::{Epoch, Map, MapDef, MapEnvironment, MapType};
 use crate::profile::ActiveProfile;
+use crate::prog_type::ProgType;
 
 const EFAULT: u64 = -14i64 as u64;
 const EINVAL: u64 = -22i64 as u64;
@@ -293,6 +295,25 @@ fn stacks_are_written_whole_and_zeroed_behind() {
     assert_eq!(out, [0; 24]);
     assert_eq!(call(&services, id::GET_STACK, &[0, to, 23, 0]), EINVAL);
     assert_eq!(call(&services, id::GET_STACK, &[0, to, 24, 1 << 11]), EINVAL);
+}
+
+/// A global function does not know that the memory that it was given is the packet's own.
+#[test]
+fn packets_are_copied_within_themselves() {
+    let services = Mock::default();
+    for (load, store, prog_type) in [
+        (id::SKB_LOAD_BYTES, id::SKB_STORE_BYTES, ProgType::SocketFilter),
+        (id::XDP_LOAD_BYTES, id::XDP_STORE_BYTES, ProgType::Xdp),
+    ] {
+        let mut packet: [u8; 16] = core::array::from_fn(|index| index as u8);
+        let start = address_mut(&mut packet);
+        let mut context = PacketContext::new(prog_type, &mut packet).unwrap();
+        let context = context.as_mut_ptr().expose_provenance() as u64;
+        assert_eq!(call(&services, load, &[context, 0, start + 2, 8]), 0);
+        assert_eq!(packet, [0, 1, 0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15]);
+        assert_eq!(call(&services, store, &[context, 1, start, 4, 0]), 0);
+        assert_eq!(packet, [0, 0, 1, 0, 1, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15]);
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::vec::Vec;
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+use rustix::param::page_size;
 
 use super::Machine;
 use super::memory::CodeMemory;
@@ -19,7 +20,6 @@ compile_error!("the feature host-jit is for hosts: a kernel has executable pages
 
 /// Bytes that are reserved.
 const ARENA: usize = 256 << 20;
-const PAGE: usize = 4096;
 
 /// The emitter for this host's CPU.
 #[cfg(target_arch = "x86_64")]
@@ -70,7 +70,7 @@ impl HostMemory {
     fn reserve() -> Option<HostMemory> {
         // Below this program's code, where nothing else is.
         let code = HostMemory::get as *const () as usize;
-        let hint = (code & !(PAGE - 1)).wrapping_sub(2 * ARENA);
+        let hint = (code & !(page_size() - 1)).wrapping_sub(2 * ARENA);
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: without `FIXED` the system chooses addresses that nothing uses.
         let mapped = unsafe {
@@ -161,7 +161,7 @@ fn synchronize(start: usize, size: usize) {
 }
 
 fn pages(size: usize) -> usize {
-    size.max(1).next_multiple_of(PAGE)
+    size.max(1).next_multiple_of(page_size())
 }
 
 // SAFETY: a block is given out once, written while it is writable and not executable, and never

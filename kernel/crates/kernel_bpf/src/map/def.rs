@@ -221,12 +221,19 @@ impl ValueFields {
         self.spin_lock.is_none() && self.timer.is_none()
     }
 
-    /// Whether all parts lie within a value of this size.
+    /// Whether all parts lie within a value of this size, aligned, and none in another.
     pub(super) fn fit(&self, value_size: u32) -> bool {
-        let fits = |part: Option<u32>, size: u32| {
-            part.is_none_or(|offset| offset.checked_add(size).is_some_and(|end| end <= value_size))
+        let fits = |part: Option<u32>, size: u32, align: u32| {
+            part.is_none_or(|offset| {
+                offset.checked_add(size).is_some_and(|end| end <= value_size)
+                    && offset.is_multiple_of(align)
+            })
         };
-        fits(self.spin_lock, SPIN_LOCK_BYTES) && fits(self.timer, TIMER_BYTES)
+        let apart = match (self.spin_lock, self.timer) {
+            (Some(lock), Some(timer)) => lock < timer || lock - timer >= TIMER_BYTES,
+            _ => true,
+        };
+        fits(self.spin_lock, SPIN_LOCK_BYTES, 4) && fits(self.timer, TIMER_BYTES, 8) && apart
     }
 }
 

@@ -143,17 +143,29 @@ impl<W: Word, const CPUS: usize> Epoch<W, CPUS> {
         self.current.load(Ordering::Acquire)
     }
 
-    /// Whether every CPU has passed a quiescent state since `tag` was given.
+    /// Whether every CPU has passed a quiescent state since `tag` was given. Not before there is a
+    /// CPU.
     #[inline]
     pub fn is_safe(&self, tag: u64) -> bool {
         let cpus = self.cpus.load(Ordering::Acquire) as usize;
-        self.seen.iter().take(cpus).all(|seen| seen.0.load(Ordering::Acquire) >= tag)
+        cpus != 0 && self.seen.iter().take(cpus).all(|seen| seen.0.load(Ordering::Acquire) >= tag)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Epoch;
+
+    #[test]
+    fn nothing_is_safe_before_there_is_a_cpu() {
+        let epoch = Epoch::new();
+        let tag = epoch.retire();
+        assert!(!epoch.is_safe(tag));
+        epoch.online(1);
+        assert!(!epoch.is_safe(epoch.retire()));
+        epoch.offline(1);
+        assert!(epoch.is_safe(epoch.now()));
+    }
 
     #[test]
     fn nothing_is_safe_before_every_online_cpu_was_quiet() {

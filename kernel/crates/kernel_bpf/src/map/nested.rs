@@ -8,7 +8,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 use kernel_sync::SpinLock;
 
@@ -93,7 +93,11 @@ impl MapHash {
     pub(super) fn address(&self, key: &[u8]) -> usize {
         let mut address = [0; ADDRESS_BYTES];
         match self.hash.read(key, &mut address, false) {
-            Ok(()) => u64::from_ne_bytes(address) as usize,
+            Ok(()) => {
+                // With `set`'s: what is behind the address has been made.
+                fence(Ordering::Acquire);
+                u64::from_ne_bytes(address) as usize
+            }
             Err(_) => 0,
         }
     }
@@ -120,6 +124,8 @@ impl MapHash {
             return Err(MapError::OutOfMemory);
         }
         let old = self.address(key);
+        // Where the key is there already, its value is replaced by a plain store.
+        fence(Ordering::Release);
         self.hash.write(key, &(address as u64).to_ne_bytes(), mode, false, None)?;
         match held.maps.binary_search_by_key(&address, |(address, ..)| *address) {
             Ok(at) => {

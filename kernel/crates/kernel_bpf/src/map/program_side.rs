@@ -74,7 +74,7 @@ impl Map {
     ///
     /// # Errors
     /// As [`Map::update`], frozen maps excepted.
-    pub fn update_on(
+    pub(crate) fn update_on(
         &self,
         key: &[u8],
         value: &[u8],
@@ -99,7 +99,7 @@ impl Map {
     ///
     /// # Errors
     /// As [`Map::delete`], frozen maps excepted.
-    pub fn delete_from_program(&self, key: &[u8]) -> Result<(), MapError> {
+    pub(crate) fn delete_from_program(&self, key: &[u8]) -> Result<(), MapError> {
         self.remove(key)
     }
 
@@ -107,7 +107,7 @@ impl Map {
     ///
     /// # Errors
     /// A full map; flags that the type does not take.
-    pub fn push(&self, value: &[u8], flags: u64) -> Result<(), MapError> {
+    pub(crate) fn push(&self, value: &[u8], flags: u64) -> Result<(), MapError> {
         match &self.storage {
             Storage::Queue(queue) => queue.push(value, flags),
             Storage::Bloom(bloom) => bloom.push(value, flags),
@@ -119,7 +119,7 @@ impl Map {
     ///
     /// # Errors
     /// [`MapError::NotFound`] when it is empty.
-    pub fn pop(&self, out: &mut [u8]) -> Result<(), MapError> {
+    pub(crate) fn pop(&self, out: &mut [u8]) -> Result<(), MapError> {
         match &self.storage {
             Storage::Queue(queue) => queue.next(out, true),
             Storage::Bloom(_) => Err(MapError::Impossible),

@@ -97,7 +97,7 @@ impl RingBuffer {
     }
 
     /// Notes whose ring this is, for who commits a record.
-    pub fn set_owner(&self, owner: u64) {
+    pub(crate) fn set_owner(&self, owner: u64) {
         if let Some(word) = self.region.words().first() {
             word.store(owner, Ordering::Relaxed);
         }
@@ -106,7 +106,7 @@ impl RingBuffer {
     /// Where the word is that [`set_owner`](Self::set_owner) wrote, from the address of a record
     /// and its header, which is the [`HEADER`] bytes before it.
     #[must_use]
-    pub const fn owner_address(record: usize, header: u64) -> usize {
+    pub(crate) const fn owner_address(record: usize, header: u64) -> usize {
         let pages = Self::pages_of(header) as usize + OWNER_PAGES;
         ((record - HEADER) & !(PAGE_SIZE - 1)) - pages * PAGE_SIZE
     }
@@ -156,7 +156,7 @@ impl RingBuffer {
     }
 
     /// Reserves a record of `length` bytes.
-    pub fn reserve(&self, length: u64) -> Result<Record, MapError> {
+    pub(crate) fn reserve(&self, length: u64) -> Result<Record, MapError> {
         let total = length
             .checked_add(HEADER as u64 + 7)
             .filter(|_| length < u64::from(DISCARD))
@@ -228,13 +228,13 @@ impl RingBuffer {
 
     /// The address of a record's data.
     #[must_use]
-    pub fn address(&self, record: Record) -> usize {
+    pub(crate) fn address(&self, record: Record) -> usize {
         self.data().get(record.word + 1..).map_or(0, |words| words.as_ptr().expose_provenance())
     }
 
     /// Finds a reserved record by the address of its data.
     #[must_use]
-    pub fn record_at(&self, address: usize) -> Option<Record> {
+    pub(crate) fn record_at(&self, address: usize) -> Option<Record> {
         let base = self.data().as_ptr() as usize;
         let offset = address.checked_sub(base)?.checked_sub(HEADER)?;
         if !offset.is_multiple_of(8) || offset >= self.size {
@@ -248,7 +248,7 @@ impl RingBuffer {
     }
 
     /// Commits a record, or discards it. Returns whether the consumer is to be woken.
-    pub fn commit(&self, record: Record, discard: bool, flags: u64) -> bool {
+    pub(crate) fn commit(&self, record: Record, discard: bool, flags: u64) -> bool {
         let Some(header) = self.header_at(record.word) else { return false };
         let length = header.load(Ordering::Relaxed) & !(BUSY | DISCARD);
         // Exchanged, so that the position below is read after the record is visible.

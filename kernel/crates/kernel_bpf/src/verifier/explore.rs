@@ -122,6 +122,8 @@ pub(super) struct Verifier<'a> {
     pub(super) globals: Vec<Option<Prototype>>,
     /// Whether a call may have moved the packet since this was cleared.
     pub(super) moved_packet: bool,
+    /// The widest atomic access to memory that the global function being walked was given.
+    pub(super) lent_atomic: u32,
     /// Callbacks that run on their own later on, and those already queued.
     pub(super) deferred: Vec<Deferred>,
     pub(super) known_deferred: BTreeSet<Deferred>,
@@ -201,6 +203,7 @@ impl<'a> Verifier<'a> {
             masked: BTreeMap::new(),
             globals: Vec::new(),
             moved_packet: false,
+            lent_atomic: 0,
             deferred: Vec::new(),
             known_deferred: BTreeSet::new(),
             callbacks: BTreeSet::new(),

@@ -37,7 +37,7 @@ pub(super) struct Prototype {
     parameters: Vec<Parameter>,
     void: bool,
     /// Its cost, and whether it may move packet data; `None` before it was walked.
-    known: Option<(u64, bool)>,
+    known: Option<Known>,
     walking: bool,
 }
 
@@ -133,6 +133,16 @@ fn read(btf: &Btf, func: TypeId, context: &str) -> Result<Prototype, String> {
     Ok(Prototype { name: btf.name(func).into(), parameters, void, known: None, walking: false })
 }
 
+/// What a walk of a global function has found out.
+#[derive(Clone, Copy, Default, Debug)]
+struct Known {
+    cost: u64,
+    /// Whether it may move the packet.
+    moves_packet: bool,
+    /// The widest atomic access to memory that it is given, in bytes; 0 for none.
+    atomic: u32,
+}
+
 const PARAMETER_REGS: [Reg; 5] = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
 
 impl Verifier<'_> {
@@ -179,11 +189,20 @@ impl Verifier<'_> {
                 }
             }
         }
-        let (cost, moves_packet) = self.walk_global(index, start)?;
+        let Known { cost, moves_packet, atomic } = self.walk_global(index, start)?;
         self.path.note_whole_call();
         let lent_packet = |(parameter, reg): (&Parameter, Reg)| {
             matches!(parameter, Parameter::Memory { .. }) && self.state.reg(reg).is_packet()
         };
+        for (parameter, reg) in prototype.parameters.iter().zip(PARAMETER_REGS) {
+            let value = *self.state.reg(reg);
+            if atomic > 0 && matches!(parameter, Parameter::Memory { .. }) && value.is_pointer() {
+                self.check_alignment(reg, &value, 0, atomic, true)?;
+                if matches!(value.kind, Kind::Lent { .. }) {
+                    self.lent_atomic = self.lent_atomic.max(atomic);
+                }
+            }
+        }
         if moves_packet && prototype.parameters.iter().zip(PARAMETER_REGS).any(lent_packet) {
             return Err(self
                 .refuse(
@@ -204,9 +223,11 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Walks a global function if nobody has; its cost, and whether it may move the packet.
-    fn walk_global(&mut self, index: usize, start: usize) -> Result<(u64, bool), Refusal> {
-        let Some(Some(prototype)) = self.globals.get_mut(index) else { return Ok((0, false)) };
+    /// Walks a global function if nobody has.
+    fn walk_global(&mut self, index: usize, start: usize) -> Result<Known, Refusal> {
+        let Some(Some(prototype)) = self.globals.get_mut(index) else {
+            return Ok(Known::default());
+        };
         if let Some(known) = prototype.known {
             return Ok(known);
         }
@@ -234,12 +255,14 @@ impl Verifier<'_> {
         }
         let state = State { frames: alloc::vec![frame], ..State::entry() };
         let moved = core::mem::replace(&mut self.moved_packet, false);
+        let lent_atomic = core::mem::replace(&mut self.lent_atomic, 0);
         self.rounds.push(Round::default());
         let bound = self.walk_from(state, start);
         self.rounds.pop();
         let moves_packet = self.moved_packet;
         self.moved_packet |= moved;
-        let known = (bound?, moves_packet);
+        let atomic = core::mem::replace(&mut self.lent_atomic, lent_atomic);
+        let known = Known { cost: bound?, moves_packet, atomic };
         if let Some(Some(prototype)) = self.globals.get_mut(index) {
             prototype.known = Some(known);
             prototype.walking = false;

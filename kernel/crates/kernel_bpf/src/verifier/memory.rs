@@ -145,19 +145,23 @@ impl Verifier<'_> {
     /// Atomics are aligned always, and have no meaning on memory that is translated or
     /// copied.
     pub(super) fn check_atomic_base(
-        &self,
+        &mut self,
         base: Reg,
         offset: i16,
         size: u32,
     ) -> Result<(), Refusal> {
-        let value = self.read(base)?;
+        let value = *self.read(base)?;
+        if matches!(value.kind, Kind::Lent { .. }) {
+            // It is as much aligned as the caller's memory.
+            self.lent_atomic = self.lent_atomic.max(size);
+        }
         let what = match value.kind {
             Kind::Ctx => "ctx",
             Kind::Packet | Kind::PacketMeta | Kind::PacketEnd => "pkt",
             Kind::SockCommon | Kind::Socket | Kind::TcpSock | Kind::XdpSock => "sock",
             Kind::FlowKeys => "flow_keys",
             Kind::Btf { .. } => "a kernel object",
-            _ => return self.check_alignment(base, value, i32::from(offset), size, true),
+            _ => return self.check_alignment(base, &value, i32::from(offset), size, true),
         };
         Err(self
             .refuse(

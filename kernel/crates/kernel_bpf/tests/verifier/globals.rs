@@ -162,6 +162,35 @@ fn a_call_of_a_global_function_leaves_no_frame() {
     assert_eq!(rejection.cause, Cause::OutOfBounds, "{rejection}");
 }
 
+/// Atomics in a function fault on some machines where its caller's memory is not aligned.
+#[test]
+fn memory_for_atomics_is_aligned() {
+    let call = |offset: i32| {
+        format!(
+            "*(u64 *)(r10 - 24) = 0\n *(u64 *)(r10 - 16) = 0\n *(u64 *)(r10 - 8) = 0\n r2 = 5
+             r3 = map[6][0]+{offset} ll\n call f\n r0 = 0\n exit\n"
+        )
+    };
+    let plain = "f: if r3 == 0 goto o\n r0 = *(u64 *)(r3 + 0)\n o: r0 = 0\n exit";
+    let wide = "f: if r3 == 0 goto o\n r1 = 1\n lock *(u64 *)(r3 + 8) += r1\n o: r0 = 0\n exit";
+    let narrow = "f: if r3 == 0 goto o\n w1 = load_acquire((u32 *)(r3 + 4))\n o: r0 = 0\n exit";
+    for (offset, body, good) in [
+        (1, plain, true),
+        (8, wide, true),
+        (4, wide, false),
+        (1, wide, false),
+        (4, narrow, true),
+        (2, narrow, false),
+    ] {
+        let text = format!("{}{body}", call(offset));
+        if good {
+            accept(&text);
+        } else {
+            refuse(&text, Cause::Misaligned);
+        }
+    }
+}
+
 /// A walk of a function that moves the packet ends in another's refusal, which a walk of the rounds
 /// one by one does without: the packet has moved all the same.
 #[test]

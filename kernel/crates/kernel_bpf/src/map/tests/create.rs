@@ -114,7 +114,21 @@ fn extras_go_to_the_types_that_take_them() {
     let lock = ValueFields { spin_lock: Some(0), timer: None };
     let locked = MapExtras { fields: lock, ..Default::default() };
     assert_eq!(new(plain, &locked), Ok(()));
-    // A lock or timer must lie within the value.
+    // A lock or timer must lie within the value, aligned, and not in the other.
+    let wide = def(MapType::Array, 4, 64, 1, 0);
+    for (spin_lock, timer, good) in [
+        (Some(4), Some(8), true),
+        (Some(24), Some(8), true),
+        (Some(60), Some(40), true),
+        (Some(2), None, false),
+        (None, Some(4), false),
+        (Some(8), Some(8), false),
+        (Some(20), Some(8), false),
+    ] {
+        let extras = MapExtras { fields: ValueFields { spin_lock, timer }, ..Default::default() };
+        let expected = if good { Ok(()) } else { Err(MapError::Invalid) };
+        assert_eq!(new(wide, &extras), expected, "{:?}", extras.fields);
+    }
     let value = plain.value_size;
     for fields in [
         ValueFields { spin_lock: Some(value - 3), timer: None },
