@@ -10,7 +10,7 @@ use core::sync::atomic::AtomicU32;
 use kernel_sync::irq;
 
 use super::call::{EFAULT, EINVAL, Environment, done, error, map, memory, memory_mut};
-use crate::map::{Map, stack_trace, value};
+use crate::map::{Map, stack_trace, value, within};
 
 pub(super) unsafe fn map_lookup_elem(env: &Environment<'_>, [r1, r2, ..]: [u64; 5]) -> u64 {
     // SAFETY: the verifier proved r1 a map and r2 a key of its size.
@@ -115,5 +115,8 @@ pub(super) unsafe fn get_stackid(env: &Environment<'_>, [_, r2, r3, ..]: [u64; 5
 /// The CPU whose values a program uses.
 #[inline]
 pub(super) fn cpu_of(env: &Environment<'_>, map: &Map) -> usize {
-    if map.is_per_cpu() { map.cpu_within(env.services.cpu_id()) } else { 0 }
+    match map.cpus() {
+        1 => 0,
+        cpus => within(env.services.cpu_id(), cpus),
+    }
 }

@@ -129,10 +129,10 @@ impl Map {
     /// How many values each key has: one for each CPU of per-CPU maps.
     #[must_use]
     pub fn cpus(&self) -> usize {
-        if self.is_per_cpu() {
-            self.value_bytes / (self.def.value_size as usize).next_multiple_of(8)
-        } else {
-            1
+        match &self.storage {
+            Storage::Array(array) => array.cpus(),
+            Storage::Hash(hash) => hash.cpus(),
+            _ => 1,
         }
     }
 

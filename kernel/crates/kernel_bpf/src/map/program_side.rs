@@ -45,15 +45,6 @@ impl Map {
         address.unwrap_or(0)
     }
 
-    /// `cpu`, if it has values in this map, else the first that has.
-    pub(crate) fn cpu_within(&self, cpu: usize) -> usize {
-        match &self.storage {
-            Storage::Array(array) => within(cpu, array.cpus()),
-            Storage::Hash(hash) => within(cpu, hash.cpus()),
-            _ => 0,
-        }
-    }
-
     /// Whether [`Map::word_address`] answers for this map: a hash map with keys of 4 or 8 bytes,
     /// whose elements were allocated when it was created.
     #[must_use]
