@@ -1,7 +1,7 @@
 //! [`Prepared`]: a program that is ready to run, by whichever engine was chosen for it.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use alloc::sync::Arc;
 

@@ -2,7 +2,7 @@
 //! and helpers that call back. On every engine.
 
 mod contexts;
-mod cpus;
+pub(crate) mod cpus;
 
 use alloc::boxed::Box;
 use alloc::format;

@@ -10,15 +10,13 @@ use crate::helper::mock::Mock;
 use crate::map::{Epoch, Map, MapDef, MapEnvironment, MapType};
 use crate::profile::CloudProfile;
 
-const CPUS: usize = 2;
-
 /// A map in which the value of key 1 is a hundred and the number of the CPU.
-fn hundreds(map_type: MapType) -> Arc<Map> {
+pub(crate) fn hundreds(map_type: MapType, cpus: usize) -> Arc<Map> {
     let epoch: &'static Epoch = Box::leak(Box::new(Epoch::new()));
-    let environment = MapEnvironment { cpus: CPUS, seed: 1, epoch };
+    let environment = MapEnvironment { cpus, seed: 1, epoch };
     let def = MapDef { map_type, key_size: 4, value_size: 8, max_entries: 2, flags: 0 };
     let map = Map::create::<CloudProfile>(def, &environment).unwrap();
-    for cpu in 0..CPUS {
+    for cpu in 0..cpus {
         let value = 100 + cpu as u64;
         map.update_on(&1u32.to_ne_bytes(), &value.to_ne_bytes(), 0, cpu).unwrap();
     }
@@ -36,7 +34,7 @@ fn a_cpu_that_is_not_there_is_taken_for_the_first() {
         let read = if asked.is_empty() { read } else { format!("{read}\n r0 = 0\n exit") };
         let write = format!("{key} {value} call 2\n {read}");
         for &engine in ENGINES {
-            let map = hundreds(map_type);
+            let map = hundreds(map_type, 2);
             let run = |text: &str, cpu: usize| {
                 let services = Mock::default();
                 services.cpu.store(cpu, Ordering::Relaxed);

@@ -104,18 +104,17 @@ fn other_machines_tell_the_time_by_their_counter() {
 /// The same here, for whole programs.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod native {
-    use alloc::boxed::Box;
-    use alloc::sync::Arc;
     use core::sync::atomic::Ordering;
     use std::{format, vec};
 
     use super::{FACTORS, OFFSETS};
     use crate::asm::assemble;
+    use crate::engine::tests::cpus::hundreds;
     use crate::helper::mock::Mock;
     use crate::jit::host::Native;
     use crate::jit::{Clock, Compiled, Intrinsics, Options, tests};
-    use crate::map::{Epoch, Map, MapDef, MapEnvironment, MapType};
-    use crate::profile::{ActiveProfile, CloudProfile, PhysicalProfile};
+    use crate::map::MapType;
+    use crate::profile::{ActiveProfile, PhysicalProfile};
     use crate::prog_type::ProgType;
     use crate::program::Program;
     use crate::verifier::verify;
@@ -140,27 +139,17 @@ mod native {
         assert_eq!(result, 0, "arch_prctl");
     }
 
-    /// A value for each of the CPUs: its number and a hundred.
-    fn values() -> Arc<Map> {
-        let epoch: &'static Epoch = Box::leak(Box::new(Epoch::new()));
-        let environment = MapEnvironment { cpus: CPUS, seed: 1, epoch };
-        let map_type = MapType::PercpuArray;
-        let def = MapDef { map_type, key_size: 4, value_size: 8, max_entries: 2, flags: 0 };
-        let map = Map::create::<CloudProfile>(def, &environment).unwrap();
-        for cpu in 0..CPUS {
-            let value = 100 + cpu as u64;
-            map.update_on(&1u32.to_ne_bytes(), &value.to_ne_bytes(), 0, cpu).unwrap();
-        }
-        Arc::new(map)
-    }
-
     #[test]
     fn this_machine_finds_the_number_of_the_cpu_and_the_time() {
         let text = "call 8\n r6 = r0\n call 5\n r7 = r0\n r1 = map[0] ll\n r2 = r10\n r2 += -4
                     *(u32 *)(r10 - 4) = 1\n call 1\n if r0 == 0 goto none\n r0 = *(u64 *)(r0 + 0)
                     r0 *= 10000\n r0 += r6\n r0 += r7\n exit\n none: r0 = 0\n exit";
         let insns = assemble(text).unwrap_or_else(|error| panic!("{error}"));
-        let program = Program::new(insns, ProgType::RawTracepoint, vec![values()]);
+        let program = Program::new(
+            insns,
+            ProgType::RawTracepoint,
+            vec![hundreds(MapType::PercpuArray, CPUS)],
+        );
         let verified = verify(program, &ActiveProfile::verify_options()).unwrap();
         let mut memory = vec![u32::MAX; 0x4000];
         let middle = memory.as_ptr() as usize + 0x8000;
