@@ -5,7 +5,8 @@
 //! every path to its return. The states that it returns with are joined ([`super::join`])
 //! into the state between rounds, and it is walked again until nothing new comes out; what
 //! holds then holds between any two rounds, and after the last. If that is too coarse for
-//! the function, and the rounds are few, each round is walked on its own.
+//! the function, or would give up the bounds of what few rounds count, each round is walked
+//! on its own.
 //!
 //! What the function does to its callers' stacks matters afterwards, so on its return all
 //! numbers there count as read and as precise; and so do they before the call, which
@@ -32,6 +33,8 @@ use crate::insn::Reg;
 pub(super) const MAX_LOOPS: u64 = 8 << 20;
 /// As many rounds may be walked one by one.
 const MAX_UNROLLED: u64 = 4096;
+/// Rounds so few are walked one by one before bounds of numbers are given up.
+const MAX_EXACT: u64 = 64;
 /// What calling back and coming back counts, in instructions.
 const ROUND_COST: u64 = 8;
 /// Joins before bounds of numbers are given up.
@@ -97,11 +100,19 @@ impl Verifier<'_> {
         if most == 0 {
             return Ok(0);
         }
-        match self.walk_until_stable(&entry, most) {
-            Ok(cost) => Ok(cost),
-            Err(_) if most <= MAX_UNROLLED && most > 1 => self.walk_each_round(&entry, most),
-            Err(refusal) => Err(refusal),
+        // What few rounds count is followed before bounds are given up for it, unless that takes
+        // much of the work that is allowed.
+        let few = most <= MAX_EXACT && self.rounds.is_empty();
+        let mut cost = self.walk_until_stable(&entry, most, !few);
+        if cost.is_err() && most <= MAX_UNROLLED {
+            let effort = if few { self.env.options.max_processed / 4 } else { u64::MAX };
+            cost = self.walk_each_round(&entry, most, effort);
         }
+        // What a rule refuses of one round, it refuses of any.
+        if few && matches!(&cost, Err(refusal) if refusal.cause == Cause::TooComplex) {
+            cost = self.walk_until_stable(&entry, most, true);
+        }
+        cost
     }
 
     /// Greatest number of rounds, and the callback's arguments.
@@ -153,7 +164,13 @@ impl Verifier<'_> {
     }
 
     /// Joins what comes out of the callback into what it starts from, until that holds.
-    fn walk_until_stable(&mut self, entry: &Entry, most: u64) -> Result<u64, Refusal> {
+    /// Bounds of numbers are given up for that where it takes long, if they may be.
+    fn walk_until_stable(
+        &mut self,
+        entry: &Entry,
+        most: u64,
+        widens: bool,
+    ) -> Result<u64, Refusal> {
         let mut between = self.state.clone();
         let mut joins = 0;
         loop {
@@ -173,16 +190,26 @@ impl Verifier<'_> {
             }
             between = next;
             joins += 1;
+            if joins == PATIENCE && !widens {
+                let what = format!("each of {most} rounds of the callback finds other numbers");
+                return Err(self.refuse(Cause::TooComplex, what));
+            }
         }
     }
 
     /// Walks round after round, each from what comes out of the one before.
-    fn walk_each_round(&mut self, entry: &Entry, most: u64) -> Result<u64, Refusal> {
+    /// Gives up when that takes more than `effort` instructions.
+    fn walk_each_round(&mut self, entry: &Entry, most: u64, effort: u64) -> Result<u64, Refusal> {
+        let end = self.proof.processed.saturating_add(effort);
         let mut between = self.state.clone();
         // None at all is possible as well.
         let mut after = between.clone();
         let mut cost = 0u64;
         for _ in 0..most {
+            if self.proof.processed > end {
+                let what = format!("{most} rounds of the callback are too much to follow each");
+                return Err(self.refuse(Cause::TooComplex, what));
+            }
             let (out, bound) = self.walk_round(entry, &between)?;
             cost = cost.saturating_add(bound).saturating_add(ROUND_COST);
             for state in [&out.again, &out.stop].into_iter().flatten() {

@@ -267,12 +267,15 @@ impl<'a> Verifier<'a> {
         self.proof.constants = known.filter_map(|(&slot, x)| Some((slot as u32, (*x)?))).collect();
         self.proof.total_states += self.walk.checkpoints.total;
         self.proof.peak_states = self.proof.peak_states.max(self.walk.checkpoints.peak);
+        // What a timer calls runs in the place of the hook.
+        let deferred = self.proof.deferred.iter().map(|&(_, cost)| cost);
+        let most = deferred.fold(self.proof.worst_case, u64::max);
         match self.env.budget {
-            Some(budget) if self.proof.worst_case > budget => Err(Refusal::program(
+            Some(budget) if most > budget => Err(Refusal::program(
                 Cause::OverBudget,
                 format!(
-                    "the worst case is {} instructions, and the hook `{}` allows {budget}",
-                    self.proof.worst_case, self.env.decl.name
+                    "the worst case is {most} instructions, and the hook `{}` allows {budget}",
+                    self.env.decl.name
                 ),
             )
             .hint("lower the bounds of loops, or move work to user space")),
@@ -366,7 +369,11 @@ impl<'a> Verifier<'a> {
             }
         }
         self.cut_chain(1);
-        Ok(self.path.chain.first().map_or(0, |link| link.bound))
+        let whole = self.path.chain.first_mut().map(|link| {
+            link.finish();
+            link.bound
+        });
+        Ok(whole.unwrap_or(0))
     }
 
     /// Counts a conditional branch and keeps the side that is not followed now.

@@ -29,8 +29,10 @@ pub(super) fn join(state: &mut State, other: &State, widen: bool) -> Result<(), 
             *slot = join_slot(slot, theirs, widen);
         }
     }
-    state.may_gotos = state.may_gotos.max(other.may_gotos);
-    state.numbers = state.numbers.max(other.numbers);
+    // What was used up on one path only has not been for certain. After the rounds of a callback
+    // this leaves what was used up before the call.
+    state.may_gotos = state.may_gotos.min(other.may_gotos);
+    state.numbers = state.numbers.min(other.numbers);
     Ok(())
 }
 

@@ -161,11 +161,8 @@ impl Verifier<'_> {
             }
             return Ok(true);
         }
-        if add
-            && self.add_checkpoint()?
-            && let (Some(rounds), Some(link)) = (head, self.path.chain.last_mut())
-        {
-            link.rounds = rounds;
+        if add {
+            self.add_checkpoint()?;
         }
         Ok(false)
     }
@@ -264,20 +261,24 @@ impl Verifier<'_> {
     }
 
     /// Keeps the state, if there is room.
-    pub(super) fn add_checkpoint(&mut self) -> Result<bool, Refusal> {
+    pub(super) fn add_checkpoint(&mut self) -> Result<(), Refusal> {
         self.check_memory_used()?;
         self.walk.jumps_at_checkpoint = self.jumps;
         self.walk.processed_at_checkpoint = self.proof.processed;
         let link = self.path.chain.len();
         // What a long path remembers of its checkpoints must leave room for the rest.
         if link > 0 && link * size_of::<Link>() > self.env.options.max_memory / 4 {
-            return Ok(false);
+            return Ok(());
         }
+        let rounds = self.rounds_at(self.pc);
         let added = self.walk.checkpoints.add(self.pc, &self.state, link)?;
         if let Some(id) = added {
             self.path.checkpoint(id);
+            if let (Some(rounds), Some(link)) = (rounds, self.path.chain.last_mut()) {
+                link.rounds = rounds;
+            }
         }
-        Ok(added.is_some())
+        Ok(())
     }
 
     fn drop_checkpoint(&mut self, insn: usize, id: u32) {

@@ -158,3 +158,31 @@ fn the_stack_of_a_callback_counts_where_it_runs() {
     assert_eq!(accept(RawTp, &text(256)).stack_depth, 512);
     refuse(RawTp, &text(264), Cause::StackDepth);
 }
+
+#[test]
+fn what_few_rounds_count_is_known_afterwards() {
+    let body = "r3 = *(u64 *)(r2 + 0)\n r3 += 1\n *(u64 *)(r2 + 0) = r3\n r0 = 0\n exit";
+    let index = "r1 = *(u64 *)(r10 - 8)\n r2 = map[6][0]+0 ll\n r2 += r1\n r0 = *(u8 *)(r2 + 0)";
+    for rounds in ["1", "2", "4", "63"] {
+        accept(RawTp, &counting(rounds, body, index));
+    }
+    refuse(RawTp, &counting("64", body, index), Cause::OutOfBounds);
+    // Loops in loops take no more work than there is.
+    let text = "*(u64 *)(r10 - 8) = 0\n r1 = 64\n r2 = func a ll\n r3 = r10\n r3 += -8\n r4 = 0
+                call bpf_loop\n r0 = 0\n exit
+                a: r6 = r2\n r1 = *(u64 *)(r6 + 0)\n r1 += 1\n *(u64 *)(r6 + 0) = r1\n r1 = 64
+                r2 = func b ll\n r3 = r6\n r4 = 0\n call bpf_loop\n r0 = 0\n exit
+                b: r6 = r2\n r1 = *(u64 *)(r6 + 0)\n r1 += 1\n *(u64 *)(r6 + 0) = r1\n r1 = 64
+                r2 = func c ll\n r3 = r6\n r4 = 0\n call bpf_loop\n r0 = 0\n exit
+                c: r1 = *(u64 *)(r2 + 0)\n r1 += 1\n *(u64 *)(r2 + 0) = r1\n r0 = 0\n exit";
+    accept(RawTp, text);
+}
+
+#[test]
+fn callbacks_may_loop_on_their_own() {
+    let body = "r2 = 0\n l: may_goto out\n r2 += 1\n goto l\n out: r0 = 0\n exit";
+    for rounds in ["1", "2", "100", "10000"] {
+        let proof = accept(RawTp, &counting(rounds, body, "r0 = 0"));
+        assert!(proof.processed < 1000, "{}", proof.processed);
+    }
+}

@@ -64,3 +64,24 @@ fn loops_may_be_nested_and_have_branches() {
     let text = "a: may_goto out\n r1 = map[2] ll\n r2 = 16\n r3 = 0\n call bpf_ringbuf_reserve\n goto a\n out: r0 = 0\n exit";
     refuse(RawTp, text, Cause::Reference);
 }
+
+#[test]
+fn a_loop_at_the_beginning_goes_round_as_often() {
+    let proof = accept(RawTp, "l: may_goto out\n r2 = 1\n r3 = 2\n goto l\n out: r0 = 0\n exit");
+    assert!((4 * ROUNDS..4 * ROUNDS + 20).contains(&proof.worst_case), "{}", proof.worst_case);
+    // Of a callback as well.
+    let text = "r1 = 2\n r2 = func cb ll\n r3 = 0\n r4 = 0\n call bpf_loop\n r0 = 0\n exit
+                cb: may_goto out\n r2 = 1\n goto cb\n out: r0 = 0\n exit";
+    let proof = accept(RawTp, text);
+    assert!(proof.worst_case > 2 * 3 * ROUNDS, "{}", proof.worst_case);
+}
+
+#[test]
+fn what_one_way_through_a_callback_uses_up_bounds_no_loop() {
+    // The other way the callback uses up nothing, and the loop goes on for ever.
+    let text = "r2 = 0\n l: may_goto x\n goto l\n x: may_goto t\n goto out
+                t: r1 = 1\n r2 = func cb ll\n r3 = 0\n r4 = 0\n call bpf_loop\n goto x
+                out: r0 = 0\n exit
+                cb: call bpf_get_prandom_u32\n if r0 != 0 goto a\n may_goto +0\n a: r0 = 1\n exit";
+    refuse(RawTp, text, Cause::InfiniteLoop);
+}
