@@ -259,12 +259,18 @@ impl Verifier<'_> {
         self.state.frames.iter().any(callback)
     }
 
+    /// What a pointer becomes that leads nowhere any more: to who may see addresses, some number.
+    pub(super) fn stale_pointer(&self) -> Value {
+        if self.env.privileged() { Value::scalar(Scalar::UNKNOWN) } else { Value::UNINIT }
+    }
+
     /// The packet may lie elsewhere now.
     pub(super) fn forget_packet(&mut self) {
         self.moved_packet = true;
+        let stale = self.stale_pointer();
         self.state.for_each_value(|value| {
             if value.is_packet() {
-                *value = Value::UNINIT;
+                *value = stale;
             }
         });
     }
@@ -328,9 +334,10 @@ impl Verifier<'_> {
                 self.refuse(Cause::Reference, "the reference was given back already".into())
             );
         }
+        let stale = self.stale_pointer();
         self.state.for_each_value(|value| {
             if value.reference == reference {
-                *value = Value::UNINIT;
+                *value = stale;
             }
         });
         Ok(())

@@ -99,9 +99,10 @@ impl Verifier<'_> {
         if reference == 0 {
             return;
         }
+        let stale = self.stale_pointer();
         self.state.for_each_value(|value| {
             if value.reference == reference {
-                *value = Value::UNINIT;
+                *value = stale;
             }
         });
     }

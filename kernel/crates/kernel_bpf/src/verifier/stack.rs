@@ -422,6 +422,20 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    /// A helper must not write over a part of a pointer, of which the rest would be a number: Linux
+    /// takes each of its bytes for a write of its own.
+    fn keep_pointers(&self, frame: u8, span: Span) -> Result<(), Refusal> {
+        let pointer = |offset| {
+            let slot = self.slot(frame, locate(offset).0);
+            slot.is_spill() && slot.value.is_pointer()
+        };
+        if !self.env.privileged() && (span.low..span.high).any(pointer) {
+            return Err(self
+                .refuse(Cause::PointerLeak, "attempt to corrupt spilled pointer on stack".into()));
+        }
+        Ok(())
+    }
+
     /// Memory on the stack that a helper reads or writes. `must_read`: its content
     /// is used, otherwise it is only written.
     pub(super) fn stack_argument(
@@ -452,6 +466,7 @@ impl Verifier<'_> {
             self.check_readable(base, frame, span.low, span.high, true)?;
         }
         if writes {
+            self.keep_pointers(frame, span)?;
             if !span.fixed {
                 self.read_slots(frame as usize, slot_bits(span.low, span.high));
             }

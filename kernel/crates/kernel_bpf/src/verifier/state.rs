@@ -188,9 +188,10 @@ impl State {
             for slot in &mut frame.stack {
                 if slot.is_spill() {
                     each(&mut slot.value);
-                    // What is no longer a value is just bytes.
+                    // What is no longer a value must not be read as a number either: the bits of
+                    // a pointer are still there.
                     if slot.value.kind == Kind::Uninit {
-                        slot.scrub();
+                        *slot = Slot::INVALID;
                     }
                 }
             }

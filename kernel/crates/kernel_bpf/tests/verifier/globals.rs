@@ -233,5 +233,5 @@ fn a_packet_that_moved_on_a_way_that_was_given_up_has_moved() {
         .into();
     program.btf = Some(btf.into());
     let rejection = verify(program, &VerifyOptions::cloud()).unwrap_err();
-    assert_eq!(rejection.cause, Cause::Uninitialised, "{rejection}");
+    assert_eq!(rejection.cause, Cause::NotAPointer, "{rejection}");
 }

@@ -302,7 +302,7 @@ fn packets_are_checked_against_their_end() {
         SchedCls,
         "r6 = r1\n r2 = *(u32 *)(r1 + 76)\n r3 = *(u32 *)(r1 + 80)\n r7 = r2\n r4 = r2\n r4 += 8\n if r4 > r3 goto out
          r1 = r6\n r2 = 8\n call bpf_skb_pull_data\n r0 = *(u8 *)(r7 + 0)\n exit\n out: r0 = 0\n exit",
-        Cause::Uninitialised,
+        Cause::NotAPointer,
     );
     // Writing is for those types that may.
     accept(
@@ -429,5 +429,5 @@ fn packets_are_forgotten_at_tail_calls() {
                  if r3 > r2 goto end\n";
     accept(Xdp, &text("", ""));
     accept(Xdp, &text(call, again));
-    refuse(Xdp, &text(call, ""), Cause::Uninitialised);
+    refuse(Xdp, &text(call, ""), Cause::NotAPointer);
 }

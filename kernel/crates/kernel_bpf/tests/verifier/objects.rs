@@ -62,7 +62,7 @@ fn slices_live_as_long_as_their_dynptr() {
         &format!(
             "{slice}{SUBMIT} *(u64 *)(r6 + 0) = 1\n r0 = 0\n exit\n l: {SUBMIT} r0 = 0\n exit"
         ),
-        Cause::Uninitialised,
+        Cause::NotAPointer,
     );
     refuse(
         RawTp,
@@ -78,7 +78,7 @@ fn slices_live_as_long_as_their_dynptr() {
     refuse(
         RawTp,
         &format!("{slice} *(u64 *)(r10 - 8) = 0\n r6 = *(u64 *)(r0 + 0)\n l: r0 = 0\n exit"),
-        Cause::Uninitialised,
+        Cause::NotAPointer,
     );
     refuse(
         RawTp,

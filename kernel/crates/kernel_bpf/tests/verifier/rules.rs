@@ -98,14 +98,14 @@ fn references_are_given_back() {
         &format!(
             "{RESERVE} if r0 == 0 goto out\n r6 = r0\n r1 = r0\n r2 = 0\n call bpf_ringbuf_submit\n r1 = r6\n r2 = 0\n call bpf_ringbuf_submit\n out: r0 = 0\n exit"
         ),
-        Cause::Uninitialised,
+        Cause::BadArgument,
     );
     refuse(
         RawTp,
         &format!(
             "{RESERVE} if r0 == 0 goto out\n r6 = r0\n r1 = r0\n r2 = 0\n call bpf_ringbuf_submit\n *(u64 *)(r6 + 0) = 1\n out: r0 = 0\n exit"
         ),
-        Cause::Uninitialised,
+        Cause::NotAPointer,
     );
     refuse(
         RawTp,
@@ -211,7 +211,23 @@ fn unprivileged_programs_leak_no_addresses() {
     // What the processor may guess must be safe too.
     refuse("r0 = 0\n if r0 == 0 goto +1\n r0 = r9\n exit", Cause::Uninitialised);
     refuse_with(RawTp, 0, "r0 = 0\n exit", Cause::ProgramType, &options);
+    // What was a pointer is still one for who must not see it.
+    let kept = format!(
+        "{RESERVE} if r0 == 0 goto out\n *(u64 *)(r10 - 8) = r0\n r1 = r0\n r2 = 0
+         call bpf_ringbuf_submit\n r0 = *(u64 *)(r10 - 8)\n exit\n out: r0 = 0\n exit"
+    );
+    refuse(&kept, Cause::Uninitialised);
+    // Half a pointer is one too.
+    let half = "*(u64 *)(r10 - 16) = r1\n r2 = 0\n r3 = r10\n r3 += -12\n r4 = 8
+                call bpf_skb_load_bytes\n r0 = *(u32 *)(r10 - 16)\n exit";
+    refuse(half, Cause::PointerLeak);
+    accept(SocketFilter, half);
     // The same is fine for a privileged loader.
+    accept(SocketFilter, &kept);
+    accept(
+        SocketFilter,
+        &kept.replace("r0 = *(u64 *)(r10 - 8)", "r0 = 1\n r1 = *(u64 *)(r10 - 8)"),
+    );
     accept(RawTp, "r0 = r1\n exit");
     accept(RawTp, "r2 = map[6][0]+0 ll\n *(u64 *)(r2 + 0) = r1\n r0 = 0\n exit");
 }

@@ -37,7 +37,7 @@ pub(super) static HELPERS: &[HelperProto] = &[
         Scalar,
         40,
     ),
-    proto(id::FIB_LOOKUP, "fib_lookup", &[Ctx, Mem, Size, Any], Scalar, 500),
+    proto(id::FIB_LOOKUP, "fib_lookup", &[Ctx, Arg::MemInOut, Size, Any], Scalar, 500),
     proto(id::SOCK_HASH_UPDATE, "sock_hash_update", &[Ctx, MAP, MapKey, Any], Scalar, 200),
     proto(id::MSG_REDIRECT_HASH, "msg_redirect_hash", &[Ctx, MAP, MapKey, Any], Scalar, 80),
     proto(id::SK_REDIRECT_HASH, "sk_redirect_hash", &[Ctx, MAP, MapKey, Any], Scalar, 80),
@@ -103,8 +103,11 @@ pub(super) static HELPERS: &[HelperProto] = &[
         10,
     ),
     proto(id::SKC_TO_UDP6_SOCK, "skc_to_udp6_sock", &[SOCK], Ret::BtfOrNull("udp6_sock"), 10),
-    proto(id::LOAD_HDR_OPT, "load_hdr_opt", &[Ctx, Mem, Size, Any], Scalar, 60).per_word(2),
-    proto(id::STORE_HDR_OPT, "store_hdr_opt", &[Ctx, Mem, Size, Any], Scalar, 60).per_word(2),
+    proto(id::LOAD_HDR_OPT, "load_hdr_opt", &[Ctx, Arg::MemInOut, Size, Any], Scalar, 60)
+        .per_word(2),
+    proto(id::STORE_HDR_OPT, "store_hdr_opt", &[Ctx, Mem, Size, Any], Scalar, 60)
+        .per_word(2)
+        .moves_packet(),
     proto(id::RESERVE_HDR_OPT, "reserve_hdr_opt", &[Ctx, Any, Any], Scalar, 20),
     proto(id::SKB_CGROUP_CLASSID, "skb_cgroup_classid", &[Ctx], Scalar, 15),
     proto(id::REDIRECT_NEIGH, "redirect_neigh", &[Any, MemOrNull, SizeOrZero, Any], Scalar, 40),
