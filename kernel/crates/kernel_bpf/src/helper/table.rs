@@ -29,21 +29,24 @@ static CORE: &[HelperProto] = &[
         &[Arg::ConstMapPtr, Arg::MapKey],
         Ret::MapValueOrNull,
         50,
-    ),
+    )
+    .per_word(2),
     proto(
         id::MAP_UPDATE_ELEM,
         "map_update_elem",
         &[Arg::ConstMapPtr, Arg::MapKey, Arg::MapValue, Arg::Any],
         Ret::Scalar,
         150,
-    ),
+    )
+    .per_word(2),
     proto(
         id::MAP_DELETE_ELEM,
         "map_delete_elem",
         &[Arg::ConstMapPtr, Arg::MapKey],
         Ret::Scalar,
         120,
-    ),
+    )
+    .per_word(2),
     proto(
         id::PROBE_READ,
         "probe_read",
@@ -278,21 +281,24 @@ static CORE: &[HelperProto] = &[
         &[Arg::ConstMapPtr, Arg::MapValue, Arg::Any],
         Ret::Scalar,
         60,
-    ),
+    )
+    .per_word(2),
     proto(
         id::MAP_POP_ELEM,
         "map_pop_elem",
         &[Arg::ConstMapPtr, Arg::UninitMapValue],
         Ret::Scalar,
         60,
-    ),
+    )
+    .per_word(2),
     proto(
         id::MAP_PEEK_ELEM,
         "map_peek_elem",
         &[Arg::ConstMapPtr, Arg::UninitMapValue],
         Ret::Scalar,
         60,
-    ),
+    )
+    .per_word(2),
     proto(id::SPIN_LOCK, "spin_lock", &[Arg::SpinLock], Ret::Void, 20).privileged(),
     proto(id::SPIN_UNLOCK, "spin_unlock", &[Arg::SpinLock], Ret::Void, 10).privileged(),
     proto(id::SK_FULLSOCK, "sk_fullsock", &[Arg::SockCommon], Ret::BorrowedSocketOrNull, 10),
@@ -484,7 +490,8 @@ static CORE: &[HelperProto] = &[
         &[Arg::ConstMapPtr, Arg::MapKey, Arg::Any],
         Ret::MapValueOrNull,
         60,
-    ),
+    )
+    .per_word(2),
     proto(id::KTIME_GET_TAI_NS, "ktime_get_tai_ns", &[], Ret::Scalar, 20),
 ];
 

@@ -23,11 +23,14 @@ pub(super) struct Bloom {
     hash: KeyedHash,
 }
 
+/// Most hash functions of a filter (Linux: the low four bits of `map_extra`).
+pub(crate) const MAX_FUNCTIONS: u32 = 15;
+
 /// The number of hash functions that `map_extra` asks for.
 pub(super) fn functions(map_extra: u64) -> Result<u32, MapError> {
-    match map_extra {
-        0 => Ok(DEFAULT_FUNCTIONS),
-        1..=15 => Ok(map_extra as u32),
+    match u32::try_from(map_extra) {
+        Ok(0) => Ok(DEFAULT_FUNCTIONS),
+        Ok(functions @ 1..=MAX_FUNCTIONS) => Ok(functions),
         _ => Err(MapError::Invalid),
     }
 }

@@ -27,7 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod array;
-mod bloom;
+pub(crate) mod bloom;
 mod changes;
 mod contents;
 mod create;

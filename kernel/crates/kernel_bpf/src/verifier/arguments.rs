@@ -14,6 +14,7 @@ use crate::helper::proto::id;
 use crate::helper::{Arg, HelperProto};
 use crate::insn::Reg;
 use crate::map::MapType;
+use crate::map::bloom::MAX_FUNCTIONS;
 use crate::prog_type::ProgType;
 
 /// Linux's `BPF_MAX_VAR_SIZ`.
@@ -96,6 +97,8 @@ impl Verifier<'_> {
             },
             Arg::MapKey => {
                 let size = self.map_size(proto, reg, found, true)?;
+                // A word is in the helper's own cost.
+                found.handles(u64::from(size.saturating_sub(8)));
                 self.check_memory(proto, reg, &value, size, READS, false)?;
                 // The other lookups find nothing for other reasons too.
                 found.key_in_range =
@@ -105,10 +108,12 @@ impl Verifier<'_> {
             Arg::MapValueOrNull if value.is_zero() => self.null(reg),
             Arg::MapValue | Arg::MapValueOrNull => {
                 let size = self.map_size(proto, reg, found, false)?;
+                self.count_value(found, size);
                 self.check_memory(proto, reg, &value, size, READS, false)
             }
             Arg::UninitMapValue => {
                 let size = self.map_size(proto, reg, found, false)?;
+                self.count_value(found, size);
                 // A bloom filter is asked for the value that is there.
                 let def = found.map.and_then(|map| self.env.map(map));
                 let asked = def.is_some_and(|def| def.map_type == MapType::BloomFilter);
@@ -315,6 +320,15 @@ impl Verifier<'_> {
         self.no_offset(reg, value, "a socket is passed as a whole")
     }
 
+    /// The helper copies a value of the map in the arguments, or a bloom filter computes each of
+    /// its hashes over it.
+    fn count_value(&self, found: &mut Arguments, size: u32) {
+        let def = found.map.and_then(|map| self.env.map(map));
+        let bloom = def.is_some_and(|def| def.map_type == MapType::BloomFilter);
+        let times = if bloom { u64::from(MAX_FUNCTIONS) } else { 1 };
+        found.handles(u64::from(size) * times);
+    }
+
     /// The key or value size of the map in the arguments.
     fn map_size(
         &self,
@@ -385,7 +399,7 @@ impl Verifier<'_> {
         }
         let pointer = *self.state.reg(memory_reg);
         self.need_precise(reg);
-        found.bytes = found.bytes.saturating_add(u64::from(most));
+        found.handles(u64::from(most));
         found.last_size = u64::from(most);
         self.check_memory(proto, memory_reg, &pointer, most, used, zero_allowed)
     }

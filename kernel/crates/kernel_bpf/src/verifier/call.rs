@@ -47,6 +47,13 @@ pub(super) struct Arguments {
     pub(super) key_in_range: bool,
 }
 
+impl Arguments {
+    /// The helper goes over so many bytes more.
+    pub(super) fn handles(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
 impl Verifier<'_> {
     pub(super) fn call_local(&mut self, offset: i32) -> Result<Flow, Refusal> {
         let target = usize::try_from(self.pc as i64 + 1 + i64::from(offset)).unwrap_or(usize::MAX);
