@@ -85,6 +85,7 @@ impl<'a> File<'a> {
         };
         let mut sections = Vec::new();
         let mut zeroed = 0u64;
+        let mut present = 0usize;
         for header in headers.iter() {
             let name = names.get(header.sh_name as usize).map_err(bad)?;
             let zeros = header.sh_type == SHT_NOBITS;
@@ -96,7 +97,14 @@ impl<'a> File<'a> {
                 &[]
             } else {
                 match elf.section_data(&header).map_err(bad)? {
-                    (data, None) => data,
+                    (data, None) => {
+                        // Sections over the same bytes would each get a copy.
+                        present = present.saturating_add(data.len());
+                        if present > bytes.len() {
+                            return Err(ObjectError::new(name, "sections overlap in the file"));
+                        }
+                        data
+                    }
                     (_, Some(_)) => return Err(ObjectError::new(name, "compressed section")),
                 }
             };
@@ -245,6 +253,22 @@ mod tests {
         }
         bytes.push(0);
         bytes
+    }
+
+    #[test]
+    fn sections_do_not_overlap() {
+        // Of 192 bytes each, all at the beginning of the file.
+        let overlapping = |count: usize| {
+            let mut bytes = zeros(&alloc::vec![192; count]);
+            for header in 2..2 + count {
+                let at = 64 + 64 * header;
+                bytes[at + 4] = 1;
+                bytes[at + 24..at + 32].fill(0);
+            }
+            File::parse(&bytes).err().unwrap().to_string()
+        };
+        assert!(overlapping(1).contains("no symbols"), "{}", overlapping(1));
+        assert!(overlapping(200).contains("overlap"), "{}", overlapping(200));
     }
 
     #[test]

@@ -198,7 +198,7 @@ impl Linker<'_> {
                 return Err(ObjectError::new(name, "more than a million instructions"));
             }
             queue.extend(references.iter().skip(before).map(|(_, target)| *target));
-            self.move_records(function, start, &mut linked);
+            self.move_records(function, start, &mut linked)?;
         }
         for (slot, target) in references {
             let Some(&start) = starts.get(&target) else { continue };
@@ -373,13 +373,22 @@ impl Linker<'_> {
         }
     }
 
-    /// Appends a function's records, by slot of the program.
-    fn move_records(&self, function: Function, start: usize, linked: &mut Linked) {
+    /// Appends a function's records, by slot of the program. Each kind has one for an instruction:
+    /// otherwise programs that share a function would multiply what the file has.
+    fn move_records(
+        &self,
+        function: Function,
+        start: usize,
+        linked: &mut Linked,
+    ) -> Result<(), ObjectError> {
         let (index, first) = function.place;
         let name = self.file.sections.get(index).map_or("", |section| section.name);
         let moved = |slot: usize| (start + slot - first) as u32;
         for (slot, record) in self.of_functions.of(name, first, function.end) {
-            linked.functions.push(FuncRecord { insn: moved(slot), ..record });
+            let insn = moved(slot);
+            if linked.functions.last().is_none_or(|last| last.insn < insn) {
+                linked.functions.push(FuncRecord { insn, ..record });
+            }
         }
         for (slot, record) in self.of_lines.of(name, first, function.end) {
             let insn = moved(slot);
@@ -389,8 +398,14 @@ impl Linker<'_> {
             }
         }
         for (slot, record) in self.of_relocations.of(name, first, function.end) {
-            linked.relocations.push(CoreRecord { insn: moved(slot), ..record });
+            let insn = moved(slot);
+            if linked.relocations.last().is_some_and(|last| last.insn >= insn) {
+                let reason = format!("two CO-RE relocations of the instruction at {slot}");
+                return Err(ObjectError::new(name, reason));
+            }
+            linked.relocations.push(CoreRecord { insn, ..record });
         }
+        Ok(())
     }
 }
 
