@@ -199,7 +199,10 @@ impl Map {
     pub fn user_page(&self, index: usize) -> Option<UserPage> {
         match &self.storage {
             Storage::Ring(ring) => ring.user_page(index),
-            Storage::Array(array) if self.def.flags & flags::MMAPABLE != 0 => {
+            // A lock that processes could write to would hang whoever takes it.
+            Storage::Array(array)
+                if self.def.flags & flags::MMAPABLE != 0 && self.fields.is_empty() =>
+            {
                 let offset = index.checked_mul(PAGE_SIZE)?;
                 (offset < array.region().size()).then(|| UserPage {
                     address: array.region().address() + offset,

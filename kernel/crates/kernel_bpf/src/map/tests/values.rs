@@ -289,3 +289,15 @@ fn buckets_are_copied_under_the_locks_of_their_values() {
     };
     assert_eq!(plain.bucket(0, &mut rows), Err(MapError::Invalid));
 }
+
+/// A process that could write to a lock would hang whoever takes it.
+#[test]
+fn values_with_a_lock_are_mapped_nowhere() {
+    let mappable = def(MapType::Array, 4, 8, 4, flags::MMAPABLE);
+    for (spin_lock, mapped) in [(None, true), (Some(0), false)] {
+        let fields = ValueFields { spin_lock, ..Default::default() };
+        let extras = MapExtras { fields, ..Default::default() };
+        let map = Map::create_with::<CloudProfile>(mappable, &extras, &environment(1)).unwrap();
+        assert_eq!(map.user_page(0).is_some(), mapped);
+    }
+}
