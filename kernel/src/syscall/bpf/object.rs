@@ -259,6 +259,7 @@ fn describe_map(map: &LoadedMap) -> Block {
     block.u32(map_info::MAX_ENTRIES, def.max_entries);
     block.u32(map_info::MAP_FLAGS, def.flags);
     block.put(map_info::NAME, &map.name);
+    block.u64(map_info::MAP_EXTRA, map.map.map_extra());
     if let Some(types) = &map.types {
         block.u32(map_info::BTF_ID, types.btf.id);
         block.u32(map_info::BTF_KEY_TYPE_ID, types.key_type_id);
