@@ -1,7 +1,7 @@
 //! [`LoadedBtf`]: type information that user space has loaded (`BPF_BTF_LOAD`), and the kernel's
 //! own.
 
-use alloc::vec::Vec;
+use alloc::sync::Arc;
 
 use kernel_bpf::btf::Btf;
 
@@ -11,7 +11,7 @@ use super::BpfManager;
 pub struct LoadedBtf {
     pub id: u32,
     /// As it was loaded, for `BPF_OBJ_GET_INFO_BY_FD`.
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<[u8]>,
     pub types: Btf,
     /// The kernel's name for what it made itself; empty for what was loaded.
     pub name: &'static str,

@@ -116,11 +116,7 @@ impl BpfManager {
     }
 
     /// Lists checked BTF.
-    pub fn add_btf(
-        &self,
-        bytes: alloc::vec::Vec<u8>,
-        types: kernel_bpf::btf::Btf,
-    ) -> Option<Arc<LoadedBtf>> {
+    pub fn add_btf(&self, bytes: Arc<[u8]>, types: kernel_bpf::btf::Btf) -> Option<Arc<LoadedBtf>> {
         self.btfs.insert(|id| LoadedBtf { id, bytes, types, name: "" })
     }
 
@@ -130,6 +126,7 @@ impl BpfManager {
         let bytes = kernel_bpf::btf::kernel_types();
         // They are made well: a test of the engine says so.
         let Ok(types) = kernel_bpf::btf::Btf::parse(&bytes) else { return };
+        let bytes = bytes.into();
         let own = self.btfs.insert(|id| LoadedBtf { id, bytes, types, name: "vmlinux" });
         if let Some(own) = own {
             let _ = self.own_types.set(own);

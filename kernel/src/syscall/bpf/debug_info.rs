@@ -24,6 +24,9 @@ const LINE_INFO: usize = 16;
 const TEXT_MAX: usize = 4 << 20;
 /// Longest name of a function (Linux `KSYM_NAME_LEN`).
 const NAME_MAX: usize = 512;
+/// Most functions of a program (Linux `BPF_MAX_SUBPROGS`): a record is the beginning of one, so
+/// that their names take some 128 KiB at most.
+const FUNCTIONS_MAX: usize = 256;
 /// Linkage of a function that others may call (`BTF_FUNC_GLOBAL`).
 const LINKAGE_GLOBAL: u16 = 1;
 
@@ -54,11 +57,12 @@ pub(super) fn read(
         return Ok(DebugInfo::default());
     }
     let btf = btf.ok_or(Errno::EINVAL)?;
+    if functions.len() > FUNCTIONS_MAX {
+        return Err(Errno::EINVAL);
+    }
+    let functions = functions.into_iter().map(|[insn, type_id]| function(btf, insn, type_id));
     Ok(DebugInfo {
-        functions: functions
-            .into_iter()
-            .map(|[insn, type_id]| function(btf, insn, type_id))
-            .collect::<Result<_, _>>()?,
+        functions: functions.collect::<Result<_, _>>()?,
         lines: source_lines(btf, &lines)?,
     })
 }

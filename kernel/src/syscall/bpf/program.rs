@@ -105,6 +105,14 @@ fn load_with_log(request: &Request, log: &mut Log) -> Result<Object, Errno> {
     program.gpl_compatible = gpl_compatible(&license);
     program.line_info = debug_info.lines;
     program.func_info = debug_info.functions;
+    // The verifier reads it again, for the prototypes of functions.
+    let pledge = match &btf {
+        Some(btf) if !program.func_info.is_empty() => {
+            program.btf = Some(Arc::clone(&btf.bytes));
+            Some(Pledge::of(BTF_FACTOR * btf.bytes.len())?)
+        }
+        _ => None,
+    };
 
     let options = VerifyOptions {
         helper_available: Some(kernel_bpf::helper::is_implemented),
@@ -113,7 +121,9 @@ fn load_with_log(request: &Request, log: &mut Log) -> Result<Object, Errno> {
     };
     let uid = mcore::current().process().credentials().euid;
     let load = LoadRequest { program, maps, name, btf, options, bytes, uid };
-    match request.manager.load_raw_program(load, log.text()) {
+    let loaded = request.manager.load_raw_program(load, log.text());
+    drop(pledge);
+    match loaded {
         Ok(program) => {
             log.statistics(program.code.bounds());
             Ok(Object::Program(program))
@@ -331,6 +341,7 @@ pub(super) fn btf_load(request: &Request) -> SyscallResult {
     let types = parsed.map_err(|error| {
         if error.is_for_want_of_memory() { Errno::ENOMEM } else { Errno::EINVAL }
     })?;
-    let btf = request.manager.add_btf(bytes, types).ok_or(Errno::ENOMEM)?;
+    crate::mem::memapi::may_allocate(size)?;
+    let btf = request.manager.add_btf(bytes.into(), types).ok_or(Errno::ENOMEM)?;
     install(Object::Btf(btf), Access::FULL)
 }

@@ -49,12 +49,12 @@ use perf::{
     event_wakes,
 };
 use programs::{
-    loops, map_from_program, program_bad, program_errors, program_good, templates, test_runs,
-    wrong_reads,
+    function_types, loops, map_from_program, program_bad, program_errors, program_good, templates,
+    test_runs, wrong_reads,
 };
 
 family!("bpf":
-    attribute_sizes, unknown_commands, information, numbers_iterate, wrong_descriptors, types, map_creation, array, hash, hash_full, next_keys, per_cpu_array, frozen_map, frozen_pages, ring_map, ring_wakes, mapped_ring, mapped_array, map_errors, lru_hash, lpm_trie, queue_and_stack, bloom_filter, keyless_errors, stack_traces, take_out, batches, batch_flags, map_flags, map_of_maps, hash_of_maps, program_array, program_array_holds, perf_events, event_errors, event_records, event_fields, event_losses, event_wakes, event_pages, event_holders, program_good, program_bad, program_errors, test_runs, loops, templates, wrong_reads, map_from_program, pins, raw_tracepoint, value_replaced_often, reads_around_the_stack, hook_attach, hook_replace, hook_decides, hook_errors, links, hook_pinned, raw_enter, raw_exit, tracepoint_enter, tracepoint_exit, perf_event, reads_user_memory, reads_kernel_text, on_each_cpu, time, name_and_random, a_million_types, too_many_paths, growing_map
+    attribute_sizes, unknown_commands, information, numbers_iterate, wrong_descriptors, types, map_creation, array, hash, hash_full, next_keys, per_cpu_array, frozen_map, frozen_pages, ring_map, ring_wakes, mapped_ring, mapped_array, map_errors, lru_hash, lpm_trie, queue_and_stack, bloom_filter, keyless_errors, stack_traces, take_out, batches, batch_flags, map_flags, map_of_maps, hash_of_maps, program_array, program_array_holds, perf_events, event_errors, event_records, event_fields, event_losses, event_wakes, event_pages, event_holders, program_good, program_bad, program_errors, test_runs, loops, templates, wrong_reads, function_types, map_from_program, pins, raw_tracepoint, value_replaced_often, reads_around_the_stack, hook_attach, hook_replace, hook_decides, hook_errors, links, hook_pinned, raw_enter, raw_exit, tracepoint_enter, tracepoint_exit, perf_event, reads_user_memory, reads_kernel_text, on_each_cpu, time, name_and_random, a_million_types, too_many_paths, growing_map
 );
 
 pub(crate) const HASH: u32 = 1;

@@ -8,7 +8,7 @@ use crate::calls;
 use crate::check::{Outcome, check, equal, fails, ok, skip};
 use ::bpf::attributes::Attributes;
 use ::bpf::calls as commands;
-use ::bpf::calls::{Kind, Map, NewMap};
+use ::bpf::calls::{Kind, Map, NewMap, NewProgram};
 use ::bpf::info::ProgramInfo;
 use alloc::vec::Vec;
 use kernel_abi::bpf::{command, prog_load};
@@ -16,6 +16,9 @@ use lemma_rt::Errno;
 use lemma_rt::rustix::fd::{AsFd, AsRawFd};
 
 const SK_MSG: u32 = 16;
+const PROGRAM_ARRAY: u32 = 3;
+/// `bpf_tail_call`.
+const TAIL_CALL: i32 = 12;
 
 pub(super) fn program_good() -> Outcome {
     available()?;
@@ -243,5 +246,69 @@ pub(super) fn wrong_reads() -> Outcome {
         equal!((helper, read(helper, 8, u64::MAX - 0xff_ffff)), (helper, Ok(of_kernel)));
     }
     equal!(read(115, 0, 0), Ok(0));
+    Ok(())
+}
+
+/// What a program's types say of its functions counts: one that returns a number may call another
+/// program in its place. There are no more functions than Linux allows.
+pub(super) fn function_types() -> Outcome {
+    available()?;
+    let targets = ok!(create(PROGRAM_ARRAY, 4, 4, 1));
+    let code: Vec<u8> = [
+        instruction(0x85, 0x10, 0, 1),
+        EXIT,
+        instruction(0x18, 0x12, 0, targets.fd.as_raw_fd()),
+        0,
+        set(3, 0),
+        instruction(0x85, 0, 0, TAIL_CALL),
+        set(0, 0),
+        EXIT,
+    ]
+    .iter()
+    .flat_map(|instruction: &u64| instruction.to_ne_bytes())
+    .collect();
+    // `int`, a function without parameters that returns one, and its name.
+    let words = [
+        0x0001_eb9f,
+        24,
+        0,
+        40,
+        40,
+        8,
+        1,
+        1 << 24,
+        4,
+        1 << 24 | 32,
+        0,
+        13 << 24,
+        1,
+        5,
+        12 << 24,
+        2,
+    ];
+    let mut types: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
+    types.extend(b"\0int\0f\0\0");
+    let types = ok!(commands::load_types(&types));
+    let load = |instructions: &[u8], functions: &[[u32; 2]]| {
+        let new = NewProgram {
+            kind: RAW_TRACEPOINT,
+            expected_attach_type: 0,
+            name: "tested",
+            instructions,
+            license: c"GPL",
+            types: Some(types.as_raw_fd()),
+            functions,
+            lines: &[],
+        };
+        commands::load_program(&new, &mut [])
+    };
+    ok!(load(&code, &[[0, 3], [2, 3]]));
+    fails!(load(&code, &[]).map(drop), INVAL);
+    let many: Vec<[u32; 2]> = (0..257).map(|insn| [insn, 3]).collect();
+    let long: Vec<u8> = core::iter::repeat_n(set(0, 0), 300)
+        .chain([EXIT])
+        .flat_map(|instruction| instruction.to_ne_bytes())
+        .collect();
+    fails!(load(&long, &many).map(drop), INVAL);
     Ok(())
 }
